@@ -1,0 +1,59 @@
+"""Errors that a user can act on; each carries the exit code of the command line."""
+
+from collections.abc import Iterable
+
+__all__ = ["InputError", "LoadpathError", "StructureError", "UsageError"]
+
+
+class LoadpathError(Exception):
+    """Root of all errors that loadpath raises on purpose.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, where, and what to do about it, in one sentence each.
+
+    Attributes
+    ----------
+    exit_code : int
+        Exit status of the command line: 1 internal, 2 wrong call, 3 gate broken, 4 input
+        unreadable, 5 not enough data for a gate.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+
+
+class UsageError(LoadpathError):
+    """The call itself is wrong: unknown option value, output folder that exists, bad selector."""
+
+    exit_code = 2
+
+
+class InputError(LoadpathError):
+    """A recording that cannot be read; all problems of one input are named at once.
+
+    Parameters
+    ----------
+    where : str
+        File (and place in it) that is at fault.
+    problems : str or iterable of str
+        What is wrong; one entry per problem.
+    remedy : str
+        What the user can do.
+    """
+
+    exit_code = 4
+
+    def __init__(self, where: str, problems: str | Iterable[str], remedy: str) -> None:
+        listed = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__(f"{where}: {'; '.join(listed)}. {remedy}")
+        self.where = where
+        self.problems = listed
+        self.remedy = remedy
+
+
+class StructureError(InputError):
+    """Couplings that no execution can satisfy, such as a cycle of waits."""

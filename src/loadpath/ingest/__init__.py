@@ -1,0 +1,1 @@
+"""Readers: one module or sub-package per recorded format."""

@@ -1,0 +1,375 @@
+"""Read micro-batch level op tables (Parquet or CSV) of Megatron-style pipeline and data parallelism."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from loadpath.decode.digest import file_digest
+from loadpath.errors import InputError
+from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
+from loadpath.units import NS_PER_S
+
+__all__ = ["OP_TYPES", "is_op_table", "read_layout", "read_op_table"]
+
+REQUIRED = {
+    "dp_rank": "data-parallel replica",
+    "stage": "pipeline stage",
+    "rank": "rank",
+    "step": "training step",
+    "optype": "type of the op",
+    "start_ts": "start in seconds",
+    "duration": "length in seconds",
+    "seq_id": "number within its type, worker and step",
+}
+OPTIONAL = {"mc": -1, "mb_id": -1}
+OP_TYPES = {
+    "forward-compute": "compute",
+    "backward-compute": "compute",
+    "gc": "compute",
+    "optimizer": "optimise",
+    "forward-send": "communicate",
+    "forward-recv": "communicate",
+    "backward-send": "communicate",
+    "backward-recv": "communicate",
+    "params-all-gather": "communicate",
+    "grads-reduce-scatter": "communicate",
+    "separate-grads-all-reduce": "communicate",
+    "layernorm-grads-all-reduce": "communicate",
+    "embedding-grads-all-reduce": "communicate",
+    "optimizer-clip-main-grad": "communicate",
+}
+"""Known op types and what they do."""
+COLLECTIVES = {
+    "params-all-gather": "all_gather",
+    "grads-reduce-scatter": "reduce_scatter",
+    "separate-grads-all-reduce": "all_reduce",
+    "layernorm-grads-all-reduce": "all_reduce",
+    "embedding-grads-all-reduce": "all_reduce",
+    "optimizer-clip-main-grad": "all_reduce",
+    "forward-send": "send",
+    "backward-send": "send",
+    "forward-recv": "recv",
+    "backward-recv": "recv",
+}
+LAYOUT_KEYS = ("dp_size", "pp_size", "tp_size", "dsp_size", "vpp_size", "world_size")
+KEY = ["step", "rank", "optype", "seq_id"]
+
+
+def is_op_table(path: Path) -> bool:
+    """Tell by name whether a file may be an op table.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+
+    Returns
+    -------
+    bool
+        True for ``.parquet`` and ``.csv``.
+    """
+    return path.suffix in {".parquet", ".csv"}
+
+
+def read_op_table(path: Path, layout: Path | None = None) -> Recording:
+    """Read one op table and its layout.
+
+    Parameters
+    ----------
+    path : Path
+        Parquet or CSV with one row per op: ``dp_rank, stage, rank, step, optype, start_ts,
+        duration, seq_id`` and, for interleaved schedules, ``mc, mb_id``. Times in seconds.
+    layout : Path, optional
+        Flat ``key: value`` file with ``dp_size, pp_size, tp_size, dsp_size, vpp_size,
+        world_size``; found beside the table as ``meta-NAME.yaml`` when not given.
+
+    Returns
+    -------
+    Recording
+        Recorded tables; times in ns after the start of each step.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, columns are missing, or one op is recorded twice.
+
+    References
+    ----------
+    .. [1] J. Lin et al., "Understanding Stragglers in Large Model Training Using What-if
+       Analysis", OSDI 2025, arXiv:2505.05713.
+    """
+    raw, doubts = _clean(_read_columns(path), path)
+    layout_path = layout or _find_layout(path)
+    declared = read_layout(layout_path) if layout_path else {}
+    sizes = _sizes(raw, declared, path)
+    if not declared:
+        doubts.append(
+            ("layout_assumed", "no layout file: sizes are taken from the table, dsp_size is 1", 1)
+        )
+    doubts += _missing_workers(raw, sizes)
+    return Recording(
+        source="op_table",
+        op=_op(raw),
+        lane=_lane(raw),
+        communicator=COMMUNICATOR.empty(),
+        rank=_rank(raw, sizes),
+        step=_step(raw),
+        caveat=caveat_table(doubts),
+        inputs=tuple(file_digest(p) for p in (path, layout_path) if p is not None),
+        layout=sizes,
+    )
+
+
+def read_layout(path: Path) -> dict[str, int]:
+    """Read a flat ``key: value`` layout file.
+
+    Parameters
+    ----------
+    path : Path
+        File with one ``key: value`` a line; ``#`` begins a comment.
+
+    Returns
+    -------
+    dict of str to int
+        The known sizes in it, and ``run_id``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a size is not a positive whole number; all are named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            path.name, f"layout cannot be read ({error})", "Give a text file."
+        ) from error
+    pairs = (line.split("#")[0].partition(":") for line in text.splitlines())
+    values = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs if key.strip()}
+    sizes = {key: values[key] for key in LAYOUT_KEYS if key in values}
+    wrong = [f"{key}: {value!r}" for key, value in sizes.items() if not _positive(value)]
+    if wrong or not sizes:
+        raise InputError(
+            path.name,
+            wrong or "no layout sizes found",
+            f"Give positive whole numbers for {', '.join(LAYOUT_KEYS)}.",
+        )
+    run_id = values.get("run_id", "0")
+    return {key: int(value) for key, value in sizes.items()} | (
+        {"run_id": int(run_id)} if run_id.isdigit() else {}
+    )
+
+
+def _positive(text: str) -> bool:
+    return text.isdigit() and int(text) > 0
+
+
+def _find_layout(path: Path) -> Path | None:
+    name = path.stem.removeprefix("trace-")
+    for candidate in (path.with_name(f"meta-{name}.yaml"), path.with_name(f"meta-{name}.yml")):
+        if candidate.exists():
+            return candidate
+    beside = sorted(path.parent.glob("meta*.y*ml"))
+    return beside[0] if len(beside) == 1 else None
+
+
+def _read_columns(path: Path) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(
+            path.name,
+            f"damaged or no {path.suffix[1:]} file ({str(error).splitlines()[0]})",
+            "Copy or export the table again.",
+        ) from error
+    missing = [f"column {name!r} ({doc})" for name, doc in REQUIRED.items() if name not in frame]
+    if missing:
+        raise InputError(
+            path.name,
+            [f"missing {text}" for text in missing],
+            "See docs/formats/op_table.md for the columns of an op table.",
+        )
+    if not frame.height:
+        raise InputError(path.name, "the table has no rows", "Record at least one step.")
+    return frame
+
+
+def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[str, str, int]]]:
+    """Types, seconds to ns, and rows that cannot be used; each kind is counted."""
+    whole = ["dp_rank", "stage", "rank", "step", "seq_id"]
+    try:
+        typed = frame.select(
+            *(pl.col(name).cast(pl.Int64) for name in whole),
+            pl.col("optype").cast(pl.String),
+            pl.col("start_ts").cast(pl.Float64),
+            pl.col("duration").cast(pl.Float64),
+            *(
+                (pl.col(name) if name in frame.columns else pl.lit(missing))
+                .cast(pl.Int64)
+                .alias(name)
+                for name, missing in OPTIONAL.items()
+            ),
+        )
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            path.name,
+            f"a column has values of the wrong type ({str(error).splitlines()[0]})",
+            "Give whole numbers for ranks, stages, steps and sequence ids, seconds for times.",
+        ) from error
+    known = pl.col("optype").is_in(list(OP_TYPES))
+    finite = pl.col("start_ts").is_finite() & pl.col("duration").is_finite()
+    complete = pl.all_horizontal(pl.col(*whole, "optype").is_not_null())
+    sound = (known & finite & complete).fill_null(value=False)
+    unknown = sorted(typed.filter(~known)["optype"].unique().drop_nulls())
+    negative = typed.filter(sound & (pl.col("duration") < 0)).height
+    doubts = [
+        (
+            "unknown_op_type",
+            f"ops of unknown type are left out: {', '.join(unknown[:8])}",
+            typed.filter(~known).height,
+        ),
+        (
+            "unreadable_row",
+            "rows with NaN, infinite or empty values are left out",
+            typed.filter(known & ~(finite & complete).fill_null(value=False)).height,
+        ),
+        ("negative_duration", "negative durations are taken as 0", negative),
+    ]
+    kept = typed.filter(sound)
+    if not kept.height:
+        raise InputError(path.name, "no usable row", "Check op types and times of the table.")
+    twice = kept.filter(kept.select(KEY).is_duplicated()).select(KEY).unique(maintain_order=True)
+    if twice.height:
+        row = twice.row(0, named=True)
+        raise InputError(
+            path.name,
+            f"{twice.height} ops are recorded twice, the first is {row['optype']} {row['seq_id']} "
+            f"of rank {row['rank']} in step {row['step']}",
+            "Two records of one rank were joined, or steps repeat: keep one of each.",
+        )
+    return _in_ns(kept, frame["start_ts"].dtype == pl.Float32), doubts
+
+
+def _in_ns(kept: pl.DataFrame, single: bool) -> pl.DataFrame:  # noqa: FBT001
+    """Seconds to ns after the start of each step, rows in the order of workers and starts."""
+    start = pl.col("start_ts") - pl.col("start_ts").min().over("step")
+    duration = pl.col("duration").clip(lower_bound=0)
+    resolution = np.spacing(np.float32(kept["start_ts"].max())) if single else 0.0
+    return (
+        kept.with_columns(
+            (start * NS_PER_S).round().cast(pl.Int64).alias("start_ns"),
+            (duration * NS_PER_S).round().cast(pl.Int64).alias("duration_ns"),
+            pl.lit(round(float(resolution) * NS_PER_S)).alias("resolution_ns"),
+        )
+        .drop("start_ts", "duration")
+        .sort("step", "dp_rank", "stage", "start_ns", "seq_id", "optype", maintain_order=True)
+    )
+
+
+def _sizes(raw: pl.DataFrame, declared: Mapping[str, int], path: Path) -> dict[str, int]:
+    places = raw.select("rank", "dp_rank", "stage").unique()
+    shared = places.filter(places.select("rank").is_duplicated())["rank"].unique().sort()
+    if shared.len():
+        raise InputError(
+            path.name,
+            f"rank {shared[0]} stands at more than one place (dp_rank, stage)",
+            "Give each rank one replica and stage.",
+        )
+    found = {
+        "dp_size": int(raw["dp_rank"].max()) + 1,  # type: ignore[arg-type]
+        "pp_size": int(raw["stage"].max()) + 1,  # type: ignore[arg-type]
+    }
+    wrong = [
+        f"layout says {key} {declared[key]}, the table reaches {size}"
+        for key, size in found.items()
+        if declared.get(key, size) < size
+    ]
+    if wrong:
+        raise InputError(path.name, wrong, "Give the layout file of this table with --layout.")
+    chunks = int(raw["mc"].max()) + 1  # type: ignore[arg-type]
+    sizes = {"tp_size": 1, "dsp_size": 1, "vpp_size": max(chunks, 1)} | found | dict(declared)
+    sizes.setdefault(
+        "world_size", sizes["dp_size"] * sizes["pp_size"] * sizes["tp_size"] * sizes["dsp_size"]
+    )
+    return sizes
+
+
+def _missing_workers(raw: pl.DataFrame, sizes: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    places = raw.select("dp_rank", "stage").unique()
+    expected = sizes["dp_size"] * sizes["pp_size"]
+    n_step = raw["step"].n_unique()
+    cells = raw.select("dp_rank", "stage", "step").unique().height
+    return [
+        (
+            "missing_rank",
+            f"{expected - places.height} of {expected} workers (replica, stage) have no record: "
+            "what they did is unknown, and they cannot be blamed or cleared",
+            expected - places.height,
+        ),
+        (
+            "missing_step",
+            "workers lack some of the recorded steps",
+            places.height * n_step - cells,
+        ),
+    ]
+
+
+def _op(raw: pl.DataFrame) -> pl.DataFrame:
+    name = pl.col("optype")
+    kinds = name.replace_strict(OP_TYPES, return_dtype=pl.String)
+    collective = name.replace_strict(COLLECTIVES, default="", return_dtype=pl.String)
+    return OP.build(
+        raw.select(
+            "rank",
+            pl.when(kinds == "communicate").then(1).otherwise(0).alias("lane"),
+            "step",
+            kinds.alias("kind"),
+            name.alias("name"),
+            "start_ns",
+            "duration_ns",
+            pl.col("seq_id").alias("sequence"),
+            pl.when(kinds == "compute")
+            .then(pl.max_horizontal("mb_id", pl.lit(-1)))
+            .otherwise(-1)
+            .alias("microbatch"),
+            pl.col("mc").alias("chunk"),
+            collective.alias("collective"),
+        )
+    )
+
+
+def _lane(raw: pl.DataFrame) -> pl.DataFrame:
+    ranks = raw["rank"].unique().sort()
+    lanes = pl.DataFrame(
+        {"lane": [0, 1], "kind": ["device", "communication"], "name": ["compute", "communication"]}
+    )
+    return LANE.build(pl.DataFrame({"rank": ranks}).join(lanes, how="cross"))
+
+
+def _rank(raw: pl.DataFrame, sizes: Mapping[str, int]) -> pl.DataFrame:
+    places = raw.group_by("rank").agg(
+        pl.col("dp_rank", "stage").first(), pl.col("resolution_ns").first()
+    )
+    represented = max(1, sizes["world_size"] // max(1, sizes["dp_size"] * sizes["pp_size"]))
+    return RANK.build(
+        places.sort("rank").select(
+            "rank",
+            pl.col("dp_rank").alias("dp"),
+            pl.col("stage").alias("pp"),
+            pl.lit(represented).alias("n_represented"),
+            pl.col("resolution_ns").alias("clock_residual_ns"),
+        )
+    )
+
+
+def _step(raw: pl.DataFrame) -> pl.DataFrame:
+    return STEP.build(
+        raw.group_by("step", "rank")
+        .agg(
+            pl.col("start_ns").min(),
+            (pl.col("start_ns") + pl.col("duration_ns")).max().alias("end_ns"),
+        )
+        .sort("step", "rank")
+    )

@@ -1,0 +1,31 @@
+"""The vocabulary: declared tables, and the recording that readers return."""
+
+from loadpath.tables.recorded import (
+    CAVEAT,
+    COMMUNICATOR,
+    INSTANCE,
+    LANE,
+    MEMBERSHIP,
+    OP,
+    OP_KINDS,
+    RANK,
+    STEP,
+)
+from loadpath.tables.recording import Recording, caveat_table
+from loadpath.tables.schema import Column, TableSchema
+
+__all__ = [
+    "CAVEAT",
+    "COMMUNICATOR",
+    "INSTANCE",
+    "LANE",
+    "MEMBERSHIP",
+    "OP",
+    "OP_KINDS",
+    "RANK",
+    "STEP",
+    "Column",
+    "Recording",
+    "TableSchema",
+    "caveat_table",
+]

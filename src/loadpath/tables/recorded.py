@@ -1,0 +1,142 @@
+"""Tables of what was recorded: ops, lanes, communicators, memberships, ranks, steps, caveats."""
+
+import polars as pl
+
+from loadpath.tables.schema import Column, TableSchema
+
+__all__ = [
+    "CAVEAT",
+    "COMMUNICATOR",
+    "INSTANCE",
+    "LANE",
+    "MEMBERSHIP",
+    "OP",
+    "OP_KINDS",
+    "RANK",
+    "STEP",
+]
+
+OP_KINDS = (
+    "compute",
+    "communicate",
+    "copy",
+    "host",
+    "input",
+    "checkpoint",
+    "storage",
+    "optimise",
+    "marker",
+)
+"""What an op does; `marker` rows name a span and take part in nothing."""
+
+OP = TableSchema(
+    "op",
+    "one execution of something on one lane of one rank; the row number is the op's id",
+    (
+        Column("rank", pl.Int32, "rank that runs the op"),
+        Column("lane", pl.Int32, "lane of that rank, see table lane"),
+        Column("step", pl.Int64, "training step, -1 outside all steps", -1),
+        Column("kind", pl.Enum(OP_KINDS), "what it does"),
+        Column("name", pl.Categorical, "name as recorded"),
+        Column("start_ns", pl.Int64, "start on the recording's clock"),
+        Column("duration_ns", pl.Int64, "length, waiting included"),
+        Column("sequence", pl.Int64, "number within its name (or communicator), -1 unknown", -1),
+        Column("microbatch", pl.Int32, "microbatch, -1 where it has none", -1),
+        Column("chunk", pl.Int32, "model chunk on its rank (interleaved schedules), -1 none", -1),
+        Column("communicator", pl.Int32, "process group, see table communicator, -1 none", -1),
+        Column("collective", pl.Categorical, "all_reduce, send, ...; empty if none", ""),
+        Column("peer", pl.Int32, "other rank of a point-to-point op, or root; -1 unknown", -1),
+        Column("bytes", pl.Int64, "payload, -1 unknown", -1),
+        Column("correlation", pl.Int64, "links a launch call with what it launched, -1 none", -1),
+        Column("parent", pl.Int32, "op that encloses it on its lane, -1 none", -1),
+    ),
+)
+
+LANE = TableSchema(
+    "lane",
+    "a host thread or a device stream of one rank",
+    (
+        Column("rank", pl.Int32, "rank"),
+        Column("lane", pl.Int32, "number within the rank"),
+        Column("kind", pl.Enum(("host", "device", "communication")), "what runs there"),
+        Column("name", pl.String, "thread or stream as recorded"),
+    ),
+)
+
+COMMUNICATOR = TableSchema(
+    "communicator",
+    "a process group",
+    (
+        Column("communicator", pl.Int32, "number within the job"),
+        Column("name", pl.String, "name or description as recorded"),
+        Column("n_members", pl.Int32, "size, -1 unknown", -1),
+        Column("members", pl.List(pl.Int32), "ranks, empty when not recorded"),
+        Column("backend", pl.String, "nccl, gloo, ...; empty if unknown", ""),
+    ),
+)
+
+MEMBERSHIP = TableSchema(
+    "membership",
+    "an op's part in one communication",
+    (
+        Column("op", pl.Int32, "op id: row of table op"),
+        Column("instance", pl.Int32, "communication, see table instance"),
+        Column("role", pl.Enum(("all", "root", "leaf", "sender", "receiver")), "part it plays"),
+        Column("contributes", pl.Boolean, "others wait for it"),
+        Column("waits", pl.Boolean, "it waits for the others"),
+    ),
+)
+
+INSTANCE = TableSchema(
+    "instance",
+    "one communication with all its members",
+    (
+        Column("instance", pl.Int32, "number: row of this table"),
+        Column("collective", pl.Categorical, "all_reduce, send, ..."),
+        Column("communicator", pl.Int32, "process group, -1 if the record names none", -1),
+        Column("sequence", pl.Int64, "number within the group (or class and step)", -1),
+        Column("step", pl.Int64, "step, -1 unknown", -1),
+        Column("n_members", pl.Int32, "members found"),
+        Column("bytes", pl.Int64, "payload of one member, -1 unknown", -1),
+        Column("matched", pl.Boolean, "all expected members were found and causality holds"),
+    ),
+)
+
+RANK = TableSchema(
+    "rank",
+    "a recorded rank",
+    (
+        Column("rank", pl.Int32, "rank"),
+        Column("host", pl.String, "host name, empty if unknown", ""),
+        Column("rack", pl.String, "rack, empty if unknown", ""),
+        Column("switch", pl.String, "leaf switch, empty if unknown", ""),
+        Column("device", pl.String, "accelerator model, empty if unknown", ""),
+        Column("n_represented", pl.Int32, "ranks that this recorded one stands for", 1),
+        Column("dp", pl.Int32, "data-parallel coordinate, -1 unknown", -1),
+        Column("pp", pl.Int32, "pipeline stage, -1 unknown", -1),
+        Column("tp", pl.Int32, "tensor-parallel coordinate, -1 unknown", -1),
+        Column("clock_offset_ns", pl.Int64, "subtracted from its recorded times", 0),
+        Column("clock_residual_ns", pl.Int64, "what the clocks still disagree by, -1 unknown", -1),
+    ),
+)
+
+STEP = TableSchema(
+    "step",
+    "one training step on one rank, as recorded",
+    (
+        Column("step", pl.Int64, "step number"),
+        Column("rank", pl.Int32, "rank"),
+        Column("start_ns", pl.Int64, "start on the recording's clock"),
+        Column("end_ns", pl.Int64, "end on the recording's clock"),
+    ),
+)
+
+CAVEAT = TableSchema(
+    "caveat",
+    "a doubt about the recording or about a conclusion, shown wherever results are",
+    (
+        Column("code", pl.String, "short name of the doubt"),
+        Column("text", pl.String, "what, where, and what it means"),
+        Column("n", pl.Int64, "how often"),
+    ),
+)

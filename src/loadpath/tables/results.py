@@ -1,0 +1,169 @@
+"""Tables of what was found; every number of a briefing is in one of them."""
+
+import polars as pl
+
+from loadpath.tables.schema import Column, TableSchema
+
+__all__ = [
+    "ATTRIBUTION",
+    "BLINDNESS",
+    "CAUSE",
+    "COUPLING",
+    "PATH",
+    "RANK_STEP",
+    "RANK_TIME",
+    "RESULT_TABLES",
+    "SINK",
+    "STEP_TIME",
+    "TIMELINE",
+]
+
+STEP_TIME = TableSchema(
+    "step_time",
+    "one step: as measured, replayed without lag, and replayed with ideal durations",
+    (
+        Column("step", pl.Int64, "step number"),
+        Column("measured_s", pl.Float64, "earliest start to latest end"),
+        Column("replayed_s", pl.Float64, "replay of measured durations without lag"),
+        Column("ideal_s", pl.Float64, "replay of the chosen ideal"),
+        Column("without_cause_s", pl.Float64, "replay without the verdict's cause"),
+    ),
+)
+
+RANK_TIME = TableSchema(
+    "rank_time",
+    "where the time of a rank goes, mean per step; the parts of a rank sum to its step time",
+    (
+        Column("rank", pl.Int32, "rank"),
+        Column(
+            "part",
+            pl.Enum(("compute", "host", "transfer", "wait", "bubble", "launch_delay", "idle")),
+            "compute: a device or host works; host: the device idles while the host works; "
+            "transfer, wait: exposed communication; bubble: wait that the ideal replay has too; "
+            "launch_delay: lag; idle: nothing recorded",
+        ),
+        Column("mean_s", pl.Float64, "seconds per step"),
+    ),
+)
+
+RANK_STEP = TableSchema(
+    "rank_step",
+    "one rank in one step",
+    (
+        Column("rank", pl.Int32, "rank"),
+        Column("step", pl.Int64, "step"),
+        Column("excess_s", pl.Float64, "work of its own beyond what its peers need"),
+        Column("wait_s", pl.Float64, "exposed waiting for others"),
+    ),
+)
+
+ATTRIBUTION = TableSchema(
+    "attribution",
+    "effect of one group of ops on the step time, by counterfactual replay",
+    (
+        Column("by", pl.String, "op_class, stage, replica, rank, link or step"),
+        Column("key", pl.String, "which one"),
+        Column("slowdown_ratio", pl.Float64, "all ideal except this group, over ideal"),
+        Column("removal_ratio", pl.Float64, "share of the waste that making it ideal returns"),
+        Column("addition_ratio", pl.Float64, "share of the waste that it alone adds to the ideal"),
+        Column("gain_s", pl.Float64, "seconds a step that making it ideal returns"),
+    ),
+)
+
+CAUSE = TableSchema(
+    "cause",
+    "a candidate cause, judged",
+    (
+        Column("order", pl.Int32, "0 is the verdict, then by gain"),
+        Column("kind", pl.String, "rank, host, stage, link, data, jitter"),
+        Column("place", pl.String, "rank, host, stage, link, group, microbatch, all or nobody"),
+        Column("key", pl.String, "which one, such as 'rank 2' or 'stage 3'"),
+        Column("mechanism", pl.String, "device, host, input, communication, workload, noise, unknown"),
+        Column("ranks", pl.List(pl.Int32), "ranks it sits on"),
+        Column("gain_s", pl.Float64, "seconds a step that removing it returns, by replay"),
+        Column("gain_low_s", pl.Float64, "lower end of the 95 % interval"),
+        Column("gain_high_s", pl.Float64, "upper end of the 95 % interval"),
+        Column("removal_ratio", pl.Float64, "share of the waste that removal returns"),
+        Column("addition_ratio", pl.Float64, "share of the waste that addition makes"),
+        Column("excess_s", pl.Float64, "its own excess work a step, absorbed or not"),
+        Column("state", pl.String, "verdict, present, absorbed, within_noise or below_policy"),
+        Column("intermittent", pl.Boolean, "sits in some steps only"),
+    ),
+)
+
+SINK = TableSchema(
+    "sink",
+    "where exposed waiting ends when it is walked back to what made the last arriver late",
+    (
+        Column("sink", pl.String, "excess, lag, bubble, transfer_excess or unexplained"),
+        Column("rank", pl.Int32, "rank of the sink, -1 for bubble and unexplained"),
+        Column("op_class", pl.String, "class of the op that was late, empty for none"),
+        Column("wait_s", pl.Float64, "exposed waiting it explains, all victims and steps"),
+        Column("n_waits", pl.Int64, "waits it takes part in"),
+        Column("hops_mean", pl.Float64, "mean distance in synchronisations"),
+    ),
+)
+
+COUPLING = TableSchema(
+    "coupling",
+    "exposed seconds that rank `waiter` waited because of rank `cause`, all steps",
+    (
+        Column("cause", pl.Int32, "rank"),
+        Column("waiter", pl.Int32, "rank"),
+        Column("direct_s", pl.Float64, "cause arrived last"),
+        Column("transitive_s", pl.Float64, "cause is where the walk back ends"),
+    ),
+)
+
+PATH = TableSchema(
+    "path",
+    "the critical path of the longest step, op by op, actual and without the cause",
+    (
+        Column("scenario", pl.Enum(("actual", "without_cause")), "which replay"),
+        Column("order", pl.Int32, "position on the path, 0 first"),
+        Column("rank", pl.Int32, "rank"),
+        Column("lane", pl.String, "lane name"),
+        Column("kind", pl.String, "op kind, 'wait' or 'lag'"),
+        Column("name", pl.String, "op name"),
+        Column("start_s", pl.Float64, "seconds after the step's start"),
+        Column("end_s", pl.Float64, "seconds after the step's start"),
+        Column("excess_s", pl.Float64, "part beyond the ideal"),
+    ),
+)
+
+TIMELINE = TableSchema(
+    "timeline",
+    "what the ranks around the causal path do in the longest step, merged to bars",
+    (
+        Column("scenario", pl.Enum(("actual", "without_cause")), "which replay"),
+        Column("rank", pl.Int32, "rank"),
+        Column("kind", pl.String, "compute, host, input, transfer, wait"),
+        Column("start_s", pl.Float64, "seconds after the step's start"),
+        Column("end_s", pl.Float64, "seconds after the step's start"),
+    ),
+)
+
+BLINDNESS = TableSchema(
+    "blindness",
+    "what an ordinary dashboard would have concluded from the same data",
+    (
+        Column("view", pl.String, "name of the view"),
+        Column("accuses", pl.String, "whom it points at"),
+        Column("evidence", pl.String, "the figures it would show"),
+        Column("right", pl.Boolean, "it agrees with the proof"),
+    ),
+)
+
+RESULT_TABLES = (
+    STEP_TIME,
+    RANK_TIME,
+    RANK_STEP,
+    ATTRIBUTION,
+    CAUSE,
+    SINK,
+    COUPLING,
+    PATH,
+    TIMELINE,
+    BLINDNESS,
+)
+"""Tables that every audit folder holds beside `caveat` and the recorded ones."""

@@ -1,0 +1,59 @@
+"""Units at the border to people: seconds, shares and bytes as text."""
+
+__all__ = ["NS_PER_S", "format_ratio", "format_seconds"]
+
+NS_PER_S = 1_000_000_000
+"""Nanoseconds in a second; inside loadpath all times are integer nanoseconds."""
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a time with the unit that keeps three significant digits.
+
+    Parameters
+    ----------
+    seconds : float
+        Time in s.
+
+    Returns
+    -------
+    str
+        Such as ``46.3 s``, ``77.1 ms`` or ``12.0 us``.
+
+    Examples
+    --------
+    >>> format_seconds(0.0771), format_seconds(46.336), format_seconds(1.2e-5)
+    ('77.1 ms', '46.3 s', '12.0 us')
+    """
+    size = abs(seconds)
+    if size == 0:
+        return "0 s"
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if size >= scale:
+            return f"{_three_digits(seconds / scale)} {unit}"
+    return f"{_three_digits(seconds / 1e-9)} ns"
+
+
+def format_ratio(ratio: float) -> str:
+    """Write a share as percent with one decimal.
+
+    Parameters
+    ----------
+    ratio : float
+        Share, 1 is all.
+
+    Returns
+    -------
+    str
+        Such as ``49.3 %``.
+
+    Examples
+    --------
+    >>> format_ratio(0.4932)
+    '49.3 %'
+    """
+    return f"{100 * ratio:.1f} %"
+
+
+def _three_digits(value: float) -> str:
+    size = abs(value)
+    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
