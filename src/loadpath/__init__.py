@@ -1,0 +1,47 @@
+"""Structural audit of distributed AI and HPC jobs: where time and money go, and why."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Audit": "loadpath.audit",
+    "InputError": "loadpath.errors",
+    "LoadpathError": "loadpath.errors",
+    "Recording": "loadpath.tables",
+    "StructureError": "loadpath.errors",
+    "UsageError": "loadpath.errors",
+    "WhatIf": "loadpath.audit",
+    "load_recording": "loadpath.audit",
+    "open_audit": "loadpath.audit",
+    "run_audit": "loadpath.audit",
+}
+
+__all__ = [  # noqa: PLE0604, F822 - names are resolved on first use
+    "Audit",
+    "InputError",
+    "LoadpathError",
+    "Recording",
+    "StructureError",
+    "UsageError",
+    "WhatIf",
+    "load_recording",
+    "open_audit",
+    "run_audit",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that ``loadpath --help`` starts at once."""
+    if name == "testing":
+        return import_module("loadpath.testing")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'loadpath' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return [*__all__, "__version__"]

@@ -132,5 +132,5 @@ class TableSchema:
             elif frame[column.name].null_count():
                 problems.append(f"column {column.name!r} has empty values")
         if problems:
-            raise InputError(f"table {self.name}", problems, "See docs/formats/tables.md.")
+            raise InputError(f"table {self.name}", problems, "See docs/formats/audit.md.")
         return frame

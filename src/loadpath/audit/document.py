@@ -1,0 +1,273 @@
+"""The content of audit.json, schema `loadpath.audit/1` (docs/formats/audit.md)."""
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loadpath.audit.settings import Settings
+from loadpath.audit.store import SCHEMA
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.fidelity import Fidelity
+from loadpath.diagnose.verdict import Judged, Judgement
+from loadpath.units import format_ratio, format_seconds
+
+__all__ = ["build_document"]
+
+LIBRARIES = ("loadpath", "numpy", "numba", "polars", "scipy", "msgspec", "isal")
+MOST_ATTRIBUTED = 64
+"""Entries of each grouping in audit.json; the table has all."""
+
+
+def build_document(
+    job: CoupledJob,
+    settings: Settings,
+    sources: Sequence[str],
+    findings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Put the findings of an audit into its document.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    settings : Settings
+        Options of the audit.
+    sources : sequence of str
+        Names of what was audited, without folders.
+    findings : mapping
+        ``fidelity``, ``judgement`` (None where not assessable), ``refusal`` (why not assessable),
+        ``tables``, ``slowdown``, ``unexplained_ratio``, ``victims``, ``distance``.
+
+    Returns
+    -------
+    dict
+        Plain values only; NaN becomes None.
+    """
+    fidelity: Fidelity = findings["fidelity"]
+    judgement: Judgement | None = findings["judgement"]
+    tables: Mapping[str, pl.DataFrame] = findings["tables"]
+    document = {
+        "schema": SCHEMA,
+        "as_of": settings.as_of or None,
+        "command": " ".join(["loadpath", "audit", *sources, *settings.as_arguments()]),
+        "record": {"source": job.source, "layout": dict(job.layout)},
+        "inputs": [{"path_name": n, "sha256": h, "bytes": b} for n, h, b in job.inputs],
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+        "job": _job(job, fidelity) | {"rank_time_s": _rank_time(tables["rank_time"])},
+        "replay": {
+            "error_ratio_median": fidelity.error_ratio_median,
+            "error_ratio_max": fidelity.error_ratio_max,
+            "unexplained_ratio": findings["unexplained_ratio"],
+            "negative_lag_s": fidelity.negative_lag_s,
+            "gate": settings.gate,
+        },
+        "slowdown": findings["slowdown"],
+        "verdict": _verdict(job, judgement, findings),
+        "waits": _waits(tables),
+        "attribution": _attribution(tables["attribution"]),
+        "blindness": tables["blindness"].to_dicts(),
+        "caveats": [
+            {"code": code, "text": text, "count": n}
+            for code, text, n in tables["caveat"].iter_rows()
+        ],
+        "stake": _stake(job, settings, judgement),
+    }
+    return dict(_plain(document))
+
+
+def _job(job: CoupledJob, fidelity: Fidelity) -> dict[str, Any]:
+    member = np.zeros(job.n_op, np.bool_)
+    member[job.membership["op"].to_numpy()] = True
+    computes = (job.op["kind"].cast(pl.String).is_in(["compute", "optimise", "copy"])).to_numpy()
+    n_rank = max(1, job.rank.height)
+    matched = job.instance["matched"] if job.instance.height else pl.Series([], dtype=pl.Boolean)
+    return {
+        "ranks": job.rank.height,
+        "ranks_represented": int(job.rank["n_represented"].sum()),
+        "steps": int(job.graph.step.size),
+        "ops": job.n_op,
+        "instances": job.instance.height,
+        "instances_matched": int(matched.sum()),
+        "duration_s": float(fidelity.measured_s.sum()),
+        "compute_s": float(job.work_ns[computes & ~member].sum()) / 1e9 / n_rank,
+        "transfer_s": float(job.work_ns[member].sum()) / 1e9 / n_rank,
+        "wait_s": float(job.wait_ns[member].sum()) / 1e9 / n_rank,
+    }
+
+
+def _rank_time(table: pl.DataFrame) -> dict[str, float]:
+    """Mean over ranks of each part of the step, and their total."""
+    parts = table.group_by("part").agg(pl.col("mean_s").mean()).sort("part")
+    means = dict(parts.with_columns(pl.col("part").cast(pl.String)).iter_rows())
+    return means | {"total": float(sum(means.values()))}
+
+
+def _verdict(
+    job: CoupledJob, judgement: Judgement | None, findings: Mapping[str, Any]
+) -> dict[str, Any]:
+    if judgement is None:
+        return _refused(findings["refusal"], findings["fidelity"])
+    cause = judgement.cause
+    named = cause.candidate if cause else None
+    without = judgement.step_without_s
+    return {
+        "kind": judgement.kind,
+        "place": judgement.place,
+        "mechanism": judgement.mechanism,
+        "ranks": list(named.ranks) if named else [],
+        "hosts": list(named.hosts) if named else [],
+        "stage": named.stage if named and named.stage >= 0 else None,
+        "link": named.link if named and named.link else None,
+        "share_removal_ratio": cause.removal_ratio if cause else None,
+        "share_addition_ratio": cause.addition_ratio if cause else None,
+        "step_s": judgement.step_s,
+        "step_s_without": without,
+        "confidence": judgement.confidence,
+        "confidence_method": (
+            "share of 1,000 resamples of "
+            + ("steps" if job.graph.step.size > 1 else "communications")
+            + " with this verdict"
+        ),
+        "intermittent": bool(named and named.intermittent),
+        "indistinguishable_from": list(judgement.indistinguishable_from),
+        "victims": findings["victims"],
+        "distance": findings["distance"],
+        "causes": [_cause(j) for j in judgement.causes if j.state in {"verdict", "present", "absorbed"}],
+        "runner_up": _cause(judgement.runner_up) if judgement.runner_up else None,
+        "summary": _sentence(judgement),
+    }
+
+
+def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
+    nothing = dict.fromkeys(
+        ("stage", "link", "share_removal_ratio", "share_addition_ratio", "step_s_without",
+         "confidence", "confidence_method", "runner_up", "distance")
+    )  # fmt: skip
+    empty: dict[str, list[Any]] = {
+        name: [] for name in ("ranks", "hosts", "indistinguishable_from", "victims", "causes")
+    }
+    return {
+        **nothing,
+        **empty,
+        "kind": "not_assessable",
+        "place": "nobody",
+        "mechanism": "unknown",
+        "intermittent": False,
+        "step_s": float(fidelity.measured_s.mean()) if fidelity.measured_s.size else None,
+        "summary": f"No conclusion is drawn: {reason}",
+    }
+
+
+def _cause(judged: Judged) -> dict[str, Any]:
+    c = judged.candidate
+    return {
+        "kind": c.kind,
+        "place": c.place,
+        "key": c.key,
+        "mechanism": c.mechanism,
+        "ranks": list(c.ranks),
+        "gain_s": judged.gain_s,
+        "gain_low_s": judged.low_s,
+        "gain_high_s": judged.high_s,
+        "removal_ratio": judged.removal_ratio,
+        "addition_ratio": judged.addition_ratio,
+        "state": judged.state,
+        "intermittent": c.intermittent,
+        "basis": "replayed",
+    }
+
+
+MECHANISM_TEXT = {
+    "device": "slow device work",
+    "host": "pauses of the host",
+    "input": "waiting for input",
+    "communication": "slow transfers",
+    "workload": "uneven work",
+    "noise": "noise",
+    "unknown": "slow work (device or host: the record cannot tell)",
+}
+
+
+def _sentence(judgement: Judgement) -> str:
+    cause = judgement.cause
+    step = format_seconds(judgement.step_s)
+    if cause is None:
+        return (
+            f"Nobody is to blame: no cause returns 0.5 % of the {step} step, and removing all noise "
+            f"returns {format_ratio(max(0.0, judgement.noise_gain_s) / judgement.step_s)}."
+        )
+    gain = format_ratio(max(0.0, cause.gain_s) / judgement.step_s)
+    what = f"{cause.candidate.key}: {MECHANISM_TEXT[cause.candidate.mechanism]}"
+    if judgement.kind == "absorbed":
+        return (
+            f"{what}; slack absorbs it: removing it returns only {gain} of the {step} step, "
+            "and nothing else costs time."
+        )
+    return (
+        f"{what}; without it a step takes {format_seconds(judgement.step_without_s)} "
+        f"instead of {step} ({gain} less)."
+    )
+
+
+def _waits(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    sinks = tables["sink"].group_by("sink").agg(pl.col("wait_s").sum()).sort("sink")
+    return {
+        "exposed_s": float(sinks["wait_s"].sum()),
+        "by_sink": {name: seconds for name, seconds in sinks.iter_rows()},
+    }
+
+
+def _attribution(table: pl.DataFrame) -> list[dict[str, Any]]:
+    shown = table.group_by("by", maintain_order=True).head(MOST_ATTRIBUTED)
+    return shown.to_dicts()
+
+
+def _stake(
+    job: CoupledJob, settings: Settings, judgement: Judgement | None
+) -> dict[str, Any] | None:
+    """What the verdict's cause costs: as a share, in GPU-hours, and in money where a rate is given."""
+    if judgement is None or judgement.step_s <= 0:
+        return None
+    gain_ratio = max(0.0, judgement.step_s - judgement.step_without_s) / judgement.step_s
+    n_gpu = int(job.rank["n_represented"].sum())
+    hours = judgement.step_s * n_gpu / 3600
+    stake: dict[str, Any] = {
+        "gain_ratio": gain_ratio,
+        "gpu_hours_per_1000": 1000 * gain_ratio,
+        "gpu_hours_per_step": hours,
+        "n_accelerators": n_gpu,
+        "basis": "replayed; accelerators assumed as the layout declares them",
+    }
+    if settings.rate is not None:
+        stake |= {
+            "rate": settings.rate,
+            "currency": settings.currency,
+            "money_per_step": hours * settings.rate,
+            "money_per_1000": 1000 * gain_ratio * settings.rate,
+        }
+    if settings.work_per_step is not None:
+        stake["work_per_step"] = settings.work_per_step
+        stake["gpu_hours_per_unit"] = hours / settings.work_per_step
+        if settings.rate is not None:
+            unit = hours * settings.rate / settings.work_per_step
+            stake["money_per_unit"] = unit
+            stake["money_per_unit_without_cause"] = unit * (1 - gain_ratio)
+    return stake
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars to Python's, NaN and infinities to None."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,217 @@
+"""Diagnose a coupled job: fidelity first, then causes, attribution, root causes and tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.audit.settings import Settings
+from loadpath.audit.sources import Progress
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.attribution import attribute
+from loadpath.diagnose.blindness import blindness_report
+from loadpath.diagnose.candidates import Effects, find_candidates, nest_effects
+from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
+from loadpath.diagnose.exposure import Exposure, exposed
+from loadpath.diagnose.fidelity import Fidelity, measure_fidelity
+from loadpath.diagnose.levels import BASELINES, FloatArray, ideal_work_ns
+from loadpath.diagnose.published import published_slowdown
+from loadpath.diagnose.rank_bars import timeline_table
+from loadpath.diagnose.rank_time import rank_step, rank_time
+from loadpath.diagnose.root_cause import walk_back
+from loadpath.diagnose.verdict import Judgement, judge
+from loadpath.replay import Timeline, replay, step_time_ns
+from loadpath.tables.results import CAUSE, STEP_TIME
+
+__all__ = ["diagnose"]
+
+VICTIM_RATIO = 0.005
+"""A rank is a victim if it waits this share of the step because of the cause."""
+
+
+def diagnose(job: CoupledJob, settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Compute everything that an audit says of a job.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    settings : Settings
+        Options of the audit.
+    progress : callable of str
+        Told what is being done.
+
+    Returns
+    -------
+    dict
+        What `build_document` needs: fidelity, judgement or refusal, tables, slowdown.
+    """
+    progress("replaying")
+    fidelity = measure_fidelity(job)
+    refusal = _refusal(job, fidelity, settings)
+    effects = nest_effects(job)
+    ideal = effects.ideal_ns if settings.baseline == "median" else ideal_work_ns(job, settings.baseline)
+    judgement = None
+    if not refusal:
+        progress("weighing causes")
+        rng = np.random.default_rng(settings.seed)
+        judgement = judge(job, effects, find_candidates(job, effects, rng), rng)
+    progress("attributing waits")
+    tables = _tables(job, effects, ideal, fidelity, judgement)
+    return {
+        "fidelity": fidelity,
+        "judgement": judgement,
+        "refusal": refusal,
+        "tables": tables,
+        "slowdown": _slowdown(job, effects, ideal, fidelity, settings),
+        "unexplained_ratio": unexplained_ratio(job),
+        "victims": _victims(tables["coupling"], judgement, job),
+        "distance": _distance(tables["sink"], judgement),
+    }
+
+
+def _refusal(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
+    """Why no causal conclusion may be drawn; empty if it may."""
+    if fidelity.error_ratio_median > settings.gate:
+        return (
+            f"the replay misses the measured steps by {100 * fidelity.error_ratio_median:.1f} % "
+            f"(median), more than the gate of {100 * settings.gate:.1f} %; the coupled graph does "
+            "not explain this recording."
+        )
+    if job.rank.height < 2:
+        return "one rank is recorded; a cause is found by comparing ranks. Record all ranks."
+    refused = job.caveat.filter(pl.col("code") == "not_causal")
+    if refused.height:
+        return f"{refused['text'][0]}."
+    if not job.instance.height:
+        return "no communication between the ranks could be matched, so nothing couples them."
+    return ""
+
+
+def _slowdown(
+    job: CoupledJob,
+    effects: Effects,
+    ideal: FloatArray,
+    fidelity: Fidelity,
+    settings: Settings,
+) -> dict[str, Any]:
+    replayed = float(fidelity.replayed_s.mean())
+    best = {b: _mean_step_s(job, ideal_work_ns(job, b)) for b in BASELINES}
+    chosen = _mean_step_s(job, ideal)
+    if settings.baseline == "median":
+        best["median"] = chosen
+    by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
+    published = published_slowdown(job) if job.source == "op_table" else None
+    return {
+        "ratio": published if published is not None else by_baseline[settings.baseline],
+        "method": "published (mean of computation, median of communication)"
+        if published is not None
+        else f"{settings.baseline} of peers",
+        "waste_ratio": 1 - chosen / replayed if replayed > 0 else None,
+        "launch_ratio": float(fidelity.measured_s.mean()) / replayed if replayed > 0 else None,
+        "baseline": settings.baseline,
+        "by_baseline": by_baseline,
+    }
+
+
+def _mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:
+    return float(step_time_ns(job.graph, replay(job.graph, work_ns)).mean()) / 1e9
+
+
+def _tables(
+    job: CoupledJob,
+    effects: Effects,
+    ideal: FloatArray,
+    fidelity: Fidelity,
+    judgement: Judgement | None,
+) -> dict[str, pl.DataFrame]:
+    graph = job.graph
+    ideal_ns = np.rint(ideal).astype(np.int64)
+    actual, best = replay(graph, job.work_ns), replay(graph, ideal_ns)
+    exposure, ideal_exposure = exposed(job, actual, job.work_ns), exposed(job, best, ideal_ns)
+    sink, coupling, _ = walk_back(
+        job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure)
+    )
+    without_s, path, timeline = _longest_step(job, actual, exposure, ideal_ns, judgement)
+    seconds = {
+        "measured_s": fidelity.measured_s,
+        "replayed_s": fidelity.replayed_s,
+        "ideal_s": step_time_ns(graph, best) / 1e9,
+        "without_cause_s": without_s,
+    }
+    return {
+        "step_time": STEP_TIME.build({"step": graph.step, **seconds}),
+        "rank_time": rank_time(job, actual, exposure, ideal_exposure),
+        "rank_step": rank_step(job, ideal_ns, exposure),
+        "attribution": attribute(job, effects.work_ns, ideal),
+        "cause": judgement.table() if judgement else CAUSE.empty(),
+        "sink": sink,
+        "coupling": coupling,
+        "path": path,
+        "timeline": timeline,
+        "blindness": blindness_report(job, _culprits(judgement), fidelity.measured_s),
+        "caveat": job.caveat,
+    }
+
+
+def _longest_step(
+    job: CoupledJob,
+    actual: Timeline,
+    exposure: Exposure,
+    ideal_ns: NDArray[np.int64],
+    judgement: Judgement | None,
+) -> tuple[FloatArray, pl.DataFrame, pl.DataFrame]:
+    """Steps without the cause, and path and bars of the longest step with and without it."""
+    named = judgement is not None and judgement.cause is not None
+    work = np.rint(judgement.without_ns).astype(np.int64) if judgement else job.work_ns
+    without = replay(job.graph, work)
+    step = longest_step(job, actual)
+    path = path_table(
+        job, (actual, job.work_ns), (without, work) if named else None, ideal_ns=ideal_ns, step=step
+    )
+    cleared = (without, exposed(job, without, work)) if named else None
+    bars = timeline_table(job, (actual, exposure), cleared, path=path, step=step)
+    return step_time_ns(job.graph, without) / 1e9, path, bars
+
+
+def _culprits(judgement: Judgement | None) -> list[int]:
+    """Ranks that the proof names: none where it names nobody or everybody."""
+    cause = judgement.cause if judgement else None
+    if cause is None or cause.candidate.place == "all" or cause.state == "absorbed":
+        return []
+    return list(cause.candidate.ranks)
+
+
+def _victims(
+    coupling: pl.DataFrame, judgement: Judgement | None, job: CoupledJob
+) -> list[int]:
+    """Ranks that wait because of the cause."""
+    culprits = _culprits(judgement)
+    if not culprits or judgement is None:
+        return []
+    least = VICTIM_RATIO * judgement.step_s * max(1, job.graph.step.size)
+    waits = (
+        coupling.filter(pl.col("cause").is_in(culprits) & ~pl.col("waiter").is_in(culprits))
+        .group_by("waiter")
+        .agg(pl.col("transitive_s").sum())
+        .filter(pl.col("transitive_s") >= least)
+    )
+    return sorted(waits["waiter"].to_list())
+
+
+def _distance(sink: pl.DataFrame, judgement: Judgement | None) -> Mapping[str, Any] | None:
+    """How far from the cause its victims feel it."""
+    cause = judgement.cause if judgement else None
+    if cause is None or not cause.candidate.ranks or cause.candidate.place == "all":
+        return None
+    mine = sink.filter(
+        pl.col("rank").is_in(list(cause.candidate.ranks))
+        & pl.col("sink").is_in(["excess", "transfer_excess"])
+    )
+    seconds = float(mine["wait_s"].sum())
+    if seconds <= 0:
+        return None
+    hops = float((mine["hops_mean"] * mine["wait_s"]).sum()) / seconds
+    return {"hops_mean": hops, "wait_s": seconds, "n_waits": int(mine["n_waits"].sum())}

@@ -1,0 +1,230 @@
+"""The order of an audit: read, couple, diagnose, write."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import polars as pl
+
+from loadpath.audit.document import build_document
+from loadpath.audit.findings import diagnose
+from loadpath.audit.settings import Settings
+from loadpath.audit.sources import Progress, load_recording
+from loadpath.audit.store import read_audit, write_audit
+from loadpath.audit.what_if import WhatIf, answer_what_if
+from loadpath.couple import CoupledJob
+from loadpath.couple.pipeline import couple_pipeline
+from loadpath.couple.trace import couple_trace
+from loadpath.diagnose.levels import Baseline
+from loadpath.errors import UsageError
+from loadpath.tables import Recording
+
+__all__ = ["Audit", "couple_recording", "open_audit", "run_audit"]
+
+
+class _Options(TypedDict, total=False):
+    layout: Path | str | None
+    hosts: Path | str | None
+    rate: float | None
+    currency: str
+    work_per_step: float | None
+    baseline: Baseline
+    gate: float
+    as_of: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A finished audit.
+
+    Attributes
+    ----------
+    document : dict
+        Content of ``audit.json``.
+    tables : mapping of str to polars.DataFrame
+        Result tables by name.
+    job : CoupledJob
+        The coupled job, for further questions.
+    """
+
+    document: Mapping[str, Any]
+    tables: Mapping[str, pl.DataFrame]
+    job: CoupledJob
+
+    @property
+    def verdict(self) -> Mapping[str, Any]:
+        """Kind, place, mechanism and proof of the verdict."""
+        verdict: Mapping[str, Any] = self.document["verdict"]
+        return verdict
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Return a table by name.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``attribution`` or ``cause``; see docs/formats/audit.md.
+
+        Returns
+        -------
+        polars.DataFrame
+            The table.
+
+        Raises
+        ------
+        UsageError
+            If there is no such table.
+        """
+        if name not in self.tables:
+            raise UsageError(f"no table {name!r}. There are: {', '.join(sorted(self.tables))}.")
+        return self.tables[name]
+
+    def what_if(self, *changes: str) -> WhatIf:
+        """Replay the job with changed work.
+
+        Parameters
+        ----------
+        *changes : str
+            Such as ``rank=0:ideal``, ``class=backward-compute:0.9`` or ``stage=last:ideal``.
+
+        Returns
+        -------
+        WhatIf
+            Step time and savings.
+
+        Raises
+        ------
+        UsageError
+            If a change cannot be read or matches nothing.
+        """  # numpydoc ignore=PR01,PR02
+        return answer_what_if(self.job, changes)
+
+    def figure(self, name: str) -> Any:
+        """Draw one figure of the briefing.
+
+        Parameters
+        ----------
+        name : str
+            ``waterfall``, ``heatmap``, ``path``, ``attribution``, ``steps`` or ``coupling``.
+
+        Returns
+        -------
+        loadpath.brief.Figure
+            Shows itself in a notebook; ``.svg`` is the picture.
+
+        Raises
+        ------
+        UsageError
+            If there is no such figure.
+        """
+        from loadpath.brief import figure  # noqa: PLC0415 - drawing libraries load when used
+
+        return figure(name, self.document, self.tables)
+
+
+def run_audit(
+    *sources: str | Path,
+    out: str | Path | None = None,
+    force: bool = False,
+    brief: bool = True,
+    progress: Progress = lambda _: None,
+    **options: Unpack[_Options],
+) -> Audit:
+    """Audit the records of one job.
+
+    Parameters
+    ----------
+    *sources : str or Path
+        An op table, traces, or a folder of them.
+    out : str or Path, optional
+        Audit folder to write; nothing is written if left out.
+    force : bool
+        Replace an audit folder that is there.
+    brief : bool
+        Write the briefing too.
+    progress : callable of str
+        Told what is being done.
+    **options
+        Fields of `Settings`: ``layout, hosts, rate, currency, work_per_step, baseline, gate,
+        as_of, seed``.
+
+    Returns
+    -------
+    Audit
+        Document, tables and coupled job.
+
+    Raises
+    ------
+    InputError
+        If the records cannot be read.
+    UsageError
+        If an option is wrong, or `out` is there and `force` is not set.
+    """  # numpydoc ignore=PR01,PR02
+    settings = _settings(options)
+    recording = load_recording(sources, settings, progress)
+    progress("coupling ranks")
+    job = couple_recording(recording)
+    findings = diagnose(job, settings, progress)
+    names = [Path(source).resolve().name for source in sources]
+    document = build_document(job, settings, names, findings)
+    tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
+    if out is not None:
+        page = ""
+        if brief:
+            progress("writing the briefing")
+            from loadpath.brief import render_briefing  # noqa: PLC0415 - not needed without it
+
+            page = render_briefing(document, tables)
+        write_audit(Path(out), (document, tables, job, page), force=force)
+    return Audit(document, tables, job)
+
+
+def open_audit(folder: str | Path) -> Audit:
+    """Open an audit folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What ``loadpath audit --out`` wrote.
+
+    Returns
+    -------
+    Audit
+        Document, tables and coupled job.
+
+    Raises
+    ------
+    InputError
+        If it is no audit folder or is damaged.
+    """
+    return Audit(*read_audit(Path(folder)))
+
+
+def couple_recording(recording: Recording) -> CoupledJob:
+    """Couple a recording of any source.
+
+    Parameters
+    ----------
+    recording : Recording
+        What a reader returned.
+
+    Returns
+    -------
+    CoupledJob
+        The coupled job.
+    """
+    return couple_pipeline(recording) if recording.source == "op_table" else couple_trace(recording)
+
+
+def _settings(options: _Options) -> Settings:
+    values: dict[str, Any] = dict(options)
+    for name in ("layout", "hosts"):
+        if values.get(name) is not None:
+            values[name] = Path(values[name])
+    try:
+        return Settings(**values)
+    except TypeError as error:
+        known = ", ".join(_Options.__annotations__)
+        raise UsageError(f"unknown option ({error}). Options are {known}.") from error

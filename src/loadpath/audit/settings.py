@@ -1,0 +1,78 @@
+"""What an audit can be told; all of it is written into the audit."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from loadpath.diagnose.levels import BASELINES, Baseline
+from loadpath.errors import UsageError
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Options of an audit.
+
+    Attributes
+    ----------
+    layout : Path or None
+        Layout file of an op table; found beside the table if None.
+    hosts : Path or None
+        CSV ``rank,host[,rack,switch]``.
+    rate : float or None
+        Price of a GPU-hour, in `currency`.
+    currency : str
+        Currency of `rate`.
+    work_per_step : float or None
+        Units of work (tokens, samples) in a step.
+    baseline : {"median", "mean", "best"}
+        Ideal of attribution and slowdown.
+    gate : float
+        Largest median replay error with which conclusions are drawn.
+    as_of : str
+        Time of creation to write down; empty for none.
+    seed : int
+        Seed of permutations and resamples.
+    """
+
+    layout: Path | None = None
+    hosts: Path | None = None
+    rate: float | None = None
+    currency: str = "USD"
+    work_per_step: float | None = None
+    baseline: Baseline = "median"
+    gate: float = 0.03
+    as_of: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.baseline not in BASELINES:
+            problems.append(f"baseline {self.baseline!r} is not one of {', '.join(BASELINES)}")
+        if not 0 < self.gate < 1:
+            problems.append(f"gate {self.gate} is not between 0 and 1")
+        for name in ("rate", "work_per_step"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                problems.append(f"{name} {value} is not a positive number")
+        if self.seed < 0:
+            problems.append(f"seed {self.seed} is negative")
+        if problems:
+            raise UsageError(f"{'; '.join(problems)}. See loadpath audit --help.")
+
+    def as_arguments(self) -> list[str]:
+        """Write the options that differ from the default as command-line arguments.
+
+        Returns
+        -------
+        list of str
+            Files by name, without folders.
+        """
+        words: list[str] = []
+        for item in fields(self):
+            value: Any = getattr(self, item.name)
+            if value != item.default:
+                shown = value.name if isinstance(value, Path) else str(value)
+                words += [f"--{item.name.replace('_', '-')}", shown]
+        return words

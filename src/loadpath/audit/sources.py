@@ -1,0 +1,120 @@
+"""From what the user points at to one recording."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from loadpath.audit.settings import Settings
+from loadpath.decode.digest import file_digest
+from loadpath.errors import InputError
+from loadpath.ingest.kineto import read_kineto
+from loadpath.ingest.op_table import is_op_table, read_op_table
+from loadpath.tables import RANK, Recording, caveat_table
+
+__all__ = ["Progress", "load_recording"]
+
+Progress = Callable[[str], None]
+HOST_COLUMNS = ("rank", "host", "rack", "switch")
+ONE_JOB = "Give the records of one job: an op table, or one trace per rank."
+
+
+def load_recording(
+    sources: Sequence[str | Path],
+    settings: Settings | None = None,
+    progress: Progress = lambda _: None,
+) -> Recording:
+    """Read the records of one job.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        An op table, Kineto traces, or a folder that holds one or the other.
+    settings : Settings, optional
+        Layout and hosts files.
+    progress : callable of str
+        Told what is being read.
+
+    Returns
+    -------
+    Recording
+        Recorded tables, with hosts where they are known.
+
+    Raises
+    ------
+    InputError
+        If nothing can be read, or the sources are of different jobs.
+    """
+    settings = settings or Settings()
+    files = _files([Path(source) for source in sources])
+    op_tables = [path for path in files if is_op_table(path)]
+    traces = [path for path in files if path.name.endswith((".json", ".json.gz"))]
+    given = {Path(source) for source in sources}
+    if len(op_tables) > 1:
+        names = ", ".join(path.name for path in op_tables[:6])
+        raise InputError("sources", f"{len(op_tables)} op tables ({names})", "Audit one job at a time.")
+    if op_tables and any(path in given for path in traces):
+        raise InputError("sources", "an op table and traces", ONE_JOB)
+    if op_tables:
+        progress(f"reading {op_tables[0].name}")
+        recording = read_op_table(op_tables[0], settings.layout)
+    elif traces:
+        progress(f"reading {len(traces)} traces")
+        recording = read_kineto(traces, progress)
+    else:
+        names = ", ".join(sorted(str(source) for source in given))
+        raise InputError(names, "no op table (.parquet, .csv) and no trace (.json, .json.gz)", ONE_JOB)
+    return _with_hosts(recording, settings.hosts) if settings.hosts else recording
+
+
+def _files(sources: Sequence[Path]) -> list[Path]:
+    missing = [str(source) for source in sources if not source.exists()]
+    if missing or not sources:
+        raise InputError(", ".join(missing) or "sources", "does not exist", "Check the path.")
+    found: list[Path] = []
+    for source in sources:
+        found += sorted(p for p in source.iterdir() if p.is_file()) if source.is_dir() else [source]
+    return list(dict.fromkeys(found))
+
+
+def _with_hosts(recording: Recording, path: Path) -> Recording:
+    """Name the hosts of ranks; a rank without a line keeps what its record says."""
+    try:
+        table = pl.read_csv(path, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(path.name, f"hosts file cannot be read ({first})", _HOSTS) from error
+    table = table.rename({name: name.strip().lower() for name in table.columns})
+    problems = [f"missing column {name!r}" for name in HOST_COLUMNS[:2] if name not in table]
+    if not problems:
+        whole = table["rank"].str.strip_chars().cast(pl.Int64, strict=False)
+        problems += [f"rank {r!r} is no number" for r in table["rank"].filter(whole.is_null())[:5]]
+        problems += [f"rank {r} stands twice" for r in whole.filter(whole.is_duplicated()).unique()[:5]]
+        table = table.with_columns(whole.alias("rank"))
+    if problems:
+        raise InputError(path.name, problems, _HOSTS)
+    names = [name for name in HOST_COLUMNS[1:] if name in table.columns]
+    known = table.select(
+        pl.col("rank").cast(pl.Int32), *(pl.col(n).str.strip_chars().alias(f"{n}_new") for n in names)
+    )
+    joined = recording.rank.join(known, on="rank", how="left", maintain_order="left")
+    rank = RANK.build(
+        joined.with_columns(pl.coalesce(f"{n}_new", n).alias(n) for n in names).select(*RANK.schema)
+    )
+    n_without = joined.filter(pl.col("host_new").is_null()).height
+    text = f"ranks without a line in {path.name}: their host is not known"
+    doubts = caveat_table([("host_unknown", text, n_without)])
+    return Recording(
+        source=recording.source,
+        op=recording.op,
+        lane=recording.lane,
+        communicator=recording.communicator,
+        rank=rank,
+        step=recording.step,
+        caveat=pl.concat([recording.caveat, doubts]),
+        inputs=(*recording.inputs, file_digest(path)),
+        layout=recording.layout,
+    )
+
+
+_HOSTS = "Give a CSV with the columns rank,host and, if known, rack and switch."

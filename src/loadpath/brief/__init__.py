@@ -1,0 +1,21 @@
+"""The face: result tables become a briefing, a summary and figures; nothing is computed here."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "FIGURE_NAMES": "loadpath.brief.figures",
+    "Figure": "loadpath.brief.picture",
+    "figure": "loadpath.brief.figures",
+    "render_briefing": "loadpath.brief.briefing",
+    "render_summary": "loadpath.brief.summary",
+}
+
+__all__ = ["FIGURE_NAMES", "Figure", "figure", "render_briefing", "render_summary"]  # noqa: F822  (below)
+
+
+def __getattr__(name: str) -> Any:
+    # Chart libraries take half a second to load; a summary or --json must not pay for them.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'loadpath.brief' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,114 @@
+"""The briefing: one self-contained page for a person who did not run the tool."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from loadpath.brief.doubts import doubts
+from loadpath.brief.figures import FIGURE_NAMES, figure
+from loadpath.brief.grid import Grid, grid, shown
+from loadpath.brief.visible import visible
+from loadpath.brief.wording import (
+    MECHANISMS,
+    accuses,
+    cause_name,
+    counted,
+    decision,
+    headline,
+    place_name,
+)
+
+__all__ = ["render_briefing"]
+
+_CAUSE = (
+    "key",
+    "mechanism",
+    "gain_s",
+    "gain_low_s",
+    "gain_high_s",
+    "removal_ratio",
+    "addition_ratio",
+    "excess_s",
+    "state",
+    "intermittent",
+)
+
+
+def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> str:
+    """Write the briefing as one HTML page without scripts or network.
+
+    Parameters
+    ----------
+    document : mapping
+        Content of audit.json, schema ``loadpath.audit/1``; ``stake`` and ``job.rank_time_s`` are
+        shown where present.
+    tables : mapping of str to polars.DataFrame
+        Result tables by name (`loadpath.tables.results`), ``rank`` and ``caveat``.
+
+    Returns
+    -------
+    str
+        HTML, the same bytes for the same input.
+    """
+    verdict = document["verdict"]
+    page = {
+        "document": document,
+        "verdict": verdict,
+        "cause": _leading_cause(verdict),
+        "accuses": accuses(verdict),
+        "headline": headline(verdict),
+        "decision": decision(verdict),
+        "place": place_name(verdict),
+        "mechanism": MECHANISMS.get(verdict["mechanism"], verdict["mechanism"]),
+        "runner_up": cause_name(verdict["runner_up"]),
+        "doubts": doubts(document),
+        "figures": {name: figure(name, document, tables) for name in FIGURE_NAMES},
+        "grids": _grids(tables),
+        "stake": document.get("stake") or {},
+        "as_of": document.get("as_of"),
+    }
+    return _environment().get_template("briefing.html").render(page) + "\n"
+
+
+def _leading_cause(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
+    causes = verdict["causes"] or ()
+    return causes[0] if causes and verdict["kind"] not in {"none", "not_assessable"} else {}
+
+
+def _grids(tables: Mapping[str, pl.DataFrame]) -> dict[str, Grid]:
+    by_gain = tables["attribution"].sort("gain_s", "by", "key", descending=[True, False, False])
+    by_wait = tables["sink"].sort("wait_s", "sink", "rank", descending=[True, False, False])
+    return {
+        "cause": grid(tables["cause"].sort("order"), _CAUSE, n_most=12),
+        "attribution": grid(by_gain, n_most=16),
+        "sink": grid(by_wait, n_most=12),
+        "blindness": grid(tables["blindness"]),
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("loadpath.brief", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.filters.update(
+        shown=lambda value, name: shown(name, value), grid=grid, json=_json, counted=counted
+    )
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    # Every text that is not markup made here has its hidden characters spelled out.
+    plain = isinstance(value, str) and not hasattr(value, "__html__")
+    return visible(value, limit=2000) if plain else value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

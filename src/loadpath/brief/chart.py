@@ -1,0 +1,101 @@
+"""Standard charts: an Altair chart becomes static SVG that follows the page's colours."""
+
+import re
+
+import altair as alt
+import vl_convert
+
+from loadpath.brief.drawing import width_of
+from loadpath.brief.picture import Figure, frame
+from loadpath.errors import LoadpathError
+
+__all__ = ["INK", "PART_COLOURS", "name_axis", "static"]
+
+INK = "currentColor"
+"""Text and lines take the page's colour, so one drawing serves light, dark and print."""
+
+PART_COLOURS = {
+    "total": "#7f8793",
+    "compute": "#4a7fb5",
+    "host": "#a59c74",
+    "input": "#7d5a2b",
+    "transfer": "#c9a227",
+    "wait": "#c8503f",
+    "bubble": "#9a7fa8",
+    "launch_delay": "#6f9a8d",
+    "idle": "#9aa0a8",
+    "lag": "#6f9a8d",
+}
+"""Colours of what time goes into: mid tones that carry on white and on black."""
+
+_NEEDLESS = re.compile(r' (?:class|role|opacity|aria-[a-z-]+|pointer-[a-z-]+)="[^"]*"')
+_ROUNDED = re.compile(r"(\d\.\d)\d+(?=[^<>]*>)")
+_OUTER = re.compile(r'^<svg[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>(.*)</svg>\s*$', re.DOTALL)
+
+
+def name_axis(names: list[str]) -> alt.Axis:
+    """Axis of names with room for the widest font, since the page's font is not known here.
+
+    Parameters
+    ----------
+    names : list of str
+        Labels as shown.
+
+    Returns
+    -------
+    altair.Axis
+        Axis without ticks.
+    """
+    room = max(width_of(name) for name in names)
+    return alt.Axis(ticks=False, domain=False, labelLimit=room, minExtent=room, maxExtent=room)
+
+
+def static(figure: Figure, chart: alt.Chart | alt.LayerChart) -> Figure:
+    """Render a chart without scripts.
+
+    Parameters
+    ----------
+    figure : Figure
+        Figure whose title, description and table are kept.
+    chart : altair.Chart or altair.LayerChart
+        Chart to draw.
+
+    Returns
+    -------
+    Figure
+        The same figure with its `svg`.
+
+    Raises
+    ------
+    LoadpathError
+        If vl-convert returns SVG of an unknown form.
+    """
+    spec = chart.configure(
+        font="system-ui, sans-serif",
+        background="transparent",
+        padding={"left": 6, "top": 6, "right": 26, "bottom": 6},
+        aria=False,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
+            labelColor=INK,
+            titleColor=INK,
+            gridColor=INK,
+            domainColor=INK,
+            tickColor=INK,
+            gridOpacity=0.12,
+            domainOpacity=0.4,
+            tickOpacity=0.4,
+            labelFontSize=11,
+            titleFontSize=11,
+            titleFontWeight="normal",
+            labelLimit=230,
+        ),
+    ).to_dict()
+    drawn = vl_convert.vegalite_to_svg(spec)
+    match = _OUTER.match(drawn)
+    if match is None:
+        raise LoadpathError("vl-convert returned SVG of unknown form. Install a tested version.")
+    width, height, body = float(match[1]), float(match[2]), match[3]
+    # Clip paths of several charts on one page would share their names.
+    named = re.sub(r'(id="|url\(#)(?=clip|gradient)', rf"\1{figure.name}-", body)
+    return frame(figure, (width, height), _ROUNDED.sub(r"\1", _NEEDLESS.sub("", named)))

@@ -1,0 +1,56 @@
+"""The pictures by name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from loadpath.brief.coupling_map import coupling_map
+from loadpath.brief.effect_chart import effect_chart
+from loadpath.brief.heat_map import heat_map
+from loadpath.brief.path_timeline import path_timeline
+from loadpath.brief.picture import Figure
+from loadpath.brief.step_chart import step_chart
+from loadpath.brief.waterfall import waterfall
+from loadpath.errors import UsageError
+
+__all__ = ["FIGURE_NAMES", "figure"]
+
+_DRAWN: dict[str, Callable[[Mapping[str, Any], Mapping[str, pl.DataFrame]], Figure]] = {
+    "waterfall": waterfall,
+    "heatmap": heat_map,
+    "path": path_timeline,
+    "attribution": effect_chart,
+    "steps": step_chart,
+    "coupling": coupling_map,
+}
+
+FIGURE_NAMES = tuple(_DRAWN)
+"""Names that `figure` knows."""
+
+
+def figure(name: str, document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Figure:
+    """Draw one picture of an audit.
+
+    Parameters
+    ----------
+    name : {"waterfall", "heatmap", "path", "attribution", "steps", "coupling"}
+        Which picture.
+    document : mapping
+        Content of audit.json.
+    tables : mapping of str to polars.DataFrame
+        Result tables by name, and ``rank``.
+
+    Returns
+    -------
+    Figure
+        Drawing, words and table; the drawing is empty where there is nothing to show.
+
+    Raises
+    ------
+    UsageError
+        If there is no picture of that name.
+    """
+    if name not in _DRAWN:
+        raise UsageError(f"There is no figure {name!r}. Choose one of {', '.join(FIGURE_NAMES)}.")
+    return _DRAWN[name](document, tables)

@@ -1,0 +1,165 @@
+"""A table as shown: headings in words, cells that carry their exact value."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from loadpath.brief.wording import listing
+from loadpath.units import format_ratio, format_seconds
+
+__all__ = ["Cell", "Grid", "grid", "shown"]
+
+_HEADINGS = {
+    "key": "which",
+    "slowdown_ratio": "slowdown alone",
+    "removal_ratio": "waste removed",
+    "addition_ratio": "waste added",
+    "gain_s": "returns a step",
+    "gain_low_s": "at least",
+    "gain_high_s": "at most",
+    "excess_s": "beyond peers",
+    "wait_s": "waiting",
+    "mean_s": "mean over ranks",
+    "start_s": "start",
+    "end_s": "end",
+    "measured_s": "measured",
+    "replayed_s": "replayed",
+    "without_cause_s": "without the cause",
+    "ideal_s": "all ideal",
+    "op_class": "op class",
+    "n_waits": "waits",
+    "hops_mean": "mean distance",
+    "direct_s": "arrived last",
+    "transitive_s": "root of the wait",
+    "order": "place",
+    "intermittent": "in some steps only",
+    "right": "agrees with the proof",
+}
+
+
+_WORDS = frozenset({"by", "sink", "state", "mechanism", "kind"})
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell.
+
+    Attributes
+    ----------
+    text : str
+        What is shown.
+    value : float, int or None
+        The exact number behind it, None for text.
+    """
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table ready for the page.
+
+    Attributes
+    ----------
+    headings : tuple of str
+        One per column.
+    looks : tuple of {"number", "flag", "text"}
+        How each column is set.
+    rows : tuple of tuple of Cell
+        Cells.
+    n_hidden : int
+        Rows that are in the audit but not here.
+    """
+
+    headings: tuple[str, ...]
+    looks: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    n_hidden: int
+
+
+def grid(table: pl.DataFrame, columns: Iterable[str] = (), *, n_most: int = 48) -> Grid:
+    """Lay out a table.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Result table.
+    columns : iterable of str
+        Columns shown, all if empty.
+    n_most : int
+        Most rows shown.
+
+    Returns
+    -------
+    Grid
+        First rows; the others are counted.
+
+    Examples
+    --------
+    >>> page = grid(pl.DataFrame({"rank": [0], "gain_s": [0.5]}))
+    >>> page.headings, page.rows[0][1]
+    (('rank', 'returns a step'), Cell(text='500 ms', value=0.5))
+    """
+    chosen = table.select(list(columns) or table.columns)
+    return Grid(
+        tuple(_HEADINGS.get(name, name.replace("_", " ")) for name in chosen.columns),
+        tuple(_look(dtype) for dtype in chosen.dtypes),
+        tuple(
+            tuple(_cell(name, value) for name, value in row.items())
+            for row in chosen.head(n_most).iter_rows(named=True)
+        ),
+        max(0, table.height - n_most),
+    )
+
+
+def shown(name: str, value: float | None) -> str:
+    """Write a number in the unit that its name declares.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column or field; its suffix is its unit.
+    value : float or None
+        Number, None where it was not assessed.
+
+    Returns
+    -------
+    str
+        Such as ``77.1 ms`` for ``gain_s`` or ``49.3 %`` for ``removal_ratio``.
+
+    Examples
+    --------
+    >>> shown("gain_s", 0.0771), shown("waste_ratio", 0.4932), shown("gain_s", None)
+    ('77.1 ms', '49.3 %', 'not assessed')
+    """
+    if value is None or value != value:  # noqa: PLR0124  (NaN is the value that differs from itself)
+        return "not assessed"
+    if name.endswith("slowdown_ratio"):
+        return f"{value:.3f}"
+    if name.endswith("_ratio"):
+        return format_ratio(value)
+    if name.endswith("_s"):
+        return format_seconds(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
+
+
+def _look(dtype: pl.DataType) -> str:
+    if dtype.is_numeric():
+        return "number"
+    return "flag" if dtype == pl.Boolean else "text"
+
+
+def _cell(name: str, value: Any) -> Cell:
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no")
+    if isinstance(value, list):
+        return Cell(listing(value))
+    if isinstance(value, str):
+        return Cell(value.replace("_", " ") if name in _WORDS else value)
+    absent = name == "rank" and value == -1
+    # Ranks and steps are names, not amounts: no thousands separator.
+    text = "—" if absent else str(value) if name in {"rank", "step"} else shown(name, value)
+    return Cell(text, value)

@@ -1,0 +1,162 @@
+"""The summary in a terminal: at most 25 lines of at most 80 columns."""
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from loadpath.brief.visible import visible
+from loadpath.brief.wording import MECHANISMS, cause_name, counted, headline, listing
+from loadpath.units import format_ratio, format_seconds
+
+__all__ = ["render_summary"]
+
+_WIDTH, _INDENT, _N_LINES = 80, 15, 25
+
+
+def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = None) -> str:
+    """Write the result of an audit for a terminal, replay error first.
+
+    Parameters
+    ----------
+    document : mapping
+        Content of audit.json.
+    briefing_path : str, optional
+        Where the briefing lies.
+
+    Returns
+    -------
+    str
+        At most 25 lines of at most 80 columns, control characters spelled out.
+    """
+    verdict, stake = document["verdict"], document.get("stake") or {}
+    parts = [
+        ("Replay error", _replay(document["replay"]), 2),
+        ("Job", _job(document["job"]), 1),
+        ("Verdict", f"{verdict['kind'].upper()} - {headline(verdict)}", 2),
+        ("", verdict["summary"], 4),
+        ("Mechanism", _mechanism(verdict), 1),
+        ("Fixing it", _gain(verdict, stake), 3),
+        ("Confidence", _confidence(verdict), 2),
+        ("Runner-up", _runner_up(verdict), 1),
+        ("Cannot tell", _twins(verdict), 2),
+        ("Waiting", _waits(document["waits"]), 2),
+        ("Dashboards", _blindness(document["blindness"]), 3),
+        ("Caveats", _caveats(document["caveats"]), 2),
+    ]
+    lines = [line for head, text, most in parts for line in _entry(head, text, most)]
+    if briefing_path is None:
+        return "\n".join(lines[:_N_LINES]) + "\n"
+    where = _wrap("Briefing", visible(briefing_path))[:3]
+    return "\n".join([*lines[: _N_LINES - len(where)], *where]) + "\n"
+
+
+def _entry(head: str, text: str, most: int) -> list[str]:
+    if not text:
+        return []
+    lines = _wrap(head, visible(text, limit=700))
+    if len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], lines[most - 1][: _WIDTH - 4].rstrip() + " ..."]
+
+
+def _wrap(head: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=head.ljust(_INDENT),
+        subsequent_indent=" " * _INDENT,
+        break_on_hyphens=False,
+    )
+
+
+def _job(job: Mapping[str, Any]) -> str:
+    return (
+        f"{counted(job['ranks'], 'rank')}, {counted(job['steps'], 'step')}, {job['ops']:,} ops, "
+        f"{job['instances_matched']:,} of {job['instances']:,} instances matched"
+    )
+
+
+def _replay(replay: Mapping[str, Any]) -> str:
+    return (
+        f"{_share(replay['error_ratio_median'])} median, {_share(replay['error_ratio_max'])} "
+        f"largest, gate {_share(replay['gate'])}; unexplained "
+        f"{_share(replay['unexplained_ratio'])}; negative lag {_time(replay['negative_lag_s'])}"
+    )
+
+
+def _mechanism(verdict: Mapping[str, Any]) -> str:
+    if verdict["kind"] in {"none", "not_assessable"}:
+        return ""
+    return str(MECHANISMS.get(verdict["mechanism"], verdict["mechanism"]))
+
+
+def _gain(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> str:
+    if verdict["kind"] == "not_assessable":
+        return "not assessed"
+    if verdict["kind"] in {"none", "absorbed"} or not verdict["causes"]:
+        return ""
+    cause = verdict["causes"][0]
+    text = f"returns {_time(cause['gain_s'])} of a step of {_time(verdict['step_s'])}"
+    if stake.get("gain_ratio") is not None:
+        text += f" ({_share(stake['gain_ratio'])})"
+    if cause.get("gain_low_s") is not None:
+        text += f", {_time(cause['gain_low_s'])} to {_time(cause['gain_high_s'])} at 95 %"
+    text += f"; {_share(verdict['share_removal_ratio'])} of the waste"
+    return text + _money(stake)
+
+
+def _money(stake: Mapping[str, Any]) -> str:
+    if stake.get("gpu_hours_per_1000") is None:
+        return ""
+    text = f"; {stake['gpu_hours_per_1000']:.0f} of every 1,000 GPU-hours"
+    if stake.get("money_per_1000") is None:
+        return text
+    return f"{text}, {stake['money_per_1000']:,.2f} {stake['currency']}"
+
+
+def _confidence(verdict: Mapping[str, Any]) -> str:
+    if verdict["confidence"] is None:
+        return "not assessed"
+    method = verdict.get("confidence_method")
+    return _share(verdict["confidence"]) + (f" ({method})" if method else "")
+
+
+def _runner_up(verdict: Mapping[str, Any]) -> str:
+    second = verdict["runner_up"]
+    if not second:
+        return ""
+    gain = "" if isinstance(second, str) else f", {_time(second.get('gain_s'))} a step"
+    return cause_name(second) + gain
+
+
+def _twins(verdict: Mapping[str, Any]) -> str:
+    return listing(verdict["indistinguishable_from"] or (), limit=4)
+
+
+def _waits(waits: Mapping[str, Any]) -> str:
+    sinks = sorted((waits["by_sink"] or {}).items(), key=lambda item: (-item[1], item[0]))
+    ends = ", ".join(f"{name.replace('_', ' ')} {_time(seconds)}" for name, seconds in sinks[:5])
+    return f"{_time(waits['exposed_s'])} exposed" + (f": {ends}" if ends else "")
+
+
+def _blindness(views: list[Mapping[str, Any]]) -> str:
+    said = [
+        f"{view['view']} would accuse {view['accuses']}{'' if view['right'] else ' (wrong)'}"
+        for view in views
+    ]
+    return "; ".join(said)
+
+
+def _caveats(caveats: list[Mapping[str, Any]]) -> str:
+    if not caveats:
+        return "none"
+    first = caveats[0]
+    return f"{len(caveats)}; first: {first['text']} ({first['count']:,} times)"
+
+
+def _share(ratio: float | None) -> str:
+    return "not assessed" if ratio is None else format_ratio(ratio)
+
+
+def _time(seconds: float | None) -> str:
+    return "not assessed" if seconds is None else format_seconds(seconds)

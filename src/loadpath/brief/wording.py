@@ -1,0 +1,240 @@
+"""Plain words for what audit.json says: place, mechanism, decision, headline."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from loadpath.errors import UsageError
+
+__all__ = [
+    "MECHANISMS",
+    "accuses",
+    "cause_name",
+    "counted",
+    "decision",
+    "headline",
+    "listing",
+    "place_name",
+    "rank_names",
+]
+
+MECHANISMS = {
+    "device": "device work",
+    "host": "host work",
+    "input": "data input",
+    "communication": "communication",
+    "workload": "uneven workload",
+    "noise": "noise",
+    "unknown": "device or host work, which this recording cannot tell apart",
+}
+"""Mechanism of a verdict, in words."""
+
+_SPEECH = {
+    "rank": ("{place} slows the job", "Repair, drain or swap {place}?"),
+    "host": ("The host side of {place} slows the job", "Repair the host side of {place}?"),
+    "stage": ("{place} slows the job", "Move work out of {place}?"),
+    "link": ("{place} slows the job", "Repair {place}, or route around it?"),
+    "data": ("Uneven work between microbatches slows the job", "Balance the work of microbatches?"),
+    "jitter": ("No culprit: noise on all ranks costs time", "Damp the noise that all ranks share?"),
+    "absorbed": ("{place} is slow, but slack absorbs it", "Act on {place} although nothing waits?"),
+    "none": ("Nobody is slow", "Does anything need repair?"),
+    "not_assessable": (
+        "Not assessable from this recording",
+        "Can this recording carry a decision?",
+    ),
+}
+_BLAMELESS = frozenset({"none", "not_assessable", "jitter", "absorbed"})
+
+
+def accuses(verdict: Mapping[str, Any]) -> bool:
+    """Whether the verdict names a culprit that costs time.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    bool
+        False for none, not_assessable, jitter and absorbed.
+    """
+    return verdict["kind"] not in _BLAMELESS
+
+
+def headline(verdict: Mapping[str, Any]) -> str:
+    """Say the verdict in one line.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    str
+        Such as ``Rank 2 slows the job``.
+    """
+    text = _speech(verdict)[0].format(place=place_name(verdict))
+    return text[:1].upper() + text[1:]
+
+
+def decision(verdict: Mapping[str, Any]) -> str:
+    """Ask the decision that the verdict calls for.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    str
+        A question.
+    """
+    return _speech(verdict)[1].format(place=place_name(verdict))
+
+
+def place_name(verdict: Mapping[str, Any]) -> str:
+    """Name the place of a verdict, with its hosts where known.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    str
+        Such as ``rank 2 (node-b)``, ``stage 3`` or ``all ranks``.
+
+    Examples
+    --------
+    >>> place_name(
+    ...     {"place": "rank", "ranks": [2], "hosts": ["node-b"], "stage": None, "link": None}
+    ... )
+    'rank 2 (node-b)'
+    """
+    place = verdict["place"]
+    fixed = {"all": "all ranks", "nobody": "nobody", "microbatch": "microbatches"}
+    if place in fixed:
+        return fixed[place]
+    if place == "stage":
+        return f"stage {verdict['stage']}"
+    if place == "link":
+        return f"link {_link(verdict['link'])}"
+    ranks, hosts = _ranks(verdict["ranks"] or ()), listing(verdict["hosts"] or ())
+    if place == "host" and hosts:
+        return f"{hosts} ({ranks})" if ranks else hosts
+    group = "the group of " if place == "group" else ""
+    return f"{group}{ranks} ({hosts})" if hosts else f"{group}{ranks}"
+
+
+def cause_name(cause: Mapping[str, Any] | str | None) -> str:
+    """Name a candidate cause.
+
+    Parameters
+    ----------
+    cause : mapping, str or None
+        A row of table ``cause`` or a name.
+
+    Returns
+    -------
+    str
+        Such as ``stage 3``; ``none`` without a candidate.
+    """
+    if not cause:
+        return "none"
+    return cause if isinstance(cause, str) else str(cause["key"])
+
+
+def listing(items: Iterable[object], limit: int = 6) -> str:
+    """Join names, leaving out the tail of a long list but counting it.
+
+    Parameters
+    ----------
+    items : iterable
+        Names.
+    limit : int
+        Most names written.
+
+    Returns
+    -------
+    str
+        Such as ``a, b and 3 more``.
+
+    Examples
+    --------
+    >>> listing(["a", "b", "c"]), listing(range(9), limit=2)
+    ('a, b, c', '0, 1 and 7 more')
+    """
+    names = [str(item) for item in items]
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a count with its noun.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    noun : str
+        Singular.
+
+    Returns
+    -------
+    str
+        Such as ``1 step`` or ``1,024 ranks``.
+
+    Examples
+    --------
+    >>> counted(1, "step"), counted(1024, "rank")
+    ('1 step', '1,024 ranks')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def rank_names(tables: Mapping[str, pl.DataFrame], limit: int = 24) -> dict[int, str]:
+    """Name each rank, with its host where known.
+
+    Parameters
+    ----------
+    tables : mapping of str to polars.DataFrame
+        Table ``rank``.
+    limit : int
+        Most letters of a name.
+
+    Returns
+    -------
+    dict of int to str
+        Such as ``{0: "0 node-a"}``.
+    """
+    ranks = tables["rank"]
+    names = {
+        rank: f"{rank} {host}".strip() for rank, host in ranks.select("rank", "host").iter_rows()
+    }
+    return {
+        rank: name if len(name) <= limit else f"{name[: limit - 1]}…"
+        for rank, name in names.items()
+    }
+
+
+def _speech(verdict: Mapping[str, Any]) -> tuple[str, str]:
+    if verdict["kind"] not in _SPEECH:
+        raise UsageError(
+            f"audit.json: verdict of unknown kind {verdict['kind']!r}. "
+            f"Use the version of loadpath that wrote it, or one of {', '.join(_SPEECH)}."
+        )
+    return _SPEECH[verdict["kind"]]
+
+
+def _ranks(ranks: Iterable[int]) -> str:
+    numbers = list(ranks)
+    return f"rank{'s' if len(numbers) > 1 else ''} {listing(numbers)}" if numbers else ""
+
+
+def _link(link: object) -> str:
+    return " to ".join(str(end) for end in link) if isinstance(link, (list, tuple)) else str(link)

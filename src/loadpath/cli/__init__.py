@@ -1,0 +1,31 @@
+"""Command line: one module per command; stdout is the result, stderr is talk."""
+
+import sys
+
+import typer
+
+from loadpath.cli.audit import audit
+from loadpath.cli.whatif import whatif
+from loadpath.errors import LoadpathError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="loadpath",
+    help="Structural audit of distributed AI and HPC jobs: where time and money go, and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(audit)
+app.command()(whatif)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act on become one line and an exit code."""
+    try:
+        app()
+    except LoadpathError as error:
+        sys.stderr.write(f"loadpath: {error}\n")
+        sys.exit(error.exit_code)

@@ -1,0 +1,66 @@
+"""The command ``loadpath audit``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadpath.cli.progress import talk
+
+__all__ = ["audit"]
+
+
+def audit(
+    sources: Annotated[list[Path], typer.Argument(help="Op table, traces, or a folder of them.")],
+    layout: Annotated[Path | None, typer.Option(help="Layout of an op table.")] = None,
+    hosts: Annotated[Path | None, typer.Option(help="CSV rank,host[,rack,switch].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Audit folder to write.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
+    rate: Annotated[float | None, typer.Option(help="Price of a GPU-hour.")] = None,
+    currency: Annotated[str, typer.Option(help="Currency of --rate.")] = "USD",
+    work_per_step: Annotated[
+        float | None, typer.Option(help="Tokens or samples in a step.")
+    ] = None,
+    baseline: Annotated[str, typer.Option(help="median, mean or best.")] = "median",
+    gate: Annotated[float, typer.Option(help="Largest median replay error.")] = 0.03,
+    as_of: Annotated[str, typer.Option(help="Time of creation to write down.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of permutations and resamples.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an audit folder.")] = False,
+) -> None:
+    """Say which rank, host, stage or link costs the time of a job, with proof.
+
+    Without --out the audit folder is NAME-audit in the current folder; with --json alone nothing
+    is written.
+    """  # noqa: DOC501
+    from loadpath.audit import run_audit
+    from loadpath.audit.store import document_bytes
+
+    target = out or (None if json else Path(f"{_stem(sources[0])}-audit"))
+    with talk() as progress:
+        done = run_audit(
+            *sources,
+            out=target,
+            force=force,
+            brief=target is not None,
+            progress=progress,
+            layout=layout,
+            hosts=hosts,
+            rate=rate,
+            currency=currency,
+            work_per_step=work_per_step,
+            baseline=baseline,  # type: ignore[arg-type]
+            gate=gate,
+            as_of=as_of,
+            seed=seed,
+        )
+    if json:
+        typer.echo(document_bytes(done.document), nl=False)
+        return
+    from loadpath.brief import render_summary
+
+    typer.echo(render_summary(done.document, briefing_path=f"{target}/briefing.html"))
+
+
+def _stem(source: Path) -> str:
+    name = source.resolve().name
+    return name.split(".")[0] if source.is_file() else name

@@ -1,0 +1,51 @@
+"""The command ``loadpath whatif``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadpath.cli.progress import talk
+from loadpath.errors import UsageError
+from loadpath.units import format_ratio, format_seconds
+
+__all__ = ["whatif"]
+
+
+def whatif(
+    source: Annotated[Path, typer.Argument(help="Audit folder, or records of a job.")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="BY=KEY:VALUE, such as rank=0:ideal.")
+    ] = None,
+    layout: Annotated[Path | None, typer.Option(help="Layout of an op table.")] = None,
+    format: Annotated[str, typer.Option(help="text, json, or osdi25 (op tables).")] = "text",  # noqa: A002
+) -> None:
+    """Say what a step would take if some ops were ideal, or faster or slower by a factor."""  # noqa: DOC501
+    if format not in {"text", "json", "osdi25"}:
+        raise UsageError(f"unknown format {format!r}. Use text, json or osdi25.")
+    from loadpath.audit import couple_recording, load_recording, open_audit
+    from loadpath.audit.settings import Settings
+
+    with talk() as progress:
+        if (source / "audit.json").is_file():
+            job = open_audit(source).job
+        else:
+            job = couple_recording(load_recording([source], Settings(layout=layout), progress))
+    if format == "osdi25":
+        from loadpath.diagnose.published import published_fields
+
+        name = source.stem.removeprefix("trace-")
+        typer.echo(json.dumps(published_fields(job, job.layout, name), indent=2))
+        return
+    from loadpath.audit.what_if import answer_what_if
+
+    answer = answer_what_if(job, changes or [])
+    if format == "json":
+        fields = {name: getattr(answer, name) for name in answer.__dataclass_fields__}
+        typer.echo(json.dumps(fields, sort_keys=True, indent=2))
+        return
+    typer.echo(f"step as measured  {format_seconds(answer.step_s)}  (replayed, without lag)")
+    typer.echo(f"step as asked     {format_seconds(answer.step_s_without)}")
+    saved = f"{format_seconds(answer.saved_s)} a step, {format_ratio(answer.saved_ratio)}"
+    typer.echo(f"saved             {saved}  ({answer.n_op:,} ops changed)")

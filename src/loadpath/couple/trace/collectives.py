@@ -1,0 +1,266 @@
+"""Communications of all ranks: which ops are members of one, and whether their times allow it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from loadpath.couple.trace import kernels
+from loadpath.couple.trace.launches import DeviceWork
+from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.segments import occurrences
+from loadpath.tables import Recording
+
+__all__ = ["Facts", "Instances", "communication_facts", "find_instances"]
+
+LEAST_TOLERANCE_NS = 100_000
+"""Ends of one collective differ by this much between ranks with one clock."""
+REFUSED_RATIO = 0.05
+"""Share of instances whose members end before the last starts, above which clocks are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """Communications with at least two recorded members.
+
+    Attributes
+    ----------
+    work : (n_member,) array of int32
+        Member ops: indices into `DeviceWork`.
+    instance : (n_member,) array of int32
+        Instance of each member.
+    contributes, waits : (n_member,) arrays of bool
+        Whether others wait for it, and whether it waits for others.
+    role : (n_member,) array of object
+        Part it plays.
+    step, sequence, bytes : (n_instance,) arrays of int64
+        Step, number within its group (or class and step), payload of one member.
+    collective, communicator, n_members, n_expected : (n_instance,) arrays of int32
+        Code of the collective, process group (-1 unknown), members found, and ranks expected.
+    causal : (n_instance,) array of bool
+        No member ends before the last one starts.
+    residual_ns : dict of int to int
+        By rank: typical deviation of its ends from the other members'.
+    is_refused : bool
+        Too many instances are not causal: the clocks or the recording do not allow conclusions
+        across ranks.
+    """
+
+    work: Int32Array
+    instance: Int32Array
+    contributes: BoolArray
+    waits: BoolArray
+    role: np.ndarray[tuple[int], np.dtype[np.object_]]
+    step: Int64Array
+    sequence: Int64Array
+    bytes: Int64Array
+    collective: Int32Array
+    communicator: Int32Array
+    n_members: Int32Array
+    n_expected: Int32Array
+    causal: BoolArray
+    residual_ns: dict[int, int]
+    is_refused: bool
+
+    @property
+    def n_instance(self) -> int:
+        """Number of instances."""
+        return int(self.step.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of each communication op; one entry per op.
+
+    Attributes
+    ----------
+    work : (n,) array of int32
+        Index into `DeviceWork`.
+    rank, communicator, collective, peer : (n,) arrays of int32
+        As in `Rows`, from the op itself or from a call around its launch.
+    start, end, step, sequence, bytes : (n,) arrays of int64
+        As in `Rows`, likewise.
+    is_threaded : (n,) array of bool
+        It runs on a communication thread, not on a device.
+    """
+
+    work: Int32Array
+    rank: Int32Array
+    start: Int64Array
+    end: Int64Array
+    step: Int64Array
+    communicator: Int32Array
+    sequence: Int64Array
+    collective: Int32Array
+    bytes: Int64Array
+    peer: Int32Array
+    is_threaded: BoolArray
+
+
+def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
+    """Match communication ops of different ranks.
+
+    Parameters
+    ----------
+    recording : Recording
+        Communicators and ranks.
+    rows : Rows
+        Recorded ops.
+    facts : Facts
+        What is known of communication ops.
+
+    Returns
+    -------
+    Instances
+        Matched by group and recorded sequence number where there is one, else by group (if
+        recorded), collective and order in the step; sends and receives by ranks and order.
+    """
+    size = _group_sizes(recording, facts)
+    facts = _pick(facts, size != 1)
+    key, number = _keys(rows, facts)
+    _, first, instance = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(facts.start[first], kind="stable")
+    renumber = np.empty(order.size, np.int32)
+    renumber[order] = np.arange(order.size)
+    instance = renumber[instance.ravel()]
+    found = np.bincount(instance, minlength=order.size)
+    shared = (found > 1)[instance]
+    facts, number = _pick(facts, shared), number[shared]
+    _, instance = np.unique(instance[shared], return_inverse=True)
+    return _judged(recording, rows, facts, instance.astype(np.int32), number)
+
+
+def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
+    """Collect what is known of communication ops.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops.
+    work : DeviceWork
+        What hosts launched, communication ops among it.
+
+    Returns
+    -------
+    Facts
+        One entry per communication op.
+    """
+    index = np.flatnonzero(rows.kind[work.row] == "communicate").astype(np.int32)
+    row, call = work.row[index], work.call[index]
+    no_name = rows.collectives.index("")
+    grouped = kernels.innermost_said(rows.parent, rows.communicator >= 0, call)
+    grouped = np.where(rows.communicator[row] >= 0, row, grouped)
+    called = kernels.innermost_said(rows.parent, rows.collective != no_name, call)
+    called = np.where(rows.collective[row] != no_name, row, called)
+    by_call = kernels.innermost_said(rows.parent, rows.peer >= 0, call)
+    paid = np.where(rows.bytes[row] >= 0, row, grouped)
+    return Facts(
+        work=index,
+        rank=rows.rank[row],
+        start=rows.start[row],
+        end=rows.end[row],
+        step=rows.step[row],
+        communicator=np.where(grouped >= 0, rows.communicator[grouped], -1).astype(np.int32),
+        sequence=np.where(grouped >= 0, rows.sequence[grouped], -1),
+        collective=np.where(called >= 0, rows.collective[called], no_name).astype(np.int32),
+        bytes=np.where(paid >= 0, rows.bytes[paid], -1),
+        peer=np.where(by_call >= 0, rows.peer[by_call], -1).astype(np.int32),
+        is_threaded=rows.on_worker[row],
+    )
+
+
+def _pick(facts: Facts, keep: BoolArray) -> Facts:
+    return Facts(*(getattr(facts, name)[keep] for name in Facts.__slots__))  # type: ignore[attr-defined]
+
+
+def _group_sizes(recording: Recording, facts: Facts) -> Int64Array:
+    sizes = np.append(recording.communicator["n_members"].to_numpy(), -1).astype(np.int64)
+    return sizes[facts.communicator]
+
+
+def _keys(rows: Rows, facts: Facts) -> tuple[Int64Array, Int64Array]:
+    """Rows that are equal for members of one instance, and the number within the group or step."""
+    by_sequence = (facts.sequence >= 0) & (facts.communicator >= 0)
+    place = occurrences(
+        [facts.rank, facts.communicator, facts.collective, facts.peer, facts.step], facts.start
+    )
+    number = np.where(by_sequence, facts.sequence, place)
+    step = np.where(by_sequence, -1, facts.step)
+    is_send, is_recv = _is(rows, facts, "send"), _is(rows, facts, "recv")
+    paired = (is_send | is_recv) & (facts.peer >= 0)
+    sender = np.where(is_send, facts.rank, facts.peer)
+    receiver = np.where(is_send, facts.peer, facts.rank)
+    collective = np.where(paired, -1, facts.collective)
+    number = np.where(paired, place, number)
+    step = np.where(paired, facts.step, step)
+    pair = np.where(paired, sender.astype(np.int64) << 32 | receiver, -1)
+    key = np.stack([facts.communicator, collective, pair, step, number], axis=1)
+    return key.astype(np.int64), number
+
+
+def _is(rows: Rows, facts: Facts, collective: str) -> BoolArray:
+    known = rows.collectives.index(collective) if collective in rows.collectives else -2
+    return np.asarray(facts.collective == known)
+
+
+def _judged(
+    recording: Recording, rows: Rows, facts: Facts, instance: Int32Array, number: Int64Array
+) -> Instances:
+    n = int(instance.max(initial=-1)) + 1
+    first = np.full(n, facts.rank.size)
+    np.minimum.at(first, instance, np.arange(instance.size))
+    is_send, is_recv = _is(rows, facts, "send"), _is(rows, facts, "recv")
+    paired = is_send | is_recv
+    contributes = ~is_recv | ~facts.is_threaded
+    waits = ~(is_send & facts.is_threaded)
+    causal = _causal(facts, instance, n, contributes, waits)
+    n_members = np.bincount(instance, minlength=n)
+    return Instances(
+        work=facts.work,
+        instance=instance,
+        contributes=contributes,
+        waits=waits,
+        role=np.where(is_send, "sender", np.where(paired, "receiver", "all")).astype(object),
+        step=facts.step[first],
+        sequence=number[first],
+        bytes=facts.bytes[first],
+        collective=facts.collective[first],
+        communicator=facts.communicator[first],
+        n_members=n_members.astype(np.int32),
+        n_expected=_expected(recording, facts.communicator[first], paired[first]),
+        causal=causal,
+        residual_ns=_residuals(facts, instance, n),
+        is_refused=n > 0 and float((~causal).mean()) > REFUSED_RATIO,
+    )
+
+
+def _expected(recording: Recording, communicator: Int32Array, paired: BoolArray) -> Int32Array:
+    """Recorded ranks that should take part."""
+    ranks = set(recording.rank["rank"].to_list())
+    groups = recording.communicator.select("members", "n_members").rows()
+    sizes = [min(len(ranks & set(members)), size) for members, size in groups]
+    known = np.array([*sizes, len(ranks)], np.int32)
+    return np.where(paired, 2, known[communicator]).astype(np.int32)
+
+
+def _causal(
+    facts: Facts, instance: Int32Array, n: int, contributes: BoolArray, waits: BoolArray
+) -> BoolArray:
+    last_start = np.full(n, np.iinfo(np.int64).min)
+    np.maximum.at(last_start, instance[contributes], facts.start[contributes])
+    first_end = np.full(n, np.iinfo(np.int64).max)
+    np.minimum.at(first_end, instance[waits], facts.end[waits])
+    return np.asarray(first_end >= last_start - LEAST_TOLERANCE_NS)
+
+
+def _residuals(facts: Facts, instance: Int32Array, n: int) -> dict[int, int]:
+    """Median distance of a rank's ends from the mean end of the instance."""
+    origin = int(facts.end.min()) if facts.end.size else 0
+    end = (facts.end - origin).astype(np.float64)
+    mean = np.bincount(instance, weights=end, minlength=n) / np.bincount(instance, minlength=n)
+    distance = np.abs(end - mean[instance])
+    table = pl.DataFrame({"rank": facts.rank, "ns": distance})
+    return {
+        int(rank): round(ns)
+        for rank, ns in table.group_by("rank").agg(pl.col("ns").median()).sort("rank").rows()
+    }

@@ -1,0 +1,107 @@
+"""Compiled flattening of nested host calls."""
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+__all__ = ["flatten", "innermost_said", "last_before"]
+
+ROUNDING_NS = 2000
+
+
+@nb.njit(cache=True, nogil=True)
+def flatten(lane: Any, start: Any, end: Any, mark: Any) -> Any:
+    """Cut each lane's time into segments that belong to the innermost call.
+
+    Rows are sorted by lane, start, and longest first. Returns per segment: the call (-1 between
+    calls), the call that ended before it inside the same call (-1 if it is the first part), lane,
+    start, end, and the innermost non-zero `mark` of the calls around it. Segments of a lane follow
+    each other without hole; some are empty.
+    """
+    n = start.size
+    size = 2 * n + 1
+    call = np.empty(size, np.int32)
+    before = np.empty(size, np.int32)
+    where = np.empty(size, np.int32)
+    begin = np.empty(size, np.int64)
+    finish = np.empty(size, np.int64)
+    flag = np.empty(size, np.uint8)
+    stack = np.empty(n + 1, np.int32)
+    limit = np.empty(n + 1, np.int64)
+    child = np.full(n + 2, -1, np.int32)
+    carried = np.zeros(n + 1, np.uint8)
+    m = 0
+    depth = 0
+    cursor = np.int64(0)
+    for i in range(n + 1):
+        is_new = i == n or (i > 0 and lane[i] != lane[i - 1])
+        while depth and (
+            is_new or limit[depth - 1] <= start[i] or limit[depth - 1] + ROUNDING_NS < end[i]
+        ):
+            top = stack[depth - 1]
+            stop = limit[depth - 1] if is_new else min(limit[depth - 1], start[i])
+            call[m] = top
+            before[m] = child[depth]
+            where[m] = lane[top]
+            begin[m] = cursor
+            cursor = max(cursor, stop)
+            finish[m] = cursor
+            flag[m] = carried[depth - 1]
+            m += 1
+            depth -= 1
+            child[depth] = top
+        if i == n:
+            break
+        if i == 0 or is_new:
+            cursor = start[i]
+            child[0] = -1
+        else:
+            top = stack[depth - 1] if depth else -1
+            call[m] = top
+            before[m] = child[depth]
+            where[m] = lane[i]
+            begin[m] = cursor
+            cursor = max(cursor, start[i])
+            finish[m] = cursor
+            flag[m] = carried[depth - 1] if depth else 0
+            m += 1
+        stack[depth] = i
+        limit[depth] = min(end[i], limit[depth - 1]) if depth else end[i]
+        carried[depth] = mark[i] if mark[i] else (carried[depth - 1] if depth else 0)
+        depth += 1
+        child[depth] = -1
+    return call[:m], before[:m], where[:m], begin[:m], finish[:m], flag[:m]
+
+
+@nb.njit(cache=True, nogil=True)
+def innermost_said(parent: Any, said: Any, row: Any) -> Any:
+    """Nearest row at or above each of `row` for which `said` holds, -1 if there is none."""
+    found = np.full(row.size, -1, np.int32)
+    for k in range(row.size):
+        i = row[k]
+        while i >= 0:
+            if said[i]:
+                found[k] = i
+                break
+            i = parent[i]
+    return found
+
+
+@nb.njit(cache=True, nogil=True)
+def last_before(rank: Any, lane: Any, n_lane: int) -> Any:
+    """Last earlier row on each other lane of the same rank.
+
+    Rows are sorted by rank and launch. Returns an (n, n_lane) array of rows, -1 where there is
+    none and on the row's own lane.
+    """
+    n = rank.size
+    out = np.full((n, n_lane), -1, np.int32)
+    latest = np.full(n_lane, -1, np.int32)
+    for i in range(n):
+        if i and rank[i] != rank[i - 1]:
+            latest[:] = -1
+        out[i] = latest
+        out[i, lane[i]] = -1
+        latest[lane[i]] = i
+    return out

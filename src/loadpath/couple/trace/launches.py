@@ -1,0 +1,300 @@
+"""Launches: which call began which device op, how long that takes, and which calls wait."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadpath.couple.trace import kernels
+from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.segments import occurrences
+
+__all__ = ["DeviceWork", "device_work", "first_of_call", "host_waits", "launch_latency", "match_workers"]
+
+TOLERATED_RATIO = 0.005
+"""Share of contradictions that a coupling may show: clocks have a resolution."""
+RESOLUTION_NS = 2_000
+"""Device and host times of whole-us traces are off by up to 1 us each."""
+
+LONGEST_LATENCY_NS = 1_000_000
+"""No launch takes longer; what starts later waited for something."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceWork:
+    """Ops that a host launched, in order of rank and launch.
+
+    Attributes
+    ----------
+    row : (n,) array of int32
+        Recorded rows: device ops, then ops of communication threads merged by launch.
+    call : (n,) array of int32
+        Rows of the calls that launched them, -1 unknown.
+    launched : (n,) array of int64
+        Start of the call, or of the op where the call is unknown, in ns.
+    stream : (n,) array of int32
+        Number of the op's lane among the lanes of its rank that run such ops.
+    previous : (n,) array of int32
+        Index of the op before it on its lane, -1 for the first.
+    """
+
+    row: Int32Array
+    call: Int32Array
+    launched: Int64Array
+    stream: Int32Array
+    previous: Int32Array
+
+
+def match_workers(rows: Rows) -> Int32Array:
+    """Join ops of communication threads to the calls that queued them.
+
+    The k-th call of a collective on the other threads of a rank queued the k-th execution of it
+    on its communication threads.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops.
+
+    Returns
+    -------
+    (n,) array of int32
+        Row of the call of each worker op, -1 elsewhere and where the numbers differ.
+    """
+    call = np.full(rows.rank.size, -1, np.int32)
+    is_call = rows.on_host & (rows.kind == "host") & (rows.collective != rows.collectives.index(""))
+    is_call &= np.array([name.startswith("c10d::") for name in rows.names], np.bool_)[rows.name]
+    asked, done = np.flatnonzero(is_call), np.flatnonzero(rows.on_worker)
+    if not done.size or not asked.size:
+        return call
+    keys = [
+        (rows.rank[i].astype(np.int64) << 40)
+        | (rows.collective[i].astype(np.int64) << 32)
+        | occurrences([rows.rank[i], rows.collective[i]], rows.start[i])
+        for i in (asked, done)
+    ]
+    order = np.argsort(keys[0])
+    found = np.minimum(np.searchsorted(keys[0][order], keys[1]), asked.size - 1)
+    same = keys[0][order][found] == keys[1]
+    call[done[same]] = asked[order][found[same]]
+    late = np.flatnonzero(call >= 0)
+    call[late[rows.start[late] < rows.start[call[late]] - RESOLUTION_NS]] = -1
+    return call
+
+
+def device_work(rows: Rows, steps: list[int]) -> DeviceWork:
+    """Order what hosts launched.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops.
+    steps : list of int
+        Steps to keep.
+
+    Returns
+    -------
+    DeviceWork
+        Device ops and ops of communication threads.
+    """
+    row = np.flatnonzero((rows.on_device | rows.on_worker) & np.isin(rows.step, steps))
+    call = np.where(rows.on_device, rows.call, match_workers(rows))[row]
+    call[(call >= 0) & ~np.isin(rows.step[call], steps)] = -1
+    launched = np.where(call >= 0, rows.start[call], rows.start[row])
+    order = np.lexsort((rows.start[row], launched, rows.rank[row]))
+    row, call, launched = row[order].astype(np.int32), call[order], launched[order]
+    return DeviceWork(
+        row=row,
+        call=call.astype(np.int32),
+        launched=launched,
+        stream=_streams(rows, row),
+        previous=_previous(rows, row),
+    )
+
+
+def _streams(rows: Rows, row: Int32Array) -> Int32Array:
+    width = int(rows.lane.max(initial=0)) + 1
+    used = np.unique(rows.rank[row].astype(np.int64) * width + rows.lane[row])
+    first = np.searchsorted(used, rows.rank[row].astype(np.int64) * width)
+    place = np.searchsorted(used, rows.rank[row].astype(np.int64) * width + rows.lane[row])
+    return (place - first).astype(np.int32)
+
+
+def _previous(rows: Rows, row: Int32Array) -> Int32Array:
+    """Op before each on its lane; on lanes whose ops overlap, the last one that had ended."""
+    start, end, rank, lane = (x[row] for x in (rows.start, rows.end, rows.rank, rows.lane))
+    order = np.lexsort((end, start, lane, rank))
+    slot = rank[order].astype(np.int64) * (int(rows.lane.max(initial=0)) + 1) + lane[order]
+    previous = np.full(row.size, -1, np.int32)
+    low = 0
+    for high in [*(np.flatnonzero(slot[1:] != slot[:-1]) + 1).tolist(), slot.size]:
+        here = order[low:high]
+        place = np.arange(here.size) - 1
+        overlaps = end[here[:-1]] > start[here[1:]] + RESOLUTION_NS
+        if here.size > 1 and overlaps.mean() > TOLERATED_RATIO:
+            by_end = np.argsort(end[here], kind="stable")
+            place = np.searchsorted(end[here][by_end], start[here], "right") - 1
+            place = np.where(place >= 0, by_end[place], -1)
+            place[place >= np.arange(here.size)] = -1
+        known = place >= 0
+        previous[here[known]] = here[place[known]]
+        low = high
+    return previous
+
+
+def launch_latency(rows: Rows, work: DeviceWork) -> Int64Array:
+    """Estimate one launch latency per kind of lane.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops.
+    work : DeviceWork
+        What hosts launched.
+
+    Returns
+    -------
+    (n,) array of int64
+        Time between the start of the call and the start of the op, in ns; one value for all ops
+        of computing streams, of communication streams, and of communication threads: the median
+        where nothing launched before was still running; the lowest tenth where only the op's own
+        stream was empty; else the lowest twentieth.
+    """
+    delay = rows.start[work.row] - work.launched
+    first = first_of_call(work)
+    end = rows.end[work.row]
+    free = np.where(work.previous >= 0, end[work.previous], np.iinfo(np.int64).min)
+    idle = first & (_busy_until(rows, work) <= work.launched)
+    empty = first & (free <= work.launched)
+    group = _lane_class(rows, work)
+    latency = np.zeros(work.row.size, np.int64)
+    for value in np.unique(group):
+        here = group == value
+        for sample, share in ((idle & here, 0.5), (empty & here, 0.1), (first & here, 0.05)):
+            if sample.sum() >= 3:
+                typical = int(np.quantile(delay[sample], share))
+                latency[here] = min(max(0, typical), LONGEST_LATENCY_NS)
+                break
+    return latency
+
+
+def late_first_ops(rows: Rows, work: DeviceWork) -> Int32Array:
+    """Find first ops of streams that waited for work from before the recording.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops.
+    work : DeviceWork
+        What hosts launched.
+
+    Returns
+    -------
+    (n,) array of int32
+        Indices into `work`: nothing recorded ran before on their stream, and yet they started
+        long after their call had returned.
+    """
+    first = (work.previous < 0) & (work.call >= 0) & rows.on_device[work.row]
+    waited = rows.start[work.row] - rows.end[work.call] > LONGEST_LATENCY_NS
+    return np.flatnonzero(first & waited).astype(np.int32)
+
+
+def first_of_call(work: DeviceWork) -> BoolArray:
+    """Tell which ops are the first that their call launched on their stream.
+
+    Parameters
+    ----------
+    work : DeviceWork
+        What hosts launched; one call may launch a whole graph.
+
+    Returns
+    -------
+    (n,) array of bool
+        False too where no call is known.
+    """
+    key = (work.call.astype(np.int64) << 16) | work.stream
+    _, first = np.unique(key, return_index=True)
+    out = np.zeros(work.row.size, np.bool_)
+    out[first] = True
+    return out & (work.call >= 0)
+
+
+def _lane_class(rows: Rows, work: DeviceWork) -> Int64Array:
+    talks = rows.kind[work.row] == "communicate"
+    return np.where(rows.on_worker[work.row], 2, talks.astype(np.int64))
+
+
+def _busy_until(rows: Rows, work: DeviceWork) -> Int64Array:
+    """Latest end of all ops of the rank launched before."""
+    end = rows.end[work.row]
+    rank = rows.rank[work.row]
+    out = np.full(end.size, np.iinfo(np.int64).min)
+    for value in np.unique(rank):
+        here = np.flatnonzero(rank == value)
+        out[here[1:]] = np.maximum.accumulate(end[here])[:-1]
+    return out
+
+
+def host_waits(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
+    """Find which calls complete only after device ops ended.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops.
+    work : DeviceWork
+        What hosts launched.
+
+    Returns
+    -------
+    source, target : (n_wait,) arrays of int32
+        Index into `work`, and row of the waiting call.
+
+    Notes
+    -----
+    A synchronising call waits for the last op launched before it on each stream, as far as its
+    calls never end before such an op does. A copy call waits for its own copy where it never ends
+    before it and the call is not asynchronous or the memory is pageable.
+    """
+    source, target = _synchronised(rows, work)
+    is_copy = (rows.kind[work.row] == "copy") & (work.call >= 0) & rows.on_device[work.row]
+    waits = np.array([_may_block(name) for name in rows.names], np.bool_)
+    copies = np.flatnonzero(is_copy)
+    copies = copies[waits[rows.name[work.row[copies]]] | waits[rows.name[work.call[copies]]]]
+    ended = rows.end[work.row[copies]] <= rows.end[work.call[copies]] + RESOLUTION_NS
+    keep = _sound(rows.name[work.row[copies]].astype(np.int64), ended)
+    return (
+        np.concatenate([source, copies[keep]]).astype(np.int32),
+        np.concatenate([target, work.call[copies[keep]]]).astype(np.int32),
+    )
+
+
+def _may_block(name: str) -> bool:
+    is_call = name.startswith(("cudaMemcpy", "hipMemcpy", "cuMemcpy"))
+    return "Pageable" in name or (is_call and "Async" not in name)
+
+
+def _synchronised(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
+    call = np.flatnonzero(rows.synchronises)
+    n_stream = int(work.stream.max(initial=-1)) + 1
+    rank = np.concatenate([rows.rank[work.row], rows.rank[call]])
+    time = np.concatenate([work.launched, rows.start[call]])
+    stream = np.concatenate([work.stream, np.full(call.size, n_stream, np.int32)])
+    order = np.lexsort((stream == n_stream, time, rank))
+    latest = kernels.last_before(rank[order], stream[order], n_stream + 1)
+    place = np.flatnonzero(stream[order] == n_stream)
+    pair_call, pair_stream = np.nonzero(latest[place][:, :n_stream] >= 0)
+    source = order[latest[place][pair_call, pair_stream]]
+    target = order[place[pair_call]] - work.row.size
+    on_device = rows.on_device[work.row[source]]
+    source, target, pair_stream = source[on_device], target[on_device], pair_stream[on_device]
+    ended = rows.end[work.row[source]] <= rows.end[call[target]] + RESOLUTION_NS
+    keep = _sound((rows.name[call[target]].astype(np.int64) << 16) | pair_stream, ended)
+    return source[keep].astype(np.int32), call[target[keep]].astype(np.int32)
+
+
+def _sound(key: Int64Array, holds: BoolArray) -> BoolArray:
+    """Which pairs belong to a key whose claim is contradicted almost nowhere."""
+    _, group = np.unique(key, return_inverse=True)
+    total = np.bincount(group)
+    wrong = np.bincount(group, weights=~holds)
+    return (wrong <= TOLERATED_RATIO * total)[group] if key.size else np.zeros(0, np.bool_)

@@ -1,0 +1,180 @@
+"""The recorded op table as arrays, with what decides each row's part in the graph."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.tables import Recording
+
+__all__ = ["BoolArray", "Int32Array", "Int64Array", "Rows", "common_steps", "rows_of"]
+
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+SYNCHRONISES = re.compile(r"(Synchronize|_synchronize)(_ptsz)?$")
+ALLOCATES = re.compile(r"(Malloc|Free|HostAlloc|HostRegister|MemCreate|MemMap)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Recorded ops as arrays; the row number is that of the recorded op table.
+
+    Attributes
+    ----------
+    rank, lane, parent, communicator, peer : (n,) arrays of int32
+        As in table `op`.
+    step, start, end, bytes, correlation, sequence : (n,) arrays of int64
+        As in table `op`; times in ns after the first selected start.
+    name, collective : (n,) arrays of int32
+        Codes into `names` and `collectives`.
+    kind : (n,) array of object
+        Kind of the op.
+    on_host, on_worker, on_device : (n,) arrays of bool
+        Whether it runs on a host thread, on a communication thread, or on a device stream.
+    call : (n,) array of int32
+        Row of the runtime call that launched a device op, -1 if none is recorded.
+    launches, synchronises, keeps_time : (n,) arrays of bool
+        Whether a host row launches a device op, waits for the device, and is a segment of its own
+        (polling calls are not: their time belongs to the call around them).
+    names, collectives : tuple of str
+        What the codes stand for; a step mark's number is cut off.
+    """
+
+    rank: Int32Array
+    lane: Int32Array
+    step: Int64Array
+    start: Int64Array
+    end: Int64Array
+    name: Int32Array
+    collective: Int32Array
+    kind: NDArray[np.object_]
+    bytes: Int64Array
+    correlation: Int64Array
+    sequence: Int64Array
+    communicator: Int32Array
+    peer: Int32Array
+    parent: Int32Array
+    on_host: BoolArray
+    on_worker: BoolArray
+    on_device: BoolArray
+    call: Int32Array
+    launches: BoolArray
+    synchronises: BoolArray
+    keeps_time: BoolArray
+    names: tuple[str, ...]
+    collectives: tuple[str, ...]
+
+
+def common_steps(recording: Recording) -> list[int]:
+    """Steps that every rank recorded.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording.
+
+    Returns
+    -------
+    list of int
+        Step numbers, ascending.
+    """
+    n_rank = recording.rank.height
+    counts = recording.step.group_by("step").agg(pl.col("rank").n_unique().alias("n"))
+    return sorted(counts.filter(pl.col("n") == n_rank)["step"].to_list())
+
+
+def rows_of(recording: Recording) -> Rows:
+    """Turn the recorded op table into arrays.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording.
+
+    Returns
+    -------
+    Rows
+        One entry per row of its op table.
+    """
+    op = recording.op
+    name, names = _coded(op["name"])
+    collective, collectives = _coded(op["collective"])
+    rank, lane = op["rank"].to_numpy(), op["lane"].to_numpy()
+    correlation = op["correlation"].to_numpy()
+    lane_kind = _lane_kind(recording, rank, lane)
+    on_host = lane_kind == "host"
+    on_worker = (lane_kind == "communication") & (correlation < 0)
+    on_device = ~on_host & ~on_worker
+    call = _calls(rank, correlation, on_host, on_device)
+    launches = np.zeros(rank.size, np.bool_)
+    launches[call[call >= 0]] = True
+    synchronises = _named(names, SYNCHRONISES)[name] & on_host
+    is_call = on_host & (correlation >= 0)
+    start = op["start_ns"].to_numpy()
+    return Rows(
+        rank=rank,
+        lane=lane,
+        step=op["step"].to_numpy(),
+        start=start,
+        end=start + op["duration_ns"].to_numpy(),
+        name=name,
+        collective=collective,
+        kind=op["kind"].cast(pl.String).to_numpy(),
+        bytes=op["bytes"].to_numpy(),
+        correlation=correlation,
+        sequence=op["sequence"].to_numpy(),
+        communicator=op["communicator"].to_numpy(),
+        peer=op["peer"].to_numpy(),
+        parent=op["parent"].to_numpy(),
+        on_host=on_host,
+        on_worker=on_worker,
+        on_device=on_device,
+        call=call,
+        launches=launches,
+        synchronises=synchronises,
+        keeps_time=on_host & (~is_call | launches | synchronises | _named(names, ALLOCATES)[name]),
+        names=tuple(re.sub(r"^ProfilerStep#\d+$", "ProfilerStep", text) for text in names),
+        collectives=collectives,
+    )
+
+
+def _coded(column: pl.Series) -> tuple[Int32Array, tuple[str, ...]]:
+    """Codes in the order of the sorted names: the same for any order of reading."""
+    text = column.cast(pl.String)
+    values = text.unique().sort()
+    codes = text.replace_strict(values, pl.Series(range(len(values))), return_dtype=pl.Int32)
+    return codes.to_numpy(), tuple(values.to_list())
+
+
+def _named(names: tuple[str, ...], pattern: re.Pattern[str]) -> BoolArray:
+    return np.array([bool(pattern.search(name[:200])) for name in names], np.bool_)
+
+
+def _lane_kind(recording: Recording, rank: Int32Array, lane: Int32Array) -> NDArray[np.object_]:
+    table = recording.lane
+    width = int(table["lane"].max() or 0) + 1  # type: ignore[arg-type]
+    slot = int(table["rank"].max() or 0) + 1  # type: ignore[arg-type]
+    kinds = np.full(slot * width, "host", object)
+    kinds[table["rank"].to_numpy() * width + table["lane"].to_numpy()] = (
+        table["kind"].cast(pl.String).to_numpy()
+    )
+    return kinds[rank.astype(np.int64) * width + lane]
+
+
+def _calls(
+    rank: Int32Array, correlation: Int64Array, on_host: BoolArray, on_device: BoolArray
+) -> Int32Array:
+    """Join device ops to runtime calls of the same rank and correlation."""
+    row = pl.DataFrame({"rank": rank, "correlation": correlation}).with_row_index("row")
+    known = row.filter(pl.Series(correlation >= 0))
+    calls = known.filter(pl.Series(on_host[correlation >= 0]))
+    calls = calls.unique(["rank", "correlation"], keep="first", maintain_order=True)
+    device = known.filter(pl.Series(on_device[correlation >= 0]))
+    joined = device.join(calls, on=["rank", "correlation"], how="inner", suffix="_call")
+    call = np.full(rank.size, -1, np.int32)
+    call[joined["row"].to_numpy()] = joined["row_call"].to_numpy()
+    return call

@@ -1,0 +1,171 @@
+"""Where a host thread waits for a communication thread: no call records it, the program shows it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from loadpath.couple.trace.launches import DeviceWork
+from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
+from loadpath.couple.trace.segments import Segments, occurrences
+
+__all__ = ["WorkerWaits", "first_part", "worker_waits"]
+
+CLOCK_NS = 1_000
+MOST_LATE_RATIO = 0.2
+"""Share of occurrences that may have been recorded after the thread went on."""
+KEY = ["collective", "bytes", "occurrence"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerWaits:
+    """Waits for communication threads.
+
+    Attributes
+    ----------
+    source : (n_wait,) array of int32
+        Index into `DeviceWork`.
+    segment : (n_wait,) array of int32
+        Segment in which the program waits for it.
+    end : (n_row,) array of int64
+        Ends of all recorded rows; an op that was recorded to end after the thread that waited for
+        it had gone on ends when that thread went on.
+    """
+
+    source: Int32Array
+    segment: Int32Array
+    end: Int64Array
+
+
+def first_part(segments: Segments, n_row: int) -> Int32Array:
+    """Find the first segment of every recorded call.
+
+    Parameters
+    ----------
+    segments : Segments
+        Parts of host threads.
+    n_row : int
+        Number of recorded rows.
+
+    Returns
+    -------
+    (n_row,) array of int32
+        Segment, -1 for rows without.
+    """
+    found = np.full(n_row, -1, np.int32)
+    first = np.flatnonzero((segments.call >= 0) & (segments.before < 0))
+    found[segments.call[first]] = first
+    return found
+
+
+def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWaits:
+    """Find the segment in which the program waits for each op of a communication thread.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops.
+    segments : Segments
+        Parts of host threads.
+    work : DeviceWork
+        What hosts launched.
+
+    Returns
+    -------
+    WorkerWaits
+        Waits, and ends that were recorded too late.
+
+    Notes
+    -----
+    The segment in which the op ended is where the thread can have waited at the earliest. The
+    program waits at the same place for the same communication of every rank and step, and an op
+    that ends while the thread waits ends at that place. So the place is the latest one that a
+    tenth of all occurrences (and two of them) end in. Single later ends are records of a thread
+    that lost its processor between its work and its end mark: the waiting thread went on before.
+    """
+    begun = first_part(segments, rows.rank.size)
+    index = np.flatnonzero(rows.on_worker[work.row] & (work.call >= 0))
+    index = index[begun[work.call[index]] >= 0]
+    if not index.size:
+        return WorkerWaits(np.empty(0, np.int32), np.empty(0, np.int32), rows.end)
+    found = _occurrences(rows, segments, work, index)
+    waiting = (
+        found.drop("name", "position", "offset")
+        .join(_waiting_places(found), on=KEY)
+        .join(_places(segments), on=["rank", "lane", "step", "name", "position"])
+        .with_columns(late=pl.col("segment_end") < pl.col("end") - CLOCK_NS)
+        .with_columns(late_ratio=pl.col("late").mean().over(KEY))
+        .filter(pl.col("late_ratio") <= MOST_LATE_RATIO)
+        .sort("work")
+    )
+    source, segment = waiting["work"].to_numpy(), waiting["segment"].to_numpy()
+    end = rows.end.copy()
+    row = work.row[source]
+    end[row] = np.maximum(np.minimum(end[row], segments.end[segment]), rows.start[row])
+    return WorkerWaits(source.astype(np.int32), segment, end)
+
+
+def _occurrences(
+    rows: Rows, segments: Segments, work: DeviceWork, index: Int64Array
+) -> pl.DataFrame:
+    """Where in the program each op ended."""
+    row = work.row[index]
+    launch = first_part(segments, rows.rank.size)[work.call[index]]
+    earliest = _first_ending_after(segments, launch, rows.end[row])
+    return pl.DataFrame(
+        {
+            "collective": rows.collective[row],
+            "bytes": rows.bytes[row],
+            "occurrence": occurrences(
+                [rows.rank[row], rows.step[row], rows.collective[row], rows.bytes[row]],
+                rows.start[row],
+            ),
+            "offset": earliest - launch,
+            "name": segments.name[earliest],
+            "position": segments.position[earliest],
+            "work": index,
+            "rank": segments.rank[launch],
+            "lane": segments.lane[launch],
+            "step": segments.step[launch],
+            "end": rows.end[row],
+        }
+    )
+
+
+def _waiting_places(found: pl.DataFrame) -> pl.DataFrame:
+    return (
+        found.filter(pl.col("offset") >= 0)
+        .with_columns(n=pl.len().over(KEY))
+        .group_by([*KEY, "n", "name", "position"])
+        .agg(pl.len().alias("share"), pl.col("offset").median())
+        .filter(pl.col("share") >= pl.max_horizontal(pl.min_horizontal("n", 2), 0.1 * pl.col("n")))
+        .sort("offset", "name", "position", descending=[True, False, False])
+        .group_by(KEY, maintain_order=True)
+        .agg(pl.col("name", "position").first())
+    )
+
+
+def _first_ending_after(segments: Segments, launch: Int32Array, end: Int64Array) -> Int64Array:
+    """First segment of the launching thread, from the launch on, that ends at or after `end`."""
+    slot = segments.rank.astype(np.int64) * (int(segments.lane.max()) + 1) + segments.lane
+    out = np.full(launch.size, -1, np.int64)
+    for value in np.unique(slot[launch]):
+        low, high = np.searchsorted(slot, value), np.searchsorted(slot, value, "right")
+        here = np.flatnonzero(slot[launch] == value)
+        place = low + np.searchsorted(segments.end[low:high], end[here])
+        out[here] = np.where(place < high, np.maximum(place, launch[here]), -1)
+    return out
+
+
+def _places(segments: Segments) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "rank": segments.rank,
+            "lane": segments.lane,
+            "step": segments.step,
+            "name": segments.name,
+            "position": segments.position,
+            "segment_end": segments.end,
+            "segment": np.arange(segments.rank.size, dtype=np.int32),
+        }
+    ).unique(["rank", "lane", "step", "name", "position"], keep="first", maintain_order=True)

@@ -1,0 +1,1 @@
+"""Findings: who and what costs time, proved by counterfactual replay."""

@@ -1,0 +1,228 @@
+"""The critical path of a step, as bars, and how much of it nothing explains."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from loadpath.couple import CoupledJob, NodeRole
+from loadpath.diagnose import kernels
+from loadpath.diagnose.exposure import COMPUTE, N_PART, exposed, group_of_op
+from loadpath.replay import (
+    Timeline,
+    critical_path,
+    last_predecessor,
+    replay,
+    step_bounds_ns,
+    step_time_ns,
+)
+from loadpath.tables.results import PATH
+from loadpath.units import NS_PER_S
+
+__all__ = ["MAX_BARS", "Replayed", "longest_step", "path_table", "unexplained_ratio"]
+
+Replayed = tuple[Timeline, ArrayLike]
+"""A replay and the work it was made with."""
+
+MAX_BARS = 400
+"""Rows of a path; beyond, neighbours are merged."""
+
+FloatArray = NDArray[np.float64]
+
+
+def longest_step(job: CoupledJob, timeline: Timeline) -> int:
+    """Find the step that takes longest.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job that was replayed; it has at least one step.
+    timeline : Timeline
+        Its times.
+
+    Returns
+    -------
+    int
+        Step number; the first of equals.
+    """
+    return int(job.graph.step[np.argmax(step_time_ns(job.graph, timeline))])
+
+
+def path_table(
+    job: CoupledJob,
+    actual: Replayed,
+    without: Replayed | None,
+    *,
+    ideal_ns: ArrayLike,
+    step: int,
+) -> pl.DataFrame:
+    """List the critical path of a step as bars, as it is and without the cause.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job that was replayed.
+    actual : (Timeline, (n_op,) array)
+        Replay of measured work without lag, and that work in ns.
+    without : (Timeline, (n_op,) array), optional
+        Replay without the cause; left out where there is none.
+    ideal_ns : (n_op,) array
+        Work that each op would need, in ns.
+    step : int
+        Step number.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `PATH`. No wait lies on a critical path: a communication shows its transfer.
+        Neighbours of one rank, lane, kind and name are one bar; of a path longer than `MAX_BARS`
+        bars, neighbours on one rank too, under the name of the longest.
+    """
+    scenarios = [("actual", actual)] + ([("without_cause", without)] if without else [])
+    return PATH.build(
+        pl.concat(
+            _merged(_bars(job, replayed, np.asarray(ideal_ns), step)).select(
+                pl.lit(name).alias("scenario"),
+                pl.int_range(pl.len(), dtype=pl.Int32).alias("order"),
+                *("rank", "lane", "kind", "name", "start_s", "end_s", "excess_s"),
+            )
+            for name, replayed in scenarios
+        )
+    )
+
+
+def unexplained_ratio(job: CoupledJob, *, count_hidden: bool = False) -> float:
+    """Share of the critical path that no recorded op explains, in the replay with measured lag.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    count_hidden : bool
+        Whether lag of communication counts while its rank computes. By default it does not: a
+        receive that is posted behind a computation is explained by that computation.
+
+    Returns
+    -------
+    float
+        Lag, recorded boundaries and host time between calls (ops of kind ``host`` whose name
+        begins with ``gap``) on the critical paths of all steps, over their length; 0 without steps.
+    """
+    graph = job.graph
+    timeline = replay(graph, job.work_ns, lag_ns=job.lag_ns)
+    is_gap = (job.op["kind"] == "host") & job.op["name"].cast(pl.String).str.starts_with("gap")
+    hidden = 0 if count_hidden else _hidden_lag_ns(job, timeline)
+    release = graph.role == NodeRole.RELEASE
+    weight, lag, gap = graph.fixed_ns.copy(), graph.fixed_ns * release, graph.fixed_ns * 0
+    lag[graph.start_node] = job.lag_ns - hidden
+    weight[graph.start_node] += job.lag_ns
+    weight[graph.end_node] += job.work_ns
+    gap[graph.end_node] = np.where(is_gap.to_numpy(), job.work_ns, 0)
+    out = np.zeros((graph.step.size, 3), np.int64)
+    kernels.path_parts(
+        last_predecessor(graph, timeline),
+        timeline.time_ns,
+        _end_nodes(job, timeline),
+        step_bounds_ns(graph, timeline)[0],
+        weight,
+        lag,
+        gap,
+        out,
+    )
+    total = out.sum(axis=0)
+    return float((total[0] + total[1]) / total[2]) if total[2] else 0.0
+
+
+def _hidden_lag_ns(job: CoupledJob, timeline: Timeline) -> NDArray[np.int64]:
+    """Lag of each communication op during which its rank computes."""
+    late = np.flatnonzero((job.op["kind"] == "communicate").to_numpy() & (job.lag_ns > 0))
+    occupancy = exposed(job, timeline, job.work_ns).occupancy
+    start = job.graph.start_node[late] + 1
+    inside = np.zeros((late.size, N_PART), np.int64)
+    kernels.sum_windows(
+        occupancy.group_segment,
+        occupancy.start_ns,
+        occupancy.end_ns,
+        occupancy.part,
+        group_of_op(job)[late],
+        timeline.time_ns[start] - job.lag_ns[late],
+        timeline.time_ns[start],
+        inside,
+    )
+    hidden = np.zeros(job.n_op, np.int64)
+    hidden[late] = inside[:, COMPUTE]
+    return hidden
+
+
+def _end_nodes(job: CoupledJob, timeline: Timeline) -> NDArray[np.int32]:
+    """Node at which each step ends: the latest, of equals the lowest."""
+    graph = job.graph
+    node = graph.end_step_node
+    order = np.lexsort((node, -timeline.time_ns[node + 1], graph.end_step))
+    first = np.searchsorted(graph.end_step[order], np.arange(graph.step.size))
+    return node[order[first]]
+
+
+def _bars(job: CoupledJob, replayed: Replayed, ideal_ns: FloatArray, step: int) -> pl.DataFrame:
+    """One bar per node of the path that takes time, in order."""
+    graph = job.graph
+    timeline, work = replayed
+    index = int(np.searchsorted(graph.step, step))
+    path = critical_path(graph, timeline, index)
+    time = timeline.time_ns
+    begin = float(step_bounds_ns(graph, timeline)[0][index])
+    end_s = (time[path + 1] - begin) / NS_PER_S
+    start_s = np.concatenate([[0.0], end_s[:-1]])
+    works = np.isin(graph.role[path], (NodeRole.WORK, NodeRole.COMPLETE))
+    op = np.where(graph.role[path] == NodeRole.SYNC, 0, graph.op[path])
+    excess = np.where(works, np.maximum(np.asarray(work)[op] - ideal_ns[op], 0), 0) / NS_PER_S
+    text = pl.String
+    named = job.op[op].select("rank", "lane", pl.col("kind").cast(text), pl.col("name").cast(text))
+    lanes = job.lane.select("rank", "lane", pl.col("name").alias("lane_name"))
+    return (
+        named.with_columns(
+            pl.Series("start_s", start_s),
+            pl.Series("end_s", end_s),
+            pl.Series("excess_s", np.minimum(excess, end_s - start_s)),
+            pl.Series("works", works),
+        )
+        .join(lanes, on=["rank", "lane"], how="left", maintain_order="left")
+        .filter(pl.col("end_s") > pl.col("start_s"))
+        .select(
+            "rank",
+            pl.col("lane_name").fill_null("").alias("lane"),
+            pl.when("works").then("kind").otherwise(pl.lit("lag")).alias("kind"),
+            pl.when("works")
+            .then("name")
+            .otherwise(pl.lit("before ") + pl.col("name"))
+            .alias("name"),
+            *("start_s", "end_s", "excess_s"),
+        )
+    )
+
+
+def _merged(bars: pl.DataFrame) -> pl.DataFrame:
+    """Merge neighbours, more and more of them until the path is short enough."""
+    bars = _join(bars, pl.struct("rank", "lane", "kind", "name").rle_id())
+    if bars.height > MAX_BARS:
+        bars = _join(bars, pl.struct("rank", "lane", "kind").rle_id())
+    if bars.height > MAX_BARS:
+        bars = _join(bars, pl.col("rank").rle_id())
+    if bars.height > MAX_BARS:
+        middle = (pl.col("start_s") + pl.col("end_s")) / 2
+        bars = _join(bars, (middle / bars["end_s"][-1] * MAX_BARS).floor().rle_id())
+    return bars
+
+
+def _join(bars: pl.DataFrame, run: pl.Expr) -> pl.DataFrame:
+    """One bar per run, called after its longest."""
+    longest = (pl.col("end_s") - pl.col("start_s")).arg_max()
+    return (
+        bars.group_by(run.alias("run"), maintain_order=True)
+        .agg(
+            pl.col("rank", "lane", "kind", "name").get(longest),
+            pl.col("start_s").first(),
+            pl.col("end_s").last(),
+            pl.col("excess_s").sum(),
+        )
+        .drop("run")
+    )

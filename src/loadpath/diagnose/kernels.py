@@ -1,0 +1,252 @@
+"""Compiled loops of diagnosis: sweeps over the intervals of a rank, walks along binding predecessors.
+
+Predecessors are shifted by one, as in `CouplingGraph`: 0 is none, ``u + 1`` is node ``u``.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+__all__ = ["mark_blocking", "path_parts", "sum_windows", "sweep_intervals", "walk_chains"]
+
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+@njit(**OPTIONS)
+def mark_blocking(binding: Any, start_node: Any, node_op: Any, node_rank: Any, marked: Any) -> None:
+    """Spread marks, in place, to the nodes of the same rank that bind a marked one.
+
+    `node_rank` is -1 for a synchronisation: what binds an op there sits elsewhere, and the op's own
+    start is marked instead.
+    """
+    for v in range(binding.size - 1, -1, -1):
+        if not marked[v] or node_rank[v] < 0:
+            continue
+        marked[start_node[node_op[v]]] = True
+        u = binding[v] - 1
+        if u >= 0 and node_rank[u] == node_rank[v]:
+            marked[u] = True
+
+
+@njit(**OPTIONS)
+def sweep_intervals(
+    group_start: Any,
+    order: Any,
+    start: Any,
+    end: Any,
+    part: Any,
+    second: Any,
+    op: Any,
+    group_segment: Any,
+    segment_start: Any,
+    segment_end: Any,
+    segment_interval: Any,
+) -> int:
+    """Give each moment of each group to one interval: lowest part, `second`, end, then op.
+
+    `group_start` (n_group + 1,) and `order` list the intervals of each group; segments come out by
+    group and time, those of group g from ``group_segment[g]`` on. Returns their number, at most
+    twice that of the intervals.
+    """
+    n = 0
+    active = np.empty(order.size + 1, np.int64)
+    for g in range(group_start.size - 1):
+        group_segment[g] = n
+        mine = order[group_start[g] : group_start[g + 1]]
+        mine = mine[np.argsort(start[mine], kind="mergesort")]
+        k = 0
+        n_active = 0
+        now = 0
+        while k < mine.size or n_active > 0:
+            if n_active == 0:
+                now = start[mine[k]]
+            while k < mine.size and start[mine[k]] <= now:
+                if end[mine[k]] > now:
+                    active[n_active] = mine[k]
+                    n_active += 1
+                k += 1
+            until = start[mine[k]] if k < mine.size else np.iinfo(np.int64).max
+            best = -1
+            j = 0
+            while j < n_active:
+                i = active[j]
+                if end[i] <= now:
+                    n_active -= 1
+                    active[j] = active[n_active]
+                    continue
+                until = min(until, end[i])
+                if best < 0 or (part[i], second[i], end[i], op[i]) < (
+                    part[best],
+                    second[best],
+                    end[best],
+                    op[best],
+                ):
+                    best = i
+                j += 1
+            if best < 0:
+                continue
+            if (
+                n > group_segment[g]
+                and segment_interval[n - 1] == best
+                and segment_end[n - 1] == now
+            ):
+                segment_end[n - 1] = until
+            else:
+                segment_start[n] = now
+                segment_end[n] = until
+                segment_interval[n] = best
+                n += 1
+            now = until
+    group_segment[group_start.size - 1] = n
+    return n
+
+
+@njit(**OPTIONS)
+def sum_windows(
+    group_segment: Any,
+    segment_start: Any,
+    segment_end: Any,
+    segment_part: Any,
+    window_group: Any,
+    window_begin: Any,
+    window_end: Any,
+    total: Any,
+) -> None:
+    """Add the time of each part within each window of a group to `total` (n_window, n_part)."""
+    for w in range(window_group.size):
+        low = group_segment[window_group[w]]
+        stop = group_segment[window_group[w] + 1]
+        high = stop
+        while low < high:
+            middle = (low + high) // 2
+            if segment_end[middle] <= window_begin[w]:
+                low = middle + 1
+            else:
+                high = middle
+        for k in range(low, stop):
+            if segment_start[k] >= window_end[w]:
+                break
+            inside = min(segment_end[k], window_end[w]) - max(segment_start[k], window_begin[w])
+            total[w, segment_part[k]] += inside
+
+
+@njit(**OPTIONS)
+def walk_chains(
+    binding: Any,
+    time: Any,
+    node_rank: Any,
+    node_op: Any,
+    deviation: Any,
+    lag: Any,
+    op_step: Any,
+    op_key: Any,
+    op_transfer: Any,
+    wait_op: Any,
+    wait_column: Any,
+    late: Any,
+    own: Any,
+    ready: Any,
+    left: Any,
+    reach: int,
+    key_amount: Any,
+    key_hops: Any,
+    key_waits: Any,
+    transitive: Any,
+    wait_amount: Any,
+    wait_early: Any,
+    main_op: Any,
+    main_hops: Any,
+    main_ranks: Any,
+    main_steps: Any,
+    main_distance: Any,
+) -> None:
+    """Share the time left of each wait over what delayed the last arriver since the two chains met.
+
+    The chain of binding predecessors of ``late[w]`` (last arrival) and of ``own[w]`` (arrival of
+    the waiter) form a tree; walking back the later one of the two until they meet finds the last
+    moment that both depend on. What lies behind delays both alike. `deviation` and `lag`
+    (n_node,) are work beyond the ideal and lag of each node. Keys are groups of sinks: rows 0
+    of `key_amount`, `key_hops`, `key_waits` (2, n_key) count excess, rows 1 lag. `wait_amount`
+    (n_wait, 3) is what each wait owes to excess, lag and transfer excess.
+    """
+    seen_key = np.full(key_amount.shape, -1, np.int64)
+    seen_rank = np.full(transitive.shape[0], -1, np.int64)
+    for w in range(wait_op.size):
+        a = late[w]
+        b = own[w]
+        last_a = -1
+        last_b = -1
+        total = 0.0
+        early = 0.0
+        for _ in range(reach):
+            if a == b:
+                break
+            if a > b:
+                total += max(0.0, deviation[a]) + lag[a]
+                last_a = a
+                a = binding[a] - 1
+            else:
+                early += max(0.0, -deviation[b])
+                last_b = b
+                b = binding[b] - 1
+        shared = 0.0
+        if a == b and a >= 0 and node_rank[a] < 0 and last_a >= 0 and last_b >= 0:
+            shared = max(0.0, min(deviation[last_a], deviation[last_b]))
+        total -= shared
+        share = min(1.0, left[w] / total) if total > 0.0 else 0.0
+        rank = node_rank[own[w]]
+        hops = 0
+        n_rank = 0
+        most = 0.0
+        v = late[w]
+        while v != a:
+            r = node_rank[v]
+            if r >= 0:
+                if r != rank:
+                    hops += 1
+                    rank = r
+                if seen_rank[r] != w:
+                    seen_rank[r] = w
+                    n_rank += 1
+                i = node_op[v]
+                key = op_key[i]
+                excess = max(0.0, deviation[v]) - (shared if v == last_a else 0.0)
+                for kind in range(2):
+                    amount = share * (lag[v] if kind else excess)
+                    if amount <= 0.0:
+                        continue
+                    key_amount[kind, key] += amount
+                    key_hops[kind, key] += amount * hops
+                    if seen_key[kind, key] != w:
+                        seen_key[kind, key] = w
+                        key_waits[kind, key] += 1
+                    transitive[r, wait_column[w]] += amount
+                    wait_amount[w, 2 if kind == 0 and op_transfer[i] else kind] += amount
+                    if amount > most:
+                        most = amount
+                        main_op[w] = i
+                        main_hops[w] = hops
+                        main_ranks[w] = n_rank
+                        main_steps[w] = op_step[wait_op[w]] - op_step[i]
+                        main_distance[w] = ready[w] - time[v + 1]
+            v = binding[v] - 1
+        wait_early[w] = min(early, max(0.0, left[w] - wait_amount[w].sum()))
+
+
+@njit(**OPTIONS)
+def path_parts(
+    binding: Any, time: Any, end_node: Any, begin: Any, weight: Any, lag: Any, gap: Any, out: Any
+) -> None:
+    """Write lag, gap and length of the critical path of each step to `out` (n_step, 3).
+
+    `weight` (n_node,) is the whole of each node; its `lag` passes first, a `gap` is the rest of it.
+    """
+    for s in range(end_node.size):
+        v = end_node[s]
+        out[s, 2] = time[v + 1] - begin[s]
+        while v >= 0 and time[v + 1] > begin[s]:
+            inside = min(weight[v], time[v + 1] - begin[s])
+            out[s, 0] += max(0, inside - (weight[v] - lag[v]))
+            out[s, 1] += min(gap[v], inside)
+            v = binding[v] - 1

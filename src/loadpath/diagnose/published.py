@@ -1,0 +1,274 @@
+"""The published what-if method, field by field, in its own arithmetic.
+
+Computations take their mean and communications their median over replicas, stages and steps; a
+transfer is an op's end, as float32(start + duration), less the latest start of its group, and
+counts as 0 from -10 ms downwards.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.levels import FloatArray
+from loadpath.errors import UsageError
+from loadpath.replay import replay, step_time_ns
+
+__all__ = ["published_fields", "published_slowdown", "published_work_s"]
+
+DECOMPOSE_FROM = 1.03
+"""Decompositions are null where the slowdown is below this."""
+EARLY_S = -1e-2
+"""Transfers at or below this are taken as 0."""
+TOP_WORKERS_RATIO = 0.03
+MERGED = {
+    "forward-send": "forward-pp-comm",
+    "forward-recv": "forward-pp-comm",
+    "backward-send": "backward-pp-comm",
+    "backward-recv": "backward-pp-comm",
+}
+
+
+def published_work_s(job: CoupledJob) -> FloatArray:
+    """Durations and transfers as the published method reads them.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job coupled from an op table.
+
+    Returns
+    -------
+    (n_op,) array of float64
+        Seconds; a transfer may be slightly negative.
+    """
+    start = (job.op["start_ns"].to_numpy() * 1e-9).astype(np.float32)
+    duration = (job.op["duration_ns"].to_numpy() * 1e-9).astype(np.float32)
+    end = (start + duration).astype(np.float64)
+    op = job.membership["op"].to_numpy()
+    instance = job.membership["instance"].to_numpy()
+    latest = np.zeros(int(instance.max(initial=-1)) + 1)
+    np.maximum.at(latest, instance, start[op].astype(np.float64))
+    transfer = end[op] - latest[instance]
+    work = duration.astype(np.float64)
+    work[op] = np.where(transfer <= EARLY_S, 0.0, transfer)
+    return work
+
+
+def published_slowdown(job: CoupledJob) -> float:
+    """Slowdown S of the published method: mean step as measured without lag over mean ideal step.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job coupled from an op table.
+
+    Returns
+    -------
+    float
+        S, 1 for a job without stragglers.
+    """
+    work = published_work_s(job)
+    return float(_steps(job, work).mean() / _steps(job, _ideal(job, work)).mean())
+
+
+def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> dict[str, Any]:
+    """Compute every field of the published ``result``, ``ms`` and ``mw`` files.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job coupled from an op table.
+    layout : mapping of str to int
+        Declared sizes.
+    name : str
+        Name of the trial.
+
+    Returns
+    -------
+    dict
+        ``{"result": ..., "ms": ..., "mw": ...}`` with the published names.
+
+    Raises
+    ------
+    UsageError
+        If the job was not recorded as an op table.
+
+    References
+    ----------
+    .. [1] J. Lin et al., "Understanding Stragglers in Large Model Training Using What-if
+       Analysis", OSDI 2025, arXiv:2505.05713.
+    """
+    if job.source != "op_table":
+        raise UsageError("the published method needs an op table. Give a Parquet or CSV table.")
+    work = published_work_s(job)
+    ideal = _ideal(job, work)
+    nodelay, noblock = _steps(job, work), _steps(job, ideal)
+    base = _recorded_steps(job)
+    result: dict[str, Any] = {
+        "job_meta": _meta(layout, name),
+        "step_t_base": _by_step(job, base),
+        "step_t_nodelay": _by_step(job, nodelay),
+        "step_t_noblk": _by_step(job, noblock),
+        "launch_slowdown": float(base.mean() / nodelay.mean()),
+        "blocking_slowdown": float(nodelay.mean() / noblock.mean()),
+        "blocking_step_slowdown": _descending(_by_step(job, nodelay / noblock)),
+        "launch_step_slowdown": _descending(_by_step(job, base / nodelay)),
+    }
+    result |= _decompositions(
+        job,
+        "blocking",
+        result["blocking_slowdown"],
+        lambda keep: _steps(job, np.where(keep, work, ideal)),
+        noblock,
+    )
+    lag = _launch_delay_s(job)
+    result |= _decompositions(
+        job,
+        "launch",
+        result["launch_slowdown"],
+        lambda keep: _steps(job, work, np.where(keep, lag, 0.0)),
+        nodelay,
+    )
+    figures = (work, ideal, float(nodelay.mean()), float(noblock.mean()))
+    last_stage = (job.op["stage"] == job.op["stage"].max()).to_numpy()
+    ms = _explain(job, last_stage, figures)
+    mw = _explain(job, _top_workers(job, work, ideal, noblock), figures)
+    return {
+        "result": result,
+        "ms": ms | {"Ms": ms["rem"]},
+        "mw": mw | {"Mw": mw["rem"]},
+    }
+
+
+def _steps(job: CoupledJob, work_s: FloatArray, lag_s: FloatArray | None = None) -> FloatArray:
+    lag = None if lag_s is None else lag_s * 1e9
+    return np.asarray(step_time_ns(job.graph, replay(job.graph, work_s * 1e9, lag_ns=lag)) / 1e9)
+
+
+def _ideal(job: CoupledJob, work: FloatArray) -> FloatArray:
+    communicates = pl.col("kind") == "communicate"
+    return (
+        job.op.select("name", "kind")
+        .with_columns(pl.Series("w", work))
+        .select(
+            pl.when(communicates)
+            .then(pl.col("w").median().over("name"))
+            .otherwise(pl.col("w").mean().over("name"))
+            .alias("ideal")
+        )["ideal"]
+        .to_numpy()
+    )
+
+
+def _recorded_steps(job: CoupledJob) -> FloatArray:
+    start = (job.op["start_ns"].to_numpy() * 1e-9).astype(np.float32)
+    duration = (job.op["duration_ns"].to_numpy() * 1e-9).astype(np.float32)
+    spans = (
+        pl.DataFrame({"step": job.op["step"], "start": start, "end": start + duration})
+        .group_by("step")
+        .agg(pl.col("start").min(), pl.col("end").max())
+        .sort("step")
+    )
+    return (spans["end"] - spans["start"]).cast(pl.Float64).to_numpy()
+
+
+def _launch_delay_s(job: CoupledJob) -> FloatArray:
+    """Start less the latest end of what the op depends on; 0 where it is -10 ms or less."""
+    lag = (job.lag_ns - job.negative_lag_ns) / 1e9
+    return np.where(lag <= EARLY_S, 0.0, lag)
+
+
+def _decompositions(
+    job: CoupledJob,
+    what: str,
+    slowdown: float,
+    steps_of: Callable[[NDArray[np.bool_]], FloatArray],
+    base: FloatArray,
+) -> dict[str, Any]:
+    """Slowdown by replica, stage and op type, overall and per step."""
+    groups = {"dp_rank": job.op["replica"], "stage": job.op["stage"], "optype": _types(job, what)}
+    fields: dict[str, Any] = {}
+    for by, column in groups.items():
+        total: dict[str, float] | None = None
+        per_step: dict[str, dict[str, float]] | None = None
+        if slowdown >= DECOMPOSE_FROM:
+            keys = column.unique().sort().to_list()
+            steps = {str(key): steps_of((column == key).to_numpy()) for key in keys}
+            total = _descending({k: float(v.mean() / base.mean()) for k, v in steps.items()})
+            per_step = {
+                str(s): _descending({k: float(v[i] / base[i]) for k, v in steps.items()})
+                for i, s in enumerate(job.graph.step)
+            }
+        fields[f"{what}_decompose_by_{by}"] = total
+        fields[f"{what}_decompose_by_{by}_per_step"] = per_step
+    return fields
+
+
+def _types(job: CoupledJob, what: str) -> pl.Series:
+    name = pl.col("name").cast(pl.String)
+    merged = name.replace(MERGED)
+    if what == "launch":
+        first = (
+            (pl.col("stage") == 0) & (name == "forward-compute")
+            | (pl.col("stage") > 0) & (name == "forward-recv")
+        ) & (pl.col("sequence").cast(pl.String).str.starts_with("0"))
+        merged = pl.when(first).then(pl.lit("first-op")).otherwise(merged)
+    return job.op.select(merged.alias("t"))["t"]
+
+
+def _explain(
+    job: CoupledJob, mine: NDArray[np.bool_], figures: tuple[FloatArray, FloatArray, float, float]
+) -> dict[str, float]:
+    """Removal and addition of a set of ops."""
+    work, ideal, original, best = figures
+    without = float(_steps(job, np.where(mine, ideal, work)).mean())
+    with_it = float(_steps(job, np.where(mine, work, ideal)).mean())
+    return {
+        "trem": without,
+        "tadd": with_it,
+        "tori": original,
+        "tideal": best,
+        "rem": (original - without) / (original - best),
+        "add": (with_it - best) / (original - best),
+    }
+
+
+def _top_workers(
+    job: CoupledJob, work: FloatArray, ideal: FloatArray, noblock: FloatArray
+) -> NDArray[np.bool_]:
+    """Ops of the top 3 % of workers by the lesser of replica and stage slowdown."""
+    slow = {
+        by: {
+            key: float(
+                _steps(job, np.where((job.op[by] == key).to_numpy(), work, ideal)).mean()
+                / noblock.mean()
+            )
+            for key in job.op[by].unique().sort().to_list()
+        }
+        for by in ("replica", "stage")
+    }
+    places = job.op.select("rank", "replica", "stage").unique().sort("rank")
+    score = {
+        rank: min(slow["replica"][replica], slow["stage"][stage])
+        for rank, replica, stage in places.iter_rows()
+    }
+    n_top = -(-len(score) * round(100 * TOP_WORKERS_RATIO) // 100)
+    top = sorted(score, key=lambda rank: (-score[rank], rank))[:n_top]
+    return job.op["rank"].is_in(top).to_numpy()
+
+
+def _meta(layout: Mapping[str, int], name: str) -> dict[str, Any]:
+    keys = ("run_id", "dp_size", "pp_size", "tp_size", "dsp_size", "vpp_size", "world_size")
+    return {"trial_name": name} | {key: layout.get(key, 0 if key == "run_id" else 1) for key in keys}
+
+
+def _by_step(job: CoupledJob, value: FloatArray) -> dict[str, float]:
+    return {str(s): float(v) for s, v in zip(job.graph.step, value, strict=True)}
+
+
+def _descending(value: dict[str, float]) -> dict[str, float]:
+    return dict(sorted(value.items(), key=lambda item: -item[1]))

@@ -1,0 +1,239 @@
+r"""Root cause: every exposed wait, walked back to what made the last arriver late.
+
+A wait is the difference of two paths that part at the last moment on which both depend: the one to
+the last arriver is longer than the one to the waiter. Bubble is the part that the ideal replay has
+too; the rest is shared over what lies above its ideal on the longer path, in proportion,
+
+.. math:: a_i = x_i \min\left(1, \frac{w - b}{\sum_k x_k}\right),
+
+and what is left over is unexplained: the waiter came early, or the paths differ in the ideal.
+What delayed both paths before they part explains no wait.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from loadpath.couple import CoupledJob, NodeRole
+from loadpath.diagnose import kernels
+from loadpath.diagnose.coupling_matrix import BLOCK, CauseBlock, coupling_table, nonzero_causes
+from loadpath.diagnose.exposure import Exposure, exposed, rank_index
+from loadpath.diagnose.sinks import KeySums, Waits, sink_keys, sink_table
+from loadpath.replay import Timeline, last_predecessor, replay
+
+__all__ = ["walk_back"]
+
+REACH = 65_536
+"""Nodes that a walk may visit: it keeps the whole linear in the job; the rest is unexplained."""
+
+FloatArray = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+
+
+class _Chains(NamedTuple):
+    """What a walk reads: the tree of binding predecessors and what each node adds to it."""
+
+    binding: NDArray[np.int32]
+    time: FloatArray
+    node_rank: Int64Array
+    node_op: NDArray[np.int32]
+    deviation: FloatArray
+    lag: FloatArray
+    op_step: Int64Array
+
+
+class _Starts(NamedTuple):
+    """Where walks begin, and how much of each wait is to be explained."""
+
+    op: Int64Array
+    late: Int64Array
+    own: NDArray[np.int32]
+    ready: FloatArray
+    exposed: FloatArray
+    bubble: FloatArray
+
+
+class _Found(NamedTuple):
+    """What walks found: by pair of rank and class, and per wait."""
+
+    sums: KeySums
+    amount: FloatArray
+    early: FloatArray
+    main: Int64Array
+    distance: FloatArray
+    causes: list[CauseBlock]
+
+
+def walk_back(
+    job: CoupledJob,
+    timeline: Timeline,
+    work_ns: ArrayLike,
+    ideal_ns: ArrayLike,
+    *,
+    lag_ns: ArrayLike | None = None,
+    exposures: tuple[Exposure, Exposure] | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame, Waits]:
+    """Say for every exposed wait what made it, and sum that up.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job that was replayed.
+    timeline : Timeline
+        Its times.
+    work_ns : (n_op,) array
+        Work it was replayed with, in ns.
+    ideal_ns : (n_op,) array
+        Work that each op would need, in ns.
+    lag_ns : (n_op,) array, optional
+        Lag it was replayed with, in ns; none if left out.
+    exposures : (Exposure, Exposure), optional
+        What `exposed` says of this replay and of the ideal one, where it is at hand.
+
+    Returns
+    -------
+    sink : polars.DataFrame
+        Table `SINK`, largest first; ``wait_s`` sums to the exposed wait of all ranks and steps.
+        Hops are weighted by the time they explain; ``n_waits`` counts waits of any size.
+    coupling : polars.DataFrame
+        Table `COUPLING`, bubble left out.
+    waits : Waits
+        Each exposed wait with its parts.
+
+    Raises
+    ------
+    UsageError
+        If an array does not have shape ``(n_op,)``.
+    """
+    if exposures is None:
+        ideal_timeline = replay(job.graph, ideal_ns)
+        exposures = (
+            exposed(job, timeline, work_ns),
+            exposed(job, ideal_timeline, ideal_ns),
+        )
+    is_transfer = (job.op["kind"] == "communicate").to_numpy()
+    key, keys = sink_keys(job, is_transfer)
+    chains = _chains(job, timeline, np.subtract(work_ns, ideal_ns), lag_ns)
+    starts = _starts(job, chains, exposures)
+    found = _walk(chains, (key, is_transfer), starts, job.rank.height)
+    waits = _waits(job, chains, starts, found)
+    coupling = coupling_table(
+        job.rank["rank"].to_numpy(),
+        (chains.node_rank[starts.late], chains.node_rank[starts.own]),
+        starts.exposed - starts.bubble,
+        found.causes,
+    )
+    return sink_table(keys, found.sums, waits), coupling, waits
+
+
+def _chains(
+    job: CoupledJob,
+    timeline: Timeline,
+    deviation_ns: FloatArray | Int64Array,
+    lag_ns: ArrayLike | None,
+) -> _Chains:
+    graph = job.graph
+    sync = graph.role == NodeRole.SYNC
+    rank = np.full(graph.n_node, -1, np.int64)
+    rank[~sync] = rank_index(job)[graph.op[~sync]]
+    deviation = np.zeros(graph.n_node)
+    deviation[graph.end_node] = deviation_ns
+    lag = np.zeros(graph.n_node)
+    if lag_ns is not None:
+        lag[graph.start_node] = lag_ns
+    return _Chains(
+        last_predecessor(graph, timeline),
+        timeline.time_ns.astype(np.float64),
+        rank,
+        graph.op,
+        deviation,
+        lag,
+        np.searchsorted(graph.step, job.op["step"].to_numpy()).astype(np.int64),
+    )
+
+
+def _starts(job: CoupledJob, chains: _Chains, exposures: tuple[Exposure, Exposure]) -> _Starts:
+    """Begin each walk at the last arriver: behind the synchronisation, or what a host waits for."""
+    graph = job.graph
+    actual, ideal = exposures
+    op = np.flatnonzero(actual.wait_ns)
+    waiter = chains.node_rank[graph.end_node[op]]
+    op = op[np.argsort(waiter, kind="stable")]
+    end = graph.end_node[op]
+    late = chains.binding[end].astype(np.int64) - 1
+    through_sync = chains.node_rank[late] < 0
+    late[through_sync] = chains.binding[late[through_sync]] - 1
+    return _Starts(
+        op,
+        late,
+        graph.start_node[op],
+        chains.time[chains.binding[end]],
+        actual.wait_ns[op].astype(np.float64),
+        np.minimum(actual.wait_ns[op], ideal.wait_ns[op]).astype(np.float64),
+    )
+
+
+def _walk(
+    chains: _Chains, groups: tuple[Int64Array, NDArray[np.bool_]], starts: _Starts, n_rank: int
+) -> _Found:
+    """Walk all waits, a block of waiting ranks at a time, so that the matrix stays small."""
+    n_wait, n_key = starts.op.size, int(groups[0].max(initial=-1)) + 1
+    found = _Found(
+        KeySums(np.zeros((2, n_key)), np.zeros((2, n_key)), np.zeros((2, n_key), np.int64)),
+        np.zeros((n_wait, 3)),
+        np.zeros(n_wait),
+        np.stack([np.full(n_wait, -1), *np.zeros((3, n_wait), np.int64)]),
+        np.zeros(n_wait),
+        [],
+    )
+    waiter = chains.node_rank[starts.own]
+    for first in range(0, n_rank, BLOCK):
+        low, high = np.searchsorted(waiter, (first, first + BLOCK))
+        cut = slice(int(low), int(high))
+        matrix = np.zeros((n_rank, min(BLOCK, n_rank - first)))
+        kernels.walk_chains(
+            *chains,
+            *groups,
+            starts.op[cut],
+            waiter[cut] - first,
+            starts.late[cut],
+            starts.own[cut],
+            starts.ready[cut],
+            (starts.exposed - starts.bubble)[cut],
+            REACH,
+            *found.sums,
+            matrix,
+            found.amount[cut],
+            found.early[cut],
+            *found.main[:, cut],
+            found.distance[cut],
+        )
+        found.causes.append(nonzero_causes(matrix, first))
+    return found
+
+
+def _waits(job: CoupledJob, chains: _Chains, starts: _Starts, found: _Found) -> Waits:
+    """Put waits in the order of their ops, and excess of transfers apart from that of work."""
+    rank = job.rank["rank"].to_numpy().astype(np.int64)
+    order = np.argsort(starts.op)
+    left = starts.exposed - starts.bubble
+    sink_op = found.main[0]
+    sink_rank = np.where(sink_op >= 0, rank[rank_index(job)[np.maximum(sink_op, 0)]], -1)
+    columns = (
+        starts.op,
+        starts.exposed,
+        starts.bubble,
+        found.amount[:, 0],
+        found.amount[:, 2],
+        found.amount[:, 1],
+        np.maximum(left - found.amount.sum(axis=1), 0.0),
+        found.early,
+        rank[chains.node_rank[starts.late]],
+        sink_op,
+        sink_rank,
+        *found.main[1:],
+        found.distance,
+    )
+    return Waits(*(column[order] for column in columns))

@@ -1,0 +1,197 @@
+"""Tests against the job's own noise: is an excess where it is by chance?"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.levels import FloatArray
+
+__all__ = ["Cells", "cells_by_unit", "exchange_p_values", "shares_workload"]
+
+BLOCKS_WANTED = 32
+"""A job of few steps is cut into about this many blocks; one block is one draw of the noise."""
+WORKLOAD_Z = 5.0
+"""Standard deviations beyond which unequal microbatches are no chance."""
+WORKLOAD_P = 0.001
+"""Probability below which outliers that meet are no chance."""
+OUTLIER = 6.0
+"""An outlier exceeds its class by this many median absolute deviations."""
+CELLS_DRAWN = 8_000_000
+"""Work spent on one test; it bounds the number of permutations of very large jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Excess of units (ranks or communicators) in blocks of the job.
+
+    Attributes
+    ----------
+    unit : (n_unit,) array of int
+        Unit numbers, ascending.
+    excess_s : (n_unit, n_block) array of float64
+        Seconds of work beyond the peers' level.
+    """
+
+    unit: NDArray[np.int64]
+    excess_s: FloatArray
+
+
+def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatArray) -> Cells:
+    """Sum residuals over units and blocks.
+
+    A block is a step, or a part of one (by order of a unit's ops) where steps are few.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    unit : (n_op,) array of int32
+        Unit of each op, negative for none.
+    residual_ns : (n_op,) array of float64
+        Work less level, in ns.
+
+    Returns
+    -------
+    Cells
+        Sums; 0 where a unit has no op in a block.
+    """
+    n_step = max(1, job.graph.step.size)
+    n_part = -(-BLOCKS_WANTED // n_step)
+    place = pl.int_range(pl.len()).over("unit", "step")
+    part = (place * n_part) // pl.len().over("unit", "step")
+    frame = (
+        pl.DataFrame({"unit": unit, "step": job.op["step"], "start": job.op["start_ns"]})
+        .with_columns(pl.Series("residual", residual_ns / 1e9))
+        .filter(pl.col("unit") >= 0)
+    )
+    if n_part > 1:
+        frame = frame.sort("unit", "step", "start", maintain_order=True).with_columns(part.alias("part"))
+    else:
+        frame = frame.with_columns(pl.lit(0).alias("part"))
+    sums = frame.group_by("unit", "step", "part").agg(pl.col("residual").sum()).sort("unit", "step", "part")
+    units = sums["unit"].unique().sort().to_numpy().astype(np.int64)
+    block = sums.select(pl.struct("step", "part").rank("dense").cast(pl.Int64)).to_series().to_numpy() - 1
+    excess = np.zeros((units.size, int(block.max(initial=-1)) + 1))
+    excess[np.searchsorted(units, sums["unit"].to_numpy()), block] = sums["residual"].to_numpy()
+    return Cells(units, excess)
+
+
+def exchange_p_values(excess: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Probability that chance alone gives some unit as large a total excess.
+
+    If no unit is special, its cells could as well belong to any other unit of the same block. The
+    largest total over units is compared with the largest after shuffling units within each block;
+    units found special are set aside and the others tested again, so that one culprit does not
+    hide another.
+
+    Parameters
+    ----------
+    excess : (n_unit, n_block) array of float64
+        Excess of each unit in each block, in comparable units.
+    rng : numpy.random.Generator
+        Source of the shuffles.
+
+    Returns
+    -------
+    (n_unit,) array of float64
+        Family-wise p-values; 1 for a lone unit, which has no peer.
+
+    References
+    ----------
+    .. [1] P. H. Westfall, S. S. Young, "Resampling-Based Multiple Testing", Wiley, 1993.
+
+    Examples
+    --------
+    >>> excess = np.zeros((4, 20))
+    >>> excess[2] = 1.0
+    >>> p = exchange_p_values(excess, np.random.default_rng(0))
+    >>> int(p.argmin()), bool(p[2] < 0.01), bool(p[0] > 0.5)
+    (2, True, True)
+    """
+    n_unit, n_block = excess.shape
+    p = np.ones(n_unit)
+    left = np.arange(n_unit)
+    centred = excess - np.median(excess, axis=0, keepdims=True)
+    n_draw = int(np.clip(CELLS_DRAWN // max(excess.size, 1), 99, 999))
+    reached = 0.0
+    while left.size > 1 and n_block:
+        rest = centred[left]
+        total = rest.sum(axis=1)
+        best = int(total.argmax())
+        draws = np.array([rng.permuted(rest, axis=0).sum(axis=1).max() for _ in range(n_draw)])
+        tolerance = 1e-9 * np.abs(rest).sum(axis=1).max()
+        value = (1 + np.count_nonzero(draws >= total[best] - tolerance)) / (1 + n_draw)
+        reached = max(reached, value)
+        p[left[best]] = reached
+        if value > 0.05:
+            break
+        left = np.delete(left, best)
+    return p
+
+
+def shares_workload(job: CoupledJob, relative: FloatArray) -> bool:
+    """Say whether ops that share a microbatch are slow together, beyond chance.
+
+    Relative residuals of one microbatch are compared between neighbouring stages (between forward
+    and backward where there is one stage), in two ways. Many microbatches a little unequal: the
+    products of neighbours are symmetric about 0 without a common cause, so their sum over its root
+    sum of squares is a standard normal variable. Few that are very unequal: outliers of one stage
+    meet outliers of the next as often as a Poisson variable of their independent rate.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job with microbatches.
+    relative : (n_op,) array of float64
+        Residual over level of each computation, 0 elsewhere.
+
+    Returns
+    -------
+    bool
+        True if either is beyond chance.
+    """
+    same = ["step", "replica", "microbatch"]
+    frame = (
+        job.op.select(*same, "stage", "name", "rank", "kind")
+        .with_columns(pl.Series("r", relative))
+        .filter((pl.col("microbatch") >= 0) & (pl.col("kind") == "compute"))
+    )
+    if not frame.height:
+        return False
+    by_stage = frame["stage"].n_unique() > 1
+    unit = ["stage", "name"] if by_stage else ["name"]
+    key = [*same, "name"] if by_stage else same
+    pairs = (
+        frame.group_by(*same, *unit)
+        .agg(pl.col("r").sum())
+        .sort(*same, *unit)
+        .with_columns(
+            (pl.col("r") - pl.col("r").mean().over("step", "replica", *unit)).alias("even"),
+            (pl.col("r") - pl.col("r").median().over("step", "replica", *unit)).alias("odd"),
+        )
+        .with_columns((pl.col("odd") > OUTLIER * pl.col("odd").abs().median().over(unit)).alias("out"))
+        .with_columns(
+            pl.col("even").shift(1).over(key).alias("even_before"),
+            pl.col("out").shift(1).over(key).alias("out_before"),
+        )
+        .drop_nulls()
+    )
+    if not pairs.height:
+        return False
+    product = (pairs["even"] * pairs["even_before"]).to_numpy()
+    spread = float(np.sqrt((product**2).sum()))
+    if spread > 0 and float(product.sum()) / spread > WORKLOAD_Z:
+        return True
+    met = int((pairs["out"] & pairs["out_before"]).sum())
+    rate = float(pairs["out"].sum()) * float(pairs["out_before"].sum()) / pairs.height
+    return met >= 2 and _poisson_tail(met, rate) < WORKLOAD_P
+
+
+def _poisson_tail(n: int, rate: float) -> float:
+    """Probability that a Poisson variable of this rate is n or more."""
+    below = sum(math.exp(-rate + k * math.log(rate) - math.lgamma(k + 1)) for k in range(n)) if rate > 0 else 1.0
+    return max(0.0, 1.0 - below)

@@ -1,0 +1,185 @@
+"""Where walks back end: waits with their parts, and sums of them by rank and class."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.tables.results import SINK
+from loadpath.units import NS_PER_S
+
+__all__ = ["KeySums", "Waits", "distance_by_sink", "sink_keys", "sink_table"]
+
+FloatArray = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Exposed waits, each with its parts and with its main sink, by op.
+
+    Attributes
+    ----------
+    op : (n_wait,) array of int64
+        Op that waited.
+    exposed_ns, bubble_ns : (n_wait,) arrays of float64
+        Exposed wait, and the part that the ideal replay has too, in ns.
+    excess_ns, transfer_excess_ns, lag_ns, unexplained_ns : (n_wait,) arrays of float64
+        The other parts, in ns; with `bubble_ns` they sum to `exposed_ns`.
+    early_ns : (n_wait,) array of float64
+        Part of `unexplained_ns` that the waiter's own work below its ideal accounts for, in ns.
+    last_rank : (n_wait,) array of int64
+        Rank that arrived last.
+    sink_op, sink_rank : (n_wait,) arrays of int64
+        Op that explains most of it and that op's rank, -1 for none.
+    n_hop, n_rank, n_step : (n_wait,) arrays of int64
+        Distance to it: changes of rank, ranks on the way and steps.
+    distance_ns : (n_wait,) array of float64
+        Time from its end to the end of the wait, in ns.
+    """
+
+    op: Int64Array
+    exposed_ns: FloatArray
+    bubble_ns: FloatArray
+    excess_ns: FloatArray
+    transfer_excess_ns: FloatArray
+    lag_ns: FloatArray
+    unexplained_ns: FloatArray
+    early_ns: FloatArray
+    last_rank: Int64Array
+    sink_op: Int64Array
+    sink_rank: Int64Array
+    n_hop: Int64Array
+    n_rank: Int64Array
+    n_step: Int64Array
+    distance_ns: FloatArray
+
+
+class KeySums(NamedTuple):
+    """Waiting by pair of rank and class; row 0 by work beyond the ideal, row 1 by lag.
+
+    Attributes
+    ----------
+    amount_ns : (2, n_key) array of float64
+        Waiting explained, in ns.
+    hops : (2, n_key) array of float64
+        Changes of rank times that.
+    n_waits : (2, n_key) array of int64
+        Waits it takes part in.
+    """
+
+    amount_ns: FloatArray
+    hops: FloatArray
+    n_waits: Int64Array
+
+
+def sink_keys(job: CoupledJob, is_transfer: NDArray[np.bool_]) -> tuple[Int64Array, pl.DataFrame]:
+    """Give each pair of rank and class a number; a transfer is a sink of its own.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    is_transfer : (n_op,) array of bool
+        Communication ops.
+
+    Returns
+    -------
+    key : (n_op,) array of int64
+        Row of `keys` of each op.
+    keys : polars.DataFrame
+        Columns ``rank``, ``op_class``, ``is_transfer``.
+    """
+    keyed = job.op.select(
+        "rank", pl.col("op_class").cast(pl.String), pl.Series("is_transfer", is_transfer)
+    )
+    keys = keyed.unique(maintain_order=True)
+    numbered = keys.with_row_index("key")
+    number = keyed.join(numbered, on=keyed.columns, how="left", maintain_order="left")["key"]
+    return number.to_numpy().astype(np.int64), keys
+
+
+def sink_table(keys: pl.DataFrame, sums: KeySums, waits: Waits) -> pl.DataFrame:
+    """Sum up what the walks found.
+
+    Parameters
+    ----------
+    keys : polars.DataFrame
+        Pairs of rank and class, from `sink_keys`.
+    sums : KeySums
+        What the walks found, by pair.
+    waits : Waits
+        Each wait with its parts.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `SINK`, largest first.
+    """
+    amount_ns, hops, n_waits = sums
+    excess = pl.when("is_transfer").then(pl.lit("transfer_excess")).otherwise(pl.lit("excess"))
+    parts = [
+        keys.select(
+            sink.alias("sink"),
+            "rank",
+            "op_class",
+            pl.Series("wait_s", amount_ns[row] / NS_PER_S),
+            pl.Series("n_waits", n_waits[row], pl.Int64),
+            pl.Series("hops_mean", hops[row] / np.where(amount_ns[row] > 0, amount_ns[row], 1)),
+        )
+        for row, sink in ((0, excess), (1, pl.lit("lag")))
+    ]
+    rest = pl.DataFrame(
+        [
+            (name, -1, "", float(part.sum()) / NS_PER_S, int(np.count_nonzero(part)), 0.0)
+            for name, part in (("bubble", waits.bubble_ns), ("unexplained", waits.unexplained_ns))
+        ],
+        schema=SINK.schema,
+        orient="row",
+    )
+    return SINK.build(
+        pl.concat([*parts, rest], how="vertical_relaxed")
+        .filter(pl.col("wait_s") > 0)
+        .sort("wait_s", "sink", "rank", "op_class", descending=[True, False, False, False])
+    )
+
+
+def distance_by_sink(waits: Waits) -> pl.DataFrame:
+    """Say how far causes are from the waits they explain, each wait by its main sink.
+
+    Parameters
+    ----------
+    waits : Waits
+        Result of `walk_back`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Per ``sink_rank``: ``n_waits``, ``wait_s`` and the means, weighted by time, ``hops_mean``,
+        ``ranks_mean``, ``steps_mean`` and ``distance_mean_s``.
+    """
+    explained = waits.excess_ns + waits.transfer_excess_ns + waits.lag_ns
+    frame = pl.DataFrame(
+        {
+            "sink_rank": waits.sink_rank,
+            "weight": explained,
+            "hops_mean": waits.n_hop,
+            "ranks_mean": waits.n_rank,
+            "steps_mean": waits.n_step,
+            "distance_mean_s": waits.distance_ns / NS_PER_S,
+        }
+    ).filter(pl.col("sink_rank") >= 0)
+    means = ("hops_mean", "ranks_mean", "steps_mean", "distance_mean_s")
+    weight = pl.col("weight")
+    return (
+        frame.group_by("sink_rank", maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Int64).alias("n_waits"),
+            (weight.sum() / NS_PER_S).alias("wait_s"),
+            *((pl.col(name) * weight).sum() / weight.sum() for name in means),
+        )
+        .sort(pl.col("wait_s"), "sink_rank", descending=[True, False])
+    )

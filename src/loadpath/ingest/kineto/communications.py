@@ -1,0 +1,198 @@
+"""What Kineto writes about a communication: collective, group, sequence, payload, peer."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+__all__ = ["Communication", "collective_of", "is_communication", "parse_communication"]
+
+WORDS = {
+    "reducescatter": "reduce_scatter",
+    "allreduce": "all_reduce",
+    "allgather": "all_gather",
+    "alltoall": "all_to_all",
+    "broadcast": "broadcast",
+    "sendrecv": "send_recv",
+    "barrier": "barrier",
+    "scatter": "scatter",
+    "gather": "gather",
+    "send": "send",
+    "recv": "recv",
+    "reduce": "reduce",
+}
+ITEM_BYTES = {
+    "double": 8, "float64": 8, "long": 8, "longint": 8, "int64": 8, "int64_t": 8,
+    "float": 4, "float32": 4, "int": 4, "int32": 4,
+    "half": 2, "bfloat16": 2, "float16": 2, "short": 2, "shortint": 2,
+    "byte": 1, "char": 1, "bool": 1, "uint8": 1, "unsignedchar": 1, "signedchar": 1,
+}  # fmt: skip
+PREFIXES = ("record_param_comms", "nccl:", "gloo:", "ucc:", "mpi:", "c10d::")
+BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Communication:
+    """Recorded facts about one communication; -1 or empty where a trace does not say.
+
+    Attributes
+    ----------
+    collective : str
+        Collective as loadpath names it.
+    group : str
+        Process group as named on its rank (in old traces a pointer of that process).
+    members : tuple of int
+        Ranks of the group.
+    size : int
+        Number of members.
+    sequence : int
+        Number within the group.
+    bytes : int
+        Payload of this rank.
+    peer : int
+        Other rank of a send or receive.
+    """
+
+    collective: str = ""
+    group: str = ""
+    members: tuple[int, ...] = ()
+    size: int = -1
+    sequence: int = -1
+    bytes: int = -1
+    peer: int = -1
+
+
+def is_communication(name: str) -> bool:
+    """Tell by name whether a host span may speak of a communication.
+
+    Parameters
+    ----------
+    name : str
+        Name of the span.
+
+    Returns
+    -------
+    bool
+        True for c10d calls, backend annotations and `record_param_comms`.
+    """
+    return name.startswith(PREFIXES)
+
+
+def collective_of(name: str) -> str:
+    """Name the collective that a call, annotation or kernel runs.
+
+    Parameters
+    ----------
+    name : str
+        Name as recorded.
+
+    Returns
+    -------
+    str
+        Such as ``all_reduce``; empty if the name does not tell.
+
+    Examples
+    --------
+    >>> collective_of("ncclDevKernel_AllReduce_Sum_f16_RING_LL(ncclDevComm*)")
+    'all_reduce'
+    >>> collective_of("c10d::_allgather_base_"), collective_of("ncclDevKernel_Generic")
+    ('all_gather', '')
+    """
+    letters = re.sub(r"[^a-z]", "", name.split("(")[0].lower())
+    return next((known for word, known in WORDS.items() if word in letters), "")
+
+
+def parse_communication(name: str, args: Any) -> Communication:
+    """Read the facts from a span's arguments.
+
+    Parameters
+    ----------
+    name : str
+        Name of the span.
+    args : Args
+        Its arguments.
+
+    Returns
+    -------
+    Communication
+        What they say.
+    """
+    inputs = _old_inputs(args) if name == "record_param_comms" else ()
+    sequence = _whole(args.sequence)
+    size = _whole(args.group_size)
+    group = str(args.group)
+    if inputs:
+        sequence = sequence if sequence >= 0 else _whole(inputs[1])
+        group = group or str(inputs[2])
+        size = size if size >= 0 else _whole(inputs[-1])
+    members = _members(args.group_ranks)
+    return Communication(
+        collective=collective_of(args.collective or name),
+        group=group,
+        members=members,
+        size=size if size >= 0 else len(members) or -1,
+        sequence=sequence,
+        bytes=_payload(args),
+        peer=_peer(args),
+    )
+
+
+def _old_inputs(args: Any) -> tuple[str, ...]:
+    """Concrete inputs with the payload first; the call without payload marks the wait after it."""
+    inputs = _json(args.inputs, list[Any])
+    if not inputs or len(inputs) < 8 or inputs[0] != "":
+        return ()
+    return tuple(str(item) for item in inputs)
+
+
+def _payload(args: Any) -> int:
+    n_item = max(_whole(args.n_in), _whole(args.n_out))
+    width = ITEM_BYTES.get(re.sub(r"^c10::|[ ]", "", args.dtype).lower(), -1)
+    if n_item >= 0 and width > 0:
+        return n_item * width
+    dims, types = _json(args.dims, list[Any]), _json(args.types, list[Any])
+    if not dims or not types:
+        return -1
+    width = ITEM_BYTES.get(re.sub(r"^c10::|[ ]", "", str(types[0])).lower(), 4)
+    n_item = _n_item(dims[0])
+    return n_item * width if n_item >= 0 else -1
+
+
+def _n_item(shape: Any) -> int:
+    """Elements of a tensor, or of a list of tensors."""
+    if isinstance(shape, list) and shape and all(isinstance(part, list) for part in shape):
+        return sum(_n_item(part) for part in shape)
+    if not isinstance(shape, list) or not all(isinstance(part, int) for part in shape):
+        return -1
+    n_item = 1
+    for part in shape:
+        n_item *= part
+    return n_item
+
+
+def _peer(args: Any) -> int:
+    is_send = collective_of(args.collective) == "send"
+    return _whole(args.target if is_send else args.source)
+
+
+def _members(raw: Any) -> tuple[int, ...]:
+    """Ranks, written as a list or as the text of a list (long ones are shortened by Kineto)."""
+    text = _json(raw, str)
+    ranks = _json(text.encode(), list[int]) if text else _json(raw, list[int])
+    return tuple(ranks or ())
+
+
+def _json(raw: Any, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=kind) if bytes(raw) else None
+    except BAD:
+        return None
+
+
+def _whole(value: Any) -> int:
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return -1
+    return number if -1 <= number < 2**62 else -1

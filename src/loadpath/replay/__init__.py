@@ -1,0 +1,40 @@
+"""Replay: a coupled graph and durations give a timeline, and counterfactual durations another.
+
+`timeline` runs a graph once and exactly, `scenarios` runs many counterfactuals side by side,
+`slack` says what may be late without harm, and which path may not. All compiled loops are in
+`kernels`.
+"""
+
+from loadpath.replay.scenarios import (
+    ScenarioLayout,
+    Scenarios,
+    lay_out_scenarios,
+    replay_scenarios,
+)
+from loadpath.replay.slack import critical_path, last_predecessor, slack_ns
+from loadpath.replay.timeline import (
+    Timeline,
+    op_end_ns,
+    op_ready_ns,
+    op_start_ns,
+    replay,
+    step_bounds_ns,
+    step_time_ns,
+)
+
+__all__ = [
+    "ScenarioLayout",
+    "Scenarios",
+    "Timeline",
+    "critical_path",
+    "last_predecessor",
+    "lay_out_scenarios",
+    "op_end_ns",
+    "op_ready_ns",
+    "op_start_ns",
+    "replay",
+    "replay_scenarios",
+    "slack_ns",
+    "step_bounds_ns",
+    "step_time_ns",
+]

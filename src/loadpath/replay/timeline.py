@@ -1,0 +1,268 @@
+"""One exact replay: when everything happens if each op runs as early as its couplings allow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from loadpath.couple.graph import CouplingGraph
+from loadpath.errors import UsageError
+from loadpath.replay import kernels
+
+__all__ = [
+    "TimeArray",
+    "Timeline",
+    "kernel_edges",
+    "op_end_ns",
+    "op_ready_ns",
+    "op_start_ns",
+    "replay",
+    "step_bounds_ns",
+    "step_time_ns",
+]
+
+TimeArray = NDArray[np.int64 | np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """When each node of a `CouplingGraph` happens.
+
+    Attributes
+    ----------
+    time_ns : (n_node + 1,) array of int64 or float64
+        Entry 0 is the root, at 0; entry ``v + 1`` is node ``v``; ns after the first start.
+    """
+
+    time_ns: TimeArray
+
+
+def replay(
+    graph: CouplingGraph, work_ns: ArrayLike, *, lag_ns: ArrayLike | None = None
+) -> Timeline:
+    r"""Run `graph` with the given durations, each op as early as its predecessors allow.
+
+    The time of node :math:`v` is :math:`t_v = w_v + \max_{u \in P(v)} t_u`, and :math:`w_v` where
+    :math:`P(v)` is empty: one longest-path pass in topological order, :math:`O(n + m)`. The weight
+    of a node is the lag of the op it starts plus the work of the op it ends.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Nodes in topological order.
+    work_ns : (n_op,) array of int64 or float64
+        Work of each op, in ns: its duration, or for an op of two nodes what remains of it once
+        its wait is over. Replace entries to ask a counterfactual.
+    lag_ns : (n_op,) array of int64 or float64, optional
+        Extra delay before each op starts, in ns; none if left out.
+
+    Returns
+    -------
+    Timeline
+        Integer if work and lag are, else float; never later than in any other schedule that keeps
+        the couplings.
+
+    Raises
+    ------
+    UsageError
+        If `work_ns` or `lag_ns` does not have shape ``(n_op,)``, or is not of numbers.
+
+    References
+    ----------
+    .. [1] F. Baccelli, G. Cohen, G. J. Olsder, J.-P. Quadrat, "Synchronization and Linearity",
+       Wiley, 1992.
+
+    Examples
+    --------
+    Two ranks compute for 70 and 100 ns (ops 0, 1), then meet in an all-reduce of 20 (ops 2, 3):
+
+    >>> from loadpath.couple.graph import Coupling, build_graph
+    >>> both = np.ones(2, bool)
+    >>> graph = build_graph(
+    ...     Coupling(
+    ...         n_op=4,
+    ...         edge_source=np.array([0, 1], np.int32),
+    ...         edge_target=np.array([2, 3], np.int32),
+    ...         edge_kind=np.zeros(2, np.uint8),
+    ...         member_op=np.array([2, 3], np.int32),
+    ...         member_instance=np.zeros(2, np.int32),
+    ...         member_contributes=both,
+    ...         member_waits=both,
+    ...         begin_op=np.array([0, 1], np.int32),
+    ...         begin_step=np.zeros(2, np.int64),
+    ...         end_op=np.array([2, 3], np.int32),
+    ...         end_step=np.zeros(2, np.int64),
+    ...     )
+    ... )
+    >>> work = np.array([70, 100, 20, 20])
+    >>> timeline = replay(graph, work)
+    >>> op_start_ns(graph, timeline, work), op_ready_ns(graph, timeline, work)
+    (array([  0,   0,  70, 100]), array([  0,   0, 100, 100]))
+    >>> step_time_ns(graph, timeline)
+    array([120])
+    """
+    work = _per_op(graph, work_ns, "work_ns")
+    lag = np.empty(0, work.dtype) if lag_ns is None else _per_op(graph, lag_ns, "lag_ns")
+    dtype = np.result_type(work, lag)
+    time = np.empty(graph.n_node + 1, dtype)
+    time[0] = 0
+    time[1:] = graph.fixed_ns
+    kernels.weigh(
+        graph.start_node,
+        graph.end_node,
+        np.require(lag, dtype, ["C", "W"]),
+        np.require(work, dtype, ["C", "W"]),
+        time,
+    )
+    kernels.sweep(*kernel_edges(graph), time)
+    return Timeline(time)
+
+
+def op_end_ns(graph: CouplingGraph, timeline: Timeline) -> TimeArray:
+    """Say when each op ends.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Graph that was replayed.
+    timeline : Timeline
+        Its times.
+
+    Returns
+    -------
+    (n_op,) array
+        Ends in ns after the first start.
+    """
+    end: TimeArray = timeline.time_ns[1:][graph.end_node]
+    return end
+
+
+def op_ready_ns(graph: CouplingGraph, timeline: Timeline, work_ns: ArrayLike) -> TimeArray:
+    """Say when each op's work begins: for an op that waits inside itself, when its wait is over.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Graph that was replayed.
+    timeline : Timeline
+        Its times.
+    work_ns : (n_op,) array
+        Work it was replayed with, in ns.
+
+    Returns
+    -------
+    (n_op,) array
+        Ends less work, in ns after the first start; the start of a plain op.
+
+    Raises
+    ------
+    UsageError
+        If `work_ns` does not have shape ``(n_op,)``.
+    """
+    ready: TimeArray = op_end_ns(graph, timeline) - _per_op(graph, work_ns, "work_ns")
+    return ready
+
+
+def op_start_ns(graph: CouplingGraph, timeline: Timeline, work_ns: ArrayLike) -> TimeArray:
+    """Say when each op starts; a communication starts when it arrives, before its wait.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Graph that was replayed.
+    timeline : Timeline
+        Its times.
+    work_ns : (n_op,) array
+        Work it was replayed with, in ns.
+
+    Returns
+    -------
+    (n_op,) array
+        Starts in ns after the first start.
+
+    Raises
+    ------
+    UsageError
+        If `work_ns` does not have shape ``(n_op,)``.
+    """
+    ready = op_ready_ns(graph, timeline, work_ns)
+    two_nodes = graph.start_node != graph.end_node
+    return np.where(two_nodes, timeline.time_ns[1:][graph.start_node], ready)
+
+
+def step_bounds_ns(graph: CouplingGraph, timeline: Timeline) -> tuple[TimeArray, TimeArray]:
+    """Say when each step begins on its earliest rank and ends on its latest.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Graph that was replayed; each of its steps has a begin and an end node.
+    timeline : Timeline
+        Its times.
+
+    Returns
+    -------
+    begin_ns, end_ns : (n_step,) arrays
+        In ns after the first start, in the order of ``graph.step``.
+    """
+    time = timeline.time_ns[1:]
+    begin: TimeArray = np.full(graph.step.size, time.max(initial=0), time.dtype)
+    np.minimum.at(begin, graph.begin_step, time[graph.begin_node])
+    end = begin.copy()
+    np.maximum.at(end, graph.end_step, time[graph.end_step_node])
+    return begin, end
+
+
+def step_time_ns(graph: CouplingGraph, timeline: Timeline) -> TimeArray:
+    """Measure each step, from the earliest rank's begin to the latest rank's end.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Graph that was replayed.
+    timeline : Timeline
+        Its times.
+
+    Returns
+    -------
+    (n_step,) array
+        Step times in ns, in the order of ``graph.step``.
+    """
+    begin, end = step_bounds_ns(graph, timeline)
+    step: TimeArray = np.subtract(end, begin)
+    return step
+
+
+def kernel_edges(graph: CouplingGraph) -> tuple[NDArray[Any], ...]:
+    """Give the edges of a graph as kernels take them.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Any graph.
+
+    Returns
+    -------
+    first, second, overflow_node, overflow_start, overflow_pred : arrays
+        As in the graph, predecessors as uint32.
+    """
+    return (
+        graph.first.view(np.uint32),
+        graph.second.view(np.uint32),
+        graph.overflow_node,
+        graph.overflow_start,
+        graph.overflow_pred.view(np.uint32),
+    )
+
+
+def _per_op(graph: CouplingGraph, value: ArrayLike, name: str) -> NDArray[Any]:
+    array = np.asarray(value)
+    if array.shape != (graph.n_op,):
+        raise UsageError(
+            f"{name} has shape {array.shape}, but the graph has {graph.n_op} ops. "
+            "Pass one value per row of the op table."
+        )
+    if array.dtype.kind not in "iuf":
+        raise UsageError(f"{name} holds {array.dtype}, not numbers. Pass nanoseconds.")
+    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64, copy=False)

@@ -1,0 +1,243 @@
+import json
+import re
+import subprocess
+from html import unescape
+from html.parser import HTMLParser
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loadpath.brief import render_briefing
+from loadpath.errors import UsageError
+from loadpath.units import format_ratio, format_seconds
+
+KINDS = ("rank", "host", "none", "not_assessable")
+UNITS = re.compile(r"-?[\d.,]+ (?:s|ms|us|ns|%)(?!\w)")
+
+
+class Page(HTMLParser):
+    """Collects tags, text outside drawings, and each number with its exact value."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.words, self.numbers, self.drawn, self.depth = [], [], [], [], 0
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.depth += tag == "svg"
+        if tag == "data":
+            self.numbers.append(dict(attrs)["value"])
+
+    def handle_endtag(self, tag):
+        self.depth -= tag == "svg"
+
+    def handle_data(self, data):
+        (self.drawn if self.depth else self.words).append(data)
+
+
+def numbers_of(value):
+    if isinstance(value, dict):
+        return chain.from_iterable(numbers_of(entry) for entry in value.values())
+    if isinstance(value, list | tuple):
+        return chain.from_iterable(numbers_of(entry) for entry in value)
+    return [value] if isinstance(value, int | float) else []
+
+
+def known_numbers(document, tables):
+    columns = [column for table in tables.values() for column in table.iter_columns()]
+    cells = [column.to_list() for column in columns if column.dtype.is_numeric()]
+    return set(numbers_of(document)) | set(chain.from_iterable(cells))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_of_the_page_is_in_a_table_of_the_audit(audited, kind):
+    document, tables = audited(kind)
+    page = Page(render_briefing(document, tables))
+    known = known_numbers(document, tables)
+    assert len(page.numbers) > 20
+    assert [number for number in page.numbers if float(number) not in known] == []
+    written = {f(n) for n in known for f in (format_seconds, format_ratio)} | {"95 %"}
+    free = unescape(" ".join(page.words).replace("\n", " "))
+    said = {match.rstrip(".,") for match in UNITS.findall(free)}
+    evidence = set(UNITS.findall(" ".join(tables["blindness"]["evidence"])))
+    stated = set(UNITS.findall(document["verdict"]["summary"]))
+    assert said - written - evidence - stated == set()
+
+
+def test_names_from_the_recording_are_shown_as_text(hostile):
+    page = render_briefing(*hostile)
+    tags = {tag for tag, _ in Page(page).tags}
+    assert tags.isdisjoint({"script", "img", "iframe", "a", "link"})
+    assert "&lt;script&gt;" in page
+    assert "{{7*7}}" in page
+    assert "=HYPERLINK" in page
+    assert not any(letter in page for letter in "\x1b\x07\u202e")
+    assert r"\x1b[31m\u202e" in page
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_needs_no_network_and_no_script(audited, kind):
+    parsed = Page(render_briefing(*audited(kind)))
+    policy = next(a["content"] for t, a in parsed.tags if "http-equiv" in a)
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+    targets = [a[name] for _, a in parsed.tags for name in ("href", "src", "action") if name in a]
+    assert all(target.startswith("data:image/png;base64,") for target in targets)
+    assert all(not name.startswith("on") for _, a in parsed.tags for name in a)
+
+
+def test_every_figure_says_what_it_shows(audited):
+    parsed = Page(render_briefing(*audited("rank")))
+    drawings = [attrs for tag, attrs in parsed.tags if tag == "svg"]
+    names = {
+        attrs["id"] for tag, attrs in parsed.tags if tag in {"title", "desc"} and "id" in attrs
+    }
+    assert len(drawings) == 6
+    assert all(attrs["role"] == "img" for attrs in drawings)
+    assert set(" ".join(attrs["aria-labelledby"] for attrs in drawings).split()) == names
+
+
+def test_no_two_elements_share_an_id(audited):
+    parsed = Page(render_briefing(*audited("rank")))
+    names = [attrs["id"] for _, attrs in parsed.tags if "id" in attrs]
+    assert len(names) == len(set(names))
+
+
+def test_the_same_audit_gives_the_same_bytes(audited):
+    assert render_briefing(*audited("rank")) == render_briefing(*audited("rank"))
+
+
+def test_a_large_job_stays_under_200_kb(audited):
+    document, tables = audited("rank", ranks=512, steps=500)
+    spans = pl.int_range(40_000, eager=True)
+    dense = pl.DataFrame(
+        {
+            "scenario": spans.map_elements(lambda k: ("actual", "without_cause")[k % 2], pl.String),
+            "rank": spans // 2 % 12,
+            "kind": spans.map_elements(
+                lambda k: ("compute", "wait", "transfer")[k // 24 % 3], pl.String
+            ),
+            "start_s": spans // 24 * 0.0027,
+            "end_s": spans // 24 * 0.0027 + 0.0027,
+        }
+    )
+    schema = tables["timeline"].schema
+    tables["timeline"] = dense.cast({name: schema[name] for name in schema.names()})
+    assert len(render_briefing(document, tables).encode()) < 200_000
+
+
+def test_a_job_that_cannot_be_assessed_is_not_given_numbers(audited):
+    page = render_briefing(*audited("not_assessable"))
+    assert "Not assessable from this recording" in page
+    assert page.count("not assessed") >= 4
+    assert "No counterfactual was assessed." in page
+
+
+def test_without_a_price_no_money_is_shown(audited):
+    page = render_briefing(*audited("rank", rate=False))
+    assert "USD" not in page
+    assert "no price was given" in page
+
+
+def test_the_verdict_names_place_mechanism_and_what_it_cannot_tell_apart(audited):
+    page = render_briefing(*audited("rank"))
+    assert "Rank 0 (node-0) slows the job" in page
+    assert "which this recording cannot tell apart" in page
+    assert "device or host of rank 0" in page
+
+
+def test_options_and_a_command_in_words_are_part_of_the_evidence(audited):
+    document, tables = audited("rank")
+    document |= {"options": {"gate": 0.03}, "command": ["loadpath", "audit", "job"]}
+    page = unescape(render_briefing(document, tables))
+    assert '{"gate": 0.03}' in page
+    assert "<pre>loadpath audit job</pre>" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "headline"),
+    [
+        ("stage", {"place": "stage", "stage": 3}, "Stage 3 slows the job"),
+        ("link", {"place": "link", "link": "2-3"}, "Link 2-3 slows the job"),
+        ("link", {"place": "link", "link": [2, 3]}, "Link 2 to 3 slows the job"),
+        ("link", {"place": "group", "ranks": [1, 2]}, "The group of ranks 1, 2"),
+        ("host", {"place": "host", "hosts": ["b"], "ranks": [2]}, "The host side of b (rank 2)"),
+        ("data", {"place": "microbatch"}, "Uneven work between microbatches slows the job"),
+        ("jitter", {"place": "all"}, "No culprit: noise on all ranks costs time"),
+        ("absorbed", {"place": "rank", "ranks": [5], "hosts": []}, "Rank 5 is slow, but slack"),
+    ],
+)
+def test_each_kind_of_verdict_has_its_headline(audited, kind, place, headline):
+    document, tables = audited("rank")
+    document["verdict"] |= {"kind": kind, "hosts": []} | place
+    assert headline in unescape(render_briefing(document, tables))
+
+
+def test_an_unknown_kind_of_verdict_is_refused(audited):
+    document, tables = audited("rank")
+    document["verdict"]["kind"] = "gremlin"
+    with pytest.raises(UsageError, match="unknown kind 'gremlin'"):
+        render_briefing(document, tables)
+
+
+MEASURE = """<script>
+const out = [];
+const page = document.documentElement;
+if (page.scrollWidth > page.clientWidth) out.push("page overflows by " + (page.scrollWidth - page.clientWidth));
+for (const svg of document.querySelectorAll("svg.figure")) {
+  const outer = svg.getBoundingClientRect();
+  for (const text of svg.querySelectorAll("text")) {
+    const box = text.getBoundingClientRect();
+    if (box.width && (box.left < outer.left - 1 || box.right > outer.right + 1 ||
+        box.top < outer.top - 1 || box.bottom > outer.bottom + 1)) out.push("clipped: " + text.textContent);
+  }
+}
+for (const sheet of document.querySelectorAll(".sheet"))
+  if (sheet.scrollWidth > sheet.clientWidth + 1) out.push("table overflows: " + sheet.textContent.slice(0, 60));
+const cards = [...document.querySelectorAll(".cards > div")].map(c => Math.round(c.getBoundingClientRect().top));
+const body = getComputedStyle(document.body);
+document.title = JSON.stringify({out, rows: new Set(cards).size, ink: body.color, paper: body.backgroundColor,
+  first: Math.round(document.querySelector(".first").getBoundingClientRect().bottom)});
+</script></body>"""
+
+
+def measured(chromium, folder, page, window, media):
+    """Lay the page out in a browser, with a script that only this copy has."""
+    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    for condition in media:
+        free = free.replace(f"@media {condition}", "@media all")
+    copy = Path(folder) / "page.html"
+    copy.write_text(free.replace("</body>", MEASURE), encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --disable-background-networking --no-first-run"
+    quiet = "--disable-component-update --disable-sync --hide-scrollbars"
+    command = [chromium, *flags.split(), *quiet.split(), f"--user-data-dir={folder}/profile"]
+    command += [f"--window-size={window[0]},{window[1]}", "--dump-dom", copy.as_uri()]
+    shown = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout.decode()
+    title = re.search(r"<title>(\{.*?\})</title>", shown)
+    assert title is not None
+    return json.loads(unescape(title[1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("window", "media"),
+    [((1280, 800), ()), ((1280, 800), ("(prefers-color-scheme:dark)",)), ((688, 1024), ("print",))],
+    ids=["screen", "dark", "a4"],
+)
+def test_nothing_overflows_or_is_clipped(audited, chromium, tmp_path, kind, window, media):
+    shape = {"ranks": 8, "steps": 1} if kind == "host" else {}
+    found = measured(chromium, tmp_path, render_briefing(*audited(kind, **shape)), window, media)
+    assert found["out"] == []
+    assert found["rows"] == 1
+    dark = media == ("(prefers-color-scheme:dark)",)
+    assert (found["paper"] == "rgb(20, 23, 27)") is dark
+    assert found["first"] <= window[1]
+
+
+@pytest.mark.slow
+def test_hostile_names_do_not_break_the_layout(hostile, chromium, tmp_path):
+    found = measured(chromium, tmp_path, render_briefing(*hostile), (1280, 800), ())
+    assert found["out"] == []

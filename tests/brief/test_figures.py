@@ -1,0 +1,101 @@
+import xml.etree.ElementTree as ET
+
+import polars as pl
+import pytest
+
+from loadpath.brief import FIGURE_NAMES, figure
+from loadpath.errors import UsageError
+
+
+@pytest.mark.parametrize("name", FIGURE_NAMES)
+@pytest.mark.parametrize("kind", ["rank", "host", "none"])
+def test_a_figure_is_well_formed_and_shows_itself(audited, name, kind):
+    shown = figure(name, *audited(kind))
+    root = ET.fromstring(shown.svg)  # noqa: S314  (made here)
+    assert root.attrib["role"] == "img"
+    assert shown.description in shown._repr_html_().replace("&#x27;", "'")
+    assert shown._repr_svg_() == shown.svg
+
+
+@pytest.mark.parametrize("name", FIGURE_NAMES)
+def test_hostile_names_are_text_in_every_drawing(hostile, name):
+    root = ET.fromstring(figure(name, *hostile).svg)  # noqa: S314  (made here)
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert tags.isdisjoint({"script", "img", "foreignObject", "a"})
+
+
+@pytest.mark.parametrize("name", FIGURE_NAMES)
+def test_an_empty_table_gives_words_and_no_drawing(audited, name):
+    document, tables = audited("rank")
+    document["job"]["rank_time_s"] = None
+    shown = figure(name, document, {key: table.clear() for key, table in tables.items()})
+    assert shown.svg == ""
+    assert shown.description.endswith(".")
+
+
+def test_an_unknown_figure_names_the_known_ones():
+    with pytest.raises(UsageError, match="waterfall, heatmap, path"):
+        figure("pie", {}, {})
+
+
+def test_the_waterfall_falls_from_the_step_to_computing(audited):
+    document, tables = audited("rank")
+    parts = document["job"]["rank_time_s"]
+    shown = figure("waterfall", document, tables).table
+    assert shown["mean_s"][0] == parts["total"]
+    assert shown["mean_s"][-1] == parts["compute"]
+    assert shown["mean_s"][1:].sum() == pytest.approx(parts["total"])
+
+
+def test_the_waterfall_averages_ranks_where_the_document_has_no_means(audited):
+    document, tables = audited("rank")
+    given = figure("waterfall", document, tables).table
+    del document["job"]["rank_time_s"]
+    found = figure("waterfall", document, tables).table
+    assert found["mean_s"].to_list() == pytest.approx(given["mean_s"].to_list())
+
+
+def test_the_path_is_drawn_with_and_without_the_cause(audited):
+    drawing = figure("path", *audited("rank")).svg
+    assert drawing.index("As it ran") < drawing.index("Replayed without the cause")
+    assert 'marker-end="url(#path-arrow)"' in drawing
+
+
+def test_without_a_cause_only_the_actual_path_is_drawn(audited):
+    assert "without the cause" not in figure("path", *audited("none")).svg
+
+
+def test_the_heat_map_points_at_the_accused_rank(audited):
+    assert "◀ cause" in figure("heatmap", *audited("rank")).svg
+    assert "◀" not in figure("heatmap", *audited("host")).svg
+
+
+def test_the_path_shows_few_ranks_of_many_and_says_so(audited):
+    document, tables = audited("rank", ranks=64)
+    more = tables["timeline"].with_columns(pl.col("rank") + 20)
+    tables["timeline"] = pl.concat([tables["timeline"], more])
+    shown = figure("path", document, tables)
+    assert "12 of 16 ranks are drawn." in shown.description
+    assert "rank 0 " in shown.svg
+
+
+def test_a_path_of_one_op_has_no_excess_and_no_arrow(audited):
+    document, tables = audited("none")
+    tables["path"] = tables["path"].tail(1).with_columns(excess_s=pl.lit(0.0))
+    drawing = figure("path", document, tables)
+    assert "<line" in drawing.svg
+    assert "marker-end" not in drawing.svg
+    assert "beyond its peers." not in drawing.description
+
+
+def test_a_path_without_a_timeline_is_still_drawn(audited):
+    document, tables = audited("rank")
+    tables["timeline"] = tables["timeline"].clear()
+    assert "As it ran" in figure("path", document, tables).svg
+
+
+def test_a_single_step_is_shown_as_bars(audited):
+    document, tables = audited("host", ranks=8, steps=1)
+    shown = figure("steps", document, tables)
+    assert shown.description.startswith("1 step. Step 0: measured")
+    assert "seconds of step 0" in shown.svg

@@ -1,0 +1,25 @@
+import polars as pl
+
+from loadpath.brief.grid import grid
+
+
+def test_cells_are_written_in_the_unit_of_their_column():
+    table = pl.DataFrame(
+        {
+            "rank": [1024, -1],
+            "n_waits": [1024, 3],
+            "hops_mean": [2.4, 1.0],
+            "slowdown_ratio": [1.5, float("nan")],
+            "state": ["below_policy", "verdict"],
+            "intermittent": [True, False],
+            "ranks": [[0, 1], []],
+        }
+    )
+    rows = [[cell.text for cell in row] for row in grid(table).rows]
+    assert rows[0] == ["1024", "1,024", "2.40", "1.500", "below policy", "yes", "0, 1"]
+    assert rows[1] == ["—", "3", "1.00", "not assessed", "verdict", "no", ""]
+
+
+def test_rows_beyond_the_limit_are_counted():
+    page = grid(pl.DataFrame({"rank": range(10)}), n_most=4)
+    assert (len(page.rows), page.n_hidden) == (4, 6)

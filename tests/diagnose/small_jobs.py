@@ -1,0 +1,148 @@
+"""Small coupled jobs for tests of diagnosis, written op by op."""
+
+from typing import NamedTuple
+
+import hypothesis.strategies as st
+import numpy as np
+import polars as pl
+
+from loadpath.couple import COUPLED_OP, CoupledJob, assemble_job
+from loadpath.couple.graph import Coupling, EdgeKind, build_graph
+from loadpath.replay import op_end_ns, op_start_ns, replay
+from loadpath.tables import CAVEAT, COMMUNICATOR, INSTANCE, LANE, MEMBERSHIP, RANK, STEP, Recording
+
+
+class Op(NamedTuple):
+    """One op; ops of one lane follow each other in the order in which they are written."""
+
+    rank: int
+    name: str
+    work: int
+    kind: str = "compute"
+    lane: int = 0
+    step: int = 0
+    lag: int = 0
+
+
+def compute(rank, work, name="compute", **further) -> Op:
+    return Op(rank, name, work, **further)
+
+
+def communicate(rank, transfer, name="all_reduce", **further) -> Op:
+    return Op(rank, name, transfer, "communicate", **further)
+
+
+def job(ops, meetings=(), edges=(), *, hosts=(), chained=True, releases=()) -> CoupledJob:
+    """Return a job of `ops`, recorded as it would run.
+
+    `meetings` are lists of ops that all wait for each other, `edges` are (source, target) or
+    (source, target, kind), `hosts` the lanes that are host threads; without `chained` lanes are
+    not coupled from step to step; `releases` are (op, ns).
+    """
+    order = [
+        (before, after, EdgeKind.PROGRAM)
+        for after, op in enumerate(ops)
+        for before in [_before(ops, after)]
+        if before >= 0 and (chained or ops[before].step == op.step)
+    ]
+    full = order + [edge if len(edge) == 3 else (*edge, EdgeKind.DATA) for edge in edges]
+    coupling = _coupling(ops, full, meetings, releases)
+    graph = build_graph(coupling)
+    work = np.array([op.work for op in ops])
+    timeline = replay(graph, work, lag_ns=np.array([op.lag for op in ops]))
+    start = op_start_ns(graph, timeline, work)
+    table = COUPLED_OP.build(
+        {
+            "rank": [op.rank for op in ops],
+            "lane": [op.lane for op in ops],
+            "step": [op.step for op in ops],
+            "kind": [op.kind for op in ops],
+            "name": [op.name for op in ops],
+            "start_ns": start,
+            "duration_ns": op_end_ns(graph, timeline) - start,
+            "op_class": [op.name for op in ops],
+            "position": [0] * len(ops),
+            "mechanism": ["unknown"] * len(ops),
+            "stage": [0] * len(ops),
+            "replica": [0] * len(ops),
+        }
+    )
+    return assemble_job(
+        _recording(ops, hosts), table, coupling, instance=INSTANCE.empty(), membership=MEMBERSHIP.empty()
+    )
+
+
+def all_reduce_job(works, *, transfer=20, ideal=None):
+    """Return a job whose ranks compute `works`, then meet; and the ideal of its ops."""
+    n = len(works)
+    ops = [op for r, w in enumerate(works) for op in (compute(r, w), communicate(r, transfer))]
+    small = job(ops, [range(1, 2 * n, 2)])
+    return small, np.where(np.arange(2 * n) % 2, transfer, works[0] if ideal is None else ideal)
+
+
+@st.composite
+def random_jobs(draw):
+    """Draw jobs of computations on two lanes, with meetings across all ranks and in pairs."""
+    n_rank, n_turn = draw(st.integers(2, 4)), draw(st.integers(1, 5))
+    ops, meetings = [], []
+    for turn in range(n_turn):
+        for rank in range(n_rank):
+            ops.append(compute(rank, draw(st.integers(0, 9)), lane=draw(st.integers(0, 1)), step=turn // 2))
+        size = draw(st.sampled_from([0, 2, n_rank]))
+        first = draw(st.integers(0, n_rank - size)) if size else 0
+        lane = draw(st.integers(0, 2))
+        met = range(len(ops), len(ops) + size)
+        ops += [communicate(first + k, draw(st.integers(0, 5)), lane=lane, step=turn // 2) for k in range(size)]
+        if size:
+            meetings.append(met)
+    chained = draw(st.booleans())
+    return job(ops, meetings, chained=chained)
+
+
+def _before(ops, after):
+    lane = (ops[after].rank, ops[after].lane)
+    return max((k for k in range(after) if (ops[k].rank, ops[k].lane) == lane), default=-1)
+
+
+def _coupling(ops, edges, meetings, releases) -> Coupling:
+    members = [(op, k) for k, met in enumerate(meetings) for op in met]
+    begins = {(op.rank, op.step): k for k, op in reversed(list(enumerate(ops)))}
+    ends = {(op.rank, op.lane, op.step): k for k, op in enumerate(ops)}
+    return Coupling(
+        len(ops),
+        *(_column(edges, k, t) for k, t in enumerate((np.int32, np.int32, np.uint8))),
+        *(_column(members, k, np.int32) for k in range(2)),
+        np.ones(len(members), bool),
+        np.ones(len(members), bool),
+        np.array(list(begins.values()), np.int32),
+        np.array([key[1] for key in begins], np.int64),
+        np.array(list(ends.values()), np.int32),
+        np.array([key[2] for key in ends], np.int64),
+        _column(releases, 0, np.int32),
+        _column(releases, 1, np.int64),
+    )
+
+
+def _column(rows, k, dtype):
+    return np.array([row[k] for row in rows], dtype)
+
+
+def _recording(ops, hosts) -> Recording:
+    ranks = sorted({op.rank for op in ops})
+    lanes = sorted({(op.rank, op.lane) for op in ops})
+    return Recording(
+        source="op_table",
+        op=pl.DataFrame(),
+        lane=LANE.build(
+            {
+                "rank": [rank for rank, _ in lanes],
+                "lane": [lane for _, lane in lanes],
+                "kind": ["host" if lane in hosts else "device" for _, lane in lanes],
+                "name": [f"lane {lane}" for _, lane in lanes],
+            }
+        ),
+        communicator=COMMUNICATOR.empty(),
+        rank=RANK.build({"rank": ranks}),
+        step=STEP.empty(),
+        caveat=CAVEAT.empty(),
+    )

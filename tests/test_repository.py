@@ -1,0 +1,233 @@
+"""What the repository says about itself: links, documented names and tables, no foreign traces."""
+
+import ast
+import gzip
+import importlib
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loadpath.tables import recorded, results
+from loadpath.tables.schema import Column, TableSchema
+
+ROOT = Path(__file__).parents[1]
+VERDICT_KINDS = (
+    "rank",
+    "host",
+    "stage",
+    "link",
+    "data",
+    "jitter",
+    "absorbed",
+    "none",
+    "not_assessable",
+)
+SECTIONS = (
+    "## Definition",
+    "## Decision rule",
+    "## What it looks like",
+    "## What proves it",
+    "## What to do",
+    "## Limits",
+)
+RECORDED_TABLES = tuple(
+    value for name in recorded.__all__ if isinstance(value := getattr(recorded, name), TableSchema)
+)
+UNIT_BY_SUFFIX = {"ns": "ns", "s": "s", "ratio": "ratio", "bytes": "bytes"}
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+FOLDER_OF_A_MACHINE = re.compile(r"(?<![\w.:/])/(work|home|Users|root|tmp)/[\w.]")
+FORBIDDEN_MODULES = {"utils", "helpers", "common", "misc"}
+
+
+# Files that are, or would be, under version control.
+def repository_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file()]
+
+
+def documents() -> list[Path]:
+    return (
+        sorted(ROOT.glob("*.md"))
+        + sorted((ROOT / "docs").rglob("*.md"))
+        + [ROOT / "examples" / "README.md"]
+    )
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+# Anchors of headings, as code hosts make them.
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in kept}
+
+
+# Name and text of every text file, compressed traces included.
+def texts() -> Iterator[tuple[str, str]]:
+    for path in repository_files():
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if b"\0" not in raw[:8192]:
+            yield name(path), raw.decode("utf-8", errors="replace")
+
+
+def unit(column: Column) -> str:
+    if column.name == "n" or column.name.startswith("n_"):
+        return "count"
+    return UNIT_BY_SUFFIX.get(column.name.rpartition("_")[2], "")
+
+
+def row(column: Column) -> str:
+    kind = column.dtype
+    one_of = kind.categories.to_list() if isinstance(kind, pl.Enum) else []
+    values = f" ({', '.join(f'`{value}`' for value in one_of)})" if one_of else ""
+    shown = "Enum" if one_of else kind.__name__ if isinstance(kind, type) else str(kind)
+    return f"| `{column.name}` | {shown} | {unit(column)} | {column.doc}{values} |"
+
+
+# A table's part of docs/formats/audit.md.
+def section(schema: TableSchema) -> str:
+    rows = "\n".join(row(column) for column in schema.columns)
+    head = "| column | type | unit | meaning |\n|---|---|---|---|"
+    return f"### `{schema.name}`\n\nOne row: {schema.doc}.\n\n{head}\n{rows}\n"
+
+
+@pytest.mark.parametrize("document", documents(), ids=name)
+def test_links_of_a_document_lead_to_files_and_headings_that_exist(document: Path):
+    broken = []
+    for target in LINK.findall(CODE_BLOCK.sub("", document.read_text(encoding="utf-8"))):
+        place, _, anchor = target.partition("#")
+        aim = (document.parent / place).resolve() if place else document
+        if re.match(r"https?:|mailto:", target):
+            continue
+        if not aim.exists() or (anchor and anchor not in anchors(aim)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_public_names_are_documented_and_few():
+    public = importlib.import_module("loadpath").__all__
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert listed == {public_name for public_name in public if not public_name.startswith("__")}
+    assert len(public) <= 40
+
+
+def test_no_public_function_shares_the_name_of_a_package():
+    packages = {path.parent.name for path in (ROOT / "src" / "loadpath").glob("*/__init__.py")}
+    assert packages.isdisjoint(set(importlib.import_module("loadpath").__all__) - {"testing"})
+
+
+@pytest.mark.parametrize("kind", VERDICT_KINDS)
+def test_each_verdict_kind_has_a_page_with_all_sections(kind: str):
+    page = (ROOT / "docs" / "verdicts" / f"{kind}.md").read_text(encoding="utf-8")
+    assert page.startswith(f"# Verdict `{kind}`\n")
+    assert [line for line in page.splitlines() if line.startswith("## ")] == list(SECTIONS)
+
+
+def test_each_page_of_a_verdict_belongs_to_a_kind():
+    pages = {path.stem for path in (ROOT / "docs" / "verdicts").glob("*.md")} - {"README"}
+    assert pages == set(VERDICT_KINDS)
+
+
+@pytest.mark.parametrize(
+    "schema", [*results.RESULT_TABLES, *RECORDED_TABLES], ids=lambda schema: schema.name
+)
+def test_each_table_of_an_audit_is_documented_as_declared(schema: TableSchema):
+    page = (ROOT / "docs" / "formats" / "audit.md").read_text(encoding="utf-8")
+    wanted = section(schema)
+    assert wanted in page, f"docs/formats/audit.md should hold:\n\n{wanted}"
+
+
+def test_columns_that_hold_times_or_counts_name_their_unit():
+    wrong = [
+        f"{schema.name}.{column.name}"
+        for schema in (*results.RESULT_TABLES, *RECORDED_TABLES)
+        for column in schema.columns
+        if column.name.endswith(("_ms", "_us", "_seconds", "_percent", "_count"))
+    ]
+    assert wrong == []
+
+
+def test_each_term_of_the_glossary_is_defined_once():
+    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    terms = [
+        term.strip()
+        for cell in re.findall(r"^\| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE)
+        if cell not in {"term", "---"}
+        for term in cell.split(",")
+    ]
+    assert sorted(term for term in set(terms) if terms.count(term) > 1) == []
+    assert len(terms) > 60
+
+
+def test_changelog_names_the_version_or_what_is_not_released():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "version"
+    ]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{version}]" in changes or "## [Unreleased]" in changes
+
+
+def test_no_file_names_a_folder_of_one_machine():
+    found = [
+        f"{file}: {match.group()}"
+        for file, text in texts()
+        for match in FOLDER_OF_A_MACHINE.finditer(text)
+    ]
+    assert found == []
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends():
+    modules = {path.stem for path in (ROOT / "src").rglob("*.py")}
+    assert modules.isdisjoint(FORBIDDEN_MODULES)
+
+
+def is_doubtful(node: ast.AST, *, in_cli: bool) -> bool:
+    if isinstance(node, ast.ExceptHandler):
+        return node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"}
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func) == "print" and not in_cli
+    return isinstance(node, ast.Assert)
+
+
+def test_source_neither_asserts_nor_prints_nor_swallows_errors():
+    found = [
+        f"{name(path)}: {ast.unparse(node)[:60]}"
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if is_doubtful(node, in_cli="cli" in path.parts)
+    ]
+    assert found == []
+
+
+def test_documents_named_in_the_source_exist():
+    named = {
+        match
+        for path in (ROOT / "src").rglob("*.py")
+        for match in re.findall(r"docs/[\w/.]+\.md", path.read_text(encoding="utf-8"))
+    }
+    assert sorted(document for document in named if not (ROOT / document).is_file()) == []
+
+
+@pytest.mark.parametrize("folder", ["gloo-ddp-input-fault", "gloo-ddp-healthy"])
+def test_recorded_examples_are_complete_small_and_described(folder: str):
+    traces = sorted((ROOT / "examples" / folder).iterdir())
+    assert [trace.name for trace in traces] == [f"rank{rank}.json.gz" for rank in range(4)]
+    assert sum(trace.stat().st_size for trace in traces) < 400_000
+    assert f"`{folder}`" in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
