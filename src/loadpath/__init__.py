@@ -18,7 +18,7 @@ _HOME = {
     "run_audit": "loadpath.audit",
 }
 
-__all__ = [  # noqa: PLE0604, F822 - names are resolved on first use
+__all__ = [  # noqa: F822 - names are resolved on first use
     "Audit",
     "InputError",
     "LoadpathError",

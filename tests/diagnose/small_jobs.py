@@ -39,12 +39,7 @@ def job(ops, meetings=(), edges=(), *, hosts=(), chained=True, releases=()) -> C
     (source, target, kind), `hosts` the lanes that are host threads; without `chained` lanes are
     not coupled from step to step; `releases` are (op, ns).
     """
-    order = [
-        (before, after, EdgeKind.PROGRAM)
-        for after, op in enumerate(ops)
-        for before in [_before(ops, after)]
-        if before >= 0 and (chained or ops[before].step == op.step)
-    ]
+    order = list(_program_order(ops, chained=chained))
     full = order + [edge if len(edge) == 3 else (*edge, EdgeKind.DATA) for edge in edges]
     coupling = _coupling(ops, full, meetings, releases)
     graph = build_graph(coupling)
@@ -68,7 +63,11 @@ def job(ops, meetings=(), edges=(), *, hosts=(), chained=True, releases=()) -> C
         }
     )
     return assemble_job(
-        _recording(ops, hosts), table, coupling, instance=INSTANCE.empty(), membership=MEMBERSHIP.empty()
+        _recording(ops, hosts),
+        table,
+        coupling,
+        instance=INSTANCE.empty(),
+        membership=MEMBERSHIP.empty(),
     )
 
 
@@ -86,22 +85,31 @@ def random_jobs(draw):
     n_rank, n_turn = draw(st.integers(2, 4)), draw(st.integers(1, 5))
     ops, meetings = [], []
     for turn in range(n_turn):
-        for rank in range(n_rank):
-            ops.append(compute(rank, draw(st.integers(0, 9)), lane=draw(st.integers(0, 1)), step=turn // 2))
+        ops += [
+            compute(rank, draw(st.integers(0, 9)), lane=draw(st.integers(0, 1)), step=turn // 2)
+            for rank in range(n_rank)
+        ]
         size = draw(st.sampled_from([0, 2, n_rank]))
         first = draw(st.integers(0, n_rank - size)) if size else 0
         lane = draw(st.integers(0, 2))
         met = range(len(ops), len(ops) + size)
-        ops += [communicate(first + k, draw(st.integers(0, 5)), lane=lane, step=turn // 2) for k in range(size)]
+        ops += [
+            communicate(first + k, draw(st.integers(0, 5)), lane=lane, step=turn // 2)
+            for k in range(size)
+        ]
         if size:
             meetings.append(met)
     chained = draw(st.booleans())
     return job(ops, meetings, chained=chained)
 
 
-def _before(ops, after):
-    lane = (ops[after].rank, ops[after].lane)
-    return max((k for k in range(after) if (ops[k].rank, ops[k].lane) == lane), default=-1)
+def _program_order(ops, *, chained):
+    last: dict[tuple[int, int], int] = {}
+    for number, op in enumerate(ops):
+        before = last.get((op.rank, op.lane), -1)
+        last[op.rank, op.lane] = number
+        if before >= 0 and (chained or ops[before].step == op.step):
+            yield before, number, EdgeKind.PROGRAM
 
 
 def _coupling(ops, edges, meetings, releases) -> Coupling:
@@ -109,17 +117,20 @@ def _coupling(ops, edges, meetings, releases) -> Coupling:
     begins = {(op.rank, op.step): k for k, op in reversed(list(enumerate(ops)))}
     ends = {(op.rank, op.lane, op.step): k for k, op in enumerate(ops)}
     return Coupling(
-        len(ops),
-        *(_column(edges, k, t) for k, t in enumerate((np.int32, np.int32, np.uint8))),
-        *(_column(members, k, np.int32) for k in range(2)),
-        np.ones(len(members), bool),
-        np.ones(len(members), bool),
-        np.array(list(begins.values()), np.int32),
-        np.array([key[1] for key in begins], np.int64),
-        np.array(list(ends.values()), np.int32),
-        np.array([key[2] for key in ends], np.int64),
-        _column(releases, 0, np.int32),
-        _column(releases, 1, np.int64),
+        n_op=len(ops),
+        edge_source=_column(edges, 0, np.int32),
+        edge_target=_column(edges, 1, np.int32),
+        edge_kind=_column(edges, 2, np.uint8),
+        member_op=_column(members, 0, np.int32),
+        member_instance=_column(members, 1, np.int32),
+        member_contributes=np.ones(len(members), bool),
+        member_waits=np.ones(len(members), bool),
+        begin_op=np.array(list(begins.values()), np.int32),
+        begin_step=np.array([key[1] for key in begins], np.int64),
+        end_op=np.array(list(ends.values()), np.int32),
+        end_step=np.array([key[2] for key in ends], np.int64),
+        release_op=_column(releases, 0, np.int32),
+        release_ns=_column(releases, 1, np.int64),
     )
 
 

@@ -51,7 +51,9 @@ def test_computation_on_another_lane_hides_wait_and_transfer():
 
 def test_moment_of_transfer_and_wait_is_transfer():
     # rank 0: lane 0 transfers until 40, lane 1 waits until 60
-    small = job([communicate(0, 40), communicate(0, 1, lane=1), compute(1, 60), communicate(1, 1)], [(1, 3)])
+    small = job(
+        [communicate(0, 40), communicate(0, 1, lane=1), compute(1, 60), communicate(1, 1)], [(1, 3)]
+    )
     found = exposure_of(small)
     assert found.transfer_ns.tolist()[:2] == [40, 1]
     assert found.wait_ns.tolist() == [0, 20, 0, 0]
@@ -72,22 +74,40 @@ def test_of_two_waits_the_one_that_the_next_work_depends_on_counts():
     assert exposure_of(small).wait_ns.tolist()[:2] == [0, 49]
 
 
-def test_of_two_waits_that_nothing_depends_on_the_shorter_counts_first():
+def test_of_two_waits_at_the_end_of_a_step_the_one_that_ends_it_counts():
     ops = [communicate(0, 0, lane=1), communicate(0, 0, lane=2)]
     ops += [compute(1, 30), communicate(1, 0), compute(2, 50), communicate(2, 0)]
     small = job(ops, [(0, 3), (1, 5)])
+    assert exposure_of(small).wait_ns.tolist()[:2] == [0, 50]
+
+
+def test_of_two_waits_that_nothing_depends_on_the_shorter_counts_first():
+    # the next work of rank 0 follows from rank 3 at 60, not from what it receives
+    ops = [communicate(0, 0, lane=1), communicate(0, 0, lane=2), compute(0, 9), compute(3, 60)]
+    ops += [compute(1, 30), communicate(1, 0), compute(2, 50), communicate(2, 0)]
+    small = job(ops, [(0, 5), (1, 7)], [(3, 2)])
     assert exposure_of(small).wait_ns.tolist()[:2] == [30, 20]
 
 
 def test_host_that_runs_ahead_does_not_hide_the_waiting_of_its_device():
-    ops = [compute(0, 80, kind="host", lane=1), communicate(0, 1), compute(1, 60), communicate(1, 1)]
+    ops = [
+        compute(0, 80, kind="host", lane=1),
+        communicate(0, 1),
+        compute(1, 60),
+        communicate(1, 1),
+    ]
     small = job(ops, [(1, 3)], hosts=(1,))
     assert time_by_part(small, 0) == [0, 1, 60, 19]
     assert (COMPUTE, TRANSFER, WAIT, HOST) == (0, 1, 2, 3)
 
 
 def test_host_hides_communication_where_there_is_no_device():
-    ops = [compute(0, 80, kind="host", lane=1), communicate(0, 1), compute(1, 60), communicate(1, 1)]
+    ops = [
+        compute(0, 80, kind="host", lane=1),
+        communicate(0, 1),
+        compute(1, 60),
+        communicate(1, 1),
+    ]
     small = job(ops, [(1, 3)], hosts=(0, 1))
     assert time_by_part(small, 0) == [80, 0, 0, 0]
 
@@ -128,7 +148,9 @@ def test_ops_outside_all_steps_are_kept():
     small = job([compute(0, 10), communicate(0, 5), compute(1, 30), communicate(1, 5)], [(1, 3)])
     outside = small.op.with_columns(step=np.array([-1, 0, 0, 0]))
     assert rank_index(small).tolist() == [0, 0, 1, 1]
-    changed = type(small)(**{name: getattr(small, name) for name in small.__slots__} | {"op": outside})
+    changed = type(small)(
+        **{name: getattr(small, name) for name in small.__slots__} | {"op": outside}
+    )
     assert exposure_of(changed).wait_ns.tolist() == [0, 20, 0, 0]
 
 
@@ -137,9 +159,9 @@ def test_ops_outside_all_steps_are_kept():
 def test_each_moment_of_a_rank_has_one_place(small):
     # independent check: paint every nanosecond, weakest part first
     timeline = replay(small.graph, small.work_ns)
-    bounds = [
-        f(small.graph, timeline, small.work_ns) for f in (op_start_ns, op_ready_ns)
-    ] + [op_end_ns(small.graph, timeline)]
+    bounds = [f(small.graph, timeline, small.work_ns) for f in (op_start_ns, op_ready_ns)] + [
+        op_end_ns(small.graph, timeline)
+    ]
     clock = clock_of_step(small)[small.op["step"].to_numpy()]
     found = exposure_of(small)
     canvas = {}

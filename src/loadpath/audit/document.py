@@ -137,7 +137,9 @@ def _verdict(
         "indistinguishable_from": list(judgement.indistinguishable_from),
         "victims": findings["victims"],
         "distance": findings["distance"],
-        "causes": [_cause(j) for j in judgement.causes if j.state in {"verdict", "present", "absorbed"}],
+        "causes": [
+            _cause(j) for j in judgement.causes if j.state in {"verdict", "present", "absorbed"}
+        ],
         "runner_up": _cause(judgement.runner_up) if judgement.runner_up else None,
         "summary": _sentence(judgement),
     }
@@ -218,7 +220,7 @@ def _waits(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     sinks = tables["sink"].group_by("sink").agg(pl.col("wait_s").sum()).sort("sink")
     return {
         "exposed_s": float(sinks["wait_s"].sum()),
-        "by_sink": {name: seconds for name, seconds in sinks.iter_rows()},
+        "by_sink": dict(sinks.iter_rows()),
     }
 
 
@@ -230,7 +232,7 @@ def _attribution(table: pl.DataFrame) -> list[dict[str, Any]]:
 def _stake(
     job: CoupledJob, settings: Settings, judgement: Judgement | None
 ) -> dict[str, Any] | None:
-    """What the verdict's cause costs: as a share, in GPU-hours, and in money where a rate is given."""
+    """Say what the cause costs: as a share, in GPU-hours, and in money where a rate is given."""
     if judgement is None or judgement.step_s <= 0:
         return None
     gain_ratio = max(0.0, judgement.step_s - judgement.step_without_s) / judgement.step_s

@@ -12,8 +12,9 @@ from loadpath.audit.sources import Progress
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.attribution import attribute
 from loadpath.diagnose.blindness import blindness_report
-from loadpath.diagnose.candidates import Effects, find_candidates, nest_effects
+from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
+from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.exposure import Exposure, exposed
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity
 from loadpath.diagnose.levels import BASELINES, FloatArray, ideal_work_ns
@@ -52,20 +53,22 @@ def diagnose(job: CoupledJob, settings: Settings, progress: Progress) -> dict[st
     fidelity = measure_fidelity(job)
     refusal = _refusal(job, fidelity, settings)
     effects = nest_effects(job)
-    ideal = effects.ideal_ns if settings.baseline == "median" else ideal_work_ns(job, settings.baseline)
+    ideal = (
+        effects.ideal_ns if settings.baseline == "median" else ideal_work_ns(job, settings.baseline)
+    )
     judgement = None
     if not refusal:
         progress("weighing causes")
         rng = np.random.default_rng(settings.seed)
         judgement = judge(job, effects, find_candidates(job, effects, rng), rng)
     progress("attributing waits")
-    tables = _tables(job, effects, ideal, fidelity, judgement)
+    tables = _tables(job, effects, ideal, fidelity=fidelity, judgement=judgement)
     return {
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
         "tables": tables,
-        "slowdown": _slowdown(job, effects, ideal, fidelity, settings),
+        "slowdown": _slowdown(job, ideal, fidelity, settings),
         "unexplained_ratio": unexplained_ratio(job),
         "victims": _victims(tables["coupling"], judgement, job),
         "distance": _distance(tables["sink"], judgement),
@@ -92,11 +95,11 @@ def _refusal(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
 
 def _slowdown(
     job: CoupledJob,
-    effects: Effects,
     ideal: FloatArray,
     fidelity: Fidelity,
     settings: Settings,
 ) -> dict[str, Any]:
+    """Give the slowdown by the published method where it applies, and under every baseline."""
     replayed = float(fidelity.replayed_s.mean())
     best = {b: _mean_step_s(job, ideal_work_ns(job, b)) for b in BASELINES}
     chosen = _mean_step_s(job, ideal)
@@ -124,9 +127,11 @@ def _tables(
     job: CoupledJob,
     effects: Effects,
     ideal: FloatArray,
+    *,
     fidelity: Fidelity,
     judgement: Judgement | None,
 ) -> dict[str, pl.DataFrame]:
+    """Compute all result tables."""
     graph = job.graph
     ideal_ns = np.rint(ideal).astype(np.int64)
     actual, best = replay(graph, job.work_ns), replay(graph, ideal_ns)
@@ -134,7 +139,9 @@ def _tables(
     sink, coupling, _ = walk_back(
         job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure)
     )
-    without_s, path, timeline = _longest_step(job, actual, exposure, ideal_ns, judgement)
+    without_s, path, timeline = _longest_step(
+        job, actual, exposure, ideal_ns=ideal_ns, judgement=judgement
+    )
     seconds = {
         "measured_s": fidelity.measured_s,
         "replayed_s": fidelity.replayed_s,
@@ -160,10 +167,11 @@ def _longest_step(
     job: CoupledJob,
     actual: Timeline,
     exposure: Exposure,
+    *,
     ideal_ns: NDArray[np.int64],
     judgement: Judgement | None,
 ) -> tuple[FloatArray, pl.DataFrame, pl.DataFrame]:
-    """Steps without the cause, and path and bars of the longest step with and without it."""
+    """Time steps without the cause; draw path and bars of the longest with and without it."""
     named = judgement is not None and judgement.cause is not None
     work = np.rint(judgement.without_ns).astype(np.int64) if judgement else job.work_ns
     without = replay(job.graph, work)
@@ -173,7 +181,7 @@ def _longest_step(
     )
     cleared = (without, exposed(job, without, work)) if named else None
     bars = timeline_table(job, (actual, exposure), cleared, path=path, step=step)
-    return step_time_ns(job.graph, without) / 1e9, path, bars
+    return np.asarray(step_time_ns(job.graph, without) / 1e9, np.float64), path, bars
 
 
 def _culprits(judgement: Judgement | None) -> list[int]:
@@ -184,9 +192,7 @@ def _culprits(judgement: Judgement | None) -> list[int]:
     return list(cause.candidate.ranks)
 
 
-def _victims(
-    coupling: pl.DataFrame, judgement: Judgement | None, job: CoupledJob
-) -> list[int]:
+def _victims(coupling: pl.DataFrame, judgement: Judgement | None, job: CoupledJob) -> list[int]:
     """Ranks that wait because of the cause."""
     culprits = _culprits(judgement)
     if not culprits or judgement is None:

@@ -52,7 +52,9 @@ def load_recording(
     given = {Path(source) for source in sources}
     if len(op_tables) > 1:
         names = ", ".join(path.name for path in op_tables[:6])
-        raise InputError("sources", f"{len(op_tables)} op tables ({names})", "Audit one job at a time.")
+        raise InputError(
+            "sources", f"{len(op_tables)} op tables ({names})", "Audit one job at a time."
+        )
     if op_tables and any(path in given for path in traces):
         raise InputError("sources", "an op table and traces", ONE_JOB)
     if op_tables:
@@ -60,10 +62,12 @@ def load_recording(
         recording = read_op_table(op_tables[0], settings.layout)
     elif traces:
         progress(f"reading {len(traces)} traces")
-        recording = read_kineto(traces, progress)
+        recording = read_kineto(traces, lambda i, n: progress(f"reading trace {i} of {n}"))
     else:
         names = ", ".join(sorted(str(source) for source in given))
-        raise InputError(names, "no op table (.parquet, .csv) and no trace (.json, .json.gz)", ONE_JOB)
+        raise InputError(
+            names, "no op table (.parquet, .csv) and no trace (.json, .json.gz)", ONE_JOB
+        )
     return _with_hosts(recording, settings.hosts) if settings.hosts else recording
 
 
@@ -89,13 +93,16 @@ def _with_hosts(recording: Recording, path: Path) -> Recording:
     if not problems:
         whole = table["rank"].str.strip_chars().cast(pl.Int64, strict=False)
         problems += [f"rank {r!r} is no number" for r in table["rank"].filter(whole.is_null())[:5]]
-        problems += [f"rank {r} stands twice" for r in whole.filter(whole.is_duplicated()).unique()[:5]]
+        problems += [
+            f"rank {r} stands twice" for r in whole.filter(whole.is_duplicated()).unique()[:5]
+        ]
         table = table.with_columns(whole.alias("rank"))
     if problems:
         raise InputError(path.name, problems, _HOSTS)
     names = [name for name in HOST_COLUMNS[1:] if name in table.columns]
     known = table.select(
-        pl.col("rank").cast(pl.Int32), *(pl.col(n).str.strip_chars().alias(f"{n}_new") for n in names)
+        pl.col("rank").cast(pl.Int32),
+        *(pl.col(n).str.strip_chars().alias(f"{n}_new") for n in names),
     )
     joined = recording.rank.join(known, on="rank", how="left", maintain_order="left")
     rank = RANK.build(

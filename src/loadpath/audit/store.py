@@ -99,7 +99,9 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
     """
     path = folder / "audit.json"
     if not path.is_file():
-        raise InputError(folder.name or str(folder), "no audit.json in it", "Make one: loadpath audit.")
+        raise InputError(
+            folder.name or str(folder), "no audit.json in it", "Make one: loadpath audit."
+        )
     try:
         document = msgspec.json.decode(path.read_bytes())
         tables = {p.stem: pl.read_parquet(p) for p in sorted(folder.glob("*.parquet"))}
@@ -112,7 +114,9 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
         ) from error
     if document.get("schema") != SCHEMA:
         raise InputError(
-            folder.name, f"schema {document.get('schema')!r}, not {SCHEMA!r}", "Audit the sources again."
+            folder.name,
+            f"schema {document.get('schema')!r}, not {SCHEMA!r}",
+            "Audit the sources again.",
         )
     return document, tables, job
 
@@ -152,7 +156,9 @@ def _job_tables(job: CoupledJob) -> dict[str, pl.DataFrame]:
 def _write_table(path: Path, table: pl.DataFrame) -> None:
     """One row group and plain strings, so that the bytes depend on the rows alone."""
     plain = table.with_columns(pl.col(pl.Categorical).cast(pl.String)).rechunk()
-    plain.write_parquet(path, compression="zstd", row_group_size=max(1, plain.height), statistics=False)
+    plain.write_parquet(
+        path, compression="zstd", row_group_size=max(1, plain.height), statistics=False
+    )
 
 
 def _job(
@@ -160,12 +166,14 @@ def _job(
 ) -> CoupledJob:
     op = tables["coupled_op"]
     record = document["record"]
+    fields: dict[str, Any] = {name: tables[name] for name in JOB_TABLES}
+    fields |= {name: op[name].to_numpy() for name in PER_OP}
+    names = pl.col("name", "collective", "op_class").cast(pl.Categorical)
     return CoupledJob(
         source=record["source"],
-        op=op.drop(PER_OP).with_columns(pl.col("name", "collective", "op_class").cast(pl.Categorical)),
+        op=op.drop(PER_OP).with_columns(names),
         graph=graph,
         inputs=tuple((i["path_name"], i["sha256"], i["bytes"]) for i in document["inputs"]),
         layout=record["layout"],
-        **{name: tables[name] for name in JOB_TABLES},
-        **{name: op[name].to_numpy() for name in PER_OP},
+        **fields,
     )

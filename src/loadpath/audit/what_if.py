@@ -1,4 +1,4 @@
-"""Questions to an audited job: what would the step take if these ops were different?"""
+"""Questions to an audited job: what the step would take if some ops were different."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.candidates import nest_effects
+from loadpath.diagnose.effects import nest_effects
 from loadpath.errors import UsageError
 from loadpath.replay import replay, step_time_ns
 
@@ -77,7 +77,9 @@ def answer_what_if(job: CoupledJob, changes: Sequence[str]) -> WhatIf:
         match = PATTERN.fullmatch(change.strip())
         rows = _rows(job, match["by"], match["key"]) if match else None
         if match is None or rows is None or not rows.any():
-            problems.append(f"{change!r} {'matches nothing' if rows is not None else 'is no change'}")
+            problems.append(
+                f"{change!r} {'matches nothing' if rows is not None else 'is no change'}"
+            )
             continue
         if match["value"] == "ideal":
             ideal = effects.ideal_ns if match["by"] == "stage" else effects.level_ns
@@ -111,17 +113,19 @@ def _rows(job: CoupledJob, by: str, key: str) -> NDArray[np.bool_] | None:
     op = job.op
     selectors: dict[str, Callable[[], pl.Series]] = {
         "rank": lambda: op["rank"].cast(pl.String) == key,
-        "class": lambda: (op["name"].cast(pl.String) == key) | (op["op_class"].cast(pl.String) == key),
+        "class": lambda: (
+            (op["name"].cast(pl.String) == key) | (op["op_class"].cast(pl.String) == key)
+        ),
         "stage": lambda: (
-            op["stage"] == op["stage"].max() if key == "last" else op["stage"].cast(pl.String) == key
+            op["stage"] == op["stage"].max()
+            if key == "last"
+            else op["stage"].cast(pl.String) == key
         ),
         "replica": lambda: op["replica"].cast(pl.String) == key,
         "step": lambda: op["step"].cast(pl.String) == key,
         "mechanism": lambda: op["mechanism"].cast(pl.String) == key,
         "kind": lambda: op["kind"].cast(pl.String) == key,
-        "host": lambda: op["rank"].is_in(
-            job.rank.filter(pl.col("host") == key)["rank"].to_list()
-        ),
+        "host": lambda: op["rank"].is_in(job.rank.filter(pl.col("host") == key)["rank"].to_list()),
         "link": lambda: op["communicator"].is_in(
             job.communicator.filter(pl.col("name") == key)["communicator"].to_list()
         ),

@@ -262,7 +262,7 @@ def build_graph(
     start_raw = (end_raw - split).astype(np.int32)
     role, op, fixed = _nodes(coupling, split, start_raw, end_raw)
     source, target, kind = _edges(coupling, split, start_raw, end_raw)
-    number, by_target = _number(role.size, source, target, op, role, describe)
+    number, by_target = _number(source, target, op, role, describe=describe)
     packed = kernels.pack_predecessors(number, source, kind, *by_target)
     back = np.empty_like(number)
     back[number] = np.arange(number.size, dtype=np.int32)
@@ -333,36 +333,29 @@ def _nodes(
     return role, op.astype(np.int32), fixed
 
 
-def _edges(
+def _edges(  # noqa: PLR0914 - one list of all kinds of edges reads best
     coupling: Coupling, split: BoolArray, start_raw: Int32Array, end_raw: Int32Array
 ) -> tuple[Int32Array, Int32Array, UInt8Array]:
     """Edges between raw nodes."""
     kind = coupling.edge_kind
-    launch = kind == EdgeKind.LAUNCH
-    wait = kind == EdgeKind.HOST_WAIT
+    launch, wait = kind == EdgeKind.LAUNCH, kind == EdgeKind.HOST_WAIT
     plain = ~(launch | wait)
     n_own = int(coupling.n_op + split.sum())
-    n_instance = int(coupling.member_instance.max(initial=-1)) + 1
-    launch_node = n_own + n_instance + np.arange(int(launch.sum()), dtype=np.int32)
-    release_node = (
-        n_own + n_instance + launch_node.size + np.arange(coupling.release_op.size, dtype=np.int32)
-    )
     sync = n_own + coupling.member_instance
+    further = n_own + int(coupling.member_instance.max(initial=-1)) + 1
+    launch_node = further + np.arange(int(launch.sum()), dtype=np.int32)
+    release_node = further + launch_node.size + np.arange(coupling.release_op.size, dtype=np.int32)
     gives, takes = coupling.member_contributes, coupling.member_waits
-    bound_by_sync = np.zeros(coupling.n_op, np.bool_)
-    bound_by_sync[coupling.member_op[gives & takes]] = True
-    inside = np.flatnonzero(split & ~bound_by_sync)
+    inside = split.copy()
+    inside[member[gives & takes]] = False
+    begin, end, member = coupling.edge_source, coupling.edge_target, coupling.member_op
     parts: list[tuple[Any, Any, Any]] = [
-        (end_raw[coupling.edge_source[plain]], start_raw[coupling.edge_target[plain]], kind[plain]),
-        (start_raw[coupling.edge_source[launch]], launch_node, EdgeKind.LAUNCH),
-        (launch_node, start_raw[coupling.edge_target[launch]], EdgeKind.LAUNCH),
-        (
-            end_raw[coupling.edge_source[wait]],
-            end_raw[coupling.edge_target[wait]],
-            EdgeKind.HOST_WAIT,
-        ),
-        (start_raw[coupling.member_op[gives]], sync[gives], EdgeKind.MEMBER),
-        (sync[takes], end_raw[coupling.member_op[takes]], EdgeKind.SYNC),
+        (end_raw[begin[plain]], start_raw[end[plain]], kind[plain]),
+        (start_raw[begin[launch]], launch_node, EdgeKind.LAUNCH),
+        (launch_node, start_raw[end[launch]], EdgeKind.LAUNCH),
+        (end_raw[begin[wait]], end_raw[end[wait]], EdgeKind.HOST_WAIT),
+        (start_raw[member[gives]], sync[gives], EdgeKind.MEMBER),
+        (sync[takes], end_raw[member[takes]], EdgeKind.SYNC),
         (start_raw[inside], end_raw[inside], EdgeKind.INSIDE),
         (release_node, start_raw[coupling.release_op], EdgeKind.RELEASE),
     ]
@@ -375,18 +368,20 @@ def _edges(
 
 
 def _number(
-    n_node: int,
     source: Int32Array,
     target: Int32Array,
     op: Int32Array,
     role: UInt8Array,
+    *,
     describe: Callable[[int], str],
 ) -> tuple[Int32Array, tuple[Int64Array, Int64Array]]:
+    """Find a topological number for each node; give edges grouped by target too."""
+    n_node = role.size
     by_source = kernels.group_by_key(source, n_node)
     by_target = kernels.group_by_key(target, n_node)
-    order, n_done, unmet = kernels.breadth_first_order(n_node, source, target, *by_source)
+    order, n_done, unmet = kernels.breadth_first_order(n_node, target, *by_source)
     if n_done < n_node:
-        cycle = kernels.one_cycle(source, target, unmet, *by_target)
+        cycle = kernels.one_cycle(source, unmet, *by_target)
         named = [describe(int(op[v])) for v in cycle if role[v] != NodeRole.SYNC]
         chain = list(dict.fromkeys(named))
         shown = chain if len(chain) <= 8 else [*chain[:4], "...", *chain[-3:]]

@@ -91,7 +91,7 @@ def assemble_job(
     instance: pl.DataFrame,
     membership: pl.DataFrame,
 ) -> CoupledJob:
-    """Number the couplings and split every op's recorded time into lag, wait and work.
+    """Assemble the graph, and split every op's recorded time into lag, wait and work.
 
     Parameters
     ----------

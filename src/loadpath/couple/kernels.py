@@ -25,7 +25,7 @@ def group_by_key(key: Any, n_key: int) -> Any:
 
 
 @nb.njit(**OPTIONS)
-def breadth_first_order(n_node: int, source: Any, target: Any, start: Any, order: Any) -> Any:
+def breadth_first_order(n_node: int, target: Any, start: Any, order: Any) -> Any:
     """Kahn's numbering, first in first out.
 
     `start` and `order` group the edges by source. Returns the nodes in topological order (int32,
@@ -55,7 +55,7 @@ def breadth_first_order(n_node: int, source: Any, target: Any, start: Any, order
 
 
 @nb.njit(**OPTIONS)
-def one_cycle(source: Any, target: Any, unmet: Any, start: Any, order: Any) -> Any:
+def one_cycle(source: Any, unmet: Any, start: Any, order: Any) -> Any:
     """Nodes of one cycle among nodes with unmet predecessors; edges are grouped by target."""
     n_node = unmet.size
     seen = np.full(n_node, -1, np.int64)

@@ -12,8 +12,8 @@ Sends and receives of neighbours, data-parallel collectives over replicas, the e
 of first and last stage, and the gradient clip of all workers are communication instances.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -109,7 +109,9 @@ def couple_pipeline(recording: Recording) -> CoupledJob:
 
 def _place(recording: Recording) -> pl.DataFrame:
     """Add what a graph op has beyond a recorded one."""
-    place = recording.rank.select("rank", pl.col("dp").alias("replica"), pl.col("pp").alias("stage"))
+    place = recording.rank.select(
+        "rank", pl.col("dp").alias("replica"), pl.col("pp").alias("stage")
+    )
     chunked = pl.col("name").cast(pl.String) + pl.when(pl.col("chunk") > 0).then(
         pl.format(" chunk {}", "chunk")
     ).otherwise(pl.lit(""))
@@ -157,7 +159,9 @@ def _chain(ops: pl.LazyFrame, by: list[str], kind: EdgeKind) -> _Edges:
     return _Edges(pairs["before"].to_numpy(), pairs["op"].to_numpy(), kind)
 
 
-def _join_edges(sources: pl.LazyFrame, targets: pl.LazyFrame, on: list[str], kind: EdgeKind) -> _Edges:
+def _join_edges(
+    sources: pl.LazyFrame, targets: pl.LazyFrame, on: list[str], kind: EdgeKind
+) -> _Edges:
     pairs = (
         sources.select(*on, pl.col("op").alias("before"))
         .join(targets.select(*on, "op"), on=on)
@@ -177,7 +181,11 @@ def _program(op: pl.DataFrame) -> list[_Edges]:
     before_backward = (
         compute.with_columns(
             pl.int_range(pl.len()).over(WORKER).alias("place"),
-            pl.when(backward).then(pl.int_range(pl.len()).over(WORKER)).min().over(WORKER).alias("b"),
+            pl.when(backward)
+            .then(pl.int_range(pl.len()).over(WORKER))
+            .min()
+            .over(WORKER)
+            .alias("b"),
         )
         .filter((pl.col("b") >= 2) & (pl.col("place") == pl.col("b") - 2))
         .select(*WORKER, "op")
@@ -193,41 +201,11 @@ def _program(op: pl.DataFrame) -> list[_Edges]:
 
 
 def _match_compute(
-    op: pl.DataFrame, sizes: Any
+    op: pl.DataFrame, sizes: Mapping[str, int]
 ) -> tuple[pl.DataFrame, list[tuple[str, str, int]]]:
-    """Say for each send and receive which computation it serves, and which never ran.
-
-    A receive posted after the last computation of its direction, or a send that ended before the
-    first, was recorded but never launched. Where a receive is missing, it is the first one's.
-    """
-    ops = _numbered(op)
-    direction = pl.col("name").str.split("-").list.first().alias("direction")
-    compute = ops.filter(pl.col("name").is_in(COMPUTE)).with_columns(direction)
-    bounds = compute.group_by(*WORKER, "direction").agg(
-        pl.col("start_ns").max().alias("last_start"),
-        pl.col("end_ns").min().alias("first_end"),
-        pl.len().alias("n_compute"),
-    )
-    is_recv = pl.col("name").str.ends_with("recv")
-    idle = pl.when(is_recv).then(
-        pl.col("start_ns") > pl.col("last_start") + EPSILON_NS
-    ).otherwise(pl.col("end_ns") < pl.col("first_end") - EPSILON_NS)
-    of_type = [*WORKER, "name"]
-    transfer = (
-        ops.filter(pl.col("name").is_in(POINT_TO_POINT))
-        .with_columns(direction)
-        .join(bounds, on=[*WORKER, "direction"], how="left", maintain_order="left")
-        .with_columns(idle.fill_null(value=True).alias("idle"))
-        .with_columns((~pl.col("idle")).sum().over(of_type).cast(pl.Int64).alias("n_real"))
-        .with_columns(
-            ((~pl.col("idle")).cum_sum().over(of_type).cast(pl.Int64) - 1).alias("k"),
-            (is_recv & (pl.col("n_real") + 1 == pl.col("n_compute"))).cast(pl.Int64).alias("late"),
-        )
-        .with_columns(
-            pl.when(~pl.col("idle")).then(pl.col("k") + pl.col("late")).alias("serves")
-        )
-        .collect()
-    )
+    """Say for each send and receive which computation it serves, and which have a partner."""
+    ops = _numbered(op).with_columns(pl.col("name").str.split("-").list.first().alias("direction"))
+    compute = ops.filter(pl.col("name").is_in(COMPUTE))
     n_stage, n_chunk = sizes["pp_size"], sizes["vpp_size"]
     served = compute.select(
         *WORKER,
@@ -235,34 +213,58 @@ def _match_compute(
         pl.col("sequence").alias("serves"),
         pl.col("op").alias("compute"),
         (pl.col("chunk").clip(lower_bound=0) * n_stage + pl.col("stage")).alias("global_chunk"),
-    ).collect()
+    )
     towards = pl.col("name").replace_strict(TOWARDS, return_dtype=pl.Int64)
     reach = pl.col("global_chunk") + towards
-    matched = transfer.join(
-        served, on=[*WORKER, "direction", "serves"], how="left", maintain_order="left"
-    ).with_columns(
-        pl.when(pl.col("compute").is_null())
-        .then(pl.lit(value=False))
-        .otherwise((reach >= 0) & (reach < n_stage * n_chunk))
-        .alias("real"),
-        ((pl.col("stage") + towards) % n_stage).alias("peer_stage"),
-    )
-    uneven = (
-        matched.filter(
-            (pl.col("n_real") != pl.col("n_compute"))
-            & (pl.col("n_real") > 0)
-            & (pl.col("n_real") + 1 != pl.col("n_compute"))
+    matched = (
+        _launched(ops, compute)
+        .join(served, on=[*WORKER, "direction", "serves"], how="left", maintain_order="left")
+        .with_columns(
+            pl.when(pl.col("compute").is_null())
+            .then(pl.lit(value=False))
+            .otherwise((reach >= 0) & (reach < n_stage * n_chunk))
+            .alias("real"),
+            ((pl.col("stage") + towards) % n_stage).alias("peer_stage"),
         )
-        .select(of_type)
-        .unique()
-        .height
+        .collect()
     )
+    short = pl.col("n_compute").cast(pl.Int64) - pl.col("n_real")
+    uneven = matched.filter((pl.col("n_real") > 0) & ~short.is_in([0, 1]))
     text = "a worker's sends or receives do not match its computations in number: some are missing"
-    return matched, [("uneven_transfers", text, uneven)]
+    return matched, [("uneven_transfers", text, uneven.select(*WORKER, "name").unique().height)]
+
+
+def _launched(ops: pl.LazyFrame, compute: pl.LazyFrame) -> pl.LazyFrame:
+    """Find for each launched send and receive the number of the computation it serves.
+
+    A receive posted after the last computation of its direction, or a send that ended before the
+    first, was recorded but never launched. Where one receive is missing, it is the first one's.
+    """  # noqa: DOC201
+    is_recv = pl.col("name").str.ends_with("recv")
+    of_type = [*WORKER, "name"]
+    bounds = compute.group_by(*WORKER, "direction").agg(
+        pl.col("start_ns").max().alias("last_start"),
+        pl.col("end_ns").min().alias("first_end"),
+        pl.len().alias("n_compute"),
+    )
+    idle = (
+        pl.when(is_recv)
+        .then(pl.col("start_ns") > pl.col("last_start") + EPSILON_NS)
+        .otherwise(pl.col("end_ns") < pl.col("first_end") - EPSILON_NS)
+    )
+    late = (is_recv & (pl.col("n_real") + 1 == pl.col("n_compute"))).cast(pl.Int64)
+    number = (~pl.col("idle")).cum_sum().over(of_type).cast(pl.Int64) - 1
+    return (
+        ops.filter(pl.col("name").is_in(POINT_TO_POINT))
+        .join(bounds, on=[*WORKER, "direction"], how="left", maintain_order="left")
+        .with_columns(idle.fill_null(value=True).alias("idle"))
+        .with_columns((~pl.col("idle")).sum().over(of_type).cast(pl.Int64).alias("n_real"))
+        .with_columns(pl.when(~pl.col("idle")).then(number + late).alias("serves"))
+    )
 
 
 def _transfer_edges(op: pl.DataFrame, transfer: pl.DataFrame) -> list[_Edges]:
-    """Computation to send; receive to computation; the computation before to its receive."""
+    """Join computation to send, receive to computation, and the computation before to receive."""
     served = transfer.filter(pl.col("compute").is_not_null())
     recv = served.filter(pl.col("name").str.ends_with("recv"))
     send = served.filter(pl.col("name").str.ends_with("send"))
@@ -307,7 +309,7 @@ def _data_parallel_stream(op: pl.DataFrame, *, uses_dp: bool) -> list[_Edges]:
 
 
 def _tail(op: pl.DataFrame, *, uses_dp: bool) -> list[_Edges]:
-    """What follows the last computation; reduce-scatters overlap where gradients go separately."""
+    """Chain what follows the last computation; reduce-scatters may overlap with it."""
     ops = _numbered(op)
     overlaps = uses_dp and bool((op["name"] == "separate-grads-all-reduce").any())
     phases = {name: phase for name, phase in TAIL.items() if not overlaps or phase != 3}
@@ -329,7 +331,7 @@ def _tail(op: pl.DataFrame, *, uses_dp: bool) -> list[_Edges]:
 
 
 def _overlapped(ops: pl.LazyFrame, compute: pl.LazyFrame, tail: pl.LazyFrame) -> list[_Edges]:
-    """A chunk's first reduce-scatter follows its last backward; the last one precedes the tail."""
+    """Put a chunk's first reduce-scatter after its last backward, the last one before the tail."""
     by_chunk = [*WORKER, "chunk"]
     scatter = ops.filter(pl.col("name") == "grads-reduce-scatter").sort(*WORKER, "sequence")
     backward = (
@@ -350,7 +352,9 @@ def _overlapped(ops: pl.LazyFrame, compute: pl.LazyFrame, tail: pl.LazyFrame) ->
     ]
 
 
-def _members(op: pl.DataFrame, transfer: pl.DataFrame, sizes: Any, *, uses_dp: bool) -> pl.DataFrame:
+def _members(
+    op: pl.DataFrame, transfer: pl.DataFrame, sizes: Mapping[str, int], *, uses_dp: bool
+) -> pl.DataFrame:
     """Who meets whom: rows (op, key of its communication, whether a pair, whether alone)."""
     name = pl.col("name")
     group = pl.format("{}|{}", name, "sequence")
@@ -429,9 +433,7 @@ def _last_of_worker(op: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _communicators(
-    op: pl.DataFrame, member: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _communicators(op: pl.DataFrame, member: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Name each set of ranks that meet; the same set under one name is one communicator."""
     joined = member.with_columns(
         pl.struct("step", "replica", "meeting").rle_id().alias("instance"),

@@ -62,27 +62,25 @@ def _plain(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
 
 
 def _gunzip(path: Path, stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
-    member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-    fresh = True
+    """Inflate gzip members one after another; zeros after the last are padding."""
+    member, rest = None, b""
     try:
         while True:
-            data = stream.read(block_bytes) if member.needs_input else b""
-            if member.needs_input and not data:
-                break
-            fresh = False
+            if member is None:
+                data = rest.lstrip(b"\0") or stream.read(block_bytes)
+                if not data:
+                    return
+                member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+            else:
+                data = stream.read(block_bytes) if member.needs_input else b""
+                if member.needs_input and not data:
+                    raise InputError(str(path), "gzip data end too early", REMEDY_CUT)
             if block := member.decompress(data, block_bytes):
                 yield block
             if member.eof:
-                rest = member.unused_data
-                member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-                fresh = True
-                if rest and (block := member.decompress(rest, block_bytes)):
-                    fresh = False
-                    yield block
-    except igzip_lib.IsalError as error:
+                member, rest = None, member.unused_data
+    except igzip_lib.IsalError as error:  # type: ignore[misc]
         raise InputError(str(path), f"damaged gzip data ({error})", REMEDY_CUT) from error
-    if not fresh:
-        raise InputError(str(path), "gzip data end too early", REMEDY_CUT)
 
 
 def _check_size(path: Path, total: int, consumed: int) -> None:

@@ -1,6 +1,7 @@
 """One long array inside a JSON document, in chunks that end at the borders of its objects."""
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,7 @@ class Chunk:
             return salvage_objects(self.body)
         borders = [0, *self.ends.tolist()]
         return [
-            self.body[low:high].lstrip(b", \t\r\n")
-            for low, high in zip(borders, borders[1:], strict=False)
+            self.body[low:high].lstrip(b", \t\r\n") for low, high in itertools.pairwise(borders)
         ]
 
 
@@ -102,12 +102,14 @@ def array_chunks(blocks: Iterable[bytes], key: str) -> Iterator[Chunk | Envelope
         return
     tail = yield from _objects(sound, rest)
     if tail is None:
-        yield Envelope(True, head + b"]" + b"}" * (head[:1] == b"{"), _why(damage))
+        yield Envelope(
+            found=True, text=head + b"]" + b"}" * (head[:1] == b"{"), damage=_why(damage)
+        )
         return
     for block in sound:
         if len(tail) < MAX_TAIL_BYTES:
             tail += block
-    yield Envelope(True, head + tail, " ".join(damage))
+    yield Envelope(found=True, text=head + tail, damage=" ".join(damage))
 
 
 def salvage_objects(text: bytes) -> list[bytes]:
@@ -131,6 +133,12 @@ def salvage_objects(text: bytes) -> list[bytes]:
     return [
         (after if i else b"") + part + (before if i < last else b"") for i, part in enumerate(parts)
     ]
+
+
+def _last_border(text: bytes) -> int:
+    """Where the last event begins, as far as the usual borders tell; the end if they do not."""
+    found = max(text.rfind(separator) for separator in SEPARATORS)
+    return text.index(b",", found) if found > 0 else len(text)
 
 
 def _why(damage: list[str]) -> str:
@@ -161,7 +169,7 @@ def _find_array(blocks: Iterator[bytes], key: bytes) -> tuple[bytes, bytes | Non
     return text, None
 
 
-def _objects(blocks: Iterator[bytes], text: bytes) -> Iterator[Chunk]:
+def _objects(blocks: Iterator[bytes], text: bytes) -> Generator[Chunk, None, bytes | None]:
     """Yield chunks; return the text from the closing bracket on, None if there is none."""
     state = np.zeros(3, np.int64)
     scanned = 0
@@ -175,8 +183,10 @@ def _objects(blocks: Iterator[bytes], text: bytes) -> Iterator[Chunk]:
             return text[closed:]
         text = text[cut:].lstrip(b", \t\r\n") if n_end else text
         if len(text) > MAX_OBJECT_BYTES:
-            yield Chunk(text, np.empty(0, np.int64), broken=True)
-            text, state[:] = b"", 0
+            cut = _last_border(text)
+            yield Chunk(text[:cut], np.empty(0, np.int64), broken=True)
+            text, scanned, state[:] = text[cut:].lstrip(b", \t\r\n"), 0, 0
+            continue
         scanned = len(text)
         block = next(blocks, None)
         if block is None:

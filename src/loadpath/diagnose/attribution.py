@@ -47,13 +47,13 @@ def attribute(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> pl.
     """
     measured = replay(job.graph, work_ns)
     ideal = replay(job.graph, ideal_ns)
-    step = step_time_ns(job.graph, measured) / 1e9
-    best = step_time_ns(job.graph, ideal) / 1e9
+    step = np.asarray(step_time_ns(job.graph, measured) / 1e9, np.float64)
+    best = np.asarray(step_time_ns(job.graph, ideal) / 1e9, np.float64)
     rows = [_step_rows(job, step, best)]
     layouts = [lay_out_scenarios(job.graph, t) for t in (measured, ideal)]
     for by, group, keys in _groupings(job):
         means = [
-            _mean_steps(job, timeline, layout, delta, group, len(keys))
+            _mean_steps(job, (timeline, layout), delta, group=group, n_key=len(keys))
             for timeline, layout, delta in (
                 (measured, layouts[0], ideal_ns - work_ns),
                 (ideal, layouts[1], work_ns - ideal_ns),
@@ -101,20 +101,20 @@ def _numbered(label: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
 
 def _mean_steps(
     job: CoupledJob,
-    timeline: Timeline,
-    layout: ScenarioLayout,
+    replayed: tuple[Timeline, ScenarioLayout],
     delta: FloatArray,
+    *,
     group: NDArray[np.int32],
     n_key: int,
 ) -> FloatArray:
+    """Replay each group's change alone; mean step in s per group."""
+    timeline, layout = replayed
     means = []
     for first in range(0, n_key, COLUMNS_AT_ONCE):
         width = min(COLUMNS_AT_ONCE, n_key - first)
         scale = np.zeros((n_key, width), np.float32)
         scale[np.arange(first, first + width), np.arange(width)] = 1.0
-        steps = replay_scenarios(
-            job.graph, timeline, Scenarios(delta, group, scale), layout=layout
-        )
+        steps = replay_scenarios(job.graph, timeline, Scenarios(delta, group, scale), layout=layout)
         means.append(steps.mean(axis=0) / 1e9)
     return np.concatenate(means)
 

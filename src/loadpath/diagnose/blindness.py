@@ -75,7 +75,9 @@ def _per_rank(job: CoupledJob) -> pl.DataFrame:
         .agg(
             (pl.col("covered").sum() / n_step / 1e9).alias("busy"),
             (pl.col("duration_ns").filter(~communicates).sum() / n_step / 1e9).alias("work"),
-            (pl.col("duration_ns").filter(communicates).sum() / n_step / 1e9).alias("communication"),
+            (pl.col("duration_ns").filter(communicates).sum() / n_step / 1e9).alias(
+                "communication"
+            ),
         )
         .sort("rank")
     )

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from loadpath.couple import CoupledJob, NodeRole
+from loadpath.couple import CoupledJob, CouplingGraph, NodeRole
 from loadpath.couple.kernels import group_by_key
 from loadpath.diagnose import kernels
 from loadpath.replay import Timeline, last_predecessor, op_end_ns, op_ready_ns, op_start_ns
@@ -96,8 +96,8 @@ def exposed(job: CoupledJob, timeline: Timeline, work_ns: ArrayLike) -> Exposure
 
     Each moment of a rank has one place, by precedence: computation, transfer, wait, host work.
     Computation is what runs on a device, or on any lane of a rank without devices. Of several waits
-    at one moment the one that the rank's next work depends on counts, then the one that is over
-    first.
+    at one moment the one that the rank's next work (or the end of its step) depends on counts,
+    then the one that is over first.
 
     Parameters
     ----------
@@ -263,17 +263,29 @@ def _on_host_of_device(job: CoupledJob) -> NDArray[np.bool_]:
 def _blocking(
     job: CoupledJob, timeline: Timeline, part: Int64Array, works: NDArray[np.bool_]
 ) -> Int64Array:
-    """1 where a later computation of the same rank starts when the op ends, directly or not."""
+    """1 where later work of the rank, or the end of its step, follows from the op's end at once."""
     graph = job.graph
     sync = graph.role == NodeRole.SYNC
     rank = np.full(graph.n_node, -1, np.int64)
     rank[~sync] = rank_index(job)[graph.op[~sync]]
     marked = np.zeros(graph.n_node, np.bool_)
     marked[graph.start_node[(part == COMPUTE) & works]] = True
+    marked[_last_of_rank(graph, timeline, rank)] = True
     kernels.mark_blocking(
         last_predecessor(graph, timeline), graph.start_node, graph.op, rank, marked
     )
     return marked[graph.end_node].astype(np.int64)
+
+
+def _last_of_rank(
+    graph: CouplingGraph, timeline: Timeline, node_rank: Int64Array
+) -> NDArray[np.int32]:
+    """Node with which each rank ends each step: the latest, of equals the lowest."""
+    node = graph.end_step_node
+    place = node_rank[node] * graph.step.size + graph.end_step
+    order = np.lexsort((node, -timeline.time_ns[node + 1], place))
+    first = np.flatnonzero(np.diff(place[order], prepend=-1))
+    return node[order[first]]
 
 
 def _sweep(

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.errors import UsageError
 
-__all__ = ["BASELINES", "Baseline", "FloatArray", "ideal_work_ns", "peer_level_ns", "stage_level_ns"]
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "FloatArray",
+    "ideal_work_ns",
+    "peer_level_ns",
+    "stage_level_ns",
+]
 
 FloatArray = NDArray[np.float64]
 Baseline = Literal["median", "mean", "best"]

@@ -122,16 +122,16 @@ def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> d
         job,
         "blocking",
         result["blocking_slowdown"],
-        lambda keep: _steps(job, np.where(keep, work, ideal)),
-        noblock,
+        steps_of=lambda keep: _steps(job, np.where(keep, work, ideal)),
+        base=noblock,
     )
     lag = _launch_delay_s(job)
     result |= _decompositions(
         job,
         "launch",
         result["launch_slowdown"],
-        lambda keep: _steps(job, work, np.where(keep, lag, 0.0)),
-        nodelay,
+        steps_of=lambda keep: _steps(job, work, np.where(keep, lag, 0.0)),
+        base=nodelay,
     )
     figures = (work, ideal, float(nodelay.mean()), float(noblock.mean()))
     last_stage = (job.op["stage"] == job.op["stage"].max()).to_numpy()
@@ -186,6 +186,7 @@ def _decompositions(
     job: CoupledJob,
     what: str,
     slowdown: float,
+    *,
     steps_of: Callable[[NDArray[np.bool_]], FloatArray],
     base: FloatArray,
 ) -> dict[str, Any]:
@@ -223,7 +224,7 @@ def _types(job: CoupledJob, what: str) -> pl.Series:
 def _explain(
     job: CoupledJob, mine: NDArray[np.bool_], figures: tuple[FloatArray, FloatArray, float, float]
 ) -> dict[str, float]:
-    """Removal and addition of a set of ops."""
+    """Explain the slowdown by a set of ops: removal and addition."""
     work, ideal, original, best = figures
     without = float(_steps(job, np.where(mine, ideal, work)).mean())
     with_it = float(_steps(job, np.where(mine, work, ideal)).mean())
@@ -263,7 +264,9 @@ def _top_workers(
 
 def _meta(layout: Mapping[str, int], name: str) -> dict[str, Any]:
     keys = ("run_id", "dp_size", "pp_size", "tp_size", "dsp_size", "vpp_size", "world_size")
-    return {"trial_name": name} | {key: layout.get(key, 0 if key == "run_id" else 1) for key in keys}
+    return {"trial_name": name} | {
+        key: layout.get(key, 0 if key == "run_id" else 1) for key in keys
+    }
 
 
 def _by_step(job: CoupledJob, value: FloatArray) -> dict[str, float]:

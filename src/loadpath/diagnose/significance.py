@@ -1,4 +1,4 @@
-"""Tests against the job's own noise: is an excess where it is by chance?"""
+"""Tests against the job's own noise: whether an excess lies where it does by chance."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,22 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.levels import FloatArray
 
-__all__ = ["Cells", "cells_by_unit", "exchange_p_values", "shares_workload"]
+__all__ = [
+    "ALPHA",
+    "Cells",
+    "cells_by_unit",
+    "exchange_p_values",
+    "is_intermittent",
+    "shares_workload",
+    "worth_judging",
+]
+
+ALPHA = 0.005
+"""Family-wise error rate of each test; a stated policy, checked on null jobs."""
+SHOWN = 3
+"""Units that are kept for the record although they lie within the noise."""
+MOST_UNITS = 64
+"""Significant units judged one by one."""
 
 BLOCKS_WANTED = 32
 """A job of few steps is cut into about this many blocks; one block is one draw of the noise."""
@@ -69,12 +84,21 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
         .filter(pl.col("unit") >= 0)
     )
     if n_part > 1:
-        frame = frame.sort("unit", "step", "start", maintain_order=True).with_columns(part.alias("part"))
+        frame = frame.sort("unit", "step", "start", maintain_order=True).with_columns(
+            part.alias("part")
+        )
     else:
         frame = frame.with_columns(pl.lit(0).alias("part"))
-    sums = frame.group_by("unit", "step", "part").agg(pl.col("residual").sum()).sort("unit", "step", "part")
+    sums = (
+        frame.group_by("unit", "step", "part")
+        .agg(pl.col("residual").sum())
+        .sort("unit", "step", "part")
+    )
     units = sums["unit"].unique().sort().to_numpy().astype(np.int64)
-    block = sums.select(pl.struct("step", "part").rank("dense").cast(pl.Int64)).to_series().to_numpy() - 1
+    block = (
+        sums.select(pl.struct("step", "part").rank("dense").cast(pl.Int64)).to_series().to_numpy()
+        - 1
+    )
     excess = np.zeros((units.size, int(block.max(initial=-1)) + 1))
     excess[np.searchsorted(units, sums["unit"].to_numpy()), block] = sums["residual"].to_numpy()
     return Cells(units, excess)
@@ -173,7 +197,9 @@ def shares_workload(job: CoupledJob, relative: FloatArray) -> bool:
             (pl.col("r") - pl.col("r").mean().over("step", "replica", *unit)).alias("even"),
             (pl.col("r") - pl.col("r").median().over("step", "replica", *unit)).alias("odd"),
         )
-        .with_columns((pl.col("odd") > OUTLIER * pl.col("odd").abs().median().over(unit)).alias("out"))
+        .with_columns(
+            (pl.col("odd") > OUTLIER * pl.col("odd").abs().median().over(unit)).alias("out")
+        )
         .with_columns(
             pl.col("even").shift(1).over(key).alias("even_before"),
             pl.col("out").shift(1).over(key).alias("out_before"),
@@ -193,5 +219,49 @@ def shares_workload(job: CoupledJob, relative: FloatArray) -> bool:
 
 def _poisson_tail(n: int, rate: float) -> float:
     """Probability that a Poisson variable of this rate is n or more."""
-    below = sum(math.exp(-rate + k * math.log(rate) - math.lgamma(k + 1)) for k in range(n)) if rate > 0 else 1.0
+    below = (
+        sum(math.exp(-rate + k * math.log(rate) - math.lgamma(k + 1)) for k in range(n))
+        if rate > 0
+        else 1.0
+    )
     return max(0.0, 1.0 - below)
+
+
+def worth_judging(cells: Cells, p: FloatArray) -> list[int]:
+    """List significant units, and the few largest others for the record.
+
+    Parameters
+    ----------
+    cells : Cells
+        Excess by unit and block.
+    p : (n_unit,) array of float64
+        p-values of the units.
+
+    Returns
+    -------
+    list of int
+        Rows of `cells`, significant ones first, each group by falling excess.
+    """
+    total = cells.excess_s.sum(axis=1)
+    by_excess = sorted(range(total.size), key=lambda i: (-total[i], i))
+    significant = [i for i in by_excess if p[i] <= ALPHA and total[i] > 0][:MOST_UNITS]
+    others = [i for i in by_excess if p[i] > ALPHA and total[i] > 0][:SHOWN]
+    return significant + others
+
+
+def is_intermittent(excess_s: FloatArray) -> bool:
+    """Say whether two thirds of an excess lie in a third of the blocks.
+
+    Parameters
+    ----------
+    excess_s : (n_block,) array of float64
+        Excess of one unit.
+
+    Returns
+    -------
+    bool
+        False where there are under three blocks.
+    """
+    ordered = np.sort(np.maximum(excess_s, 0.0))[::-1]
+    third = max(1, ordered.size // 3)
+    return bool(ordered.size >= 3 and ordered[:third].sum() > 2 / 3 * ordered.sum())

@@ -1,15 +1,19 @@
 """The decision: which candidate, if any, costs the time, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.candidates import Candidate, Effects
+from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.gains import excess_s, gain_blocks_s, mean_step_s, without
 from loadpath.diagnose.levels import FloatArray
-from loadpath.replay import Timeline, replay, step_bounds_ns, step_time_ns
+from loadpath.replay import replay
 from loadpath.tables.results import CAUSE
 
 __all__ = ["Judged", "Judgement", "judge"]
@@ -20,6 +24,8 @@ NEAR_BEST_RATIO = 0.8
 """Among candidates that return this share of the best, the most specific wins."""
 OVER_NOISE_RATIO = 0.2
 """A place is named before noise unless noise costs over five times as much."""
+JOINT_RATIO = 1.05
+"""A set is considered only if it returns this many times what its members or subsets return."""
 N_RESAMPLE = 1000
 """Bootstrap resamples behind confidence and intervals."""
 LEVEL = 0.95
@@ -65,7 +71,7 @@ class Judgement:
     kind, place, mechanism : str
         As in docs/verdicts.
     cause : Judged or None
-        The winner; None where nobody is named.
+        The winner, or what slack absorbs; None where nobody is named.
     runner_up : Judged or None
         Best other candidate of another place.
     causes : tuple of Judged
@@ -126,6 +132,22 @@ class Judgement:
         return CAUSE.build(pl.DataFrame(rows, schema=CAUSE.schema))
 
 
+class _Scales(NamedTuple):
+    """Mean steps that gains are measured against."""
+
+    step_s: float
+    ideal_s: float
+
+    @property
+    def policy_s(self) -> float:
+        return POLICY_RATIO * self.step_s
+
+    @property
+    def waste_s(self) -> float:
+        waste = self.step_s - self.ideal_s
+        return waste if waste > self.policy_s else float("nan")
+
+
 def judge(
     job: CoupledJob,
     effects: Effects,
@@ -154,124 +176,50 @@ def judge(
     Judgement
         Verdict, causes and confidence.
     """
+    scales = _Scales(mean_step_s(job, effects.work_ns), mean_step_s(job, effects.ideal_ns))
     base = replay(job.graph, effects.work_ns)
-    step_s = _mean_step_s(job, base)
-    gains = [_block_gains(job, effects, base, c) for c in candidates]
-    noise, noise_gains = _noise(job, effects, candidates, gains)
-    everything = [*candidates, noise]
-    blocks = np.vstack([*gains, noise_gains])
-    mean = blocks.sum(axis=1)
-    policy = POLICY_RATIO * step_s
-    excess = [_excess_s(job, c) for c in everything]
-    present = np.array(
-        [c.significant and g >= policy for c, g in zip(everything, mean, strict=True)]
-    )
-    winner = _winner(everything, mean, present, policy)
-    low, high, confidence = _resample(everything, blocks, policy, winner, rng)
-    ideal_s = _mean_step_s(job, replay(job.graph, effects.ideal_ns))
-    judged = []
-    for i, candidate in enumerate(everything):
-        removal, addition = _shares(job, effects, candidate, (float(mean[i]), step_s, ideal_s))
-        state = _state(candidate, i == winner, bool(present[i]), excess[i] >= policy)
-        judged.append(
-            Judged(
-                candidate, float(mean[i]), low[i], high[i], removal, addition, excess[i], state
-            )
-        )
-    return _decide(job, effects, judged, winner, (confidence, step_s, ideal_s, policy))
-
-
-def _decide(
-    job: CoupledJob,
-    effects: Effects,
-    judged: Sequence[Judged],
-    winner: int | None,
-    figures: tuple[float, float, float, float],
-) -> Judgement:
-    confidence, step_s, ideal_s, policy = figures
-    cause = None if winner is None else judged[winner]
-    rest = sorted(
-        (j for j in judged if j is not cause),
-        key=lambda j: (j.state not in {"present", "absorbed"}, -j.gain_s, j.candidate.key),
-    )
-    absorbed = [j for j in rest if j.state == "absorbed"]
-    named = cause.candidate if cause else absorbed[0].candidate if absorbed else None
-    kind = cause.candidate.kind if cause else "absorbed" if absorbed else "none"
-    without = effects.work_ns.copy()
-    if cause:
-        without[cause.candidate.op] += cause.candidate.change_ns
-    taken = set(cause.candidate.ranks) if cause and cause.candidate.place == "rank" else set()
-    others = [
-        j
-        for j in rest
-        if j.gain_s >= policy
-        and not (taken & set(j.candidate.ranks) and j.candidate.kind in {"rank", "host"})
+    blocks = [
+        gain_blocks_s(job, base, replay(job.graph, without(effects.work_ns, c))) for c in candidates
     ]
-    return Judgement(
-        kind=kind,
-        place=named.place if named else "nobody",
-        mechanism=named.mechanism if named else "unknown",
-        cause=cause or (absorbed[0] if absorbed else None),
-        runner_up=others[0] if others else None,
-        causes=tuple([cause, *rest] if cause else rest),
-        confidence=confidence,
-        step_s=step_s,
-        step_without_s=_mean_step_s(job, replay(job.graph, without)),
-        ideal_s=ideal_s,
-        without_ns=without,
-        noise_gain_s=judged[-1].gain_s,
-        indistinguishable_from=_indistinguishable(job, named),
-    )
-
-
-def _mean_step_s(job: CoupledJob, timeline: Timeline) -> float:
-    return float(step_time_ns(job.graph, timeline).mean()) / 1e9
-
-
-def _block_gains(
-    job: CoupledJob, effects: Effects, base: Timeline, candidate: Candidate
-) -> FloatArray:
-    """Seconds a step that removal returns, by block; the blocks sum to the mean gain.
-
-    Blocks are steps; a job of one step is cut at its communications, in the order in which they
-    became ready.
-    """
-    changed = effects.work_ns.copy()
-    changed[candidate.op] += candidate.change_ns
-    return _gain_blocks(job, base, replay(job.graph, changed))
-
-
-def _gain_blocks(job: CoupledJob, base: Timeline, other: Timeline) -> FloatArray:
-    graph = job.graph
-    n_step = graph.step.size
-    if n_step > 1:
-        saved = step_time_ns(graph, base) - step_time_ns(graph, other)
-        return np.asarray(saved / (1e9 * n_step), np.float64)
-    sync = np.flatnonzero(graph.role == 3)
-    order = sync[np.argsort(base.time_ns[1:][sync], kind="stable")]
-    begin, end = (np.concatenate(b) for b in zip(*(step_bounds_ns(graph, t) for t in (base, other)), strict=True))
-    marks = [
-        np.concatenate([[begin[k]], np.maximum.accumulate(t.time_ns[1:][order]), [end[k]]])
-        for k, t in enumerate((base, other))
+    kept = _worth_joining(candidates, [float(b.sum()) for b in blocks])
+    noise, noise_blocks = _noise(job, effects, candidates)
+    everyone = [*(candidates[i] for i in kept), noise]
+    gain = np.vstack([*(blocks[i] for i in kept), noise_blocks])
+    winner = _winner(everyone, gain.sum(axis=1), scales.policy_s)
+    low, high, confidence = _resample(everyone, gain, scales.policy_s, winner=winner, rng=rng)
+    judged = [
+        _judged(job, effects, c, figures=figures, scales=scales)
+        for c, figures in zip(everyone, zip(gain.sum(axis=1), low, high, strict=True), strict=True)
     ]
-    return np.asarray((np.diff(marks[0]) - np.diff(marks[1])) / 1e9, np.float64)
+    stated = [replace(j, state=_state(j, i == winner, scales)) for i, j in enumerate(judged)]
+    return _decide(job, effects, stated, confidence=confidence, scales=scales)
+
+
+def _worth_joining(candidates: Sequence[Candidate], gain: Sequence[float]) -> list[int]:
+    """Leave out sets that return no more than one of their members or subsets."""
+    kept = []
+    for i, c in enumerate(candidates):
+        parts = [
+            gain[k]
+            for k, other in enumerate(candidates)
+            if k != i and set(other.members or (other.key,)) < set(c.members)
+        ]
+        if not c.members or c.place == "host" or gain[i] >= JOINT_RATIO * max(parts, default=0.0):
+            kept.append(i)
+    return kept
 
 
 def _noise(
-    job: CoupledJob,
-    effects: Effects,
-    candidates: Sequence[Candidate],
-    gains: Sequence[FloatArray],
+    job: CoupledJob, effects: Effects, candidates: Sequence[Candidate]
 ) -> tuple[Candidate, FloatArray]:
-    """What remains to be gained from noise once significant places are ideal."""
-    present = np.zeros(job.n_op, np.bool_)
+    """Ask what noise costs once significant places are ideal."""
+    taken = np.zeros(job.n_op, np.bool_)
     removed = effects.work_ns.copy()
     for c in sorted(candidates, key=lambda c: c.specificity):
-        if c.significant and c.place != "all" and not present[c.op].any():
+        if c.significant and c.place != "all" and not taken[c.op].any():
             removed[c.op] += c.change_ns
-            present[c.op] = True
-    quiet = np.where(present, removed, removed - effects.residual_ns)
-    op = np.flatnonzero(~present & (effects.residual_ns != 0)).astype(np.int32)
+            taken[c.op] = True
+    op = np.flatnonzero(~taken & (effects.residual_ns != 0)).astype(np.int32)
     noise = Candidate(
         kind="jitter",
         place="all",
@@ -283,98 +231,138 @@ def _noise(
         specificity=4,
         ranks=tuple(job.rank["rank"].to_list()),
     )
-    return noise, _gain_blocks(job, replay(job.graph, removed), replay(job.graph, quiet))
+    quiet = replay(job.graph, without(removed, noise))
+    return noise, gain_blocks_s(job, replay(job.graph, removed), quiet)
 
 
-def _winner(
-    candidates: Sequence[Candidate],
-    gain: FloatArray,
-    present: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    policy: float,
-) -> int | None:
-    """Index of the winner, or None."""
+def _winner(candidates: Sequence[Candidate], gain: FloatArray, policy_s: float) -> int | None:
+    """Choose the winner; the last candidate is noise."""
     noise = len(candidates) - 1
-    places = [i for i in np.flatnonzero(present) if i != noise]
-    noise_gain = float(gain[noise])
-    if places:
-        best = max(float(gain[i]) for i in places)
-        if best >= OVER_NOISE_RATIO * noise_gain:
-            near = [i for i in places if gain[i] >= NEAR_BEST_RATIO * best]
-            return int(min(near, key=lambda i: (candidates[i].specificity, -gain[i], i)))
-    return noise if noise_gain >= policy else None
+    places = [i for i in range(noise) if candidates[i].significant and gain[i] >= policy_s]
+    best = max((float(gain[i]) for i in places), default=0.0)
+    if places and best >= OVER_NOISE_RATIO * float(gain[noise]):
+        near = [i for i in places if gain[i] >= NEAR_BEST_RATIO * best]
+        return min(near, key=lambda i: (candidates[i].specificity, -float(gain[i]), i))
+    return noise if gain[noise] >= policy_s else None
 
 
 def _resample(
     candidates: Sequence[Candidate],
     blocks: FloatArray,
-    policy: float,
+    policy_s: float,
+    *,
     winner: int | None,
     rng: np.random.Generator,
 ) -> tuple[list[float], list[float], float]:
-    """Intervals of the gains, and how often the same candidate wins, over resampled blocks."""
+    """Draw blocks again and again: intervals of the gains, and how often the same one wins."""
     n_block = blocks.shape[1]
     weight = rng.multinomial(n_block, np.full(n_block, 1 / n_block), N_RESAMPLE)
-    drawn = weight @ blocks.T
+    drawn: NDArray[np.float64] = weight @ blocks.T
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    significant = np.array([c.significant for c in candidates])
-    same = sum(
-        _winner(candidates, row, significant & (row >= policy), policy) == winner for row in drawn
-    )
+    same = sum(_winner(candidates, row, policy_s) == winner for row in drawn)
     return low.tolist(), high.tolist(), same / N_RESAMPLE
 
 
-def _excess_s(job: CoupledJob, candidate: Candidate) -> float:
-    """Excess work a step on the rank that has most of it."""
-    if not candidate.op.size:
-        return 0.0
-    per_rank = (
-        pl.DataFrame({"rank": job.op["rank"].gather(candidate.op), "x": -candidate.change_ns})
-        .group_by("rank")
-        .agg(pl.col("x").sum())
-    )
-    return float(per_rank["x"].max()) / (1e9 * max(1, job.graph.step.size))  # type: ignore[arg-type]
-
-
-def _shares(
+def _judged(
     job: CoupledJob,
     effects: Effects,
     candidate: Candidate,
+    *,
     figures: tuple[float, float, float],
-) -> tuple[float, float]:
-    """Removal and addition as shares of the waste."""
-    gain, step_s, ideal_s = figures
-    waste = step_s - ideal_s
-    if waste <= POLICY_RATIO * step_s:
-        return float("nan"), float("nan")
+    scales: _Scales,
+) -> Judged:
+    """Give a candidate its gain, interval, and shares of the waste by removal and addition."""
+    gain_s, low_s, high_s = map(float, figures)
     added = effects.ideal_ns.copy()
     added[candidate.op] -= candidate.change_ns
-    added = np.maximum(added, 0.0)
-    with_it = _mean_step_s(job, replay(job.graph, added))
-    return gain / waste, (with_it - ideal_s) / waste
+    with_it = mean_step_s(job, np.maximum(added, 0.0))
+    return Judged(
+        candidate=candidate,
+        gain_s=gain_s,
+        low_s=low_s,
+        high_s=high_s,
+        removal_ratio=gain_s / scales.waste_s,
+        addition_ratio=(with_it - scales.ideal_s) / scales.waste_s,
+        excess_s=excess_s(job, candidate),
+        state="",
+    )
 
 
-def _state(candidate: Candidate, is_winner: bool, present: bool, exceeds: bool) -> str:  # noqa: FBT001
+def _state(judged: Judged, is_winner: bool, scales: _Scales) -> str:  # noqa: FBT001
     if is_winner:
         return "verdict"
-    if present:
-        return "present"
-    if not candidate.significant:
+    if not judged.candidate.significant:
         return "within_noise"
-    return "absorbed" if exceeds and candidate.kind != "jitter" else "below_policy"
+    if judged.gain_s >= scales.policy_s:
+        return "present"
+    absorbs = judged.excess_s >= scales.policy_s and judged.candidate.kind != "jitter"
+    return "absorbed" if absorbs else "below_policy"
 
 
-def _indistinguishable(job: CoupledJob, cause: Candidate | None) -> tuple[str, ...]:
-    """What the record cannot tell from the cause."""
-    if cause is None:
-        return ()
+def _decide(
+    job: CoupledJob,
+    effects: Effects,
+    judged: Sequence[Judged],
+    *,
+    confidence: float,
+    scales: _Scales,
+) -> Judgement:
+    """Put the verdict together."""
+    cause = next((j for j in judged if j.state == "verdict"), None)
+    rest = sorted(
+        (j for j in judged if j is not cause),
+        key=lambda j: (j.state not in {"present", "absorbed"}, -j.gain_s, j.candidate.key),
+    )
+    absorbed = next((j for j in rest if j.state == "absorbed"), None)
+    named = cause or absorbed
+    work = without(effects.work_ns, cause.candidate) if cause else effects.work_ns
+    return Judgement(
+        kind=cause.candidate.kind if cause else "absorbed" if absorbed else "none",
+        place=named.candidate.place if named else "nobody",
+        mechanism=named.candidate.mechanism if named else "unknown",
+        cause=named,
+        runner_up=_runner_up(cause, rest, scales),
+        causes=tuple([cause, *rest] if cause else rest),
+        confidence=confidence,
+        step_s=scales.step_s,
+        step_without_s=mean_step_s(job, work),
+        ideal_s=scales.ideal_s,
+        without_ns=work,
+        noise_gain_s=judged[-1].gain_s,
+        indistinguishable_from=_indistinguishable(job, named.candidate) if named else (),
+    )
+
+
+def _runner_up(cause: Judged | None, rest: Sequence[Judged], scales: _Scales) -> Judged | None:
+    """Find the best other cause that does not hold the winner's ranks in another set."""
+    taken = set(cause.candidate.ranks) if cause and cause.candidate.place == "rank" else set()
+    for other in rest:
+        same = other.candidate.kind in {"rank", "host"} and taken & set(other.candidate.ranks)
+        if other.gain_s >= scales.policy_s and not same:
+            return other
+    return None
+
+
+def _indistinguishable(job: CoupledJob, cause: Candidate) -> tuple[str, ...]:
+    """List what the record cannot tell from the cause."""
+    per_stage = {
+        stage: tuple(ranks)
+        for stage, ranks in job.op.group_by("stage")
+        .agg(pl.col("rank").unique().sort())
+        .sort("stage")
+        .iter_rows()
+    }
     alike = []
-    per_stage = job.op.group_by("stage").agg(pl.col("rank").unique().sort())
-    alone = {row[0]: row[1][0] for row in per_stage.iter_rows() if len(row[1]) == 1}
-    if cause.kind == "stage" and cause.stage in alone and len(alone) > 1:
-        alike.append(f"rank {alone[cause.stage]}")
-    if cause.place == "rank" and len(cause.ranks) == 1 and cause.ranks[0] in alone.values() and len(alone) > 1:
-        alike += [f"stage {s}" for s, r in alone.items() if r == cause.ranks[0]]
+    if len(per_stage) > 1:
+        alike += [
+            f"stage {stage}"
+            if cause.place == "rank"
+            else f"rank{'s' * (len(ranks) > 1)} " + ", ".join(map(str, ranks))
+            for stage, ranks in per_stage.items()
+            if (cause.place == "rank" and ranks == cause.ranks)
+            or (cause.kind == "stage" and stage == cause.stage and len(ranks) <= 2)
+        ]
     if cause.place == "rank" and cause.mechanism == "unknown":
-        alike += [f"host of {cause.key}"]
+        alike.append(f"host of {cause.key}")
     return tuple(alike)

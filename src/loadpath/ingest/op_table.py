@@ -256,7 +256,8 @@ def _in_ns(kept: pl.DataFrame, single: bool) -> pl.DataFrame:  # noqa: FBT001
     """Seconds to ns after the start of each step, rows in the order of workers and starts."""
     start = pl.col("start_ts") - pl.col("start_ts").min().over("step")
     duration = pl.col("duration").clip(lower_bound=0)
-    resolution = np.spacing(np.float32(kept["start_ts"].max())) if single else 0.0
+    latest = float(kept["start_ts"].max() or 0.0)  # type: ignore[arg-type]
+    resolution = np.spacing(np.float32(latest)) if single else 0.0
     return (
         kept.with_columns(
             (start * NS_PER_S).round().cast(pl.Int64).alias("start_ns"),
@@ -301,18 +302,14 @@ def _missing_workers(raw: pl.DataFrame, sizes: Mapping[str, int]) -> list[tuple[
     expected = sizes["dp_size"] * sizes["pp_size"]
     n_step = raw["step"].n_unique()
     cells = raw.select("dp_rank", "stage", "step").unique().height
+    unknown = (
+        f"{expected - places.height} of {expected} workers (replica, stage) have no record: what "
+        "they did is unknown, and they cannot be blamed or cleared"
+    )
+    lacking = "workers lack some of the recorded steps"
     return [
-        (
-            "missing_rank",
-            f"{expected - places.height} of {expected} workers (replica, stage) have no record: "
-            "what they did is unknown, and they cannot be blamed or cleared",
-            expected - places.height,
-        ),
-        (
-            "missing_step",
-            "workers lack some of the recorded steps",
-            places.height * n_step - cells,
-        ),
+        ("missing_rank", unknown, expected - places.height),
+        ("missing_step", lacking, places.height * n_step - cells),
     ]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple.trace import kernels
+from loadpath.couple.trace.groups import split_groups
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import occurrences
@@ -117,17 +118,30 @@ def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
     """
     size = _group_sizes(recording, facts)
     facts = _pick(facts, size != 1)
+    part = split_groups(
+        recording, facts.communicator, (facts.rank, facts.start, facts.end), facts.sequence
+    )
     key, number = _keys(rows, facts)
-    _, first, instance = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    key = np.column_stack([key, part])
+    _, first, found_in = np.unique(key, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(facts.start[first], kind="stable")
     renumber = np.empty(order.size, np.int32)
     renumber[order] = np.arange(order.size)
-    instance = renumber[instance.ravel()]
+    instance = renumber[found_in.ravel()]
     found = np.bincount(instance, minlength=order.size)
     shared = (found > 1)[instance]
     facts, number = _pick(facts, shared), number[shared]
-    _, instance = np.unique(instance[shared], return_inverse=True)
-    return _judged(recording, rows, facts, instance.astype(np.int32), number)
+    dense = np.unique(instance[shared], return_inverse=True)[1]
+    return _judged(recording, _Matched(facts, dense.astype(np.int32), number), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Matched:
+    """Communication ops with their instance, and its number within group or step."""
+
+    facts: Facts
+    instance: Int32Array
+    number: Int64Array
 
 
 def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
@@ -170,7 +184,7 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
 
 
 def _pick(facts: Facts, keep: BoolArray) -> Facts:
-    return Facts(*(getattr(facts, name)[keep] for name in Facts.__slots__))  # type: ignore[attr-defined]
+    return Facts(*(getattr(facts, name)[keep] for name in Facts.__slots__))
 
 
 def _group_sizes(recording: Recording, facts: Facts) -> Int64Array:
@@ -203,18 +217,17 @@ def _is(rows: Rows, facts: Facts, collective: str) -> BoolArray:
     return np.asarray(facts.collective == known)
 
 
-def _judged(
-    recording: Recording, rows: Rows, facts: Facts, instance: Int32Array, number: Int64Array
-) -> Instances:
+def _judged(recording: Recording, matched: _Matched, rows: Rows) -> Instances:
+    """Add what each member does, and whether the times allow it."""
+    facts, instance = matched.facts, matched.instance
     n = int(instance.max(initial=-1)) + 1
     first = np.full(n, facts.rank.size)
     np.minimum.at(first, instance, np.arange(instance.size))
-    is_send, is_recv = _is(rows, facts, "send"), _is(rows, facts, "recv")
-    paired = is_send | is_recv
-    contributes = ~is_recv | ~facts.is_threaded
+    is_send = _is(rows, facts, "send")
+    paired = is_send | _is(rows, facts, "recv")
+    contributes = is_send | ~paired | ~facts.is_threaded
     waits = ~(is_send & facts.is_threaded)
-    causal = _causal(facts, instance, n, contributes, waits)
-    n_members = np.bincount(instance, minlength=n)
+    causal = _causal(matched, n, contributes, waits)
     return Instances(
         work=facts.work,
         instance=instance,
@@ -222,11 +235,11 @@ def _judged(
         waits=waits,
         role=np.where(is_send, "sender", np.where(paired, "receiver", "all")).astype(object),
         step=facts.step[first],
-        sequence=number[first],
+        sequence=matched.number[first],
         bytes=facts.bytes[first],
         collective=facts.collective[first],
         communicator=facts.communicator[first],
-        n_members=n_members.astype(np.int32),
+        n_members=np.bincount(instance, minlength=n).astype(np.int32),
         n_expected=_expected(recording, facts.communicator[first], paired[first]),
         causal=causal,
         residual_ns=_residuals(facts, instance, n),
@@ -235,7 +248,7 @@ def _judged(
 
 
 def _expected(recording: Recording, communicator: Int32Array, paired: BoolArray) -> Int32Array:
-    """Recorded ranks that should take part."""
+    """Count the recorded ranks that should take part."""
     ranks = set(recording.rank["rank"].to_list())
     groups = recording.communicator.select("members", "n_members").rows()
     sizes = [min(len(ranks & set(members)), size) for members, size in groups]
@@ -243,9 +256,8 @@ def _expected(recording: Recording, communicator: Int32Array, paired: BoolArray)
     return np.where(paired, 2, known[communicator]).astype(np.int32)
 
 
-def _causal(
-    facts: Facts, instance: Int32Array, n: int, contributes: BoolArray, waits: BoolArray
-) -> BoolArray:
+def _causal(matched: _Matched, n: int, contributes: BoolArray, waits: BoolArray) -> BoolArray:
+    facts, instance = matched.facts, matched.instance
     last_start = np.full(n, np.iinfo(np.int64).min)
     np.maximum.at(last_start, instance[contributes], facts.start[contributes])
     first_end = np.full(n, np.iinfo(np.int64).max)
@@ -258,8 +270,7 @@ def _residuals(facts: Facts, instance: Int32Array, n: int) -> dict[int, int]:
     origin = int(facts.end.min()) if facts.end.size else 0
     end = (facts.end - origin).astype(np.float64)
     mean = np.bincount(instance, weights=end, minlength=n) / np.bincount(instance, minlength=n)
-    distance = np.abs(end - mean[instance])
-    table = pl.DataFrame({"rank": facts.rank, "ns": distance})
+    table = pl.DataFrame({"rank": facts.rank, "ns": np.abs(end - mean[instance])})
     return {
         int(rank): round(ns)
         for rank, ns in table.group_by("rank").agg(pl.col("ns").median()).sort("rank").rows()

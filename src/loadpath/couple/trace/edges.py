@@ -6,8 +6,14 @@ from typing import Any
 import numpy as np
 
 from loadpath.couple.graph import Coupling, EdgeKind
-from loadpath.couple.trace.collectives import Instances
-from loadpath.couple.trace.launches import DeviceWork, first_of_call, host_waits, late_first_ops, launch_latency
+from loadpath.couple.trace.collectives import Facts, Instances
+from loadpath.couple.trace.launches import (
+    DeviceWork,
+    first_of_call,
+    host_waits,
+    late_first_ops,
+    launch_latency,
+)
 from loadpath.couple.trace.ops import GraphOps
 from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
 from loadpath.couple.trace.streams import cross_stream
@@ -30,6 +36,7 @@ def couple(
     work: DeviceWork,
     waits: WorkerWaits,
     *,
+    facts: Facts,
     instances: Instances,
     ops: GraphOps,
 ) -> Coupling:
@@ -45,6 +52,8 @@ def couple(
         What hosts launched.
     waits : WorkerWaits
         Where threads wait for communication threads.
+    facts : Facts
+        What is known of communication ops.
     instances : Instances
         Communications.
     ops : GraphOps
@@ -55,33 +64,27 @@ def couple(
     Coupling
         Who waits for whom, by op.
     """
-    begun = first_part(threads.segments, rows.rank.size)
-    of_call = np.where(begun >= 0, ops.of_segment[begun], -1)
     latency = launch_latency(rows, work)
-    launched = np.flatnonzero(first_of_call(work) & (of_call[work.call] >= 0))
-    crossing = cross_stream(rows, work, latency)
-    device_wait, calls = host_waits(rows, work)
-    known = of_call[calls] >= 0
+    label = rows.name[work.row].astype(np.int64)
+    label[facts.work] += facts.collective.astype(np.int64) * len(rows.names)
     parts = [
         *_lanes(work, ops),
-        _Edges(of_call[work.call[launched]], ops.of_work[launched], EdgeKind.LAUNCH),
-        _Edges(ops.of_work[crossing[0]], ops.of_work[crossing[1]], EdgeKind.CROSS_STREAM),
-        _Edges(ops.of_work[device_wait[known]], of_call[calls[known]], EdgeKind.HOST_WAIT),
-        _Edges(ops.of_work[waits.source], ops.of_segment[waits.segment], EdgeKind.HOST_WAIT),
+        *_calls(rows, threads, work, ops),
+        _indexed(
+            cross_stream(rows, work, latency, label),
+            ops.of_work,
+            ops.of_work,
+            EdgeKind.CROSS_STREAM,
+        ),
+        _indexed((waits.source, waits.segment), ops.of_work, ops.of_segment, EdgeKind.HOST_WAIT),
+        _indexed((threads.source, threads.target), ops.of_segment, ops.of_segment, EdgeKind.DATA),
     ]
-    handed = (ops.of_segment[threads.source] >= 0) & (ops.of_segment[threads.target] >= 0)
-    parts.append(
-        _Edges(
-            ops.of_segment[threads.source[handed]],
-            ops.of_segment[threads.target[handed]],
-            EdgeKind.DATA,
-        )
-    )
     sound = _coupling_members(instances)
     latency_ns = np.zeros(ops.table.height, np.int64)
     latency_ns[ops.of_work] = latency
-    begin, begin_step, end, end_step = _borders(ops)
-    release = np.union1d(_first_of_ranks(ops), ops.of_work[late_first_ops(rows, work)]).astype(np.int32)
+    release = np.union1d(_first_of_ranks(ops), ops.of_work[late_first_ops(rows, work)])
+    begin_op, end_op = _borders(ops)
+    step = ops.table["step"].to_numpy()
     return Coupling(
         n_op=ops.table.height,
         edge_source=np.concatenate([part.source for part in parts]).astype(np.int32),
@@ -93,14 +96,33 @@ def couple(
         member_instance=instances.instance[sound],
         member_contributes=instances.contributes[sound],
         member_waits=instances.waits[sound],
-        begin_op=begin,
-        begin_step=begin_step,
-        end_op=end,
-        end_step=end_step,
-        release_op=release,
+        begin_op=begin_op,
+        begin_step=step[begin_op],
+        end_op=end_op,
+        end_step=step[end_op],
+        release_op=release.astype(np.int32),
         release_ns=ops.table["start_ns"].to_numpy()[release],
         launch_latency_ns=latency_ns,
     )
+
+
+def _indexed(pairs: tuple[Any, Any], of_source: Any, of_target: Any, kind: EdgeKind) -> _Edges:
+    """Edges between ops; pairs with an end that is no op are left out."""
+    source, target = of_source[pairs[0]], of_target[pairs[1]]
+    known = (source >= 0) & (target >= 0)
+    return _Edges(source[known], target[known], kind)
+
+
+def _calls(rows: Rows, threads: Handover, work: DeviceWork, ops: GraphOps) -> list[_Edges]:
+    """Couple calls with the device ops that they launch or wait for."""
+    begun = first_part(threads.segments, rows.rank.size)
+    of_call = np.where(begun >= 0, ops.of_segment[begun], -1)
+    launched = np.flatnonzero(first_of_call(work))
+    waits = host_waits(rows, work)
+    return [
+        _indexed((work.call[launched], launched), of_call, ops.of_work, EdgeKind.LAUNCH),
+        _indexed(waits, ops.of_work, of_call, EdgeKind.HOST_WAIT),
+    ]
 
 
 def _coupling_members(instances: Instances) -> Int64Array:
@@ -131,17 +153,16 @@ def _lanes(work: DeviceWork, ops: GraphOps) -> list[_Edges]:
     return parts
 
 
-def _borders(ops: GraphOps) -> tuple[Int32Array, Int64Array, Int32Array, Int64Array]:
+def _borders(ops: GraphOps) -> tuple[Int32Array, Int32Array]:
     """First op of each rank in each step, and last op of each lane in each step."""
     rank, lane = ops.table["rank"].to_numpy(), ops.table["lane"].to_numpy()
     step, start = ops.table["step"].to_numpy(), ops.table["start_ns"].to_numpy()
     end = start + ops.table["duration_ns"].to_numpy()
     by_start = np.lexsort((lane, start, step, rank))
-    new = _first_of([rank[by_start], step[by_start]])
-    begin = by_start[new].astype(np.int32)
+    begin = by_start[_first_of([rank[by_start], step[by_start]])]
     by_end = np.lexsort((-np.arange(rank.size), -end, step, lane, rank))
-    last = by_end[_first_of([rank[by_end], lane[by_end], step[by_end]])].astype(np.int32)
-    return begin, step[begin], last, step[last]
+    last = by_end[_first_of([rank[by_end], lane[by_end], step[by_end]])]
+    return begin.astype(np.int32), last.astype(np.int32)
 
 
 def _first_of(columns: list[Int64Array]) -> Int64Array:

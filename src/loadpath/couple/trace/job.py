@@ -23,6 +23,8 @@ from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
 
 __all__ = ["couple_trace"]
 
+Doubt = tuple[str, str, int]
+
 
 def couple_trace(recording: Recording) -> CoupledJob:
     """Couple the ops of all ranks of a trace recording.
@@ -55,15 +57,15 @@ def couple_trace(recording: Recording) -> CoupledJob:
     segments = threads.segments
     work = device_work(rows, steps)
     waits = worker_waits(rows, segments, work)
-    n_late = int((waits.end < rows.end).sum())
+    late = waits.end < rows.end
     rows = dataclasses.replace(rows, end=waits.end)
     facts = communication_facts(rows, work)
     instances = find_instances(recording, rows, facts)
     ops = graph_ops(rows, segments, work, facts)
     return assemble_job(
-        _with_doubts(recording, rows, instances, steps),
+        _with_doubts(recording, instances, [*_late_doubt(late.sum()), *_left_out(rows, steps)]),
         ops.table,
-        couple(rows, threads, work, waits, instances=instances, ops=ops),
+        couple(rows, threads, work, waits, facts=facts, instances=instances, ops=ops),
         instance=_instance_table(rows, instances),
         membership=_membership_table(instances, ops.of_work),
     )
@@ -98,39 +100,42 @@ def _membership_table(instances: Instances, op: np.ndarray) -> pl.DataFrame:
     )
 
 
-def _with_doubts(
-    recording: Recording, rows: Rows, instances: Instances, steps: list[int]
-) -> Recording:
+def _left_out(rows: Rows, steps: list[int]) -> list[Doubt]:
+    inside = np.isin(rows.step, steps)
+    outside = int((~inside & (rows.kind != "marker")).sum())
+    orphans = int((rows.on_device & (rows.call < 0) & inside).sum())
+    return [
+        ("outside_steps", "ops outside the steps that all ranks recorded; left out", outside),
+        ("unknown_launch", "device ops without a recorded launch; stream order only", orphans),
+    ]
+
+
+def _late_doubt(n: int) -> list[Doubt]:
+    text = "communications recorded to end after the thread that waited went on; cut to that time"
+    return [("late_records", text, int(n))]
+
+
+def _with_doubts(recording: Recording, instances: Instances, doubts: list[Doubt]) -> Recording:
+    """Add clock residuals and what is doubtful about communications."""
     n_bad = int((~instances.causal).sum())
-    outside = int((~np.isin(rows.step, steps) & (rows.kind != "marker")).sum())
-    orphans = int((rows.on_device & (rows.call < 0) & np.isin(rows.step, steps)).sum())
+    n_part = int((instances.n_members < instances.n_expected).sum())
+    refused = "clocks or recording allow no conclusions across ranks, which are refused"
     code = "not_causal" if instances.is_refused else "instances_not_causal"
-    said = (
-        "clocks or recording do not allow conclusions across ranks, which are refused"
-        if instances.is_refused
-        else "they couple nothing"
-    )
-    doubts = caveat_table(
+    said = refused if instances.is_refused else "they couple nothing"
+    found = caveat_table(
         [
             (code, f"communications in which a rank ends before another starts: {said}", n_bad),
-            ("incomplete_instances", "communications without all their recorded ranks",
-             int((instances.n_members < instances.n_expected).sum())),
-            ("outside_steps", "ops outside the steps that all ranks recorded; left out", outside),
-            ("unknown_launch", "device ops without a recorded launch; stream order only", orphans),
+            ("incomplete_instances", "communications without all their recorded ranks", n_part),
+            *doubts,
         ]
-    )  # fmt: skip
+    )
     residual = pl.DataFrame(
-        {
-            "rank": list(instances.residual_ns),
-            "clock_residual_ns": list(instances.residual_ns.values()),
-        },
-        schema={"rank": pl.Int32, "clock_residual_ns": pl.Int64},
+        {"rank": list(instances.residual_ns), "ns": list(instances.residual_ns.values())},
+        schema={"rank": pl.Int32, "ns": pl.Int64},
     )
-    rank = recording.rank.drop("clock_residual_ns").join(
-        residual, on="rank", how="left", maintain_order="left"
-    )
+    rank = recording.rank.join(residual, on="rank", how="left", maintain_order="left")
     return dataclasses.replace(
         recording,
-        rank=rank.with_columns(pl.col("clock_residual_ns").fill_null(-1)),
-        caveat=pl.concat([recording.caveat, doubts]),
+        rank=rank.with_columns(clock_residual_ns=pl.col("ns").fill_null(-1)).drop("ns"),
+        caveat=pl.concat([recording.caveat, found]),
     )

@@ -15,15 +15,14 @@ def flatten(lane: Any, start: Any, end: Any, mark: Any) -> Any:
     """Cut each lane's time into segments that belong to the innermost call.
 
     Rows are sorted by lane, start, and longest first. Returns per segment: the call (-1 between
-    calls), the call that ended before it inside the same call (-1 if it is the first part), lane,
-    start, end, and the innermost non-zero `mark` of the calls around it. Segments of a lane follow
+    calls), the call that ended before it inside the same call (-1 if it is the first part), start,
+    end, and the innermost non-zero `mark` of the calls around it. Segments of a lane follow
     each other without hole; some are empty.
     """
     n = start.size
     size = 2 * n + 1
     call = np.empty(size, np.int32)
     before = np.empty(size, np.int32)
-    where = np.empty(size, np.int32)
     begin = np.empty(size, np.int64)
     finish = np.empty(size, np.int64)
     flag = np.empty(size, np.uint8)
@@ -43,7 +42,6 @@ def flatten(lane: Any, start: Any, end: Any, mark: Any) -> Any:
             stop = limit[depth - 1] if is_new else min(limit[depth - 1], start[i])
             call[m] = top
             before[m] = child[depth]
-            where[m] = lane[top]
             begin[m] = cursor
             cursor = max(cursor, stop)
             finish[m] = cursor
@@ -60,7 +58,6 @@ def flatten(lane: Any, start: Any, end: Any, mark: Any) -> Any:
             top = stack[depth - 1] if depth else -1
             call[m] = top
             before[m] = child[depth]
-            where[m] = lane[i]
             begin[m] = cursor
             cursor = max(cursor, start[i])
             finish[m] = cursor
@@ -68,10 +65,12 @@ def flatten(lane: Any, start: Any, end: Any, mark: Any) -> Any:
             m += 1
         stack[depth] = i
         limit[depth] = min(end[i], limit[depth - 1]) if depth else end[i]
-        carried[depth] = mark[i] if mark[i] else (carried[depth - 1] if depth else 0)
+        carried[depth] = mark[i]
+        if mark[i] == 0 and depth:
+            carried[depth] = carried[depth - 1]
         depth += 1
         child[depth] = -1
-    return call[:m], before[:m], where[:m], begin[:m], finish[:m], flag[:m]
+    return call[:m], before[:m], begin[:m], finish[:m], flag[:m]
 
 
 @nb.njit(cache=True, nogil=True)

@@ -8,7 +8,14 @@ from loadpath.couple.trace import kernels
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import occurrences
 
-__all__ = ["DeviceWork", "device_work", "first_of_call", "host_waits", "launch_latency", "match_workers"]
+__all__ = [
+    "DeviceWork",
+    "device_work",
+    "first_of_call",
+    "host_waits",
+    "launch_latency",
+    "match_workers",
+]
 
 TOLERATED_RATIO = 0.005
 """Share of contradictions that a coupling may show: clocks have a resolution."""
@@ -101,13 +108,13 @@ def device_work(rows: Rows, steps: list[int]) -> DeviceWork:
     call[(call >= 0) & ~np.isin(rows.step[call], steps)] = -1
     launched = np.where(call >= 0, rows.start[call], rows.start[row])
     order = np.lexsort((rows.start[row], launched, rows.rank[row]))
-    row, call, launched = row[order].astype(np.int32), call[order], launched[order]
+    launch_order = row[order].astype(np.int32)
     return DeviceWork(
-        row=row,
-        call=call.astype(np.int32),
-        launched=launched,
-        stream=_streams(rows, row),
-        previous=_previous(rows, row),
+        row=launch_order,
+        call=call[order].astype(np.int32),
+        launched=launched[order],
+        stream=_streams(rows, launch_order),
+        previous=_previous(rows, launch_order),
     )
 
 

@@ -11,7 +11,10 @@ from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.rows import Int32Array, Rows
 from loadpath.couple.trace.segments import GAP, Segments, occurrences
 
-__all__ = ["GraphOps", "graph_ops"]
+__all__ = ["BETWEEN", "GraphOps", "graph_ops"]
+
+BETWEEN = "host between calls: "
+"""Begins the class of host time without a call; the annotation around it follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) ->
     is_call[work.call[work.call >= 0]] = True
     is_call[:-1] |= rows.synchronises
     is_anchor = is_call[segments.call] & (segments.before < 0)
-    kept = np.flatnonzero((segments.end > segments.start) | is_anchor)
+    kept = np.flatnonzero((segments.end > segments.start) | is_anchor).astype(np.int32)
     frame = pl.concat([_host(rows, segments, kept), _launched(rows, work, facts)])
     origin = int(frame["start_ns"].min() or 0)  # type: ignore[arg-type]
     order = np.lexsort(
@@ -84,6 +87,8 @@ def _host(rows: Rows, segments: Segments, kept: Int32Array) -> pl.DataFrame:
     names = pl.Series([*rows.names, GAP], dtype=pl.String)
     mark = segments.mark[kept]
     name = names.gather(segments.name[kept])
+    call = segments.call[kept]
+    between = pl.Series((call < 0) | (rows.kind[call] == "marker"))
     return pl.DataFrame(
         {
             "rank": segments.rank[kept],
@@ -103,7 +108,9 @@ def _host(rows: Rows, segments: Segments, kept: Int32Array) -> pl.DataFrame:
             "communicator": np.full(kept.size, -1, np.int32),
             "sequence": np.full(kept.size, -1),
             "peer": np.full(kept.size, -1, np.int32),
-            "op_class": "host " + name,
+            "op_class": pl.select(
+                pl.when(between).then(pl.lit(BETWEEN) + name).otherwise(pl.lit("host ") + name)
+            ).to_series(),
             "position": segments.position[kept],
             "mechanism": pl.Series(
                 np.array(["host", "input", "host"], object)[mark], dtype=pl.String

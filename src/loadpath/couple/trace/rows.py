@@ -31,15 +31,17 @@ class Rows:
         As in table `op`; times in ns after the first selected start.
     name, collective : (n,) arrays of int32
         Codes into `names` and `collectives`.
+    stream : (n,) array of int32
+        Code of the stream's recorded number (of the thread's name on the host): peers share it.
     kind : (n,) array of object
         Kind of the op.
     on_host, on_worker, on_device : (n,) arrays of bool
         Whether it runs on a host thread, on a communication thread, or on a device stream.
     call : (n,) array of int32
         Row of the runtime call that launched a device op, -1 if none is recorded.
-    launches, synchronises, keeps_time : (n,) arrays of bool
-        Whether a host row launches a device op, waits for the device, and is a segment of its own
-        (polling calls are not: their time belongs to the call around them).
+    synchronises, keeps_time : (n,) arrays of bool
+        Whether a host row waits for the device, and whether it is a segment of its own (polling
+        calls are not: their time belongs to the call around them).
     names, collectives : tuple of str
         What the codes stand for; a step mark's number is cut off.
     """
@@ -51,6 +53,7 @@ class Rows:
     end: Int64Array
     name: Int32Array
     collective: Int32Array
+    stream: Int32Array
     kind: NDArray[np.object_]
     bytes: Int64Array
     correlation: Int64Array
@@ -62,7 +65,6 @@ class Rows:
     on_worker: BoolArray
     on_device: BoolArray
     call: Int32Array
-    launches: BoolArray
     synchronises: BoolArray
     keeps_time: BoolArray
     names: tuple[str, ...]
@@ -70,7 +72,7 @@ class Rows:
 
 
 def common_steps(recording: Recording) -> list[int]:
-    """Steps that every rank recorded.
+    """Find the steps that every rank recorded.
 
     Parameters
     ----------
@@ -105,15 +107,12 @@ def rows_of(recording: Recording) -> Rows:
     collective, collectives = _coded(op["collective"])
     rank, lane = op["rank"].to_numpy(), op["lane"].to_numpy()
     correlation = op["correlation"].to_numpy()
-    lane_kind = _lane_kind(recording, rank, lane)
+    lane_kind, stream = _lane_facts(recording, rank, lane)
     on_host = lane_kind == "host"
     on_worker = (lane_kind == "communication") & (correlation < 0)
     on_device = ~on_host & ~on_worker
     call = _calls(rank, correlation, on_host, on_device)
-    launches = np.zeros(rank.size, np.bool_)
-    launches[call[call >= 0]] = True
     synchronises = _named(names, SYNCHRONISES)[name] & on_host
-    is_call = on_host & (correlation >= 0)
     start = op["start_ns"].to_numpy()
     return Rows(
         rank=rank,
@@ -123,6 +122,7 @@ def rows_of(recording: Recording) -> Rows:
         end=start + op["duration_ns"].to_numpy(),
         name=name,
         collective=collective,
+        stream=stream,
         kind=op["kind"].cast(pl.String).to_numpy(),
         bytes=op["bytes"].to_numpy(),
         correlation=correlation,
@@ -134,9 +134,14 @@ def rows_of(recording: Recording) -> Rows:
         on_worker=on_worker,
         on_device=on_device,
         call=call,
-        launches=launches,
         synchronises=synchronises,
-        keeps_time=on_host & (~is_call | launches | synchronises | _named(names, ALLOCATES)[name]),
+        keeps_time=on_host
+        & (
+            (correlation < 0)
+            | (np.bincount(call[call >= 0], minlength=rank.size) > 0)
+            | synchronises
+            | _named(names, ALLOCATES)[name]
+        ),
         names=tuple(re.sub(r"^ProfilerStep#\d+$", "ProfilerStep", text) for text in names),
         collectives=collectives,
     )
@@ -154,15 +159,19 @@ def _named(names: tuple[str, ...], pattern: re.Pattern[str]) -> BoolArray:
     return np.array([bool(pattern.search(name[:200])) for name in names], np.bool_)
 
 
-def _lane_kind(recording: Recording, rank: Int32Array, lane: Int32Array) -> NDArray[np.object_]:
-    table = recording.lane
-    width = int(table["lane"].max() or 0) + 1  # type: ignore[arg-type]
-    slot = int(table["rank"].max() or 0) + 1  # type: ignore[arg-type]
-    kinds = np.full(slot * width, "host", object)
-    kinds[table["rank"].to_numpy() * width + table["lane"].to_numpy()] = (
-        table["kind"].cast(pl.String).to_numpy()
+def _lane_facts(
+    recording: Recording, rank: Int32Array, lane: Int32Array
+) -> tuple[NDArray[np.object_], Int32Array]:
+    """Kind of each row's lane, and code of its stream."""
+    lanes = recording.lane.select(
+        "rank",
+        "lane",
+        pl.col("kind").cast(pl.String),
+        stream=pl.col("name").str.replace("^device .* stream ", "").rank("dense").cast(pl.Int32),
     )
-    return kinds[rank.astype(np.int64) * width + lane]
+    row = pl.DataFrame({"rank": rank, "lane": lane})
+    facts = row.join(lanes, on=["rank", "lane"], how="left", maintain_order="left")
+    return facts["kind"].fill_null("host").to_numpy(), facts["stream"].fill_null(0).to_numpy()
 
 
 def _calls(

@@ -64,42 +64,52 @@ def cut_threads(rows: Rows, steps: list[int]) -> Segments:
     Segments
         Segments of those steps. Some are empty: they keep the places of peers aligned.
     """
-    row = np.flatnonzero(rows.keeps_time & np.isin(rows.step, steps)).astype(np.int32)
-    slot = rows.rank[row].astype(np.int64) * (int(rows.lane.max(initial=0)) + 1) + rows.lane[row]
-    order = np.lexsort((rows.start[row] - rows.end[row], rows.start[row], slot))
-    row = row[order]
+    row = _host_rows(rows, steps)
     mark = np.zeros(row.size, np.uint8)
     for kind, value in MARKS.items():
         mark[rows.kind[row] == kind] = value
-    cut = kernels.flatten(slot[order], rows.start[row], rows.end[row], mark)
-    call, before, _, start, end, flag = cut
-    some = np.where(call >= 0, call, before)
+    call, before, start, end, flag = kernels.flatten(
+        rows.rank[row].astype(np.int64) << 32 | rows.lane[row], rows.start[row], rows.end[row], mark
+    )
+    anchor = row[np.where(call >= 0, call, before)]
     call_row = np.where(call >= 0, row[call], -1).astype(np.int32)
     before_row = np.where(before >= 0, row[before], -1).astype(np.int32)
-    anchor = row[some]
-    occurrence = np.full(rows.rank.size, -1, np.int64)
-    occurrence[row] = occurrences(
-        [rows.rank[row], rows.lane[row], rows.step[row], rows.name[row]], rows.start[row]
-    )
-    name = np.where(call >= 0, rows.name[call_row], len(rows.names)).astype(np.int32)
-    previous = np.where(before_row >= 0, rows.name[before_row] + 1, 0).astype(np.int64)
-    count = np.where(before_row >= 0, occurrence[before_row], occurrence[anchor])
     return Segments(
         rank=rows.rank[anchor],
         lane=rows.lane[anchor],
-        step=_steps_of(rows, anchor, before_row),
+        step=np.maximum(rows.step[anchor], np.where(before >= 0, rows.step[before_row], -1)),
         start=start,
         end=end,
         call=call_row,
         before=before_row,
-        name=name,
+        name=np.where(call >= 0, rows.name[call_row], len(rows.names)).astype(np.int32),
         mark=flag,
-        position=(previous << 32) | count,
+        position=_positions(rows, row, anchor, before_row),
     )
 
 
+def _host_rows(rows: Rows, steps: list[int]) -> Int32Array:
+    """Rows of host calls, by rank, lane, start, and longest first."""
+    row = np.flatnonzero(rows.keeps_time & np.isin(rows.step, steps)).astype(np.int32)
+    keys = (rows.start[row] - rows.end[row], rows.start[row], rows.lane[row], rows.rank[row])
+    return row[np.lexsort(keys)]
+
+
+def _positions(
+    rows: Rows, row: Int32Array, anchor: Int32Array, before_row: Int32Array
+) -> Int64Array:
+    """Which call ended before (0: none, a first part), and the how-manieth of its name that is."""
+    occurrence = np.full(rows.rank.size, -1, np.int64)
+    occurrence[row] = occurrences(
+        [rows.rank[row], rows.lane[row], rows.step[row], rows.name[row]], rows.start[row]
+    )
+    previous = np.where(before_row >= 0, rows.name[before_row] + 1, 0).astype(np.int64)
+    count = np.where(before_row >= 0, occurrence[before_row], occurrence[anchor])
+    return (previous << 32) | count
+
+
 def occurrences(keys: list[Any], start: Int64Array) -> Int64Array:
-    """Number rows with equal keys by start.
+    """Count how often each row's kind began before it.
 
     Parameters
     ----------
@@ -133,9 +143,3 @@ def _changes(columns: list[Any]) -> BoolArray:
         differs = column[1:] != column[:-1]
         new[1:] = differs if k == 0 else new[1:] | differs
     return new
-
-
-def _steps_of(rows: Rows, anchor: Int32Array, before_row: Int32Array) -> Int64Array:
-    """Step of the call; time after the last call of a step still belongs to it."""
-    inside = rows.step[anchor]
-    return np.where(before_row >= 0, np.maximum(rows.step[before_row], inside), inside)

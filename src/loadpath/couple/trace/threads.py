@@ -106,38 +106,47 @@ def _bursts(segments: Segments, idle: BoolArray, place: tuple[int, int, int]) ->
 
 
 def _rebuilt(segments: Segments, idle: BoolArray, bursts: _Bursts) -> Handover:
-    inside = (bursts.opens == bursts.closes) & (segments.start[bursts.opens] >= 0)
+    """Leave idle time out, cut segments around bursts, and couple the parts."""
+    inside = (bursts.opens == bursts.closes) & (
+        segments.end[bursts.last] <= segments.end[bursts.opens]
+    )
     inside &= segments.start[bursts.first] >= segments.start[bursts.opens]
-    inside &= segments.end[bursts.last] <= segments.end[bursts.opens]
-    whole = np.unique(bursts.opens[inside])
-    starts = np.full(segments.rank.size, np.iinfo(np.int64).max)
-    ends = np.full(segments.rank.size, np.iinfo(np.int64).min)
-    np.minimum.at(starts, bursts.opens[inside], segments.start[bursts.first[inside]])
-    np.maximum.at(ends, bursts.opens[inside], segments.end[bursts.last[inside]])
+    cut = np.unique(bursts.opens[inside])
     kept = np.flatnonzero(~idle)
-    old = np.concatenate([kept, whole])
-    order = np.lexsort((np.arange(old.size) >= kept.size, old))
-    old, is_second = old[order], order >= kept.size
+    order = np.argsort(np.concatenate([kept, cut]), kind="stable")
+    old, is_second = np.concatenate([kept, cut])[order], order >= kept.size
+    first, second = (np.full(segments.rank.size, -1, np.int32) for _ in range(2))
+    first[old[~is_second]] = np.flatnonzero(~is_second)
+    second[old[is_second]] = np.flatnonzero(is_second)
+    begun = _ended_before(segments, bursts, np.flatnonzero(~inside))
+    source = [bursts.opens[inside], bursts.last[inside], bursts.opens[begun] - 1]
+    target = [bursts.first[inside], bursts.opens[inside], bursts.first[begun]]
+    return Handover(
+        _parts(segments, bursts, old, is_second),
+        np.concatenate([first[i] for i in source]),
+        np.concatenate([first[target[0]], second[target[1]], first[target[2]]]),
+    )
+
+
+def _parts(segments: Segments, bursts: _Bursts, old: Int64Array, is_second: BoolArray) -> Segments:
+    """Segments by their old numbers; a cut one ends at the first burst, goes on after the last."""
+    starts, ends = segments.end.copy(), segments.start.copy()
+    whole = bursts.opens == bursts.closes
+    np.minimum.at(starts, bursts.opens[whole], segments.start[bursts.first[whole]])
+    np.maximum.at(ends, bursts.opens[whole], segments.end[bursts.last[whole]])
+    is_cut = np.zeros(segments.rank.size, np.bool_)
+    is_cut[old[is_second]] = True
     fields = {f.name: getattr(segments, f.name)[old] for f in dataclasses.fields(Segments)}
     fields["start"] = np.where(is_second, ends[old], fields["start"])
-    is_first = np.isin(old, whole) & ~is_second
-    fields["end"] = np.where(is_first, starts[old], fields["end"])
+    fields["end"] = np.where(is_cut[old] & ~is_second, starts[old], fields["end"])
     fields["position"] = fields["position"] | (is_second * SECOND_PART)
-    where = np.full(segments.rank.size, -1, np.int32)
-    where[old[~is_second]] = np.flatnonzero(~is_second)
-    second = np.full(segments.rank.size, -1, np.int32)
-    second[old[is_second]] = np.flatnonzero(is_second)
-    begun = bursts.opens[~inside] - 1
-    known = (begun >= 0) & (segments.rank[begun] == segments.rank[bursts.first[~inside]])
-    known &= segments.end[begun] <= segments.start[bursts.first[~inside]]
-    source = [where[bursts.opens[inside]], where[bursts.last[inside]], where[begun[known]]]
-    target = [
-        where[bursts.first[inside]],
-        second[bursts.opens[inside]],
-        where[bursts.first[~inside][known]],
-    ]
-    return Handover(
-        Segments(**fields),
-        np.concatenate(source).astype(np.int32),
-        np.concatenate(target).astype(np.int32),
-    )
+    return Segments(**fields)
+
+
+def _ended_before(segments: Segments, bursts: _Bursts, burst: Int64Array) -> Int64Array:
+    """Which of these bursts follow an ended segment of the main thread."""
+    main = bursts.opens[burst] - 1
+    first = bursts.first[burst]
+    known = (main >= 0) & (segments.rank[main] == segments.rank[first])
+    follows: Int64Array = burst[known & (segments.end[main] <= segments.start[first])]
+    return follows

@@ -99,7 +99,7 @@ def collective_of(name: str) -> str:
     >>> collective_of("c10d::_allgather_base_"), collective_of("ncclDevKernel_Generic")
     ('all_gather', '')
     """
-    letters = re.sub(r"[^a-z]", "", name.split("(")[0].lower())
+    letters = re.sub(r"[^a-z]", "", name.split("(", maxsplit=1)[0].lower())
     return next((known for word, known in WORDS.items() if word in letters), "")
 
 

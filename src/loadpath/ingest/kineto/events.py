@@ -130,8 +130,8 @@ class EventDecoder:
 
     def __init__(self) -> None:
         kinds: Any = (ThreadName, *OTHERS)
-        self._float = msgspec.json.Decoder(list[_union((Span, *kinds))])
-        self._exact = msgspec.json.Decoder(list[_union((ExactSpan, *kinds))])
+        self._float = msgspec.json.Decoder(_list_of((Span, *kinds)))
+        self._exact = msgspec.json.Decoder(_list_of((ExactSpan, *kinds)))
 
     def decode(self, chunk: Chunk) -> Decoded:
         """Decode a chunk; where it is not sound, event by event.
@@ -169,8 +169,9 @@ class EventDecoder:
         return Decoded(whole.spans, whole.threads, whole.n_other, n_malformed, example)
 
 
-def _union(kinds: Any) -> Any:
-    return functools.reduce(operator.or_, kinds)
+def _list_of(kinds: Any) -> Any:
+    member: Any = functools.reduce(operator.or_, kinds)
+    return list[member]
 
 
 def _sorted_out(events: list[Any]) -> Decoded:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from loadpath.ingest.kineto import kernels
 from loadpath.ingest.kineto.columns import NO_TIME, ON_DEVICE, Columns
 from loadpath.ingest.kineto.communications import Communication, collective_of
+from loadpath.ingest.kineto.lanes import BACKEND, is_nccl, number_lanes
 from loadpath.ingest.kineto.trace import Trace
 
 __all__ = ["RankOps", "rank_ops"]
@@ -18,8 +19,8 @@ Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 STEP_MARK = re.compile(r"ProfilerStep#(\d+)$")
+END = pl.col("start_ns") + pl.col("duration_ns")
 LOADER = re.compile(r"loader|next\(data|get_batch|fetch_batch", re.IGNORECASE)
-BACKEND = ("gloo:", "mpi:", "ucc:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +59,45 @@ def rank_ops(trace: Trace) -> RankOps:
     RankOps
         Ops sorted by lane, start, and longest first.
     """
-    columns = trace.columns
-    names = np.array(trace.names, object)
-    category = np.array(trace.categories, object)[columns.category]
-    step_number = _step_numbers(trace.names)[columns.name]
-    is_mark = (step_number >= 0) & np.isin(category, ("annotation", "cpu_op"))
-    lane, lane_table = _lanes(trace, category, is_mark)
+    category = np.array(trace.categories, object)[trace.columns.category]
+    number = _step_numbers(trace.names)[trace.columns.name]
+    number[~np.isin(category, ("annotation", "cpu_op"))] = -1
+    lane, lane_table = number_lanes(trace, category, number >= 0)
     row, doubts = _sound_rows(trace, lane)
-    op = pl.DataFrame(
-        {
-            "lane": lane[row].astype(np.int32),
-            "name": pl.Series(names, dtype=pl.String).gather(columns.name[row]),
-            "start_ns": columns.start_ns[row] + trace.base_ns,
-            "duration_ns": columns.duration_ns[row],
-            "bytes": columns.bytes[row],
-            "correlation": columns.correlation[row],
-        }
+    op = _table(trace, row, lane[row]).with_columns(
+        kind=pl.Series(_kinds(trace, category, lane_table, lane)[row], dtype=pl.String),
+        collective=pl.Series(_collectives(trace, category)[row], dtype=pl.String),
     )
+    steps = _steps(
+        trace.rank, op.select(step=pl.Series(number[row]), start_ns="start_ns", end_ns=END)
+    )
+    on_device = np.isin(category[row], ON_DEVICE)
     back = np.full(lane.size, -1, np.int64)
     back[row] = np.arange(row.size)
-    said = {int(back[i]): fact for i, fact in columns.said.items() if back[i] >= 0}
-    start = op["start_ns"].to_numpy()
-    end = start + op["duration_ns"].to_numpy()
-    steps = _steps(trace.rank, step_number[row], is_mark[row], start, end)
-    on_device = np.isin(category[row], ON_DEVICE)
     return RankOps(
-        op=op.with_columns(
-            rank=pl.lit(trace.rank, pl.Int32),
-            kind=pl.Series(_kinds(trace, category, is_mark, lane_table, lane)[row]),
-            collective=pl.Series(_collectives(trace, category)[row]),
-            step=pl.Series(_step_of(steps, start, op["correlation"].to_numpy(), on_device)),
-            parent=pl.Series(kernels.enclosing(lane[row], start, end)),
-        ),
+        op=op.with_columns(step=pl.Series(_step_of(steps, op, on_device))),
         lane=lane_table,
         step=steps,
-        said=said,
+        said={int(back[i]): fact for i, fact in trace.columns.said.items() if back[i] >= 0},
         doubts=doubts,
+    )
+
+
+def _table(trace: Trace, row: Int64Array, lane: Int64Array) -> pl.DataFrame:
+    """Columns that are copied, and nesting."""
+    columns = trace.columns
+    start, duration = columns.start_ns[row] + trace.base_ns, columns.duration_ns[row]
+    return pl.DataFrame(
+        {
+            "rank": np.full(row.size, trace.rank, np.int32),
+            "lane": lane.astype(np.int32),
+            "name": pl.Series(trace.names, dtype=pl.String).gather(columns.name[row]),
+            "start_ns": start,
+            "duration_ns": duration,
+            "bytes": columns.bytes[row],
+            "correlation": columns.correlation[row],
+            "parent": kernels.enclosing(lane, start, start + duration),
+        }
     )
 
 
@@ -102,101 +106,30 @@ def _step_numbers(names: tuple[str, ...]) -> Int64Array:
     return np.array([int(match[1]) if match else -1 for match in found], np.int64)
 
 
-def _lanes(
-    trace: Trace, category: NDArray[np.object_], is_mark: BoolArray
-) -> tuple[Int64Array, pl.DataFrame]:
-    """Number lanes: host threads (the one with step marks first), then device streams."""
-    columns = trace.columns
-    keys = [(on_device, str(a), str(b)) for on_device, a, b in trace.lanes]
-    lane_of = np.array([keys.index(key) for key in keys], np.int64)[columns.lane]
-    n = len(keys)
-    has_mark = np.bincount(lane_of[is_mark], minlength=n) > 0
-    first = np.full(n, np.iinfo(np.int64).max)
-    np.minimum.at(first, lane_of, columns.start_ns)
-    used = np.flatnonzero(np.bincount(lane_of, minlength=n))
-    order = sorted(
-        used.tolist(),
-        key=lambda k: (
-            keys[k][0],
-            not has_mark[k],
-            (_natural(keys[k][1]), _natural(keys[k][2])) if keys[k][0] else ((0, int(first[k])),),
-        ),
-    )
-    number = np.full(n, -1, np.int64)
-    number[order] = np.arange(len(order))
-    talks = np.isin(columns.name, _starting(trace.names, BACKEND)) & (category == "annotation")
-    n_talk = np.bincount(lane_of[talks], minlength=n)
-    silent = _communicating_streams(trace, category, lane_of, n)
-    table = pl.DataFrame(
-        {
-            "rank": [trace.rank] * len(order),
-            "lane": list(range(len(order))),
-            "kind": [
-                ("communication" if silent[k] else "device")
-                if keys[k][0]
-                else ("communication" if n_talk[k] and not has_mark[k] else "host")
-                for k in order
-            ],
-            "name": [_lane_name(trace, keys[k]) for k in order],
-        }
-    )
-    return number[lane_of], table
-
-
-def _communicating_streams(
-    trace: Trace, category: NDArray[np.object_], lane_of: Int64Array, n: int
-) -> BoolArray:
-    """Streams that run nothing but communication kernels."""
-    talks = _is_nccl(trace.names)[trace.columns.name] & (category == "kernel")
-    return np.bincount(lane_of, minlength=n) == np.bincount(lane_of[talks], minlength=n)
-
-
-def _natural(text: str) -> tuple[int, int | str]:
-    return (0, int(text)) if text.lstrip("-").isdigit() else (1, text)
-
-
-def _lane_name(trace: Trace, key: tuple[bool, str, str]) -> str:
-    on_device, parent, child = key
-    if on_device:
-        return f"device {parent} stream {child.removeprefix('stream ')}"
-    return trace.threads.get((parent, child)) or f"thread {child}"
-
-
-def _starting(names: tuple[str, ...], prefixes: tuple[str, ...]) -> Int64Array:
-    return np.array([i for i, name in enumerate(names) if name.startswith(prefixes)], np.int64)
-
-
-def _is_nccl(names: tuple[str, ...]) -> BoolArray:
-    return np.array(["nccl" in name[:80].lower() for name in names], np.bool_)
-
-
 def _kinds(
-    trace: Trace,
-    category: NDArray[np.object_],
-    is_mark: BoolArray,
-    lanes: pl.DataFrame,
-    lane: Int64Array,
+    trace: Trace, category: NDArray[np.object_], lanes: pl.DataFrame, lane: Int64Array
 ) -> NDArray[np.object_]:
     name = trace.columns.name
     named_input = np.array([bool(LOADER.search(text[:120])) for text in trace.names], np.bool_)
     optimises = np.array([text.startswith("Optimizer.") for text in trace.names], np.bool_)
-    nccl = _is_nccl(trace.names)
-    talking = (lanes["kind"] == "communication").to_numpy()[lane] & (category == "annotation")
+    marks = _step_numbers(trace.names) >= 0
+    annotation, kernel = category == "annotation", category == "kernel"
+    called = annotation | (category == "cpu_op")
+    talking = (lanes["kind"] == "communication").to_numpy()[lane] & annotation
     kind = np.full(name.size, "host", object)
-    annotation = category == "annotation"
     kind[annotation] = "marker"
     kind[annotation & optimises[name]] = "optimise"
-    kind[np.isin(category, ("annotation", "cpu_op")) & named_input[name]] = "input"
-    kind[is_mark] = "marker"
+    kind[called & named_input[name]] = "input"
+    kind[called & marks[name]] = "marker"
     kind[np.isin(category, ("copy", "set"))] = "copy"
-    kind[category == "kernel"] = "compute"
-    kind[((category == "kernel") & nccl[name]) | talking] = "communicate"
+    kind[kernel] = "compute"
+    kind[(kernel & is_nccl(trace.names)[name]) | talking] = "communicate"
     return kind
 
 
 def _collectives(trace: Trace, category: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Collective by name, or as the span's arguments say."""
-    nccl = _is_nccl(trace.names)
+    """Name collectives, by the span or by what its arguments say."""
+    nccl = is_nccl(trace.names)
     by_name = np.array(
         [
             collective_of(name) if nccl[i] or name.startswith((*BACKEND, "c10d::")) else ""
@@ -228,39 +161,33 @@ def _sound_rows(
     return sound[order], doubts
 
 
-def _steps(
-    rank: int, number: Int64Array, is_mark: BoolArray, start: Int64Array, end: Int64Array
-) -> pl.DataFrame:
-    rows = np.flatnonzero(is_mark)
-    if not rows.size:
-        return pl.DataFrame(
-            {"step": [0], "rank": [rank], "start_ns": [start.min()], "end_ns": [end.max()]}
-            if start.size
-            else {"step": [], "rank": [], "start_ns": [], "end_ns": []}
-        )
-    marks = pl.DataFrame({"step": number[rows], "start_ns": start[rows], "end_ns": end[rows]})
-    return (
-        marks.unique("step", keep="first", maintain_order=True)
-        .sort("start_ns")
-        .select("step", pl.lit(rank).alias("rank"), "start_ns", "end_ns")
-    )
+def _steps(rank: int, spans: pl.DataFrame) -> pl.DataFrame:
+    """Take steps from marks; the whole trace is one step where it has none."""
+    marks = spans.filter(pl.col("step") >= 0)
+    if not marks.height:
+        marks = spans.select(
+            step=pl.lit(0, pl.Int64),
+            start_ns=pl.col("start_ns").min(),
+            end_ns=pl.col("end_ns").max(),
+        ).head(int(spans.height > 0))
+    first = marks.sort("start_ns").unique("step", keep="first", maintain_order=True)
+    return first.select("step", pl.lit(rank).alias("rank"), "start_ns", "end_ns")
 
 
-def _step_of(
-    steps: pl.DataFrame, start: Int64Array, correlation: Int64Array, on_device: BoolArray
-) -> Int64Array:
+def _step_of(steps: pl.DataFrame, op: pl.DataFrame, on_device: BoolArray) -> Int64Array:
     """Step by start on the host; a device op belongs to the step of the call that launched it."""
+    start, correlation = op["start_ns"].to_numpy(), op["correlation"].to_numpy()
     if not steps.height:
         return np.full(start.size, -1, np.int64)
-    begins = steps["start_ns"].to_numpy()
-    place = np.searchsorted(begins, start, "right") - 1
+    place = np.searchsorted(steps["start_ns"].to_numpy(), start, "right") - 1
     outside = (place < 0) | (start >= steps["end_ns"].to_numpy()[-1])
     step = np.where(outside, -1, steps["step"].to_numpy()[place])
     call = np.flatnonzero(~on_device & (correlation >= 0))
     launched = np.flatnonzero(on_device & (correlation >= 0))
     call = call[np.argsort(correlation[call], kind="stable")]
     if call.size and launched.size:
-        found = np.minimum(np.searchsorted(correlation[call], correlation[launched]), call.size - 1)
+        found = np.searchsorted(correlation[call], correlation[launched])
+        found = np.minimum(found, call.size - 1)
         same = correlation[call[found]] == correlation[launched]
         step[launched[same]] = step[call[found[same]]]
     return step

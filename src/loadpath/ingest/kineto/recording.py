@@ -1,5 +1,6 @@
 """Kineto traces of all ranks to one recording."""
 
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,7 +103,7 @@ def _read_all(files: list[Path], progress: Progress | None) -> tuple[list[Trace]
 def _refuse_twice(traces: list[Trace]) -> None:
     problems = [
         f"rank {one.rank} is in {one.path.name} and in {other.path.name}"
-        for one, other in zip(traces, traces[1:], strict=False)
+        for one, other in itertools.pairwise(traces)
         if one.rank == other.rank
     ]
     if problems:

@@ -1,0 +1,101 @@
+"""Nested effects: what each op's work consists of.
+
+Stage effect (its level against the other stages'), data effect (what all ops of one microbatch
+share), and the residual: what remains of an op against its peers.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.levels import FloatArray, peer_level_ns, stage_level_ns
+from loadpath.diagnose.significance import shares_workload
+
+__all__ = ["Effects", "nest_effects"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What each op's work consists of.
+
+    Attributes
+    ----------
+    work_ns : (n_op,) array of float64
+        Measured work.
+    level_ns : (n_op,) array of float64
+        Peers' level within the stage.
+    across_ns : (n_op,) array of float64
+        Level if the stage did as the others do.
+    data_ns : (n_op,) array of float64
+        Part shared by all ops of a microbatch; 0 where that is not beyond chance.
+    is_transfer : (n_op,) array of bool
+        Members of communications.
+    """
+
+    work_ns: FloatArray
+    level_ns: FloatArray
+    across_ns: FloatArray
+    data_ns: FloatArray
+    is_transfer: NDArray[np.bool_]
+
+    @property
+    def residual_ns(self) -> FloatArray:
+        """Work beyond level and data."""
+        return self.work_ns - self.level_ns - self.data_ns
+
+    @property
+    def ideal_ns(self) -> FloatArray:
+        """Work without any of the effects."""
+        return np.asarray(np.minimum(self.level_ns, self.across_ns))
+
+
+def nest_effects(job: CoupledJob) -> Effects:
+    """Split every op's work into level, stage effect, data effect and the rest.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+
+    Returns
+    -------
+    Effects
+        Parts per op, in ns.
+    """
+    work = job.work_ns.astype(np.float64)
+    level = peer_level_ns(job)
+    is_transfer = np.zeros(job.n_op, np.bool_)
+    is_transfer[job.membership["op"].to_numpy()] = True
+    relative = np.divide(work - level, level, out=np.zeros_like(work), where=level > 0)
+    relative[is_transfer] = 0.0
+    shared = shares_workload(job, relative)
+    data = _data_effect(job, relative) * level if shared else np.zeros_like(work)
+    return Effects(work, level, stage_level_ns(job, level), data, is_transfer)
+
+
+def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:
+    """Relative effect of each microbatch on its ops: what all stages (or directions) agree on."""
+    same = ["step", "replica", "microbatch"]
+    frame = job.op.select(*same, "stage", "name", "rank", "kind").with_columns(
+        pl.Series("r", relative)
+    )
+    mine = (pl.col("microbatch") >= 0) & (pl.col("kind") == "compute")
+    n_stage = frame["stage"].n_unique()
+    # with one stage nothing but the step's other microbatches tells data from a slow rank
+    own = pl.col("r").median().over("rank", "name", *(["step"] if n_stage == 1 else []))
+    frame = frame.with_columns(pl.when(mine).then(pl.col("r") - own).otherwise(0.0).alias("r"))
+    key = [*same, "name"] if n_stage > 1 else same
+    smaller = pl.col("r").sort_by(pl.col("r").abs()).first()
+    agreed = pl.when(pl.col("r").min() * pl.col("r").max() > 0).then(smaller).otherwise(0.0)
+    common = (
+        frame.filter(mine)
+        .group_by(key)
+        .agg((pl.col("r").median() if n_stage > 2 else agreed).alias("data"))
+    )
+    joined = frame.join(common, on=key, how="left", maintain_order="left")
+    return joined.select(pl.when(mine).then("data").otherwise(0.0).fill_null(0.0))[
+        "data"
+    ].to_numpy()

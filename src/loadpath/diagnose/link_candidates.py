@@ -1,0 +1,87 @@
+"""Links and process groups as candidate causes."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.significance import (
+    ALPHA,
+    cells_by_unit,
+    exchange_p_values,
+    is_intermittent,
+    worth_judging,
+)
+
+__all__ = ["link_candidates"]
+
+
+def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator) -> list[Candidate]:
+    """Compare the transfers of each communicator with those of its like.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Nested effects.
+    rng : numpy.random.Generator
+        Source of the permutations.
+
+    Returns
+    -------
+    list of Candidate
+        Links and groups; one without its like has no reference and is left out.
+    """
+    communicator = np.where(effects.is_transfer, job.op["communicator"].to_numpy(), -1).astype(
+        np.int32
+    )
+    table = {row["communicator"]: row for row in job.communicator.iter_rows(named=True)}
+    hosts = dict(job.rank.select("rank", "host").iter_rows())
+    found = []
+    for family in _families(job, communicator):
+        unit = np.where(np.isin(communicator, family), communicator, -1).astype(np.int32)
+        cells = cells_by_unit(job, unit, np.where(unit >= 0, effects.residual_ns, 0.0))
+        p = exchange_p_values(cells.excess_s, rng)
+        for place in worth_judging(cells, p):
+            number = int(cells.unit[place])
+            op = np.flatnonzero(unit == number).astype(np.int32)
+            row = table[number]
+            ranks = tuple(row["members"]) or tuple(sorted(set(job.op["rank"].gather(op).to_list())))
+            found.append(
+                Candidate(
+                    kind="link",
+                    place="link" if len(ranks) == 2 else "group",
+                    mechanism="communication",
+                    key=str(row["name"]),
+                    op=op,
+                    change_ns=-effects.residual_ns[op],
+                    significant=bool(p[place] <= ALPHA),
+                    specificity=0,
+                    ranks=ranks,
+                    hosts=tuple(sorted({hosts.get(r, "") for r in ranks} - {""})),
+                    link=str(row["name"]),
+                    p_value=float(p[place]),
+                    intermittent=is_intermittent(cells.excess_s[place]),
+                )
+            )
+    return found
+
+
+def _families(job: CoupledJob, communicator: NDArray[np.int32]) -> Iterable[list[int]]:
+    """Group communicators that do the same: same size and same classes of ops."""
+    likes = (
+        pl.DataFrame({"communicator": communicator, "c": job.op["op_class"].cast(pl.String)})
+        .filter(pl.col("communicator") >= 0)
+        .group_by("communicator")
+        .agg(pl.col("c").unique().sort().str.join("|"))
+        .join(job.communicator.select("communicator", "n_members"), on="communicator")
+        .group_by("c", "n_members")
+        .agg(pl.col("communicator").sort())
+        .sort("c", "n_members")
+    )
+    return [family for family in likes["communicator"].to_list() if len(family) > 1]

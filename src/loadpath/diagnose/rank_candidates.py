@@ -1,0 +1,218 @@
+"""Ranks, sets of ranks and hosts as candidate causes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.candidate import Candidate, join
+from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.significance import (
+    ALPHA,
+    Cells,
+    cells_by_unit,
+    exchange_p_values,
+    is_intermittent,
+    worth_judging,
+)
+
+__all__ = ["common_hosts", "rank_candidates", "sets_of_ranks", "shared_hosts"]
+
+PAUSE_SPREADS = 8.0
+"""A host op is a pause when it exceeds its level by this many spreads of its class."""
+PAUSE_FLOOR_NS = 1_000.0
+"""Spreads below the resolution of the clocks are not told apart."""
+MOST_JOINED = 8
+"""Ranks in a set, most."""
+
+
+def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator) -> list[Candidate]:
+    """Compare each rank's work with its peers', mechanism by mechanism.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Nested effects.
+    rng : numpy.random.Generator
+        Source of the permutations.
+
+    Returns
+    -------
+    list of Candidate
+        Significant ranks, and the few largest others for the record.
+    """
+    rank = job.op["rank"].to_numpy()
+    hosts = dict(job.rank.select("rank", "host").iter_rows())
+    found = []
+    for mechanism, mine in _mechanisms(job, effects):
+        residual = np.where(mine, effects.residual_ns, 0.0)
+        cells = cells_by_unit(job, np.where(mine, rank, -1).astype(np.int32), residual)
+        p = exchange_p_values(_comparable(job, effects, cells, mine), rng)
+        for place in worth_judging(cells, p):
+            number = int(cells.unit[place])
+            op = np.flatnonzero(mine & (rank == number)).astype(np.int32)
+            found.append(
+                Candidate(
+                    kind="host" if mechanism in {"host", "input"} else "rank",
+                    place="rank",
+                    mechanism=mechanism,
+                    key=f"rank {number}",
+                    op=op,
+                    change_ns=-effects.residual_ns[op],
+                    significant=bool(p[place] <= ALPHA),
+                    specificity=0,
+                    ranks=(number,),
+                    hosts=tuple(h for h in (hosts.get(number, ""),) if h),
+                    p_value=float(p[place]),
+                    intermittent=is_intermittent(cells.excess_s[place]),
+                )
+            )
+    return found
+
+
+def _comparable(
+    job: CoupledJob, effects: Effects, cells: Cells, mine: NDArray[np.bool_]
+) -> FloatArray:
+    """Excess of each rank relative to the work that its stage has, so that stages compare."""
+    rank = job.op["rank"].to_numpy()[mine]
+    total = np.bincount(
+        np.searchsorted(cells.unit, rank), effects.level_ns[mine], minlength=cells.unit.size
+    )
+    typical = np.median(total[total > 0]) if (total > 0).any() else 1.0
+    return np.asarray(cells.excess_s * (typical / np.maximum(total, typical * 1e-6))[:, None])
+
+
+def sets_of_ranks(ranks: Sequence[Candidate]) -> list[Candidate]:
+    """Join significant ranks of one mechanism, largest first; and all mechanisms of one rank.
+
+    Two causes that hide each other (each alone returns nothing) are found only together.
+
+    Parameters
+    ----------
+    ranks : sequence of Candidate
+        Result of `rank_candidates`.
+
+    Returns
+    -------
+    list of Candidate
+        Sets of two and more ranks, and ranks slow in more than one mechanism.
+    """
+    joint = []
+    for mechanism in dict.fromkeys(c.mechanism for c in ranks):
+        several = [c for c in ranks if c.mechanism == mechanism and c.significant]
+        if len(several) < 2:
+            continue
+        several.sort(key=lambda c: float(c.change_ns.sum()))
+        for n in range(2, min(len(several), MOST_JOINED) + 1):
+            some = sorted(several[:n], key=lambda c: c.ranks)
+            names = ", ".join(str(c.ranks[0]) for c in some)
+            joint.append(
+                join(some, kind=some[0].kind, place="rank", key=f"ranks {names}", specificity=n - 1)
+            )
+    for number in dict.fromkeys(c.ranks[0] for c in ranks):
+        same = [c for c in ranks if c.ranks == (number,) and c.significant]
+        if len(same) > 1:
+            joint.append(
+                join(
+                    same,
+                    kind="rank",
+                    place="rank",
+                    mechanism="unknown",
+                    key=f"rank {number}",
+                    specificity=1,
+                )
+            )
+    return joint
+
+
+def shared_hosts(job: CoupledJob, ranks: Sequence[Candidate]) -> list[Candidate]:
+    """Join the ranks of each host all of whose ranks are slow beyond chance.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job with hosts.
+    ranks : sequence of Candidate
+        Result of `rank_candidates`.
+
+    Returns
+    -------
+    list of Candidate
+        Hosts of two and more ranks.
+    """
+    known = job.rank.filter(pl.col("host") != "")
+    found = []
+    for mechanism in dict.fromkeys(c.mechanism for c in ranks):
+        slow = {c.ranks[0]: c for c in ranks if c.mechanism == mechanism and c.significant}
+        for host, group in sorted(known.group_by("host")):
+            members = sorted(group["rank"].to_list())
+            if len(members) >= 2 and all(m in slow for m in members):
+                found.append(
+                    join(
+                        [slow[m] for m in members],
+                        kind="host",
+                        place="host",
+                        key=f"host {host[0]}",
+                        specificity=1,
+                    )
+                )
+    return found
+
+
+def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
+    """Take the pauses of host threads on all ranks together, where hosts drive devices.
+
+    Uniform slowness has no reference among peers, but pauses do: a host op far beyond what its
+    own class needs, now on one rank and now on another.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Nested effects.
+
+    Returns
+    -------
+    list of Candidate
+        One candidate, or none where some rank has no pause.
+    """
+    mechanism = job.op["mechanism"].cast(pl.String).to_numpy()
+    host = np.isin(mechanism, ["host", "input"]) & ~effects.is_transfer
+    if not host.any() or not (mechanism == "device").any():
+        return []
+    residual = effects.residual_ns
+    frame = pl.DataFrame({"c": job.op["op_class"], "r": np.abs(residual)}).filter(host)
+    spread = frame.select(pl.col("r").quantile(0.75).over("c"))["r"].to_numpy()
+    pause = residual[host] > PAUSE_SPREADS * np.maximum(spread, PAUSE_FLOOR_NS)
+    op = np.flatnonzero(host)[pause].astype(np.int32)
+    ranks = tuple(sorted(set(job.op["rank"].gather(op).to_list())))
+    everyone = len(ranks) == job.rank.height
+    if not everyone:
+        return []
+    return [
+        Candidate(
+            kind="host",
+            place="all",
+            mechanism="host",
+            key="all hosts",
+            op=op,
+            change_ns=-residual[op],
+            significant=True,
+            specificity=3,
+            ranks=ranks,
+            hosts=tuple(sorted(set(job.rank["host"].to_list()) - {""})),
+        )
+    ]
+
+
+def _mechanisms(job: CoupledJob, effects: Effects) -> list[tuple[str, NDArray[np.bool_]]]:
+    """List the groups of work that a rank can be slow in."""
+    column = job.op["mechanism"].cast(pl.String).to_numpy()
+    found = [m for m in ("device", "unknown", "host", "input") if (column == m).any()]
+    return [(m, (column == m) & ~effects.is_transfer) for m in found]

@@ -1,0 +1,121 @@
+"""Unequal work as a candidate cause: between stages, and between microbatches."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.effects import Effects
+
+__all__ = ["data_candidate", "stage_candidates"]
+
+STANDS_OUT = 5.0
+"""A stage's excess must exceed what noise makes of a sum over its ops this many times."""
+
+
+def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
+    """Compare the level of each stage with the other stages'.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Nested effects.
+
+    Returns
+    -------
+    list of Candidate
+        Stages with more work than the middle one.
+    """
+    excess = effects.level_ns - effects.across_ns
+    stage = job.op["stage"].to_numpy()
+    last = int(stage.max(initial=0))
+    hosts = dict(job.rank.select("rank", "host").iter_rows())
+    found = []
+    for s in range(last + 1):
+        op = np.flatnonzero((stage == s) & (excess != 0)).astype(np.int32)
+        total = float(excess[op].sum())
+        if total <= 0:
+            continue
+        ranks = tuple(sorted(set(job.op["rank"].gather(op).to_list())))
+        found.append(
+            Candidate(
+                kind="stage",
+                place="stage",
+                mechanism="device" if job.source == "kineto" else "unknown",
+                key=f"stage {s}",
+                op=op,
+                change_ns=-excess[op],
+                significant=_stands_out(effects, op),
+                specificity=2,
+                ranks=ranks,
+                hosts=tuple(sorted({hosts.get(r, "") for r in ranks} - {""})),
+                stage=s,
+            )
+        )
+    return found
+
+
+def _stands_out(effects: Effects, op: NDArray[np.int32]) -> bool:
+    """Say whether a stage's excess is far beyond what noise makes of a sum over its ops."""
+    total = float((effects.level_ns - effects.across_ns)[op].sum())
+    rest = effects.residual_ns[op]
+    spread = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
+    return bool(total > STANDS_OUT * spread * np.sqrt(op.size))
+
+
+def data_candidate(job: CoupledJob, effects: Effects) -> list[Candidate]:
+    """Take unequal microbatches as a cause; removing it balances the work of each step.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Nested effects.
+
+    Returns
+    -------
+    list of Candidate
+        One candidate, or none where microbatches are equal within chance.
+    """
+    if not effects.data_ns.any():
+        return []
+    relative = np.divide(
+        effects.data_ns,
+        effects.level_ns,
+        out=np.zeros_like(effects.data_ns),
+        where=effects.level_ns > 0,
+    )
+    mine = (job.op["microbatch"] >= 0).to_numpy() & (job.op["kind"] == "compute").to_numpy()
+    frame = job.op.select("step", "name", "replica", "microbatch").with_columns(
+        pl.Series("r", relative), pl.Series("mine", mine)
+    )
+    mean = frame.select(
+        pl.when("mine")
+        .then(pl.col("r").filter(pl.col("mine")).mean().over("step", "name"))
+        .alias("m")
+    )["m"]
+    op = np.flatnonzero(mine).astype(np.int32)
+    change = (-(relative - mean.fill_null(0.0).to_numpy()) * effects.level_ns)[op]
+    worst = (
+        frame.filter("mine")
+        .group_by("replica")
+        .agg(pl.col("r").mean())
+        .sort("r", "replica")
+        .row(-1)
+    )
+    return [
+        Candidate(
+            kind="data",
+            place="microbatch",
+            mechanism="workload",
+            key=f"microbatches of unequal work, most on replica {worst[0]}",
+            op=op,
+            change_ns=change,
+            significant=True,
+            specificity=0,
+        )
+    ]

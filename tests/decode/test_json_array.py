@@ -1,0 +1,107 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadpath.decode import Chunk, Envelope, array_chunks, json_array
+from loadpath.decode.json_array import salvage_objects
+from loadpath.errors import InputError
+
+
+def cut(text, size, key="events"):
+    items = list(array_chunks([text[i : i + size] for i in range(0, len(text), size)], key))
+    assert isinstance(items[-1], Envelope)
+    return [piece for item in items[:-1] for piece in item.pieces()], items[-1]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.dictionaries(st.text(), JSON, max_size=4), max_size=6),
+    st.integers(1, 50),
+    st.sampled_from([None, 1, 2]),
+    st.booleans(),
+)
+def test_chunks_hold_the_objects_of_the_array_for_any_layout_and_block_size(
+    events, size, indent, ascii_only
+):
+    document = {"head": 1, "events": events, "tail": {"a": [1]}}
+    text = json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode()
+    pieces, envelope = cut(text, size)
+    assert [json.loads(piece) for piece in pieces] == events
+    assert json.loads(envelope.text) == {**document, "events": []}
+    assert not envelope.damage
+
+
+def test_a_bare_array_of_objects_is_the_array():
+    pieces, envelope = cut(b' [{"a": 1},{"b": 2}]', 7)
+    assert pieces == [b'{"a": 1}', b'{"b": 2}']
+    assert envelope.found
+
+
+def test_a_document_without_the_key_is_not_found():
+    pieces, envelope = cut(b'{"nodes": [{"a": 1}]}', 7)
+    assert pieces == []
+    assert not envelope.found
+
+
+def test_a_document_that_ends_early_keeps_whole_objects_and_says_so():
+    pieces, envelope = cut(b'{"rank": 1, "events": [{"a": 1}, {"b": ', 9)
+    assert pieces[0] == b'{"a": 1}'
+    assert envelope.damage == "the list of events has no end"
+    assert json.loads(envelope.text) == {"rank": 1, "events": []}
+
+
+def test_damage_of_the_source_ends_the_document():
+    def blocks():
+        yield b'{"events": [{"a": 1},'
+        raise InputError("file", "gzip data end too early", "Copy it again.")
+
+    *chunks, envelope = array_chunks(blocks(), "events")
+    assert [piece for chunk in chunks for piece in chunk.pieces()] == [b'{"a": 1}']
+    assert envelope.damage == "gzip data end too early"
+
+
+def test_a_lost_quote_costs_one_event_only():
+    text = b'{"events": [\n{"a": "x\n},\n{"b": 2},\n{"c": 3}\n]}'
+    pieces, _ = cut(text, 1000)
+    assert pieces[1:] == [b'{"b": 2}', b'{"c": 3}']
+
+
+def test_a_lost_brace_costs_few_events(monkeypatch):
+    monkeypatch.setattr(json_array, "MAX_OBJECT_BYTES", 200)
+    events = [f'{{"n": {i}}}' for i in range(100)]
+    events[10] = '{"n": {"m": 1}'
+    text = ('{"events": [' + ", ".join(events) + "]}").encode()
+    pieces, envelope = cut(text, 64)
+    sound = []
+    for piece in pieces:
+        try:
+            sound.append(json.loads(piece)["n"])
+        except json.JSONDecodeError:
+            continue
+    assert set(range(100)) - set(sound) == {10}
+    assert not envelope.damage
+
+
+def test_salvage_cuts_between_events_only():
+    text = b'{"a": {"x": 1}}, {"b": , {"c": 3}'
+    assert salvage_objects(text)[0] == b'{"a": {"x": 1}}'
+
+
+@pytest.mark.parametrize("text", [b"", b"   ", b"null", b'{"events"'])
+def test_text_without_array_is_not_found(text):
+    _, envelope = cut(text, 3) if text else ([], next(iter(array_chunks([], "events"))))
+    assert not envelope.found
+
+
+def test_a_broken_chunk_is_cut_at_usual_borders():
+    chunk = Chunk(b'{"a": 1},{"b": 2},{"c"', ends=None, broken=True)
+    assert chunk.pieces()[:2] == [b'{"a": 1}', b'{"b": 2}']
