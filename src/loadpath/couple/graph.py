@@ -345,10 +345,10 @@ def _edges(  # noqa: PLR0914 - one list of all kinds of edges reads best
     further = n_own + int(coupling.member_instance.max(initial=-1)) + 1
     launch_node = further + np.arange(int(launch.sum()), dtype=np.int32)
     release_node = further + launch_node.size + np.arange(coupling.release_op.size, dtype=np.int32)
+    begin, end, member = coupling.edge_source, coupling.edge_target, coupling.member_op
     gives, takes = coupling.member_contributes, coupling.member_waits
     inside = split.copy()
     inside[member[gives & takes]] = False
-    begin, end, member = coupling.edge_source, coupling.edge_target, coupling.member_op
     parts: list[tuple[Any, Any, Any]] = [
         (end_raw[begin[plain]], start_raw[end[plain]], kind[plain]),
         (start_raw[begin[launch]], launch_node, EdgeKind.LAUNCH),
