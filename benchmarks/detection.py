@@ -13,6 +13,7 @@ not_assessable.
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
 
 from loadpath.audit import run_audit
 from loadpath.testing import Cause, SyntheticJob, Truth, make_job, write_kineto, write_op_table
@@ -236,9 +236,19 @@ def clopper_pearson(n_hit: int, n: int, level: float = 0.95) -> tuple[float, flo
     .. [1] C. J. Clopper, E. S. Pearson, Biometrika 26(4), 1934.
     """
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, n_hit, n - n_hit + 1)) if n_hit else 0.0
-    high = float(beta.ppf(1 - tail, n_hit + 1, n - n_hit)) if n_hit < n else 1.0
-    return low, high
+    low = 1.0 - _limit(n - n_hit, n, tail)
+    return low, _limit(n_hit, n, tail)
+
+
+def _limit(n_hit: int, n: int, tail: float) -> float:
+    """Share with which `n_hit` or fewer of `n` have probability `tail`, by bisection."""
+    ways = [math.comb(n, k) for k in range(n_hit + 1)]
+    low, high = 0.0, 1.0
+    while n_hit < n and high - low > 1e-9:
+        share = (low + high) / 2
+        below = sum(w * share**k * (1 - share) ** (n - k) for k, w in enumerate(ways))
+        low, high = (share, high) if below > tail else (low, share)
+    return high
 
 
 def run(drawn: Sequence[Case], processes: int) -> list[Outcome]:

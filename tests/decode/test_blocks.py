@@ -32,7 +32,7 @@ def test_truncated_gzip_gives_what_is_sound_and_then_an_error(tmp_path):
     path = tmp_path / "cut.gz"
     text = bytes(range(256)) * 400
     path.write_bytes(gzip.compress(text)[:-40])
-    got = []
+    got: list[bytes] = []
     with pytest.raises(InputError, match=r"cut\.gz: gzip data end too early"):
         got.extend(read_blocks(path))
     assert text.startswith(b"".join(got))

@@ -18,7 +18,7 @@ from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["build_document"]
 
-LIBRARIES = ("loadpath", "numpy", "numba", "polars", "scipy", "msgspec", "isal")
+LIBRARIES = ("loadpath", "numpy", "numba", "polars", "msgspec", "isal")
 MOST_ATTRIBUTED = 64
 """Entries of each grouping in audit.json; the table has all."""
 

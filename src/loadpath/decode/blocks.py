@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from isal import igzip_lib
 
@@ -63,7 +63,8 @@ def _plain(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
 
 def _gunzip(path: Path, stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
     """Inflate gzip members one after another; zeros after the last are padding."""
-    member, rest = None, b""
+    member: Any = None
+    rest = b""
     try:
         while True:
             if member is None:

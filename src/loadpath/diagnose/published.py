@@ -45,8 +45,7 @@ def published_work_s(job: CoupledJob) -> FloatArray:
     (n_op,) array of float64
         Seconds; a transfer may be slightly negative.
     """
-    start = (job.op["start_ns"].to_numpy() * 1e-9).astype(np.float32)
-    duration = (job.op["duration_ns"].to_numpy() * 1e-9).astype(np.float32)
+    start, duration = _recorded_s(job)
     end = (start + duration).astype(np.float64)
     op = job.membership["op"].to_numpy()
     instance = job.membership["instance"].to_numpy()
@@ -144,6 +143,14 @@ def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> d
     }
 
 
+def _recorded_s(job: CoupledJob) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Starts and durations in the precision of the table: float32 where its clock has steps."""
+    single = job.rank["clock_residual_ns"].max() or 0
+    precision = np.float32 if single else np.float64
+    start, duration = (job.op[name].to_numpy() * 1e-9 for name in ("start_ns", "duration_ns"))
+    return start.astype(precision), duration.astype(precision)
+
+
 def _steps(job: CoupledJob, work_s: FloatArray, lag_s: FloatArray | None = None) -> FloatArray:
     lag = None if lag_s is None else lag_s * 1e9
     return np.asarray(step_time_ns(job.graph, replay(job.graph, work_s * 1e9, lag_ns=lag)) / 1e9)
@@ -165,8 +172,7 @@ def _ideal(job: CoupledJob, work: FloatArray) -> FloatArray:
 
 
 def _recorded_steps(job: CoupledJob) -> FloatArray:
-    start = (job.op["start_ns"].to_numpy() * 1e-9).astype(np.float32)
-    duration = (job.op["duration_ns"].to_numpy() * 1e-9).astype(np.float32)
+    start, duration = _recorded_s(job)
     spans = (
         pl.DataFrame({"step": job.op["step"], "start": start, "end": start + duration})
         .group_by("step")
@@ -178,7 +184,15 @@ def _recorded_steps(job: CoupledJob) -> FloatArray:
 
 def _launch_delay_s(job: CoupledJob) -> FloatArray:
     """Start less the latest end of what the op depends on; 0 where it is -10 ms or less."""
-    lag = (job.lag_ns - job.negative_lag_ns) / 1e9
+    op = job.membership["op"].to_numpy()
+    instance = job.membership["instance"].to_numpy()
+    ready = np.zeros(int(instance.max(initial=-1)) + 1, np.int64)
+    np.maximum.at(ready, instance, job.arrive_ns[op])
+    early = job.negative_lag_ns.copy()
+    # An op that ended before its group was complete has negative lag too, but began in time.
+    end = (job.op["start_ns"] + job.op["duration_ns"]).to_numpy()
+    early[op] -= np.maximum(ready[instance] - end[op], 0)
+    lag = (job.lag_ns - early) / 1e9
     return np.where(lag <= EARLY_S, 0.0, lag)
 
 

@@ -12,6 +12,11 @@ __all__ = ["data_candidate", "stage_candidates"]
 
 STANDS_OUT = 5.0
 """A stage's excess must exceed what noise makes of a sum over its ops this many times."""
+UNLIKE = 3.0
+"""A stage must differ from the middle of the others by this many median deviations of theirs:
+stages are seldom equal by design, and what they differ by anyway accuses none."""
+UNLIKE_ONE_RATIO = 0.05
+"""With one other stage there is no spread to go by: it must do this much more; a stated policy."""
 
 
 def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
@@ -33,6 +38,7 @@ def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
     stage = job.op["stage"].to_numpy()
     last = int(stage.max(initial=0))
     hosts = dict(job.rank.select("rank", "host").iter_rows())
+    unlike = _unlike_others(job, effects)
     found = []
     for s in range(last + 1):
         op = np.flatnonzero((stage == s) & (excess != 0)).astype(np.int32)
@@ -48,7 +54,7 @@ def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
                 key=f"stage {s}",
                 op=op,
                 change_ns=-excess[op],
-                significant=_stands_out(effects, op),
+                significant=unlike.get(s, False) and _stands_out(effects, op),
                 specificity=2,
                 ranks=ranks,
                 hosts=tuple(sorted({hosts.get(r, "") for r in ranks} - {""})),
@@ -64,6 +70,28 @@ def _stands_out(effects: Effects, op: NDArray[np.int32]) -> bool:
     rest = effects.residual_ns[op]
     spread = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
     return bool(total > STANDS_OUT * spread * np.sqrt(op.size))
+
+
+def _unlike_others(job: CoupledJob, effects: Effects) -> dict[int, bool]:
+    """Say for each stage whether its work stands out from the spread of the other stages."""
+    computes = pl.col("kind").is_in(["compute", "copy"]) & (pl.col("mechanism") != "communication")
+    totals = (
+        job.op.select("stage", "rank", "step", "kind", "mechanism")
+        .with_columns(pl.Series("level", effects.level_ns))
+        .filter(computes)
+        .group_by("stage")
+        .agg(pl.col("level").sum() / pl.struct("rank", "step").n_unique())
+        .sort("stage")
+    )
+    work = dict(totals.iter_rows())
+    found = {}
+    for stage, own in work.items():
+        others = np.array([w for s, w in work.items() if s != stage])
+        middle = float(np.median(others)) if others.size else own
+        spread = float(np.median(np.abs(others - middle))) if others.size else 0.0
+        least = UNLIKE_ONE_RATIO * middle if others.size == 1 else UNLIKE * spread
+        found[int(stage)] = own - middle > least
+    return found
 
 
 def data_candidate(job: CoupledJob, effects: Effects) -> list[Candidate]:

@@ -200,7 +200,7 @@ def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[st
     """Types, seconds to ns, and rows that cannot be used; each kind is counted."""
     whole = ["dp_rank", "stage", "rank", "step", "seq_id"]
     try:
-        typed = frame.select(
+        typed = _whole_numbers(frame, whole, path).select(
             *(pl.col(name).cast(pl.Int64) for name in whole),
             pl.col("optype").cast(pl.String),
             pl.col("start_ts").cast(pl.Float64),
@@ -233,7 +233,9 @@ def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[st
         (
             "unreadable_row",
             "rows with NaN, infinite or empty values are left out",
-            typed.filter(known & ~(finite & complete).fill_null(value=False)).height,
+            typed.filter(
+                known.fill_null(value=True) & ~(finite & complete).fill_null(value=False)
+            ).height,
         ),
         ("negative_duration", "negative durations are taken as 0", negative),
     ]
@@ -250,6 +252,16 @@ def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[st
             "Two records of one rank were joined, or steps repeat: keep one of each.",
         )
     return _in_ns(kept, frame["start_ts"].dtype == pl.Float32), doubts
+
+
+def _whole_numbers(frame: pl.DataFrame, names: list[str], path: Path) -> pl.DataFrame:
+    """Refuse fractions; some writers leave whole numbers as floats, with NaN for empty values."""
+    floats = [name for name in names if frame.schema[name].is_float()]
+    filled = frame.with_columns(pl.col(floats).fill_nan(None))
+    broken = [f"column {name!r} has fractions" for name in floats if (filled[name] % 1 != 0).any()]
+    if broken:
+        raise InputError(path.name, broken, "Give whole numbers for ranks, stages, steps and ids.")
+    return filled
 
 
 def _in_ns(kept: pl.DataFrame, single: bool) -> pl.DataFrame:  # noqa: FBT001
@@ -270,14 +282,16 @@ def _in_ns(kept: pl.DataFrame, single: bool) -> pl.DataFrame:  # noqa: FBT001
 
 
 def _sizes(raw: pl.DataFrame, declared: Mapping[str, int], path: Path) -> dict[str, int]:
-    places = raw.select("rank", "dp_rank", "stage").unique()
-    shared = places.filter(places.select("rank").is_duplicated())["rank"].unique().sort()
-    if shared.len():
-        raise InputError(
-            path.name,
-            f"rank {shared[0]} stands at more than one place (dp_rank, stage)",
-            "Give each rank one replica and stage.",
-        )
+    places = raw.select("rank", "dp_rank", "stage").unique().sort("rank", "dp_rank", "stage")
+    moved = places.filter(places.select("rank").is_duplicated())["rank"].unique().sort()
+    shared = places.filter(places.select("dp_rank", "stage").is_duplicated())
+    problems = [f"rank {rank} stands at more than one place (dp_rank, stage)" for rank in moved[:1]]
+    problems += [
+        f"replica {replica}, stage {stage} is held by more than one rank"
+        for replica, stage in shared.select("dp_rank", "stage").rows()[:1]
+    ]
+    if problems:
+        raise InputError(path.name, problems, "Give each replica and stage one rank of its own.")
     found = {
         "dp_size": int(raw["dp_rank"].max()) + 1,  # type: ignore[arg-type]
         "pp_size": int(raw["stage"].max()) + 1,  # type: ignore[arg-type]

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 
 from loadpath.couple.graph import Coupling, EdgeKind
-from loadpath.couple.trace.collectives import Facts, Instances
+from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.launches import (
     DeviceWork,
     first_of_call,
-    host_waits,
     late_first_ops,
     launch_latency,
 )
 from loadpath.couple.trace.ops import GraphOps
 from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
 from loadpath.couple.trace.streams import cross_stream
+from loadpath.couple.trace.synchronise import host_waits
 from loadpath.couple.trace.threads import Handover
 from loadpath.couple.trace.waits import WorkerWaits, first_part
 
@@ -36,7 +36,6 @@ def couple(
     work: DeviceWork,
     waits: WorkerWaits,
     *,
-    facts: Facts,
     instances: Instances,
     ops: GraphOps,
 ) -> Coupling:
@@ -52,8 +51,6 @@ def couple(
         What hosts launched.
     waits : WorkerWaits
         Where threads wait for communication threads.
-    facts : Facts
-        What is known of communication ops.
     instances : Instances
         Communications.
     ops : GraphOps
@@ -65,13 +62,11 @@ def couple(
         Who waits for whom, by op.
     """
     latency = launch_latency(rows, work)
-    label = rows.name[work.row].astype(np.int64)
-    label[facts.work] += facts.collective.astype(np.int64) * len(rows.names)
     parts = [
         *_lanes(work, ops),
         *_calls(rows, threads, work, ops),
         _indexed(
-            cross_stream(rows, work, latency, label),
+            cross_stream(rows, work, latency, ops.label),
             ops.of_work,
             ops.of_work,
             EdgeKind.CROSS_STREAM,

@@ -65,7 +65,7 @@ def couple_trace(recording: Recording) -> CoupledJob:
     return assemble_job(
         _with_doubts(recording, instances, [*_late_doubt(late.sum()), *_left_out(rows, steps)]),
         ops.table,
-        couple(rows, threads, work, waits, facts=facts, instances=instances, ops=ops),
+        couple(rows, threads, work, waits, instances=instances, ops=ops),
         instance=_instance_table(rows, instances),
         membership=_membership_table(instances, ops.of_work),
     )

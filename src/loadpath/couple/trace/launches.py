@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadpath.couple.trace import kernels
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import occurrences
 
@@ -12,7 +11,6 @@ __all__ = [
     "DeviceWork",
     "device_work",
     "first_of_call",
-    "host_waits",
     "launch_latency",
     "match_workers",
 ]
@@ -163,8 +161,8 @@ def launch_latency(rows: Rows, work: DeviceWork) -> Int64Array:
     (n,) array of int64
         Time between the start of the call and the start of the op, in ns; one value for all ops
         of computing streams, of communication streams, and of communication threads: the median
-        where nothing launched before was still running; the lowest tenth where only the op's own
-        stream was empty; else the lowest twentieth.
+        where nothing launched before was still running; else the lowest tenth where only the
+        op's own stream was empty, but no more than the other streams' value.
     """
     delay = rows.start[work.row] - work.launched
     first = first_of_call(work)
@@ -174,12 +172,14 @@ def launch_latency(rows: Rows, work: DeviceWork) -> Int64Array:
     empty = first & (free <= work.launched)
     group = _lane_class(rows, work)
     latency = np.zeros(work.row.size, np.int64)
+    known = LONGEST_LATENCY_NS
     for value in np.unique(group):
         here = group == value
         for sample, share in ((idle & here, 0.5), (empty & here, 0.1), (first & here, 0.05)):
-            if sample.sum() >= 3:
+            if sample.any():
                 typical = int(np.quantile(delay[sample], share))
-                latency[here] = min(max(0, typical), LONGEST_LATENCY_NS)
+                latency[here] = min(max(0, typical), known if share < 0.5 else LONGEST_LATENCY_NS)
+                known = min(known, int(latency[here][0]))
                 break
     return latency
 
@@ -239,69 +239,3 @@ def _busy_until(rows: Rows, work: DeviceWork) -> Int64Array:
         here = np.flatnonzero(rank == value)
         out[here[1:]] = np.maximum.accumulate(end[here])[:-1]
     return out
-
-
-def host_waits(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
-    """Find which calls complete only after device ops ended.
-
-    Parameters
-    ----------
-    rows : Rows
-        Recorded ops.
-    work : DeviceWork
-        What hosts launched.
-
-    Returns
-    -------
-    source, target : (n_wait,) arrays of int32
-        Index into `work`, and row of the waiting call.
-
-    Notes
-    -----
-    A synchronising call waits for the last op launched before it on each stream, as far as its
-    calls never end before such an op does. A copy call waits for its own copy where it never ends
-    before it and the call is not asynchronous or the memory is pageable.
-    """
-    source, target = _synchronised(rows, work)
-    is_copy = (rows.kind[work.row] == "copy") & (work.call >= 0) & rows.on_device[work.row]
-    waits = np.array([_may_block(name) for name in rows.names], np.bool_)
-    copies = np.flatnonzero(is_copy)
-    copies = copies[waits[rows.name[work.row[copies]]] | waits[rows.name[work.call[copies]]]]
-    ended = rows.end[work.row[copies]] <= rows.end[work.call[copies]] + RESOLUTION_NS
-    keep = _sound(rows.name[work.row[copies]].astype(np.int64), ended)
-    return (
-        np.concatenate([source, copies[keep]]).astype(np.int32),
-        np.concatenate([target, work.call[copies[keep]]]).astype(np.int32),
-    )
-
-
-def _may_block(name: str) -> bool:
-    is_call = name.startswith(("cudaMemcpy", "hipMemcpy", "cuMemcpy"))
-    return "Pageable" in name or (is_call and "Async" not in name)
-
-
-def _synchronised(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
-    call = np.flatnonzero(rows.synchronises)
-    n_stream = int(work.stream.max(initial=-1)) + 1
-    rank = np.concatenate([rows.rank[work.row], rows.rank[call]])
-    time = np.concatenate([work.launched, rows.start[call]])
-    stream = np.concatenate([work.stream, np.full(call.size, n_stream, np.int32)])
-    order = np.lexsort((stream == n_stream, time, rank))
-    latest = kernels.last_before(rank[order], stream[order], n_stream + 1)
-    place = np.flatnonzero(stream[order] == n_stream)
-    pair_call, pair_stream = np.nonzero(latest[place][:, :n_stream] >= 0)
-    source = order[latest[place][pair_call, pair_stream]]
-    target = order[place[pair_call]] - work.row.size
-    on_device = rows.on_device[work.row[source]]
-    source, target, pair_stream = source[on_device], target[on_device], pair_stream[on_device]
-    ended = rows.end[work.row[source]] <= rows.end[call[target]] + RESOLUTION_NS
-    keep = _sound((rows.name[call[target]].astype(np.int64) << 16) | pair_stream, ended)
-    return source[keep].astype(np.int32), call[target[keep]].astype(np.int32)
-
-
-def _sound(key: Int64Array, holds: BoolArray) -> BoolArray:
-    """Which pairs belong to a key whose claim is contradicted almost nowhere."""
-    _, group = np.unique(key, return_inverse=True)
-    total = np.bincount(group)
-    wrong = np.bincount(group, weights=~holds)
-    return (wrong <= TOLERATED_RATIO * total)[group] if key.size else np.zeros(0, np.bool_)

@@ -8,7 +8,7 @@ import polars as pl
 from loadpath.couple.job import COUPLED_OP
 from loadpath.couple.trace.collectives import Facts
 from loadpath.couple.trace.launches import DeviceWork
-from loadpath.couple.trace.rows import Int32Array, Rows
+from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import GAP, Segments, occurrences
 
 __all__ = ["BETWEEN", "GraphOps", "graph_ops"]
@@ -29,11 +29,14 @@ class GraphOps:
         Op of each segment, -1 for empty ones that nothing hangs on.
     of_work : (n_work,) array of int32
         Op of each launched op.
+    label : (n_work,) array of int64
+        What each launched op is: code of its name and collective.
     """
 
     table: pl.DataFrame
     of_segment: Int32Array
     of_work: Int32Array
+    label: Int64Array
 
 
 def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) -> GraphOps:
@@ -74,12 +77,17 @@ def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) ->
     number[order] = np.arange(frame.height)
     of_segment = np.full(segments.rank.size, -1, np.int32)
     of_segment[kept] = number[: kept.size]
+    label = rows.name[work.row].astype(np.int64)
+    label[facts.work] += facts.collective.astype(np.int64) * len(rows.names)
     table = frame[order].with_columns(
         pl.col("start_ns") - origin,
         position=pl.col("position").rank("dense").cast(pl.Int32) - 1,
     )
     return GraphOps(
-        table=COUPLED_OP.build(table), of_segment=of_segment, of_work=number[kept.size :]
+        table=COUPLED_OP.build(table),
+        of_segment=of_segment,
+        of_work=number[kept.size :],
+        label=label,
     )
 
 

@@ -113,13 +113,12 @@ def rows_of(recording: Recording) -> Rows:
     on_device = ~on_host & ~on_worker
     call = _calls(rank, correlation, on_host, on_device)
     synchronises = _named(names, SYNCHRONISES)[name] & on_host
-    start = op["start_ns"].to_numpy()
     return Rows(
         rank=rank,
         lane=lane,
         step=op["step"].to_numpy(),
-        start=start,
-        end=start + op["duration_ns"].to_numpy(),
+        start=op["start_ns"].to_numpy(),
+        end=(op["start_ns"] + op["duration_ns"]).to_numpy(),
         name=name,
         collective=collective,
         stream=stream,

@@ -134,7 +134,7 @@ def parse_communication(name: str, args: Any) -> Communication:
         size=size if size >= 0 else len(members) or -1,
         sequence=sequence,
         bytes=_payload(args),
-        peer=_peer(args),
+        peer=_peer(name, args),
     )
 
 
@@ -171,7 +171,10 @@ def _n_item(shape: Any) -> int:
     return n_item
 
 
-def _peer(args: Any) -> int:
+def _peer(name: str, args: Any) -> int:
+    if name.startswith(("c10d::send", "c10d::recv")):
+        inputs = _json(args.inputs, list[Any])
+        return _whole(inputs[2]) if inputs and len(inputs) > 2 else -1
     is_send = collective_of(args.collective) == "send"
     return _whole(args.target if is_send else args.source)
 

@@ -1,0 +1,101 @@
+import msgspec
+import pytest
+
+from loadpath.ingest.kineto.communications import (
+    Communication,
+    collective_of,
+    parse_communication,
+)
+from loadpath.ingest.kineto.events import Args
+from loadpath.ingest.kineto.groups import map_groups
+
+
+def args(**fields):
+    return msgspec.json.decode(msgspec.json.encode(fields), type=Args)
+
+
+@pytest.mark.parametrize(
+    ("name", "collective"),
+    [
+        ("ncclKernel_ReduceScatter_RING_LL_Sum_half(ncclWorkElem)", "reduce_scatter"),
+        ("ncclDevKernel_SendRecv(ncclDevComm*)", "send_recv"),
+        ("nccl:_all_gather_base", "all_gather"),
+        ("alltoall", "all_to_all"),
+        ("gloo:barrier", "barrier"),
+        ("aten::mm", ""),
+    ],
+)
+def test_collectives_are_named_alike_in_all_spellings(name, collective):
+    assert collective_of(name) == collective
+
+
+def test_inputs_of_old_traces_give_sequence_group_and_size():
+    said = parse_communication(
+        "record_param_comms",
+        args(**{
+            "Concrete Inputs": ["", "337", "93825114103440", "0", "", "[]", "[]", "8"],
+            "Input Dims": [[[4, 2048]], [], [], [], [], [], [], []],
+            "Input type": ["TensorList", "Scalar", "Scalar", "Scalar", "", "", "", "Scalar"],
+        }),
+    )  # fmt: skip
+    assert (said.sequence, said.group, said.size) == (337, "93825114103440", 8)
+    assert said.bytes == 4 * 2048 * 4
+
+
+def test_the_call_without_payload_after_a_collective_says_nothing():
+    inputs = ["337", "0", "0", "", "[]", "[]", "1"]
+    assert not parse_communication("record_param_comms", args(**{"Concrete Inputs": inputs})).group
+
+
+def test_named_arguments_of_new_traces_are_read():
+    said = parse_communication(
+        "record_param_comms",
+        args(**{
+            "Collective name": "allreduce", "Process Group Name": "3", "Group size": 2,
+            "Process Group Ranks": "[0, 1]", "In msg nelems": 10, "Out msg nelems": 10,
+            "dtype": "BFloat16", "Seq": 12,
+        }),
+    )  # fmt: skip
+    assert said == Communication("all_reduce", "3", (0, 1), 2, 12, 20, -1)
+
+
+def test_shortened_rank_lists_are_unknown_members():
+    said = parse_communication("nccl:all_reduce", args(**{"Process Group Ranks": "[0, 1, ..., 9]"}))
+    assert said.members == ()
+
+
+def test_peers_of_sends_and_receives_are_read():
+    sent = {"Collective name": "send", "Src Rank": 0, "Dst Rank": 4}
+    assert parse_communication("record_param_comms", args(**sent)).peer == 4
+    received = {"Collective name": "recv", "Src Rank": 0, "Dst Rank": 4}
+    assert parse_communication("record_param_comms", args(**received)).peer == 0
+
+
+def test_peers_of_old_sends_are_in_the_inputs_of_the_call():
+    said = {"Concrete Inputs": ["", "", "3", "0"]}
+    assert parse_communication("c10d::send", args(**said)).peer == 3
+    assert parse_communication("c10d::recv_", args()).peer == -1
+
+
+def test_process_local_groups_are_mapped_by_size_and_sequence_range():
+    def uses(group, size, sequences):
+        return [Communication(group=group, size=size, sequence=s) for s in sequences]
+
+    groups = map_groups(
+        {
+            0: [*uses("0xa", 2, [7, 8]), *uses("0xb", 2, [1, 2]), *uses("0xc", 1, [5])],
+            1: [*uses("0xd", 2, [1, 2]), *uses("0xe", 2, [7, 8]), *uses("0xf", 1, [5])],
+        }
+    )
+    assert groups.number[0, "0xa"] == groups.number[1, "0xe"]
+    assert groups.number[0, "0xb"] == groups.number[1, "0xd"]
+    assert groups.number[0, "0xc"] != groups.number[1, "0xf"]
+
+
+def test_groups_with_equal_names_and_other_members_are_different():
+    facts = {
+        rank: [Communication(group="1", members=members, size=2)]
+        for rank, members in ((0, (0, 1)), (1, (0, 1)), (2, (2, 3)))
+    }
+    number = map_groups(facts).number
+    assert number[0, "1"] == number[1, "1"] != number[2, "1"]
