@@ -189,7 +189,7 @@ def test_data_parallel_communication_meets_its_like_on_all_replicas_of_the_stage
     }
 
 
-# What follows the last computation, in the order the table of the issue gives.
+# What follows the last computation of a worker.
 def tail(rank, *, stage=0, dp=0, step=0, **more):
     return worker(
         rank,

@@ -1,9 +1,10 @@
 """Tables to coupled graph: who waits for whom across all ranks."""
 
 from loadpath.couple.graph import Coupling, CouplingGraph, EdgeKind, NodeRole, build_graph
-from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
+from loadpath.couple.job import BETWEEN_CALLS, COUPLED_OP, CoupledJob, assemble_job
 
 __all__ = [
+    "BETWEEN_CALLS",
     "COUPLED_OP",
     "CoupledJob",
     "Coupling",

@@ -11,8 +11,10 @@ from loadpath.couple.graph import Coupling, CouplingGraph, Int64Array, build_gra
 from loadpath.tables import OP, Recording, TableSchema
 from loadpath.tables.schema import Column
 
-__all__ = ["COUPLED_OP", "MECHANISMS", "CoupledJob", "assemble_job"]
+__all__ = ["BETWEEN_CALLS", "COUPLED_OP", "MECHANISMS", "CoupledJob", "assemble_job"]
 
+BETWEEN_CALLS = "host between calls: "
+"""Begins the class of host time that no recorded call explains."""
 MECHANISMS = ("device", "host", "input", "communication", "unknown")
 """What an op's duration depends on; `unknown` where the record cannot split device from host."""
 

@@ -95,8 +95,8 @@ def _ranking(
 
 
 def _last_arriver(job: CoupledJob) -> tuple[str, int | None, str]:
-    """Rank that most often arrives last; arrivals within the clock residual are ties."""
-    residual = max(0, int(job.rank["clock_residual_ns"].max() or 0))  # type: ignore[arg-type]
+    """Find who most often arrives last; arrivals that two clocks cannot order are ties."""
+    residual = 2 * max(0, int(job.rank["clock_residual_ns"].max() or 0))  # type: ignore[arg-type]
     arrivals = job.membership.select("op", "instance").with_columns(
         pl.Series("arrive", job.arrive_ns[job.membership["op"].to_numpy()]),
         job.op["rank"].gather(job.membership["op"]).alias("rank"),

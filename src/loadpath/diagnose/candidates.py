@@ -37,8 +37,9 @@ def find_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     ranks = rank_candidates(job, effects, rng)
     return [
         *ranks,
-        *sets_of_ranks(ranks),
+        # before sets: of equal causes the first is named, and a host is one place
         *shared_hosts(job, ranks),
+        *sets_of_ranks(ranks),
         *common_hosts(job, effects),
         *link_candidates(job, effects, rng),
         *stage_candidates(job, effects),

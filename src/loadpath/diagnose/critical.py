@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from loadpath.couple import CoupledJob, NodeRole
+from loadpath.couple import BETWEEN_CALLS, CoupledJob, NodeRole
 from loadpath.diagnose import kernels
 from loadpath.diagnose.exposure import COMPUTE, N_PART, exposed, group_of_op
 from loadpath.replay import (
@@ -104,12 +104,12 @@ def unexplained_ratio(job: CoupledJob, *, count_hidden: bool = False) -> float:
     Returns
     -------
     float
-        Lag, recorded boundaries and host time between calls (ops of kind ``host`` whose name
-        begins with ``gap``) on the critical paths of all steps, over their length; 0 without steps.
+        Lag, recorded boundaries and host time between calls (classes that begin with
+        `BETWEEN_CALLS`) on the critical paths of all steps, over their length; 0 without steps.
     """
     graph = job.graph
     timeline = replay(graph, job.work_ns, lag_ns=job.lag_ns)
-    is_gap = (job.op["kind"] == "host") & job.op["name"].cast(pl.String).str.starts_with("gap")
+    is_gap = job.op["op_class"].cast(pl.String).str.starts_with(BETWEEN_CALLS)
     hidden = 0 if count_hidden else _hidden_lag_ns(job, timeline)
     release = graph.role == NodeRole.RELEASE
     weight, lag, gap = graph.fixed_ns.copy(), graph.fixed_ns * release, graph.fixed_ns * 0

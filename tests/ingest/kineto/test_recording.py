@@ -230,3 +230,14 @@ def test_gloo_threads_are_communication_lanes():
     assert recording.lane["kind"].to_list() == ["host", "communication", "communication"] * 4
     assert recording.step.height == 64
     assert caveats(recording)["not_kineto"] == 9
+
+
+@pytest.mark.parametrize(("written", "read"), [("17", 17), ("none", -1), (1e30, -1), (3.0, 3)])
+def test_correlations_may_be_text_or_nonsense(write, event, written, read):
+    events = [event("cudaLaunchKernel", "cuda_runtime", 0, 5, correlation=written)]
+    assert read_kineto([write("rank0.json", events)]).op["correlation"].to_list() == [read]
+
+
+def test_damaged_keys_around_the_events_are_said(tmp_path):
+    (tmp_path / "rank0.json").write_text('{"traceEvents": [' + json.dumps(ONE) + '], "base": }')
+    assert caveats(read_kineto([tmp_path]))["damaged_head"] == 1

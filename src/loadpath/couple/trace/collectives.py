@@ -242,7 +242,7 @@ def _judged(recording: Recording, matched: _Matched, rows: Rows) -> Instances:
         n_members=np.bincount(instance, minlength=n).astype(np.int32),
         n_expected=_expected(recording, facts.communicator[first], paired[first]),
         causal=causal,
-        residual_ns=_residuals(facts, instance, n),
+        residual_ns=_residuals(facts, instance),
         is_refused=n > 0 and float((~causal).mean()) > REFUSED_RATIO,
     )
 
@@ -265,13 +265,10 @@ def _causal(matched: _Matched, n: int, contributes: BoolArray, waits: BoolArray)
     return np.asarray(first_end >= last_start - LEAST_TOLERANCE_NS)
 
 
-def _residuals(facts: Facts, instance: Int32Array, n: int) -> dict[int, int]:
-    """Median distance of a rank's ends from the mean end of the instance."""
-    origin = int(facts.end.min()) if facts.end.size else 0
-    end = (facts.end - origin).astype(np.float64)
-    mean = np.bincount(instance, weights=end, minlength=n) / np.bincount(instance, minlength=n)
-    table = pl.DataFrame({"rank": facts.rank, "ns": np.abs(end - mean[instance])})
-    return {
-        int(rank): round(ns)
-        for rank, ns in table.group_by("rank").agg(pl.col("ns").median()).sort("rank").rows()
-    }
+def _residuals(facts: Facts, instance: Int32Array) -> dict[int, int]:
+    """Distance of a rank's ends from the middle end of the instance: 95 % lie within it."""
+    ends = pl.DataFrame({"instance": instance, "rank": facts.rank, "end": facts.end})
+    distance = (pl.col("end") - pl.col("end").median().over("instance")).abs()
+    table = ends.with_columns(distance.alias("ns")).group_by("rank")
+    wide = table.agg(pl.col("ns").quantile(0.95, "nearest")).sort("rank")
+    return {int(rank): round(ns) for rank, ns in wide.iter_rows()}

@@ -111,7 +111,7 @@ def _indexed(pairs: tuple[Any, Any], of_source: Any, of_target: Any, kind: EdgeK
 def _calls(rows: Rows, threads: Handover, work: DeviceWork, ops: GraphOps) -> list[_Edges]:
     """Couple calls with the device ops that they launch or wait for."""
     begun = first_part(threads.segments, rows.rank.size)
-    of_call = np.where(begun >= 0, ops.of_segment[begun], -1)
+    of_call = np.append(ops.of_segment, np.int32(-1))[begun]  # -1 where no call began
     launched = np.flatnonzero(first_of_call(work))
     waits = host_waits(rows, work)
     return [

@@ -5,16 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from loadpath.couple.job import COUPLED_OP
+from loadpath.couple.job import BETWEEN_CALLS, COUPLED_OP
 from loadpath.couple.trace.collectives import Facts
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import GAP, Segments, occurrences
 
-__all__ = ["BETWEEN", "GraphOps", "graph_ops"]
-
-BETWEEN = "host between calls: "
-"""Begins the class of host time without a call; the annotation around it follows."""
+__all__ = ["GraphOps", "graph_ops"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ def _host(rows: Rows, segments: Segments, kept: Int32Array) -> pl.DataFrame:
             "sequence": np.full(kept.size, -1),
             "peer": np.full(kept.size, -1, np.int32),
             "op_class": pl.select(
-                pl.when(between).then(pl.lit(BETWEEN) + name).otherwise(pl.lit("host ") + name)
+                pl.when(between).then(pl.lit(BETWEEN_CALLS) + name).otherwise(pl.lit("host ") + name)
             ).to_series(),
             "position": segments.position[kept],
             "mechanism": pl.Series(
