@@ -29,6 +29,8 @@ from loadpath.audit import run_audit
 from loadpath.testing import Cause, SyntheticJob, Truth, make_job, write_kineto, write_op_table
 
 SIZES = (0.02, 0.05, 0.1, 0.3)
+TOLERANCE_RATIO, MAX_TRIALS = 0.25, 5
+"""How well, and with how many seeds, the size of an effect is met."""
 ACQUITTED = ("none", "jitter", "absorbed", "not_assessable")
 TABLE, DATA, TENSOR, MIXED = "op table", "Kineto dp", "Kineto tp", "Kineto pp x tp x dp"
 FORMATS = (TABLE, DATA, TENSOR, MIXED)
@@ -154,7 +156,7 @@ def _degrees(rng: np.random.Generator, name: str, form: str) -> dict[str, int]:
 
 def examine(case: Case) -> Outcome:
     """Make, record and audit one job."""
-    job = make_job(case.seed, cause=planted(case), **case.shape)
+    job = make(case)
     with tempfile.TemporaryDirectory() as folder:
         hosts = Path(folder) / "hosts.csv"
         if case.form == TABLE:
@@ -177,6 +179,16 @@ def examine(case: Case) -> Outcome:
         gain_error_ratio=_gain_error(job, verdict) if right else float("nan"),
         seconds=seconds,
     )
+
+
+def make(case: Case) -> SyntheticJob:
+    """Make the job of a case, with further seeds where an effect of its size cannot be had."""
+    job = make_job(case.seed, cause=planted(case), **case.shape)
+    for further in range(1, MAX_TRIALS):
+        if abs(job.truth.effect_ratio - case.size) <= TOLERANCE_RATIO * case.size:
+            break
+        job = make_job(case.seed + further, cause=planted(case), **case.shape)
+    return job
 
 
 def planted(case: Case) -> Cause | None:

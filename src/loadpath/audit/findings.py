@@ -16,7 +16,7 @@ from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
 from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.exposure import Exposure, exposed
-from loadpath.diagnose.fidelity import Fidelity, measure_fidelity
+from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, work_waits
 from loadpath.diagnose.levels import BASELINES, FloatArray, ideal_work_ns
 from loadpath.diagnose.published import published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
@@ -61,6 +61,8 @@ def diagnose(job: CoupledJob, settings: Settings, progress: Progress) -> dict[st
         progress("weighing causes")
         rng = np.random.default_rng(settings.seed)
         judgement = judge(job, effects, find_candidates(job, effects, rng), rng)
+        if judgement.contradiction:
+            refusal, judgement = judgement.contradiction, None
     progress("attributing waits")
     tables = _tables(job, effects, ideal, fidelity=fidelity, judgement=judgement)
     return {
@@ -90,6 +92,11 @@ def _refusal(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
         return f"{refused['text'][0]}."
     if not job.instance.height:
         return "no communication between the ranks could be matched, so nothing couples them."
+    if not work_waits(job):
+        return (
+            "ranks communicate, but no work was found to wait for any communication; the coupled "
+            "graph lacks waits of this job."
+        )
     return ""
 
 

@@ -24,6 +24,8 @@ NEAR_BEST_RATIO = 0.8
 """Among candidates that return this share of the best, the most specific wins."""
 OVER_NOISE_RATIO = 0.2
 """A place is named before noise unless noise costs over five times as much."""
+CONTRADICTION_RATIO = 0.02
+"""If making slow places normal lengthens the step by this share, waiting was taken for work."""
 JOINT_RATIO = 1.05
 """A set is considered only if it returns this many times what its members or subsets return."""
 N_RESAMPLE = 1000
@@ -86,6 +88,8 @@ class Judgement:
         What removing all noise would return beyond the places named present.
     indistinguishable_from : tuple of str
         What the record cannot tell from the cause.
+    contradiction : str
+        Why the judgement cannot stand although the replay fits; empty where it can.
     """
 
     kind: str
@@ -101,6 +105,7 @@ class Judgement:
     without_ns: FloatArray
     noise_gain_s: float
     indistinguishable_from: tuple[str, ...]
+    contradiction: str = ""
 
     def table(self) -> pl.DataFrame:
         """Return the table of causes.
@@ -177,14 +182,7 @@ def judge(
         Verdict, causes and confidence.
     """
     scales = _Scales(mean_step_s(job, effects.work_ns), mean_step_s(job, effects.ideal_ns))
-    base = replay(job.graph, effects.work_ns)
-    blocks = [
-        gain_blocks_s(job, base, replay(job.graph, without(effects.work_ns, c))) for c in candidates
-    ]
-    kept = _worth_joining(candidates, [float(b.sum()) for b in blocks])
-    noise, noise_blocks = _noise(job, effects, candidates)
-    everyone = [*(candidates[i] for i in kept), noise]
-    gain = np.vstack([*(blocks[i] for i in kept), noise_blocks])
+    everyone, gain, longer_s = _remove_each(job, effects, candidates)
     winner = _winner(everyone, gain.sum(axis=1), scales.policy_s)
     low, high, confidence = _resample(everyone, gain, scales.policy_s, winner=winner, rng=rng)
     judged = [
@@ -192,7 +190,32 @@ def judge(
         for c, figures in zip(everyone, zip(gain.sum(axis=1), low, high, strict=True), strict=True)
     ]
     stated = [replace(j, state=_state(j, i == winner, scales)) for i, j in enumerate(judged)]
-    return _decide(job, effects, stated, confidence=confidence, scales=scales)
+    judgement = _decide(job, effects, stated, confidence=confidence, scales=scales)
+    return replace(judgement, contradiction=_contradiction(longer_s, scales))
+
+
+def _remove_each(
+    job: CoupledJob, effects: Effects, candidates: Sequence[Candidate]
+) -> tuple[list[Candidate], FloatArray, float]:
+    """Replay every removal: candidates with noise last, gains by block, and a cross-check.
+
+    The cross-check is by how many seconds making all significant places ideal lengthens the step.
+    """  # noqa: DOC201
+    base = replay(job.graph, effects.work_ns)
+    blocks = [
+        gain_blocks_s(job, base, replay(job.graph, without(effects.work_ns, c))) for c in candidates
+    ]
+    kept = _worth_joining(candidates, [float(b.sum()) for b in blocks])
+    removed, taken = _without_places(job, effects, candidates)
+    cleared = replay(job.graph, removed)
+    noise = _noise(job, effects, taken)
+    quiet = gain_blocks_s(job, cleared, replay(job.graph, without(removed, noise)))
+    longer_s = -float(gain_blocks_s(job, base, cleared).sum())
+    return (
+        [*(candidates[i] for i in kept), noise],
+        np.vstack([*(blocks[i] for i in kept), quiet]),
+        longer_s,
+    )
 
 
 def _worth_joining(candidates: Sequence[Candidate], gain: Sequence[float]) -> list[int]:
@@ -209,18 +232,23 @@ def _worth_joining(candidates: Sequence[Candidate], gain: Sequence[float]) -> li
     return kept
 
 
-def _noise(
+def _without_places(
     job: CoupledJob, effects: Effects, candidates: Sequence[Candidate]
-) -> tuple[Candidate, FloatArray]:
-    """Ask what noise costs once significant places are ideal."""
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Make all significant places ideal; say which ops that touches."""
     taken = np.zeros(job.n_op, np.bool_)
     removed = effects.work_ns.copy()
     for c in sorted(candidates, key=lambda c: c.specificity):
         if c.significant and c.place != "all" and not taken[c.op].any():
             removed[c.op] += c.change_ns
             taken[c.op] = True
+    return removed, taken
+
+
+def _noise(job: CoupledJob, effects: Effects, taken: NDArray[np.bool_]) -> Candidate:
+    """Take the noise of everything that no significant place has taken as a candidate."""
     op = np.flatnonzero(~taken & (effects.residual_ns != 0)).astype(np.int32)
-    noise = Candidate(
+    return Candidate(
         kind="jitter",
         place="all",
         mechanism="noise",
@@ -231,8 +259,17 @@ def _noise(
         specificity=4,
         ranks=tuple(job.rank["rank"].to_list()),
     )
-    quiet = replay(job.graph, without(removed, noise))
-    return noise, gain_blocks_s(job, replay(job.graph, removed), quiet)
+
+
+def _contradiction(longer_s: float, scales: _Scales) -> str:
+    """Say why a judgement cannot stand if making slow places normal lengthens the step."""
+    if longer_s <= CONTRADICTION_RATIO * scales.step_s:
+        return ""
+    return (
+        f"making every slow place like its peers would lengthen the step by "
+        f"{100 * longer_s / scales.step_s:.0f} %: waiting was recorded as work, so the coupled "
+        "graph lacks waits of this job."
+    )
 
 
 def _winner(candidates: Sequence[Candidate], gain: FloatArray, policy_s: float) -> int | None:

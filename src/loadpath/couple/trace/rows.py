@@ -103,7 +103,10 @@ def rows_of(recording: Recording) -> Rows:
         One entry per row of its op table.
     """
     op = recording.op
-    name, names = _coded(op["name"])
+    # marks carry the number of their step; the place that they stand for is the same in each
+    name, names = _coded(
+        op["name"].cast(pl.String).str.replace(r"^ProfilerStep#\d+$", "ProfilerStep")
+    )
     collective, collectives = _coded(op["collective"])
     rank, lane = op["rank"].to_numpy(), op["lane"].to_numpy()
     correlation = op["correlation"].to_numpy()
@@ -141,7 +144,7 @@ def rows_of(recording: Recording) -> Rows:
             | synchronises
             | _named(names, ALLOCATES)[name]
         ),
-        names=tuple(re.sub(r"^ProfilerStep#\d+$", "ProfilerStep", text) for text in names),
+        names=names,
         collectives=collectives,
     )
 

@@ -1,0 +1,137 @@
+"""Sends and receives of a pipeline: which were launched, and which computation each serves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadpath.couple.graph import BoolArray, Int32Array, Int64Array
+from loadpath.couple.kernels import group_by_key
+from loadpath.couple.pipeline_rows import OP_NAMES, WorkerRows, is_named
+
+__all__ = ["Transfers", "match_transfers"]
+
+EPSILON_NS = 50_000
+"""Start and end times closer than this are one moment, when sends and receives that were recorded
+but never launched are told from real ones."""
+TOWARDS = {"forward-send": 1, "forward-recv": -1, "backward-send": -1, "backward-recv": 1}
+"""Neighbour of each point-to-point op, in stages (and in model chunks over all stages)."""
+N_NAME = len(OP_NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """All recorded sends and receives, in the order of the ops.
+
+    Attributes
+    ----------
+    op : (n,) array of int32
+        Ops.
+    is_recv, is_forward : (n,) arrays of bool
+        What they are.
+    before, served : (n,) arrays of int32
+        Computation of the same direction before the one it serves, and that one; -1 for none.
+    is_real : (n,) array of bool
+        Whether a neighbour stands at the other end.
+    sender : (n,) array of int32
+        Stage that sends.
+    """
+
+    op: Int32Array
+    is_recv: BoolArray
+    is_forward: BoolArray
+    before: Int32Array
+    served: Int32Array
+    is_real: BoolArray
+    sender: Int32Array
+
+
+def match_transfers(rows: WorkerRows, sizes: Mapping[str, int]) -> tuple[Transfers, int]:
+    """Say for each send and receive which computation it serves, and which have a partner.
+
+    Parameters
+    ----------
+    rows : WorkerRows
+        Ops.
+    sizes : mapping of str to int
+        Declared ``pp_size`` and ``vpp_size``.
+
+    Returns
+    -------
+    transfers : Transfers
+        All sends and receives.
+    n_uneven : int
+        Kinds of transfer of a worker that do not match its computations in number.
+    """
+    op = np.flatnonzero(is_named(rows, *TOWARDS)).astype(np.int32)
+    is_recv = is_named(rows, "forward-recv", "backward-recv")[op]
+    is_forward = is_named(rows, "forward-send", "forward-recv")[op]
+    number, n_uneven = _launched(rows, op, is_recv, is_forward)
+    before, served = (_computations(rows, op, is_forward, number - back) for back in (1, 0))
+    towards = np.array([TOWARDS.get(name, 0) for name in OP_NAMES], np.int32)[rows.name[op]]
+    n_stage = sizes["pp_size"]
+    reach = np.maximum(rows.chunk[served], 0) * n_stage + rows.stage[op] + towards
+    peer = (rows.stage[op] + towards) % n_stage
+    transfers = Transfers(
+        op=op,
+        is_recv=is_recv,
+        is_forward=is_forward,
+        before=before,
+        served=served,
+        is_real=(served >= 0) & (reach >= 0) & (reach < n_stage * sizes["vpp_size"]),
+        sender=np.where(is_recv, peer, rows.stage[op]),
+    )
+    return transfers, n_uneven
+
+
+def _launched(
+    rows: WorkerRows, op: Int32Array, is_recv: BoolArray, is_forward: BoolArray
+) -> tuple[Int64Array, int]:
+    """Number each launched transfer among its like; far below 0 for those never launched.
+
+    A receive posted after the last computation of its direction, or a send that ended before the
+    first, was recorded but never launched. Where one receive is missing, it is the first one's.
+    """  # noqa: DOC201
+    last_start, first_end, n_compute = _bounds(rows)
+    way = 2 * rows.worker[op] + is_forward
+    late = rows.start_ns[op] > last_start[way] + EPSILON_NS
+    early = rows.end_ns[op] < first_end[way] - EPSILON_NS
+    real = np.where(is_recv, ~late, ~early) & (n_compute[way] > 0)
+    kind = rows.worker[op] * np.int32(N_NAME) + rows.name[op]
+    start, order = group_by_key(kind, rows.n_worker * N_NAME)
+    so_far = np.concatenate([[0], np.cumsum(real[order])])
+    number = np.empty(op.size, np.int64)
+    number[order] = so_far[1:] - so_far[start[kind[order]]] - 1
+    n_real = (so_far[start[1:]] - so_far[start[:-1]])[kind]
+    short = n_compute[way] - n_real
+    uneven = np.unique(kind[(n_real > 0) & (short != 0) & (short != 1)]).size
+    return np.where(real, number + (is_recv & (short == 1)), -2), int(uneven)
+
+
+def _bounds(rows: WorkerRows) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """Latest start, earliest end and number of the computations of each worker and direction."""
+    op = np.flatnonzero(is_named(rows, "forward-compute", "backward-compute"))
+    way = 2 * rows.worker[op] + is_named(rows, "forward-compute")[op]
+    last_start = np.full(2 * rows.n_worker, np.iinfo(np.int64).min // 2)
+    first_end = np.full(2 * rows.n_worker, np.iinfo(np.int64).max // 2)
+    np.maximum.at(last_start, way, rows.start_ns[op])
+    np.minimum.at(first_end, way, rows.end_ns[op])
+    return last_start, first_end, np.bincount(way, minlength=2 * rows.n_worker)
+
+
+def _computations(
+    rows: WorkerRows, op: Int32Array, is_forward: BoolArray, number: Int64Array
+) -> Int32Array:
+    """Computation with this number, of the worker and direction of each op; -1 for none."""
+    compute = np.flatnonzero(is_named(rows, "forward-compute", "backward-compute"))
+    if not compute.size:
+        return np.full(op.size, -1, np.int32)
+    forward = is_named(rows, "forward-compute")[compute]
+    low, high = int(rows.sequence[compute].min()), int(rows.sequence[compute].max())
+    span = high - low + 1
+    known = (2 * rows.worker[compute] + forward) * span + (rows.sequence[compute] - low)
+    order = np.argsort(known)
+    wanted = (2 * rows.worker[op] + is_forward) * span + (number - low)
+    place = order[np.minimum(np.searchsorted(known[order], wanted), order.size - 1)]
+    found = (number >= low) & (number <= high) & (known[place] == wanted)
+    return np.where(found, compute[place], -1).astype(np.int32)

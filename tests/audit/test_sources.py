@@ -1,0 +1,118 @@
+"""From what the user points at to one recording."""
+
+import shutil
+
+import pytest
+
+from loadpath.audit import Settings, load_recording
+from loadpath.errors import InputError
+from loadpath.testing import make_job, write_kineto
+
+
+def with_hosts(table, tmp_path, text):
+    path = tmp_path / "hosts.csv"
+    path.write_text(text, encoding="utf-8")
+    return load_recording([table], Settings(hosts=path))
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory):
+    job = make_job(1, recorder="kineto", pp=1, dp=2, steps=2, microbatches=1, layers=1)
+    return write_kineto(job, tmp_path_factory.mktemp("record"))
+
+
+def test_folder_with_one_op_table_is_that_table(table):
+    assert load_recording([table.parent]).op.equals(load_recording([table]).op)
+
+
+def test_folder_of_traces_is_one_job(traces):
+    said = []
+    recording = load_recording([traces], None, said.append)
+    assert recording.source == "kineto"
+    assert recording.rank.height == 2
+    assert said[0] == "reading 2 traces"
+
+
+def test_file_given_twice_is_read_once(table):
+    assert load_recording([table, table]).op.height == load_recording([table]).op.height
+
+
+def test_reading_is_told(table):
+    said = []
+    load_recording([table], None, said.append)
+    assert said == [f"reading {table.name}"]
+
+
+def test_sources_that_are_not_there_are_all_named(tmp_path):
+    with pytest.raises(InputError, match=r"one\.parquet.*two\.parquet: does not exist"):
+        load_recording([tmp_path / "one.parquet", tmp_path / "two.parquet"])
+
+
+def test_no_source_is_refused():
+    with pytest.raises(InputError, match="sources: does not exist"):
+        load_recording([])
+
+
+def test_two_op_tables_are_two_jobs(table, tmp_path):
+    other = shutil.copy(table, tmp_path / "other.parquet")
+    with pytest.raises(InputError, match=r"2 op tables \(trace-rank-3.parquet, other.parquet\)"):
+        load_recording([table, other])
+
+
+def test_op_table_and_trace_are_two_jobs(table, traces):
+    trace = next(iter(sorted(traces.iterdir())))
+    with pytest.raises(InputError, match="an op table and traces. Give the records of one job"):
+        load_recording([table, trace])
+
+
+def test_other_json_beside_an_op_table_is_no_trace(table, tmp_path):
+    shutil.copy(table, tmp_path)
+    (tmp_path / "notes.json").write_text("{}", encoding="utf-8")
+    assert load_recording([tmp_path]).source == "op_table"
+
+
+def test_empty_folder_says_what_it_should_hold(tmp_path):
+    with pytest.raises(InputError, match="no op table .* and no trace") as refused:
+        load_recording([tmp_path])
+    assert refused.value.exit_code == 4
+
+
+def test_hosts_file_names_hosts_racks_and_switches(table, tmp_path):
+    rows = "".join(f"{r},node-{r // 4},rack-1,leaf-{r // 2}\n" for r in range(8))
+    recording = with_hosts(table, tmp_path, "Rank, host,rack,switch\n" + rows)
+    assert recording.rank["host"].to_list() == ["node-0"] * 4 + ["node-1"] * 4
+    assert recording.rank["switch"].to_list() == [f"leaf-{r // 2}" for r in range(8)]
+    assert recording.inputs[-1][0] == "hosts.csv"
+    assert "host_unknown" not in recording.caveat["code"]
+
+
+def test_ranks_without_a_line_are_a_caveat(table, tmp_path):
+    recording = with_hosts(table, tmp_path, "rank,host\n0,a\n99,b\n")
+    assert recording.rank["host"].to_list() == ["a"] + [""] * 7
+    doubt = recording.caveat.filter(recording.caveat["code"] == "host_unknown")
+    assert doubt["n"].to_list() == [7]
+
+
+def test_problems_of_a_hosts_file_are_named_at_once(table, tmp_path):
+    with pytest.raises(InputError) as refused:
+        with_hosts(table, tmp_path, "rank,host\nx,a\n1,a\n1,b\n")
+    assert refused.value.problems == ["rank 'x' is no number", "rank 1 stands twice"]
+
+
+def test_hosts_file_without_its_columns_names_them(table, tmp_path):
+    with pytest.raises(InputError) as refused:
+        with_hosts(table, tmp_path, "node\na\n")
+    assert refused.value.problems == ["missing column 'rank'", "missing column 'host'"]
+
+
+@pytest.mark.parametrize("content", [b"", b"rank,host\n1,a,b,c,d\n", b"\xff\xfe\x00"])
+def test_hosts_file_that_cannot_be_read_is_one_clear_error(table, tmp_path, content):
+    path = tmp_path / "hosts.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"hosts\.csv"):
+        load_recording([table], Settings(hosts=path))
+
+
+def test_missing_hosts_file_is_one_clear_error(table, tmp_path):
+    with pytest.raises(InputError, match=r"none\.csv: hosts file cannot be read"):
+        load_recording([table], Settings(hosts=tmp_path / "none.csv"))

@@ -1,0 +1,143 @@
+"""The audit folder: complete or not there, never overwritten unasked, refused when damaged."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from loadpath.audit import open_audit, run_audit
+from loadpath.audit.store import document_bytes, write_audit
+from loadpath.errors import InputError, UsageError
+
+
+def content(audit, page=""):
+    return audit.document, audit.tables, audit.job, page
+
+
+@pytest.fixture
+def copied(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "audit")
+
+
+def test_opened_audit_is_the_written_one(audited, written):
+    opened = open_audit(written)
+    assert opened.verdict == dict(audited.verdict)
+    assert opened.table("attribution").equals(audited.table("attribution"))
+    np.testing.assert_array_equal(opened.job.work_ns, audited.job.work_ns)
+    assert opened.job.graph.step.tolist() == audited.job.graph.step.tolist()
+
+
+def test_what_if_of_an_opened_audit_needs_no_second_read(audited, written):
+    change = "rank=2:ideal"
+    assert open_audit(written).what_if(change) == audited.what_if(change)
+
+
+def test_same_audit_written_twice_is_the_same_bytes(table, written, tmp_path):
+    run_audit(table, out=tmp_path / "again", brief=False)
+    for path in sorted(written.iterdir()):
+        if path.suffix != ".npz":
+            assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_document_is_sorted_json_that_ends_in_a_newline():
+    assert document_bytes({"b": 1, "a": "é"}) == '{\n  "a": "é",\n  "b": 1\n}\n'.encode()
+
+
+def test_document_with_nan_is_refused():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        document_bytes({"a": float("nan")})
+
+
+def test_folder_that_is_there_is_not_overwritten(audited, copied):
+    before = (copied / "audit.json").read_bytes()
+    with pytest.raises(UsageError, match="is there. Give another --out, or --force"):
+        write_audit(copied, content(audited), force=False)
+    assert (copied / "audit.json").read_bytes() == before
+
+
+def test_force_replaces_an_audit_and_leaves_nothing_of_it(audited, copied):
+    (copied / "old.parquet").write_bytes(b"")
+    write_audit(copied, content(audited, "<html>"), force=True)
+    assert not (copied / "old.parquet").exists()
+    assert (copied / "briefing.html").read_text(encoding="utf-8") == "<html>"
+    assert [path.name for path in copied.parent.iterdir()] == ["audit"]
+
+
+def test_force_does_not_replace_what_is_no_audit(audited, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(UsageError, match="is no audit folder"):
+        write_audit(tmp_path, content(audited), force=True)
+
+
+def test_file_in_the_way_is_not_replaced(audited, tmp_path):
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match="is no audit folder"):
+        write_audit(tmp_path / "out", content(audited), force=True)
+
+
+def test_empty_folder_is_filled_and_parents_are_made(audited, tmp_path):
+    (tmp_path / "empty").mkdir()
+    write_audit(tmp_path / "empty", content(audited), force=False)
+    write_audit(tmp_path / "a" / "b", content(audited), force=False)
+    assert (tmp_path / "empty" / "audit.json").exists()
+    assert (tmp_path / "a" / "b" / "audit.json").exists()
+
+
+def test_failing_write_leaves_no_folder(audited, tmp_path):
+    broken = (audited.document | {"x": float("nan")}, audited.tables, audited.job, "")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_audit(tmp_path / "out", broken, force=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failing_replacement_keeps_the_old_audit(audited, copied):
+    before = (copied / "audit.json").read_bytes()
+    broken = (audited.document | {"x": float("nan")}, audited.tables, audited.job, "")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_audit(copied, broken, force=True)
+    assert (copied / "audit.json").read_bytes() == before
+    assert [path.name for path in copied.parent.iterdir()] == ["audit"]
+
+
+def test_folder_without_an_audit_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no audit.json in it. Make one: loadpath audit"):
+        open_audit(tmp_path)
+
+
+def test_other_schema_is_named(copied):
+    document = json.loads((copied / "audit.json").read_text(encoding="utf-8"))
+    (copied / "audit.json").write_bytes(document_bytes(document | {"schema": "loadpath.audit/9"}))
+    with pytest.raises(InputError, match="schema 'loadpath.audit/9', not 'loadpath.audit/1'"):
+        open_audit(copied)
+
+
+@pytest.mark.parametrize("name", ["coupled_op.parquet", "graph.npz", "audit.json"])
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.99])
+def test_truncated_audit_is_refused(copied, name, part):
+    path = copied / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(InputError, match="damaged audit") as refused:
+        open_audit(copied)
+    assert refused.value.exit_code == 4
+
+
+@pytest.mark.parametrize("name", ["coupled_op.parquet", "graph.npz", "membership.parquet"])
+def test_audit_without_one_of_its_files_is_refused(copied, name):
+    (copied / name).unlink()
+    with pytest.raises(InputError, match="damaged audit"):
+        open_audit(copied)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", '{"schema": "loadpath.audit/1"}'])
+def test_document_of_another_shape_is_refused(copied, text):
+    (copied / "audit.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="damaged audit|schema"):
+        open_audit(copied)
+
+
+def test_graph_without_an_array_is_refused(copied):
+    np.savez(copied / "graph.npz", role=np.zeros(1))
+    with pytest.raises(InputError, match="damaged audit"):
+        open_audit(copied)
