@@ -186,11 +186,11 @@ def _cause(judged: Judged) -> dict[str, Any]:
 
 MECHANISM_TEXT = {
     "device": "slow device work",
-    "host": "pauses of the host",
+    "host": "slow or paused host work",
     "input": "waiting for input",
     "communication": "slow transfers",
     "workload": "uneven work",
-    "noise": "noise",
+    "noise": "no one place, but noise",
     "unknown": "slow work (device or host: the record cannot tell)",
 }
 

@@ -47,7 +47,7 @@ def load_recording(
     """
     settings = settings or Settings()
     files = _files([Path(source) for source in sources])
-    op_tables = [path for path in files if is_op_table(path)]
+    op_tables = [path for path in files if is_op_table(path) and not _names_hosts(path, settings)]
     traces = [path for path in files if path.name.endswith((".json", ".json.gz"))]
     given = {Path(source) for source in sources}
     if len(op_tables) > 1:
@@ -69,6 +69,12 @@ def load_recording(
             names, "no op table (.parquet, .csv) and no trace (.json, .json.gz)", ONE_JOB
         )
     return _with_hosts(recording, settings.hosts) if settings.hosts else recording
+
+
+def _names_hosts(path: Path, settings: Settings) -> bool:
+    """Tell a hosts file that lies beside an op table."""
+    given = settings.hosts is not None and path.resolve() == settings.hosts.resolve()
+    return given or (path.suffix == ".csv" and path.name.startswith("hosts"))
 
 
 def _files(sources: Sequence[Path]) -> list[Path]:

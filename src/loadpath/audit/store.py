@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,17 @@ __all__ = ["SCHEMA", "document_bytes", "read_audit", "write_audit"]
 SCHEMA = "loadpath.audit/1"
 JOB_TABLES = ("rank", "lane", "step", "communicator", "instance", "membership", "caveat")
 PER_OP = ("work_ns", "lag_ns", "arrive_ns", "wait_ns", "negative_lag_ns")
+DAMAGE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    OSError,
+    EOFError,
+    msgspec.MsgspecError,
+    zipfile.BadZipFile,
+    pl.exceptions.PolarsError,
+)
+"""What reading a damaged audit may raise."""
 GRAPH_FIELDS = tuple(CouplingGraph.__dataclass_fields__)
 
 
@@ -103,14 +115,18 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
             folder.name or str(folder), "no audit.json in it", "Make one: loadpath audit."
         )
     try:
-        document = msgspec.json.decode(path.read_bytes())
+        document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         tables = {p.stem: pl.read_parquet(p) for p in sorted(folder.glob("*.parquet"))}
-        with np.load(folder / "graph.npz", allow_pickle=False) as arrays:
+        with (
+            (folder / "graph.npz").open("rb") as stream,
+            np.load(stream, allow_pickle=False) as arrays,
+        ):
             graph = CouplingGraph(**{name: arrays[name] for name in GRAPH_FIELDS})
         job = _job(document, tables, graph)
-    except (ValueError, KeyError, OSError, EOFError, pl.exceptions.PolarsError) as error:
+    except DAMAGE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
-            folder.name, f"damaged audit ({str(error).splitlines()[0]})", "Audit the sources again."
+            folder.name, f"damaged audit ({reason})", "Audit the sources again."
         ) from error
     if document.get("schema") != SCHEMA:
         raise InputError(

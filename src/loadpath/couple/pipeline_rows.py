@@ -39,8 +39,10 @@ class WorkerRows:
         Numbers of workers and of stages seen.
     worker : (n_op,) array of int32
         Number of the worker; rows ascend by it, then by start.
+    step_number : (n_step,) array of int64
+        Steps, ascending.
     step : (n_op,) array of int32
-        Place of the step among the steps.
+        Place of the step among them.
     replica, stage, rank : (n_op,) arrays of int32
         Place of the worker.
     name : (n_op,) array of uint8
@@ -56,6 +58,7 @@ class WorkerRows:
     n_worker: int
     n_stage: int
     worker: Int32Array
+    step_number: Int64Array
     step: Int32Array
     replica: Int32Array
     stage: Int32Array
@@ -99,6 +102,7 @@ def _rows(op: pl.DataFrame) -> WorkerRows:
         n_worker=steps.size * n_replica * n_stage,
         n_stage=n_stage,
         worker=(step * n_replica + replica) * n_stage + stage,
+        step_number=steps,
         step=step,
         replica=replica,
         stage=stage,

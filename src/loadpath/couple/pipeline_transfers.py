@@ -17,6 +17,8 @@ but never launched are told from real ones."""
 TOWARDS = {"forward-send": 1, "forward-recv": -1, "backward-send": -1, "backward-recv": 1}
 """Neighbour of each point-to-point op, in stages (and in model chunks over all stages)."""
 N_NAME = len(OP_NAMES)
+NEVER = -(1 << 60)
+"""Number of a transfer that was never launched: no computation has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def match_transfers(rows: WorkerRows, sizes: Mapping[str, int]) -> tuple[Transfe
 def _launched(
     rows: WorkerRows, op: Int32Array, is_recv: BoolArray, is_forward: BoolArray
 ) -> tuple[Int64Array, int]:
-    """Number each launched transfer among its like; far below 0 for those never launched.
+    """Number each launched transfer among its like; `NEVER` for those never launched.
 
     A receive posted after the last computation of its direction, or a send that ended before the
     first, was recorded but never launched. Where one receive is missing, it is the first one's.
@@ -105,7 +107,7 @@ def _launched(
     n_real = (so_far[start[1:]] - so_far[start[:-1]])[kind]
     short = n_compute[way] - n_real
     uneven = np.unique(kind[(n_real > 0) & (short != 0) & (short != 1)]).size
-    return np.where(real, number + (is_recv & (short == 1)), -2), int(uneven)
+    return np.where(real, number + (is_recv & (short == 1)), NEVER), int(uneven)
 
 
 def _bounds(rows: WorkerRows) -> tuple[Int64Array, Int64Array, Int64Array]:
@@ -129,9 +131,9 @@ def _computations(
     forward = is_named(rows, "forward-compute")[compute]
     low, high = int(rows.sequence[compute].min()), int(rows.sequence[compute].max())
     span = high - low + 1
-    known = (2 * rows.worker[compute] + forward) * span + (rows.sequence[compute] - low)
+    known = (2 * rows.worker[compute] + forward) * np.int64(span) + rows.sequence[compute] - low
     order = np.argsort(known)
-    wanted = (2 * rows.worker[op] + is_forward) * span + (number - low)
+    wanted = (2 * rows.worker[op] + is_forward) * np.int64(span) + number - low
     place = order[np.minimum(np.searchsorted(known[order], wanted), order.size - 1)]
     found = (number >= low) & (number <= high) & (known[place] == wanted)
     return np.where(found, compute[place], -1).astype(np.int32)

@@ -80,9 +80,8 @@ def measure_fidelity(job: CoupledJob) -> Fidelity:
         Errors and negative lag.
     """
     measured = measured_step_ns(job)
-    timeline = replay(job.graph, _known_work_ns(job))
-    replayed = step_time_ns(job.graph, timeline).astype(np.float64)
-    error = _worst_rank_ns(job, timeline) / np.maximum(measured, 1.0)
+    replayed = step_time_ns(job.graph, replay(job.graph, job.work_ns)).astype(np.float64)
+    error = _worst_rank_ns(job, replay(job.graph, _known_work_ns(job))) / np.maximum(measured, 1.0)
     return Fidelity(
         measured_s=measured / 1e9,
         replayed_s=replayed / 1e9,

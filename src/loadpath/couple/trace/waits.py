@@ -1,18 +1,21 @@
 """Where a host thread waits for a communication thread: no call records it, the program shows it."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from loadpath.couple.trace.launches import DeviceWork
-from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import Segments, occurrences
 
 __all__ = ["WorkerWaits", "first_part", "worker_waits"]
 
 CLOCK_NS = 1_000
-MOST_LATE_RATIO = 0.2
+WAITS_INSIDE = re.compile(r"^(c10d|_?c10d_functional)::|wait|barrier", re.IGNORECASE)
+"""Calls that may wait for a communication before they return."""
+MOST_LATE_RATIO = 0.5
 """Share of occurrences that may have been recorded after the thread went on."""
 KEY = ["collective", "bytes", "occurrence"]
 
@@ -79,9 +82,11 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
     -----
     The segment in which the op ended is where the thread can have waited at the earliest. The
     program waits at the same place for the same communication of every rank and step, and an op
-    that ends while the thread waits ends at that place. So the place is the latest one that a
-    tenth of all occurrences (and two of them) end in. Single later ends are records of a thread
-    that lost its processor between its work and its end mark: the waiting thread went on before.
+    that ends while the thread waits ends at that place. It is no place inside a call that
+    computes: the thread waits between recorded calls, or inside a communication call. So the place
+    is the latest such one that a tenth of all occurrences (and two of them) end in. Later ends are
+    records of a thread that lost its processor between its work and its end mark: the waiting
+    thread went on before.
     """
     begun = first_part(segments, rows.rank.size)
     index = np.flatnonzero(rows.on_worker[work.row] & (work.call >= 0))
@@ -90,7 +95,7 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
         return WorkerWaits(np.empty(0, np.int32), np.empty(0, np.int32), rows.end)
     found = _occurrences(rows, segments, work, index)
     waiting = (
-        found.drop("name", "position", "offset")
+        found.drop("name", "position", "offset", "may_wait")
         .join(_waiting_places(found), on=KEY)
         .join(_places(segments), on=["rank", "lane", "step", "name", "position"])
         .with_columns(late=pl.col("segment_end") < pl.col("end") - CLOCK_NS)
@@ -121,6 +126,7 @@ def _occurrences(
                 rows.start[row],
             ),
             "offset": earliest - launch,
+            "may_wait": _may_wait(rows, segments)[earliest],
             "name": segments.name[earliest],
             "position": segments.position[earliest],
             "work": index,
@@ -132,12 +138,21 @@ def _occurrences(
     )
 
 
+def _may_wait(rows: Rows, segments: Segments) -> BoolArray:
+    """Say in which segments a thread can wait: between calls, and in communication calls."""
+    inside = segments.call >= 0
+    call = np.where(inside, segments.call, 0)
+    talks = np.array([bool(WAITS_INSIDE.search(name[:200])) for name in rows.names], np.bool_)
+    return np.asarray(~inside | (rows.kind[call] == "marker") | talks[rows.name[call]])
+
+
 def _waiting_places(found: pl.DataFrame) -> pl.DataFrame:
     return (
         found.filter(pl.col("offset") >= 0)
         .with_columns(n=pl.len().over(KEY))
         .group_by([*KEY, "n", "name", "position"])
-        .agg(pl.len().alias("share"), pl.col("offset").median())
+        .agg(pl.col("may_wait").all(), pl.len().alias("share"), pl.col("offset").median())
+        .filter(pl.col("may_wait"))
         .filter(pl.col("share") >= pl.max_horizontal(pl.min_horizontal("n", 2), 0.1 * pl.col("n")))
         .sort("offset", "name", "position", descending=[True, False, False])
         .group_by(KEY, maintain_order=True)
