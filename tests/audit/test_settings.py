@@ -14,7 +14,7 @@ def test_defaults_need_no_arguments():
 
 def test_all_wrong_options_are_named_at_once():
     with pytest.raises(UsageError) as refused:
-        Settings(baseline="worst", gate=1.5, rate=-1, work_per_step=0, seed=-1)
+        Settings(baseline="worst", gate=1.5, rate=-1, work_per_step=0, seed=-1)  # type: ignore[arg-type]
     text = str(refused.value)
     assert "baseline 'worst' is not one of median, mean, best" in text
     assert "gate 1.5 is not between 0 and 1" in text

@@ -26,7 +26,7 @@ def test_folder_with_one_op_table_is_that_table(table):
 
 
 def test_folder_of_traces_is_one_job(traces):
-    said = []
+    said: list[str] = []
     recording = load_recording([traces], None, said.append)
     assert recording.source == "kineto"
     assert recording.rank.height == 2
@@ -38,7 +38,7 @@ def test_file_given_twice_is_read_once(table):
 
 
 def test_reading_is_told(table):
-    said = []
+    said: list[str] = []
     load_recording([table], None, said.append)
     assert said == [f"reading {table.name}"]
 
@@ -49,7 +49,7 @@ def test_sources_that_are_not_there_are_all_named(tmp_path):
 
 
 def test_no_source_is_refused():
-    with pytest.raises(InputError, match="sources: does not exist"):
+    with pytest.raises(InputError, match=r"sources: does not exist"):
         load_recording([])
 
 
@@ -61,7 +61,7 @@ def test_two_op_tables_are_two_jobs(table, tmp_path):
 
 def test_op_table_and_trace_are_two_jobs(table, traces):
     trace = next(iter(sorted(traces.iterdir())))
-    with pytest.raises(InputError, match="an op table and traces. Give the records of one job"):
+    with pytest.raises(InputError, match=r"an op table and traces. Give the records of one job"):
         load_recording([table, trace])
 
 
@@ -72,7 +72,7 @@ def test_other_json_beside_an_op_table_is_no_trace(table, tmp_path):
 
 
 def test_empty_folder_says_what_it_should_hold(tmp_path):
-    with pytest.raises(InputError, match="no op table .* and no trace") as refused:
+    with pytest.raises(InputError, match=r"no op table .* and no trace") as refused:
         load_recording([tmp_path])
     assert refused.value.exit_code == 4
 

@@ -45,13 +45,13 @@ def test_document_is_sorted_json_that_ends_in_a_newline():
 
 
 def test_document_with_nan_is_refused():
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match=r"not JSON compliant"):
         document_bytes({"a": float("nan")})
 
 
 def test_folder_that_is_there_is_not_overwritten(audited, copied):
     before = (copied / "audit.json").read_bytes()
-    with pytest.raises(UsageError, match="is there. Give another --out, or --force"):
+    with pytest.raises(UsageError, match=r"is there. Give another --out, or --force"):
         write_audit(copied, content(audited), force=False)
     assert (copied / "audit.json").read_bytes() == before
 
@@ -66,13 +66,13 @@ def test_force_replaces_an_audit_and_leaves_nothing_of_it(audited, copied):
 
 def test_force_does_not_replace_what_is_no_audit(audited, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(UsageError, match="is no audit folder"):
+    with pytest.raises(UsageError, match=r"is no audit folder"):
         write_audit(tmp_path, content(audited), force=True)
 
 
 def test_file_in_the_way_is_not_replaced(audited, tmp_path):
     (tmp_path / "out").write_text("mine", encoding="utf-8")
-    with pytest.raises(UsageError, match="is no audit folder"):
+    with pytest.raises(UsageError, match=r"is no audit folder"):
         write_audit(tmp_path / "out", content(audited), force=True)
 
 
@@ -86,7 +86,7 @@ def test_empty_folder_is_filled_and_parents_are_made(audited, tmp_path):
 
 def test_failing_write_leaves_no_folder(audited, tmp_path):
     broken = (audited.document | {"x": float("nan")}, audited.tables, audited.job, "")
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match=r"not JSON compliant"):
         write_audit(tmp_path / "out", broken, force=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -94,21 +94,21 @@ def test_failing_write_leaves_no_folder(audited, tmp_path):
 def test_failing_replacement_keeps_the_old_audit(audited, copied):
     before = (copied / "audit.json").read_bytes()
     broken = (audited.document | {"x": float("nan")}, audited.tables, audited.job, "")
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match=r"not JSON compliant"):
         write_audit(copied, broken, force=True)
     assert (copied / "audit.json").read_bytes() == before
     assert [path.name for path in copied.parent.iterdir()] == ["audit"]
 
 
 def test_folder_without_an_audit_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no audit.json in it. Make one: loadpath audit"):
+    with pytest.raises(InputError, match=r"no audit.json in it. Make one: loadpath audit"):
         open_audit(tmp_path)
 
 
 def test_other_schema_is_named(copied):
     document = json.loads((copied / "audit.json").read_text(encoding="utf-8"))
     (copied / "audit.json").write_bytes(document_bytes(document | {"schema": "loadpath.audit/9"}))
-    with pytest.raises(InputError, match="schema 'loadpath.audit/9', not 'loadpath.audit/1'"):
+    with pytest.raises(InputError, match=r"schema 'loadpath.audit/9', not 'loadpath.audit/1'"):
         open_audit(copied)
 
 
@@ -118,7 +118,7 @@ def test_truncated_audit_is_refused(copied, name, part):
     path = copied / name
     whole = path.read_bytes()
     path.write_bytes(whole[: int(part * len(whole))])
-    with pytest.raises(InputError, match="damaged audit") as refused:
+    with pytest.raises(InputError, match=r"damaged audit") as refused:
         open_audit(copied)
     assert refused.value.exit_code == 4
 
@@ -126,18 +126,18 @@ def test_truncated_audit_is_refused(copied, name, part):
 @pytest.mark.parametrize("name", ["coupled_op.parquet", "graph.npz", "membership.parquet"])
 def test_audit_without_one_of_its_files_is_refused(copied, name):
     (copied / name).unlink()
-    with pytest.raises(InputError, match="damaged audit"):
+    with pytest.raises(InputError, match=r"damaged audit"):
         open_audit(copied)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "null", '{"schema": "loadpath.audit/1"}'])
 def test_document_of_another_shape_is_refused(copied, text):
     (copied / "audit.json").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="damaged audit|schema"):
+    with pytest.raises(InputError, match=r"damaged audit|schema"):
         open_audit(copied)
 
 
 def test_graph_without_an_array_is_refused(copied):
     np.savez(copied / "graph.npz", role=np.zeros(1))
-    with pytest.raises(InputError, match="damaged audit"):
+    with pytest.raises(InputError, match=r"damaged audit"):
         open_audit(copied)

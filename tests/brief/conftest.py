@@ -226,6 +226,7 @@ def make_verdict(kind, ranks, step_s, tables):
         "place": {"rank": "rank", "host": "all"}.get(kind, "nobody"),
         "mechanism": {"rank": "unknown", "host": "host"}.get(kind, "unknown"),
         "ranks": {"rank": [0], "host": list(range(ranks))}.get(kind, []),
+        "culprit_ranks": [0] if kind == "rank" else [],
         "hosts": [tables["rank"]["host"][0]] if kind == "rank" else [],
         "stage": None,
         "link": None,

@@ -171,12 +171,12 @@ def test_edges_from_the_root_are_not_counted():
 
 # 0 -> 1 -> 2 -> 1
 def test_cycle_is_refused_with_its_ops_named():
-    with pytest.raises(StructureError, match="op 1 -> op 2 -> op 1|op 2 -> op 1 -> op 2"):
+    with pytest.raises(StructureError, match=r"op 1 -> op 2 -> op 1|op 2 -> op 1 -> op 2"):
         graph_of(4, [(0, 1, DATA), (1, 2, DATA), (2, 1, DATA), (2, 3, DATA)])
 
 
 def test_cycle_is_named_in_the_words_of_the_caller():
-    with pytest.raises(StructureError, match="send a -> recv b|recv b -> send a"):
+    with pytest.raises(StructureError, match=r"send a -> recv b|recv b -> send a"):
         build_graph(coupling(2, [(0, 1, DATA), (1, 0, DATA)]), lambda op: ("send a", "recv b")[op])
 
 

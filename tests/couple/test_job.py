@@ -5,8 +5,10 @@ from tests.couple.readable import coupling
 from loadpath.couple import CoupledJob, assemble_job
 from loadpath.couple.graph import EdgeKind
 from loadpath.couple.job import COUPLED_OP, describe_op
+from loadpath.couple.trace import couple_trace
 from loadpath.errors import InputError, StructureError
 from loadpath.tables import CAVEAT, COMMUNICATOR, INSTANCE, LANE, MEMBERSHIP, RANK, STEP, Recording
+from loadpath.testing import job as small_job
 
 PROGRAM, HOST_WAIT = EdgeKind.PROGRAM, EdgeKind.HOST_WAIT
 
@@ -145,6 +147,11 @@ def test_recording_is_handed_on():
     job = assemble(ops((0, 10)), coupling(1))
     assert (job.source, job.n_op, dict(job.layout)) == ("op_table", 1, {"pp_size": 1})
     assert job.inputs == (("job.parquet", "0" * 64, 1),)
+
+
+def test_trace_without_host_calls_can_be_coupled():
+    job = couple_trace(small_job(ranks=2).compute([70, 100]).recording())
+    assert job.work_ns.tolist() == [70, 100]
 
 
 def test_ops_that_are_not_graph_ops_are_refused():

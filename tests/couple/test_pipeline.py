@@ -1,3 +1,6 @@
+import itertools
+from dataclasses import replace
+
 import pytest
 from tests.couple.readable import labels, meetings, orders
 from tests.ingest.op_rows import read, table, worker
@@ -208,7 +211,7 @@ def tail(rank, *, stage=0, dp=0, step=0, **more):
 
 
 def chain(*names):
-    return set(zip(names, names[1:], strict=False))
+    return set(itertools.pairwise(names))
 
 
 def test_tail_of_a_step_is_a_chain_with_the_reduce_scatters_before_the_clip(couple):
@@ -360,7 +363,7 @@ def test_recorded_transfers_beyond_the_ends_of_the_pipeline_meet_nobody(couple):
 
 
 # Two stages, two chunks each: 0/0 -> 1/0 -> 0/1 -> 1/1
-def interleaved(first_receive=True):
+def interleaved(*, first_receive=True):
     begin = [(0, 1)] if first_receive else []
     return (
         worker(
@@ -433,7 +436,11 @@ def test_stage_that_is_not_recorded_leaves_its_neighbours_with_lone_transfers(co
 
 def test_replicas_may_have_different_numbers_of_microbatches(couple):
     short = worker(
-        1, dp=1, forward_compute=[(0, 10)], optimizer_clip_main_grad=[(10, 22)], optimizer=[(22, 24)]
+        1,
+        dp=1,
+        forward_compute=[(0, 10)],
+        optimizer_clip_main_grad=[(10, 22)],
+        optimizer=[(22, 24)],
     )
     long = worker(
         0,
@@ -478,6 +485,19 @@ def test_order_that_contradicts_itself_is_refused_with_the_ops_named(couple):
         )
     for label in ("forward-compute #0 (rank 0, step 0)", "backward-compute #0 (rank 1, step 0)"):
         assert label in str(caught.value)
+
+
+def test_rows_of_a_recording_may_stand_in_any_order(tmp_path):
+    recording = read(tmp_path, table(*two_stages()))
+    mixed = couple_pipeline(replace(recording, op=recording.op.reverse()))
+    sound = couple_pipeline(recording)
+    assert orders(mixed) == orders(sound)
+    assert meetings(mixed) == meetings(sound)
+
+
+def test_transfers_without_any_computation_meet_nobody(couple):
+    job = couple(worker(0, forward_send=[(0, 2)]), worker(1, stage=1, forward_recv=[(0, 2)]))
+    assert meetings(job) == set()
 
 
 def test_communicators_are_named_by_what_meets_and_by_its_ranks(couple):

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from tests.diagnose.small_jobs import communicate, compute, job
 
 from loadpath.tables import COMMUNICATOR, INSTANCE, MEMBERSHIP, RANK
-from tests.diagnose.small_jobs import communicate, compute, job
 
 MS = 1_000_000
 
@@ -38,14 +38,19 @@ def coupled(ops, meetings, *, hosts=(), edges=(), op=None, device="unknown"):
     """
     small = job(ops, meetings, edges)
     members = [tuple(sorted({ops[i].rank for i in met})) for met in meetings]
-    labels = [f"{ops[met[0]].name} {','.join(map(str, who))}" for met, who in zip(meetings, members, strict=True)]
+    labels = [
+        f"{ops[met[0]].name} {','.join(map(str, who))}"
+        for met, who in zip(meetings, members, strict=True)
+    ]
     names = sorted(set(labels))
     member_op = [i for met in meetings for i in met]
     instance = [k for k, met in enumerate(meetings) for _ in met]
     group = np.full(len(ops), -1)
     group[member_op] = [names.index(labels[k]) for k in instance]
     mechanism = np.where(group >= 0, "communication", device)
-    columns = {"communicator": group, "mechanism": mechanism, "op_class": small.op["name"]} | (op or {})
+    columns = {"communicator": group, "mechanism": mechanism, "op_class": small.op["name"]} | (
+        op or {}
+    )
     table = small.op.with_columns(
         pl.Series(name, values).cast(small.op.schema[name]) for name, values in columns.items()
     )

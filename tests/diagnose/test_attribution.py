@@ -5,13 +5,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.diagnose.peer_jobs import MS, coupled, peers
+from tests.diagnose.small_jobs import communicate, compute
 
 from loadpath.diagnose import attribution
 from loadpath.diagnose.attribution import attribute
 from loadpath.diagnose.effects import nest_effects
 from loadpath.tables.results import ATTRIBUTION
-from tests.diagnose.peer_jobs import MS, coupled, peers
-from tests.diagnose.small_jobs import communicate, compute
 
 
 def attribution_of(small, by):
@@ -61,7 +61,11 @@ def test_shares_are_not_printed_where_there_is_no_waste():
 
 def test_slow_link_is_named_among_links():
     # pairs 0-1 and 2-3 and 4-5; the last takes 50 instead of 20
-    ops = [op for r in range(6) for op in (compute(r, 70 * MS), communicate(r, (50 if r > 3 else 20) * MS))]
+    ops = [
+        op
+        for r in range(6)
+        for op in (compute(r, 70 * MS), communicate(r, (50 if r > 3 else 20) * MS))
+    ]
     links = attribution_of(coupled(ops, [[1, 3], [5, 7], [9, 11]]), "link")
     assert links["all_reduce 4,5"]["removal_ratio"] == pytest.approx(1.0)
     assert set(links) == {"all_reduce 0,1", "all_reduce 2,3", "all_reduce 4,5"}

@@ -1,18 +1,19 @@
 """Whom a job gives reason to suspect, before anything is replayed."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import polars as pl
 import pytest
+from tests.diagnose.peer_jobs import MS, coupled, peers
+from tests.diagnose.small_jobs import Op, communicate, compute
 
 from loadpath.diagnose.candidate import Candidate, join
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.effects import nest_effects
 from loadpath.diagnose.rank_candidates import common_hosts, sets_of_ranks
 from loadpath.diagnose.work_candidates import data_candidate, stage_candidates
-from tests.diagnose.peer_jobs import MS, coupled, peers
-from tests.diagnose.small_jobs import communicate, compute
 
 
 def candidates(small):
@@ -109,9 +110,16 @@ def driven(pauses, *, n_step=20, ranks=4):
     ops = []
     for step in range(n_step):
         for rank in range(ranks):
-            ops += [compute(rank, MS, name=f"call {k}", kind="host", lane=1, step=step) for k in range(3)]
+            ops += [
+                compute(rank, MS, name=f"call {k}", kind="host", lane=1, step=step)
+                for k in range(3)
+            ]
             paused = (rank, step) in pauses
-            ops.append(compute(rank, (50 if paused else 1) * MS, name="call 3", kind="host", lane=1, step=step))
+            ops.append(
+                compute(
+                    rank, (50 if paused else 1) * MS, name="call 3", kind="host", lane=1, step=step
+                )
+            )
             ops.append(compute(rank, 10 * MS, name="kernel", step=step))
     mechanism = ["host" if o.kind == "host" else "device" for o in ops]
     return coupled(ops, [], op={"mechanism": mechanism})
@@ -142,7 +150,8 @@ def test_threads_that_drive_no_device_are_no_common_cause():
 
 
 def exchanges(transfers, names=None):
-    ops, meetings = [], []
+    ops: list[Op] = []
+    meetings = []
     for step in range(20):
         for pair, transfer in enumerate(transfers):
             met = []
@@ -172,7 +181,8 @@ def test_links_that_do_something_else_are_no_reference():
 
 
 def test_group_of_three_is_a_group():
-    ops, meetings = [], []
+    ops: list[Op] = []
+    meetings = []
     for step in range(20):
         for group, transfer in enumerate([20, 20, 35]):
             meetings.append([len(ops) + k for k in range(3)])
@@ -233,15 +243,13 @@ def test_stage_of_a_trace_is_slow_in_its_devices():
 
 
 def batches(length):
-    ops, columns = [], {"replica": [], "microbatch": [], "stage": []}
-    for step in range(6):
-        for rank in range(6):
-            for name in ("forward-compute", "backward-compute"):
-                for m in range(8):
-                    ops.append(compute(rank, round(10 * MS * length[step, rank % 3, m]), name=name, step=step))
-                    for column, value in zip(columns, (rank % 3, m, rank // 3), strict=True):
-                        columns[column].append(value)
-    return coupled(ops, [], op=columns)
+    workers = product(range(6), range(6), ("forward-compute", "backward-compute"), range(8))
+    ops, places = [], []
+    for step, rank, name, m in workers:
+        ops.append(compute(rank, round(10 * MS * length[step, rank % 3, m]), name=name, step=step))
+        places.append((rank % 3, m, rank // 3))
+    columns = zip(("replica", "microbatch", "stage"), zip(*places, strict=True), strict=True)
+    return coupled(ops, [], op=dict(columns))
 
 
 def test_unequal_microbatches_are_one_candidate_whose_removal_balances_the_step():

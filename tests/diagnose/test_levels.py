@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.diagnose.peer_jobs import MS, coupled, peers
+from tests.diagnose.small_jobs import communicate, compute
 
 from loadpath.diagnose.levels import ideal_work_ns, peer_level_ns, stage_level_ns
 from loadpath.errors import UsageError
-from tests.diagnose.peer_jobs import MS, coupled, peers
-from tests.diagnose.small_jobs import communicate, compute
 
 
 def computed(small, values):
@@ -96,8 +96,10 @@ def test_median_baseline_is_the_level_of_the_peers():
 
 
 def test_unknown_baseline_is_refused_with_the_known_ones():
-    with pytest.raises(UsageError, match="unknown baseline 'worst'. Use one of median, mean, best"):
-        ideal_work_ns(peers([1, 2], steps=1), "worst")
+    with pytest.raises(
+        UsageError, match=r"unknown baseline 'worst'. Use one of median, mean, best"
+    ):
+        ideal_work_ns(peers([1, 2], steps=1), "worst")  # type: ignore[arg-type]
 
 
 def test_stage_level_is_what_the_middle_stage_needs():

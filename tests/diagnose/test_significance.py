@@ -1,10 +1,15 @@
 """Tests against noise: rates on null draws, and what small arrangements can and cannot show."""
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.diagnose.peer_jobs import MS, coupled, peers
+from tests.diagnose.small_jobs import compute
 
 from loadpath.diagnose import significance
 from loadpath.diagnose.effects import nest_effects
@@ -17,8 +22,6 @@ from loadpath.diagnose.significance import (
     shares_workload,
     worth_judging,
 )
-from tests.diagnose.peer_jobs import MS, coupled, peers
-from tests.diagnose.small_jobs import compute
 
 
 def p_values(excess, seed=0):
@@ -79,7 +82,7 @@ def test_culprit_is_significant_and_its_peers_are_not():
     excess = draws(4, 24, seed=1)
     excess[2] += 3
     p = p_values(excess)
-    assert p[2] == 0.001
+    assert p[2] <= ALPHA
     assert (np.delete(p, 2) > 0.05).all()
 
 
@@ -127,7 +130,7 @@ def test_large_jobs_are_tested_with_fewer_shuffles(monkeypatch):
     monkeypatch.setattr(significance, "CELLS_DRAWN", 1)
     excess = draws(4, 24, seed=1)
     excess[2] += 3
-    assert p_values(excess)[2] == 0.01
+    assert p_values(excess)[2] == ALPHA
 
 
 @settings(max_examples=25, deadline=None)
@@ -166,18 +169,15 @@ def test_excess_in_a_third_of_the_blocks_is_intermittent():
 def workload(lengths, *, n_stage=2, n_step=6, noise=0.01, seed=0, replicas=3):
     # every stage needs what its microbatch needs, forward then backward
     rng = np.random.default_rng(seed)
-    ops, columns = [], {"stage": [], "replica": [], "microbatch": []}
-    for step in range(n_step):
-        for replica in range(replicas):
-            for stage in range(n_stage):
-                rank = stage * replicas + replica
-                for name in ("forward-compute", "backward-compute"):
-                    for m in range(8):
-                        work = 10 * MS * lengths(step, replica, m) * rng.lognormal(0, noise)
-                        ops.append(compute(rank, round(work), name=name, step=step))
-                        for column, value in zip(columns, (stage, replica, m), strict=True):
-                            columns[column].append(value)
-    return coupled(ops, [], op=columns)
+    workers = product(range(n_step), range(replicas), range(n_stage))
+    passes = product(("forward-compute", "backward-compute"), range(8))
+    ops, places = [], []
+    for (step, replica, stage), (name, m) in product(workers, passes):
+        work = round(10 * MS * lengths(step, replica, m) * rng.lognormal(0, noise))
+        ops.append(compute(stage * replicas + replica, work, name=name, step=step))
+        places.append((stage, replica, m))
+    columns = zip(("stage", "replica", "microbatch"), zip(*places, strict=True), strict=True)
+    return coupled(ops, [], op=dict(columns))
 
 
 def shares(small):
@@ -203,7 +203,7 @@ def test_one_long_microbatch_a_step_is_found(n_stage):
 
 
 def test_slow_rank_is_no_workload():
-    small = workload(lambda s, r, m: 1.5 if r == 1 else 1.0)
+    small = workload(lambda _, replica, __: 1.5 if replica == 1 else 1.0)
     assert not shares(small)
 
 
@@ -223,4 +223,4 @@ def test_noise_without_spread_shares_nothing():
 def test_workload_of_other_kinds_of_ops_is_left_out():
     small = workload(lambda *_: 1.0)
     hosts = small.op.with_columns(pl.lit("host").cast(small.op.schema["kind"]).alias("kind"))
-    assert not shares_workload(small.__class__(**{n: getattr(small, n) for n in small.__slots__} | {"op": hosts}), np.ones(small.n_op))
+    assert not shares_workload(replace(small, op=hosts), np.ones(small.n_op))

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from tests.diagnose.peer_jobs import MS, coupled, peers
+from tests.diagnose.small_jobs import Op, communicate, compute
 
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.effects import nest_effects
 from loadpath.diagnose.verdict import judge
 from loadpath.tables.results import CAUSE
-from tests.diagnose.peer_jobs import MS, coupled, peers
-from tests.diagnose.small_jobs import communicate, compute
 
 
 def judged(small, seed=0):
@@ -64,6 +64,40 @@ def test_one_rank_that_returns_four_fifths_of_the_pair_is_named_alone():
 def test_pair_is_named_where_one_rank_returns_less_than_four_fifths():
     # without rank 3 the step is 77 + 20: 23 of 30 ms
     assert named(judged(peers([70, 70, 77, 100]))) == ("rank", "rank", "ranks 2, 3")
+
+
+def test_set_that_returns_no_more_than_a_part_of_it_is_not_considered():
+    # without ranks 3 and 4 the step is 71 + 20: 29 ms; rank 5 adds 1
+    found = judged(peers([70, 70, 70, 100, 100, 71]))
+    assert named(found)[2] == "ranks 3, 4"
+    assert "ranks 3, 4, 5" not in by_key(found)
+
+
+def gated_by_a_fast_op(*, steps=40):
+    # rank 3 begins its lane 1 with 20 ms that all ranks' lane 0 waits for, its peers with 50 that
+    # nobody waits for; then it needs 100 where they need 20, behind the 100 of lane 0
+    ops: list[Op] = []
+    edges, meetings = [], []
+    for step in range(steps):
+        gate, main, tail, end = (len(ops) + 4 * k for k in range(4))
+        gates = [50, 50, 50, 20]
+        ops += [compute(r, w * MS, name="gate", lane=1, step=step) for r, w in enumerate(gates)]
+        ops += [compute(r, 100 * MS, name="main", step=step) for r in range(4)]
+        tails = [20, 20, 20, 100]
+        ops += [compute(r, w * MS, name="tail", lane=1, step=step) for r, w in enumerate(tails)]
+        ops += [communicate(r, 20 * MS, step=step) for r in range(4)]
+        edges += [(gate + 3, main + r) for r in range(4)] + [(tail + r, end + r) for r in range(4)]
+        meetings.append(list(range(end, end + 4)))
+        if step:
+            edges += [(gate - 4 + r, gate + r) for r in range(4)]
+    return coupled(ops, meetings, edges=edges)
+
+
+def test_slow_place_whose_removal_lengthens_the_step_contradicts_the_graph():
+    # like its peers rank 3 would gate the others 30 ms later: 170 instead of 140
+    found = judged(gated_by_a_fast_op())
+    assert found.step_s == pytest.approx(0.140)
+    assert "would lengthen the step by 21 %" in found.contradiction
 
 
 def test_ranks_of_one_host_are_named_as_their_host():
@@ -121,7 +155,7 @@ def side_lane(slow, *, beside, steps=40):
             ops.append(communicate(rank, 20 * MS, step=step))
         meetings.append(met)
     # lanes of a rank go on together after the all-reduce
-    last = {}
+    last: dict[int, int] = {}
     for k, op in enumerate(ops):
         if op.lane == 1 and op.rank in last:
             edges.append((last[op.rank], k))
@@ -229,9 +263,9 @@ def test_record_with_mechanism_can():
     known = pl.when(pl.col("mechanism") == "unknown").then(pl.lit("device")).otherwise("mechanism")
     device = replace(
         small,
-        op=small.op.with_columns(
-            pl.col("mechanism").cast(pl.String)
-        ).with_columns(known.cast(small.op.schema["mechanism"]).alias("mechanism")),
+        op=small.op.with_columns(pl.col("mechanism").cast(pl.String)).with_columns(
+            known.cast(small.op.schema["mechanism"]).alias("mechanism")
+        ),
     )
     found = judged(device)
     assert found.mechanism == "device"
@@ -327,7 +361,16 @@ def test_no_candidates_leave_noise_alone():
 
 def test_candidate_without_ops_changes_nothing():
     small = peers([70, 70, 70, 100], steps=4)
-    empty = Candidate("rank", "rank", "unknown", "rank 9", np.empty(0, np.int32), np.empty(0), True, 0)
+    empty = Candidate(
+        "rank",
+        "rank",
+        "unknown",
+        "rank 9",
+        np.empty(0, np.int32),
+        np.empty(0),
+        significant=True,
+        specificity=0,
+    )
     found = judge(small, nest_effects(small), [empty], np.random.default_rng(0))
     assert by_key(found)["rank 9"].gain_s == 0.0
     assert by_key(found)["rank 9"].excess_s == 0.0

@@ -108,7 +108,8 @@ def test_times_count_from_the_start_of_each_step(tmp_path):
 
 def test_ranks_of_one_step_keep_their_distance_when_times_do_not_start_at_zero(tmp_path):
     frame = table(
-        worker(0, forward_compute=[(5000, 5010)]), worker(1, stage=1, forward_compute=[(5004, 5010)])
+        worker(0, forward_compute=[(5000, 5010)]),
+        worker(1, stage=1, forward_compute=[(5004, 5010)]),
     )
     assert read(tmp_path, frame).op["start_ns"].to_list() == [0, 4 * NS_PER_MS]
 
@@ -198,7 +199,7 @@ def test_words_in_place_of_numbers_are_refused(tmp_path):
 
 def test_fractions_in_place_of_whole_numbers_are_refused(tmp_path):
     frame = two_workers().with_columns(pl.col("rank") + 0.5, pl.col("step") + 0.25)
-    with pytest.raises(InputError, match="'rank' has fractions.*'step' has fractions"):
+    with pytest.raises(InputError, match=r"'rank' has fractions.*'step' has fractions"):
         read(tmp_path, frame)
 
 
@@ -250,7 +251,7 @@ def test_ops_of_unknown_type_are_left_out_and_named(tmp_path):
 
 def test_op_recorded_twice_is_refused_and_named(tmp_path):
     frame = two_workers()
-    with pytest.raises(InputError, match="1 ops are recorded twice.*forward-recv 0 of rank 1"):
+    with pytest.raises(InputError, match=r"1 ops are recorded twice.*forward-recv 0 of rank 1"):
         read(tmp_path, pl.concat([frame, frame.filter(pl.col("optype") == "forward-recv")]))
 
 
@@ -317,14 +318,14 @@ def test_sizes_are_taken_from_the_table_where_no_layout_is(tmp_path):
 
 def test_layout_smaller_than_the_table_is_refused_with_all_sizes_named(tmp_path):
     frame = table(worker(5, stage=3, dp=2, forward_compute=[(0, 10)]))
-    with pytest.raises(InputError, match="dp_size 1.*reaches 3.*pp_size 2.*reaches 4"):
+    with pytest.raises(InputError, match=r"dp_size 1.*reaches 3.*pp_size 2.*reaches 4"):
         read(tmp_path, frame, dp_size=1, pp_size=2)
 
 
 def test_all_wrong_sizes_of_a_layout_are_named_at_once(tmp_path):
     path = tmp_path / "meta.yaml"
     path.write_text("dp_size: many\npp_size: 0\ntp_size: 2\n", encoding="utf-8")
-    with pytest.raises(InputError, match="dp_size: 'many'.*pp_size: '0'"):
+    with pytest.raises(InputError, match=r"dp_size: 'many'.*pp_size: '0'"):
         read_layout(path)
 
 

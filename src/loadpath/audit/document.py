@@ -119,10 +119,12 @@ def _verdict(
         "kind": judgement.kind,
         "place": judgement.place,
         "mechanism": judgement.mechanism,
-        "ranks": list(named.ranks) if named else [],
+        "ranks": list(named.ranks) if named and named.kind in {"rank", "host", "link"} else [],
+        "culprit_ranks": list(named.ranks) if named and named.place != "all" else [],
         "hosts": list(named.hosts) if named else [],
         "stage": named.stage if named and named.stage >= 0 else None,
-        "link": named.link if named and named.link else None,
+        "link": list(named.ranks) if named and named.link else None,
+        "link_name": named.link if named and named.link else None,
         "share_removal_ratio": cause.removal_ratio if cause else None,
         "share_addition_ratio": cause.addition_ratio if cause else None,
         "step_s": judgement.step_s,
@@ -147,11 +149,11 @@ def _verdict(
 
 def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
     nothing = dict.fromkeys(
-        ("stage", "link", "share_removal_ratio", "share_addition_ratio", "step_s_without",
+        ("stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
          "confidence", "confidence_method", "runner_up", "distance")
     )  # fmt: skip
     empty: dict[str, list[Any]] = {
-        name: [] for name in ("ranks", "hosts", "indistinguishable_from", "victims", "causes")
+        name: [] for name in ("ranks", "culprit_ranks", "hosts", "indistinguishable_from", "victims", "causes")
     }
     return {
         **nothing,

@@ -15,7 +15,7 @@ from loadpath.diagnose.blindness import blindness_report
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
 from loadpath.diagnose.effects import Effects, nest_effects
-from loadpath.diagnose.exposure import Exposure, exposed
+from loadpath.diagnose.exposure import Exposure, Places, exposed, find_places
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, work_waits
 from loadpath.diagnose.levels import BASELINES, FloatArray, ideal_work_ns
 from loadpath.diagnose.published import published_slowdown
@@ -28,11 +28,14 @@ from loadpath.tables.results import CAUSE, STEP_TIME
 
 __all__ = ["diagnose"]
 
+_Shown = tuple[Timeline, Exposure]
 VICTIM_RATIO = 0.005
 """A rank is a victim if it waits this share of the step because of the cause."""
 
 
-def diagnose(job: CoupledJob, settings: Settings, progress: Progress) -> dict[str, Any]:
+def diagnose(
+    job: CoupledJob, settings: Settings, progress: Progress, *, drawn: bool = True
+) -> dict[str, Any]:
     """Compute everything that an audit says of a job.
 
     Parameters
@@ -43,6 +46,8 @@ def diagnose(job: CoupledJob, settings: Settings, progress: Progress) -> dict[st
         Options of the audit.
     progress : callable of str
         Told what is being done.
+    drawn : bool
+        Whether the tables that only pictures need (path, timeline, rank_step) are wanted.
 
     Returns
     -------
@@ -64,14 +69,20 @@ def diagnose(job: CoupledJob, settings: Settings, progress: Progress) -> dict[st
         if judgement.contradiction:
             refusal, judgement = judgement.contradiction, None
     progress("attributing waits")
-    tables = _tables(job, effects, ideal, fidelity=fidelity, judgement=judgement)
+    places = find_places(job)
+    exposures = _exposures(job, ideal, places)
+    tables = _tables(
+        job, effects, ideal, exposures=exposures, fidelity=fidelity, judgement=judgement
+    )
+    if drawn:
+        tables |= _drawn_tables(job, ideal, exposures[0], judgement=judgement)
     return {
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
         "tables": tables,
         "slowdown": _slowdown(job, ideal, fidelity, settings),
-        "unexplained_ratio": unexplained_ratio(job),
+        "unexplained_ratio": unexplained_ratio(job, places=places),
         "victims": _victims(tables["coupling"], judgement, job),
         "distance": _distance(tables["sink"], judgement),
     }
@@ -130,65 +141,75 @@ def _mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:
     return float(step_time_ns(job.graph, replay(job.graph, work_ns)).mean()) / 1e9
 
 
+def _exposures(job: CoupledJob, ideal: FloatArray, places: Places) -> tuple[_Shown, _Shown]:
+    """Replay the job as it is and as it would ideally be; what ranks then wait for."""
+    ideal_ns = np.rint(ideal).astype(np.int64)
+    actual, best = replay(job.graph, job.work_ns), replay(job.graph, ideal_ns)
+    return (
+        (actual, exposed(job, actual, job.work_ns, places=places)),
+        (best, exposed(job, best, ideal_ns, places=places)),
+    )
+
+
 def _tables(
     job: CoupledJob,
     effects: Effects,
     ideal: FloatArray,
     *,
+    exposures: tuple[_Shown, _Shown],
     fidelity: Fidelity,
     judgement: Judgement | None,
 ) -> dict[str, pl.DataFrame]:
-    """Compute all result tables."""
+    """Compute the tables that the document is made from."""
     graph = job.graph
+    (actual, exposure), (best, ideal_exposure) = exposures
     ideal_ns = np.rint(ideal).astype(np.int64)
-    actual, best = replay(graph, job.work_ns), replay(graph, ideal_ns)
-    exposure, ideal_exposure = exposed(job, actual, job.work_ns), exposed(job, best, ideal_ns)
     sink, coupling, _ = walk_back(
         job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure)
     )
-    without_s, path, timeline = _longest_step(
-        job, actual, exposure, ideal_ns=ideal_ns, judgement=judgement
-    )
+    without = replay(graph, _work_without(job, judgement))
     seconds = {
         "measured_s": fidelity.measured_s,
         "replayed_s": fidelity.replayed_s,
         "ideal_s": step_time_ns(graph, best) / 1e9,
-        "without_cause_s": without_s,
+        "without_cause_s": step_time_ns(graph, without) / 1e9,
     }
     return {
         "step_time": STEP_TIME.build({"step": graph.step, **seconds}),
         "rank_time": rank_time(job, actual, exposure, ideal_exposure),
-        "rank_step": rank_step(job, ideal_ns, exposure),
         "attribution": attribute(job, effects.work_ns, ideal),
         "cause": judgement.table() if judgement else CAUSE.empty(),
         "sink": sink,
         "coupling": coupling,
-        "path": path,
-        "timeline": timeline,
         "blindness": blindness_report(job, _culprits(judgement), fidelity.measured_s),
         "caveat": job.caveat,
     }
 
 
-def _longest_step(
-    job: CoupledJob,
-    actual: Timeline,
-    exposure: Exposure,
-    *,
-    ideal_ns: NDArray[np.int64],
-    judgement: Judgement | None,
-) -> tuple[FloatArray, pl.DataFrame, pl.DataFrame]:
-    """Time steps without the cause; draw path and bars of the longest with and without it."""
+def _work_without(job: CoupledJob, judgement: Judgement | None) -> NDArray[np.int64]:
+    return np.rint(judgement.without_ns).astype(np.int64) if judgement else job.work_ns
+
+
+def _drawn_tables(
+    job: CoupledJob, ideal: FloatArray, shown: _Shown, *, judgement: Judgement | None
+) -> dict[str, pl.DataFrame]:
+    """Draw path and bars of the longest step with and without the cause, and all ranks and steps."""
+    actual, exposure = shown
+    ideal_ns = np.rint(ideal).astype(np.int64)
     named = judgement is not None and judgement.cause is not None
-    work = np.rint(judgement.without_ns).astype(np.int64) if judgement else job.work_ns
+    work = _work_without(job, judgement)
     without = replay(job.graph, work)
     step = longest_step(job, actual)
     path = path_table(
         job, (actual, job.work_ns), (without, work) if named else None, ideal_ns=ideal_ns, step=step
     )
-    cleared = (without, exposed(job, without, work)) if named else None
-    bars = timeline_table(job, (actual, exposure), cleared, path=path, step=step)
-    return np.asarray(step_time_ns(job.graph, without) / 1e9, np.float64), path, bars
+    places = exposure.occupancy.places
+    cleared = (without, exposed(job, without, work, places=places)) if named else None
+    return {
+        "path": path,
+        "timeline": timeline_table(job, shown, cleared, path=path, step=step),
+        "rank_step": rank_step(job, ideal_ns, exposure),
+    }
 
 
 def _culprits(judgement: Judgement | None) -> list[int]:

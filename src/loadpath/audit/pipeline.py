@@ -15,7 +15,6 @@ from loadpath.audit.store import read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_pipeline
-from loadpath.couple.trace import couple_trace
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import UsageError
 from loadpath.tables import Recording
@@ -143,7 +142,8 @@ def run_audit(
     force : bool
         Replace an audit folder that is there.
     brief : bool
-        Write the briefing too.
+        Write the briefing too. Where neither it nor a folder is wanted, the tables that only
+        pictures need (path, timeline, rank_step) are left out.
     progress : callable of str
         Told what is being done.
     **options
@@ -166,7 +166,7 @@ def run_audit(
     recording = load_recording(sources, settings, progress)
     progress("coupling ranks")
     job = couple_recording(recording)
-    findings = diagnose(job, settings, progress)
+    findings = diagnose(job, settings, progress, drawn=brief or out is not None)
     names = [Path(source).resolve().name for source in sources]
     document = build_document(job, settings, names, findings)
     tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
@@ -215,7 +215,11 @@ def couple_recording(recording: Recording) -> CoupledJob:
     CoupledJob
         The coupled job.
     """
-    return couple_pipeline(recording) if recording.source == "op_table" else couple_trace(recording)
+    if recording.source == "op_table":
+        return couple_pipeline(recording)
+    from loadpath.couple.trace import couple_trace  # noqa: PLC0415 - an op table starts faster
+
+    return couple_trace(recording)
 
 
 def _settings(options: _Options) -> Settings:

@@ -8,7 +8,6 @@ import polars as pl
 from loadpath.audit.settings import Settings
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError
-from loadpath.ingest.kineto import read_kineto
 from loadpath.ingest.op_table import is_op_table, read_op_table
 from loadpath.tables import RANK, Recording, caveat_table
 
@@ -61,6 +60,8 @@ def load_recording(
         progress(f"reading {op_tables[0].name}")
         recording = read_op_table(op_tables[0], settings.layout)
     elif traces:
+        from loadpath.ingest.kineto import read_kineto  # noqa: PLC0415 - an op table starts faster
+
         progress(f"reading {len(traces)} traces")
         recording = read_kineto(traces, lambda i, n: progress(f"reading trace {i} of {n}"))
     else:

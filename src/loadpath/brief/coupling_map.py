@@ -49,7 +49,7 @@ def coupling_map(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
         "rank that waits",
         "exposed waiting",
         {rank: f"rank {rank}" for rank in ranks.to_list()},
-        tuple(document["verdict"]["ranks"] or ()),
+        tuple(document["verdict"].get("culprit_ranks") or ()),
         260,
         260,
     )

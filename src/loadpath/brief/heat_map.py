@@ -44,7 +44,7 @@ def heat_map(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) ->
         "step",
         "own work beyond peers",
         rank_names(tables, limit=18),
-        tuple(document["verdict"]["ranks"] or ()),
+        tuple(document["verdict"].get("culprit_ranks") or ()),
         min(500, max(160, 40 * cells["step"].n_unique())),
         256,
     )

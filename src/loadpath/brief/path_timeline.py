@@ -49,7 +49,7 @@ def path_timeline(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame
     if actual.is_empty():
         return Figure("path", title, "The path was not assessed.", "", table)
     scenarios = _scenarios(path, document["verdict"]["kind"])
-    ranks = _shown_ranks(actual, lanes, document["verdict"]["ranks"] or ())
+    ranks = _shown_ranks(actual, lanes, document["verdict"].get("culprit_ranks") or ())
     words = _describe(path, top, scenarios, (len(ranks), lanes["rank"].n_unique()))
     names = rank_names(tables, limit=20)
     texts = {rank: f"rank {names.get(rank, rank)}" for rank in ranks}

@@ -40,7 +40,7 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
         ("Runner-up", _runner_up(verdict), 1),
         ("Cannot tell", _twins(verdict), 2),
         ("Waiting", _waits(document["waits"]), 2),
-        ("Dashboards", _blindness(document["blindness"]), 3),
+        ("Dashboards", _blindness(document["blindness"], verdict["kind"]), 3),
         ("Caveats", _caveats(document["caveats"]), 2),
     ]
     lines = [line for head, text, most in parts for line in _entry(head, text, most)]
@@ -139,9 +139,12 @@ def _waits(waits: Mapping[str, Any]) -> str:
     return f"{_time(waits['exposed_s'])} exposed" + (f": {ends}" if ends else "")
 
 
-def _blindness(views: list[Mapping[str, Any]]) -> str:
+def _blindness(views: list[Mapping[str, Any]], kind: str) -> str:
+    # Without a proof nobody can be called wrong.
+    proven = kind != "not_assessable"
     said = [
-        f"{view['view']} would accuse {view['accuses']}{'' if view['right'] else ' (wrong)'}"
+        f"{view['view']} would accuse {view['accuses']}"
+        f"{' (wrong)' if proven and not view['right'] else ''}"
         for view in views
     ]
     return "; ".join(said)

@@ -22,7 +22,13 @@ from loadpath.couple.graph import Coupling, Int32Array
 from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
 from loadpath.couple.pipeline_edges import Edges, worker_edges
 from loadpath.couple.pipeline_members import Meetings, communicators, find_meetings
-from loadpath.couple.pipeline_rows import OP_NAMES, WorkerRows, last_by_key, worker_rows
+from loadpath.couple.pipeline_rows import (
+    OP_NAMES,
+    WorkerRows,
+    first_by_key,
+    last_by_key,
+    worker_rows,
+)
 from loadpath.couple.pipeline_transfers import match_transfers
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
 
@@ -120,12 +126,10 @@ def _coupling(rows: WorkerRows, edges: Sequence[Edges], meetings: Meetings) -> C
 
 def _first_of_ranks(rows: WorkerRows) -> Int32Array:
     """Op with which each rank begins each step, by step and rank."""
-    by_start = np.lexsort((rows.start_ns, rows.rank, rows.step)).astype(np.int32)
-    place = rows.step[by_start], rows.rank[by_start]
-    is_first = np.ones(by_start.size, np.bool_)
-    is_first[1:] = (place[0][1:] != place[0][:-1]) | (place[1][1:] != place[1][:-1])
-    first: Int32Array = by_start[is_first]
-    return first
+    n_rank = int(rows.rank.max(initial=0)) + 1
+    every = np.arange(rows.worker.size, dtype=np.int32)
+    first = first_by_key(rows.step * n_rank + rows.rank, every, rows.step_number.size * n_rank)
+    return first[first >= 0]
 
 
 def _last_of_names(rows: WorkerRows) -> Int32Array:
@@ -164,7 +168,9 @@ def _membership(meetings: Meetings) -> pl.DataFrame:
 def _with_caveats(
     recording: Recording, n_uneven: int, n_lone: int, communicator: pl.DataFrame
 ) -> Recording:
-    uneven = "a worker's sends or receives do not match its computations in number: some are missing"
+    uneven = (
+        "a worker's sends or receives do not match its computations in number: some are missing"
+    )
     lone = "sends or receives have no recorded partner: their wait is unknown and counts as work"
     doubts = [("uneven_transfers", uneven, n_uneven), ("lone_transfer", lone, n_lone)]
     return replace(

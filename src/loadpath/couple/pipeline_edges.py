@@ -92,7 +92,8 @@ def _program(rows: WorkerRows, transfers: Transfers) -> list[Edges]:
     begin = np.searchsorted(worker, np.arange(rows.n_worker))
     before = np.searchsorted(compute, first_backward) - 2
     has_two = (first_backward >= 0) & (before >= begin)
-    two_before = np.where(has_two, compute[np.where(has_two, before, 0)], -1)
+    two_before = np.full(rows.n_worker, -1, np.int32)
+    two_before[has_two] = compute[before[has_two]]
     is_backward = is_named(rows, "backward-recv", "backward-send")
     first_transfer = np.flatnonzero(is_backward & (rows.sequence == 0)).astype(np.int32)
     stream = rows.worker[transfers.op] * np.int32(len(OP_NAMES)) + rows.name[transfers.op]

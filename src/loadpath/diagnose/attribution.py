@@ -1,6 +1,7 @@
 """What each group of ops does to the step: removal from the measured job, addition to the ideal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from loadpath.replay import (
     replay_scenarios,
     step_time_ns,
 )
+from loadpath.replay.kernels import BLOCK
 from loadpath.tables.results import ATTRIBUTION
 
 __all__ = ["attribute"]
@@ -24,6 +26,14 @@ __all__ = ["attribute"]
 COLUMNS_AT_ONCE = 256
 MOST_CLASSES = 200
 """Classes beyond the ones with most work are counted as one group, 'other'."""
+
+
+class _Grouping(NamedTuple):
+    """One way to group ops: its name, the group number of each op, and the names of the groups."""
+
+    by: str
+    number: NDArray[np.int32]
+    keys: list[str]
 
 
 def attribute(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> pl.DataFrame:
@@ -45,78 +55,112 @@ def attribute(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> pl.
     ----------
     .. [1] J. Lin et al., OSDI 2025, arXiv:2505.05713, section 4.
     """
-    measured = replay(job.graph, work_ns)
-    ideal = replay(job.graph, ideal_ns)
-    step = np.asarray(step_time_ns(job.graph, measured) / 1e9, np.float64)
-    best = np.asarray(step_time_ns(job.graph, ideal) / 1e9, np.float64)
+    replayed = [replay(job.graph, work) for work in (work_ns, ideal_ns)]
+    step, best = (np.asarray(step_time_ns(job.graph, t) / 1e9, np.float64) for t in replayed)
+    sides = [
+        (timeline, lay_out_scenarios(job.graph, timeline), delta)
+        for timeline, delta in zip(replayed, (ideal_ns - work_ns, work_ns - ideal_ns), strict=True)
+    ]
+    bounds = (float(step.mean()), float(best.mean()))
     rows = [_step_rows(job, step, best)]
-    layouts = [lay_out_scenarios(job.graph, t) for t in (measured, ideal)]
-    for by, group, keys in _groupings(job):
-        means = [
-            _mean_steps(job, (timeline, layout), delta, group=group, n_key=len(keys))
-            for timeline, layout, delta in (
-                (measured, layouts[0], ideal_ns - work_ns),
-                (ideal, layouts[1], work_ns - ideal_ns),
-            )
-        ]
-        rows.append(_rows(by, keys, (float(step.mean()), float(best.mean())), means))
+    for groupings in _bundles(_groupings(job)):
+        means = [_mean_steps(job, side, groupings) for side in sides]
+        first = 0
+        for by, _, keys in groupings:
+            mine = slice(first, first + len(keys))
+            rows.append(_rows(by, keys, bounds, [mean[mine] for mean in means]))
+            first += len(keys)
     return ATTRIBUTION.validate(pl.concat(rows))
 
 
-def _groupings(job: CoupledJob) -> Iterable[tuple[str, NDArray[np.int32], list[str]]]:
+def _groupings(job: CoupledJob) -> Iterable[_Grouping]:
     """Name, group number of every op, and keys of each way to group."""
     op = job.op
-    yield ("op_class", *_numbered(_classes(job)))
+    yield _Grouping("op_class", *_classes(job))
     for by in ("mechanism", "stage", "replica", "rank"):
-        if op[by].n_unique() > 1:
-            yield (by, *_numbered(op[by].cast(pl.String)))
+        number, keys = _numbered(op[by])
+        if len(keys) > 1:
+            yield _Grouping(by, number, keys)
+    number, keys = _links(job)
+    if len(keys) > 2:
+        yield _Grouping("link", number, keys)
+
+
+def _bundles(groupings: Iterable[_Grouping]) -> Iterable[list[_Grouping]]:
+    """Join neighbours whose keys fit into one block of scenarios."""
+    bundle: list[_Grouping] = []
+    for grouping in groupings:
+        if bundle and sum(len(g.keys) for g in (*bundle, grouping)) > BLOCK:
+            yield bundle
+            bundle = []
+        bundle.append(grouping)
+    yield bundle
+
+
+def _classes(job: CoupledJob) -> tuple[NDArray[np.int32], list[str]]:
+    """Names of ops; beyond `MOST_CLASSES` those with least work are one."""
+    number, keys = _numbered(job.op["name"])
+    if len(keys) <= MOST_CLASSES:
+        return number, keys
+    total = np.bincount(number, job.work_ns, minlength=len(keys))
+    order = sorted(range(len(keys)), key=lambda i: (-total[i], keys[i]))
+    kept = sorted([*(keys[i] for i in order[: MOST_CLASSES - 1]), "other"])
+    of_key = np.array([kept.index(key if key in kept else "other") for key in keys], np.int32)
+    return of_key[number], kept
+
+
+def _links(job: CoupledJob) -> tuple[NDArray[np.int32], list[str]]:
+    """Name of the communicator of each transfer, empty for other ops."""
+    names = dict(job.communicator.select("communicator", "name").iter_rows())
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
-    names = dict(job.communicator.select("communicator", "name").iter_rows())
-    link = op["communicator"].replace_strict(names, default="", return_dtype=pl.String)
-    link = pl.DataFrame({"l": link, "t": is_transfer}).select(
-        pl.when("t").then("l").otherwise(pl.lit(""))
-    )["l"]
-    if link.n_unique() > 2:
-        yield ("link", *_numbered(link))
+    number, found = _numbered(
+        pl.Series(np.where(is_transfer, job.op["communicator"].to_numpy(), -1))
+    )
+    labels = [names.get(int(key), "") for key in found]
+    keys = sorted(set(labels))
+    of_number = np.array([keys.index(label) for label in labels], np.int32)
+    return of_number[number], keys
 
 
-def _classes(job: CoupledJob) -> pl.Series:
-    """Names of ops, or classes where a job has few enough of them."""
-    names = pl.DataFrame({"n": job.op["name"].cast(pl.String), "w": job.work_ns})
-    if names["n"].n_unique() <= MOST_CLASSES:
-        return names["n"]
-    largest = names.group_by("n").agg(pl.col("w").sum()).sort(["w", "n"], descending=[True, False])
-    kept = largest["n"].head(MOST_CLASSES - 1).to_list()
-    return names.select(pl.when(pl.col("n").is_in(kept)).then("n").otherwise(pl.lit("other")))["n"]
-
-
-def _numbered(label: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
-    keys = label.unique().sort().to_list()
-    if all(key.lstrip("-").isdigit() for key in keys):
-        keys.sort(key=int)
-    number = label.replace_strict(keys, list(range(len(keys))), return_dtype=pl.Int32)
-    return number.to_numpy(), keys
+def _numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
+    """Give each row the number of its value, and the values as text."""
+    found = column.unique()
+    codes = found.to_physical().to_numpy()
+    order = np.argsort(codes)
+    number = np.searchsorted(codes[order], column.to_physical().to_numpy())
+    return number.astype(np.int32), found.gather(order).cast(pl.String).to_list()
 
 
 def _mean_steps(
     job: CoupledJob,
-    replayed: tuple[Timeline, ScenarioLayout],
-    delta: FloatArray,
-    *,
-    group: NDArray[np.int32],
-    n_key: int,
+    side: tuple[Timeline, ScenarioLayout, FloatArray],
+    groupings: Sequence[_Grouping],
 ) -> FloatArray:
-    """Replay each group's change alone; mean step in s per group."""
-    timeline, layout = replayed
+    """Replay each group's change alone; mean step in s per group, groupings one after another."""
+    timeline, layout, delta = side
+    group, members = _meet(groupings)
     means = []
-    for first in range(0, n_key, COLUMNS_AT_ONCE):
-        width = min(COLUMNS_AT_ONCE, n_key - first)
-        scale = np.zeros((n_key, width), np.float32)
-        scale[np.arange(first, first + width), np.arange(width)] = 1.0
+    for first in range(0, members.shape[1], COLUMNS_AT_ONCE):
+        scale = members[:, first : first + COLUMNS_AT_ONCE]
         steps = replay_scenarios(job.graph, timeline, Scenarios(delta, group, scale), layout=layout)
         means.append(steps.mean(axis=0) / 1e9)
     return np.concatenate(means)
+
+
+def _meet(groupings: Sequence[_Grouping]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Number the groups that several groupings make together; say which keys each belongs to."""
+    joint = np.zeros(groupings[0].number.size, np.int64)
+    for grouping in groupings:
+        joint = joint * len(grouping.keys) + grouping.number
+    found, group = np.unique(joint, return_inverse=True)
+    members = np.zeros((found.size, sum(len(g.keys) for g in groupings)), np.float32)
+    last = members.shape[1]
+    for grouping in reversed(groupings):
+        last -= len(grouping.keys)
+        members[np.arange(found.size), last + found % len(grouping.keys)] = 1.0
+        found //= len(grouping.keys)
+    return group.astype(np.int32), members
 
 
 def _rows(

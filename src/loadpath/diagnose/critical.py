@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import BETWEEN_CALLS, CoupledJob, NodeRole
 from loadpath.diagnose import kernels
-from loadpath.diagnose.exposure import COMPUTE, N_PART, exposed, group_of_op
+from loadpath.diagnose.exposure import COMPUTE, N_PART, Places, exposed
 from loadpath.replay import (
     Timeline,
     critical_path,
@@ -90,7 +90,9 @@ def path_table(
     )
 
 
-def unexplained_ratio(job: CoupledJob, *, count_hidden: bool = False) -> float:
+def unexplained_ratio(
+    job: CoupledJob, *, count_hidden: bool = False, places: Places | None = None
+) -> float:
     """Share of the critical path that no recorded op explains, in the replay with measured lag.
 
     Parameters
@@ -100,6 +102,8 @@ def unexplained_ratio(job: CoupledJob, *, count_hidden: bool = False) -> float:
     count_hidden : bool
         Whether lag of communication counts while its rank computes. By default it does not: a
         receive that is posted behind a computation is explained by that computation.
+    places : Places, optional
+        Where ops run, if it is at hand.
 
     Returns
     -------
@@ -110,7 +114,7 @@ def unexplained_ratio(job: CoupledJob, *, count_hidden: bool = False) -> float:
     graph = job.graph
     timeline = replay(graph, job.work_ns, lag_ns=job.lag_ns)
     is_gap = job.op["op_class"].cast(pl.String).str.starts_with(BETWEEN_CALLS)
-    hidden = 0 if count_hidden else _hidden_lag_ns(job, timeline)
+    hidden = 0 if count_hidden else _hidden_lag_ns(job, timeline, places)
     release = graph.role == NodeRole.RELEASE
     weight, lag, gap = graph.fixed_ns.copy(), graph.fixed_ns * release, graph.fixed_ns * 0
     lag[graph.start_node] = job.lag_ns - hidden
@@ -132,10 +136,12 @@ def unexplained_ratio(job: CoupledJob, *, count_hidden: bool = False) -> float:
     return float((total[0] + total[1]) / total[2]) if total[2] else 0.0
 
 
-def _hidden_lag_ns(job: CoupledJob, timeline: Timeline) -> NDArray[np.int64]:
+def _hidden_lag_ns(
+    job: CoupledJob, timeline: Timeline, places: Places | None
+) -> NDArray[np.int64]:
     """Lag of each communication op during which its rank computes."""
     late = np.flatnonzero((job.op["kind"] == "communicate").to_numpy() & (job.lag_ns > 0))
-    occupancy = exposed(job, timeline, job.work_ns).occupancy
+    occupancy = exposed(job, timeline, job.work_ns, places=places).occupancy
     start = job.graph.start_node[late] + 1
     inside = np.zeros((late.size, N_PART), np.int64)
     kernels.sum_windows(
@@ -143,7 +149,7 @@ def _hidden_lag_ns(job: CoupledJob, timeline: Timeline) -> NDArray[np.int64]:
         occupancy.start_ns,
         occupancy.end_ns,
         occupancy.part,
-        group_of_op(job)[late],
+        occupancy.places.group[late],
         timeline.time_ns[start] - job.lag_ns[late],
         timeline.time_ns[start],
         inside,

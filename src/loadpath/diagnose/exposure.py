@@ -19,9 +19,10 @@ __all__ = [
     "WAIT",
     "Exposure",
     "Occupancy",
+    "Places",
     "clock_of_step",
     "exposed",
-    "group_of_op",
+    "find_places",
     "rank_index",
 ]
 
@@ -33,6 +34,34 @@ N_PART = 4
 
 Int64Array = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
+Int8Array = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where ops run, the same in every replay of a job.
+
+    Steps that are not coupled to each other have clocks of their own; a group is a rank on a clock.
+
+    Attributes
+    ----------
+    rank : (n_op,) array of int32
+        Row of the rank table.
+    node_rank : (n_node,) array of int32
+        The same for nodes, -1 for synchronisations.
+    clock : (n_step + 1,) array of int64
+        Clock of each step, and of ops outside all steps at the end.
+    group : (n_op,) array of int32
+        ``r * n_clock + c`` for rank r and clock c.
+    part : (n_op,) array of int8
+        What the op's work is to its rank: `COMPUTE`, `TRANSFER` or `HOST`; -1 for markers.
+    """
+
+    rank: Int32Array
+    node_rank: Int32Array
+    clock: Int64Array
+    group: Int32Array
+    part: Int8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +79,21 @@ class Occupancy:
         Where the segments of each group begin.
     start_ns, end_ns : (n_segment,) arrays of int64
         Segments, ascending within a group, in ns.
-    part : (n_segment,) array of int64
+    part : (n_segment,) array of int8
         `COMPUTE`, `TRANSFER`, `WAIT` or `HOST`; gaps between segments are idle.
     op : (n_segment,) array of int32
         Op that the segment belongs to.
+    places : Places
+        Where ops run.
     """
 
     n_clock: int
     group_segment: Int64Array
     start_ns: Int64Array
     end_ns: Int64Array
-    part: Int64Array
+    part: Int8Array
     op: Int32Array
+    places: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +118,14 @@ class Exposure:
 class _Intervals:
     start: Int64Array
     end: Int64Array
-    part: Int64Array
-    second: Int64Array
+    part: Int8Array
+    second: Int8Array
     op: Int32Array
 
 
-def exposed(job: CoupledJob, timeline: Timeline, work_ns: ArrayLike) -> Exposure:
+def exposed(
+    job: CoupledJob, timeline: Timeline, work_ns: ArrayLike, *, places: Places | None = None
+) -> Exposure:
     """Measure which waits and transfers of a replayed job are exposed.
 
     Each moment of a rank has one place, by precedence: computation, transfer, wait, host work.
@@ -107,6 +141,8 @@ def exposed(job: CoupledJob, timeline: Timeline, work_ns: ArrayLike) -> Exposure
         Its times.
     work_ns : (n_op,) array
         Work it was replayed with, in ns.
+    places : Places, optional
+        Result of `find_places`, where it is at hand.
 
     Returns
     -------
@@ -118,22 +154,44 @@ def exposed(job: CoupledJob, timeline: Timeline, work_ns: ArrayLike) -> Exposure
     UsageError
         If `work_ns` does not have shape ``(n_op,)``.
     """
-    intervals = _intervals(job, timeline, work_ns)
-    n_clock = int(clock_of_step(job).max(initial=0)) + 1
-    group_start, order = group_by_key(group_of_op(job)[intervals.op], job.rank.height * n_clock)
-    found = _sweep(intervals, group_start, order)
-    length = found[2] - found[1]
-    occupancy = Occupancy(
-        n_clock, found[0], found[1], found[2], intervals.part[found[3]], intervals.op[found[3]]
+    places = find_places(job) if places is None else places
+    intervals = _intervals(job, timeline, work_ns, places)
+    n_clock = int(places.clock.max(initial=0)) + 1
+    group_start, order = group_by_key(places.group[intervals.op], job.rank.height * n_clock)
+    group_segment, start, end, interval = _sweep(intervals, group_start, order)
+    part, op = intervals.part[interval], intervals.op[interval]
+    length = end - start
+    wait, transfer = (_sum_by_op(op, length * (part == p), job.n_op) for p in (WAIT, TRANSFER))
+    return Exposure(
+        wait, transfer, Occupancy(n_clock, group_segment, start, end, part, op, places)
     )
-    wait, transfer = (
-        _sum_by_op(occupancy.op, np.where(occupancy.part == part, length, 0), job.n_op)
-        for part in (WAIT, TRANSFER)
-    )
-    return Exposure(wait, transfer, occupancy)
 
 
-def rank_index(job: CoupledJob) -> Int64Array:
+def find_places(job: CoupledJob) -> Places:
+    """Say where ops run.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+
+    Returns
+    -------
+    Places
+        Ranks, clocks and what work is.
+    """
+    graph = job.graph
+    rank = rank_index(job)
+    node_rank = np.full(graph.n_node, -1, np.int32)
+    runs = graph.role != NodeRole.SYNC
+    node_rank[runs] = rank[graph.op[runs]]
+    step = _step_index(job)
+    clock = _clocks(job, step)
+    group = rank * np.int32(clock.max(initial=0) + 1) + clock.astype(np.int32)[step]
+    return Places(rank, node_rank, clock, group, _part_of_work(job))
+
+
+def rank_index(job: CoupledJob) -> Int32Array:
     """Say for each op which row of the rank table its rank is.
 
     Parameters
@@ -143,32 +201,14 @@ def rank_index(job: CoupledJob) -> Int64Array:
 
     Returns
     -------
-    (n_op,) array of int64
+    (n_op,) array of int32
         Rows of ``job.rank``.
     """
     rank = job.rank["rank"].to_numpy()
-    row = np.full(int(rank.max(initial=0)) + 1, -1, np.int64)
+    row = np.full(int(rank.max(initial=0)) + 1, -1, np.int32)
     row[rank] = np.arange(rank.size)
-    index: Int64Array = row[job.op["rank"].to_numpy()]
+    index: Int32Array = row[job.op["rank"].to_numpy()]
     return index
-
-
-def group_of_op(job: CoupledJob) -> Int64Array:
-    """Say to which group of an `Occupancy` each op belongs.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Coupled job.
-
-    Returns
-    -------
-    (n_op,) array of int64
-        ``r * n_clock + c`` for rank r and clock c.
-    """
-    clock = clock_of_step(job)
-    group: Int64Array = rank_index(job) * (int(clock.max(initial=0)) + 1) + clock[_step_index(job)]
-    return group
 
 
 def clock_of_step(job: CoupledJob) -> Int64Array:
@@ -184,31 +224,39 @@ def clock_of_step(job: CoupledJob) -> Int64Array:
     (n_step + 1,) array of int64
         Clock of each entry of ``job.graph.step``, and of ops outside all steps at the end.
     """
+    return _clocks(job, _step_index(job))
+
+
+def _clocks(job: CoupledJob, step_index: Int32Array) -> Int64Array:
+    """Give steps that an edge crosses the same clock; `step_index` is the entry of each op."""
     graph = job.graph
     outside = graph.step.size
+    step = np.full(graph.n_node, outside, np.int32)
     sync = graph.role == NodeRole.SYNC
-    step = np.full(graph.n_node, outside, np.int64)
-    step[~sync] = _step_index(job)[graph.op[~sync]]
+    step[~sync] = step_index[graph.op[~sync]]
     step[sync] = step[np.maximum(graph.first[sync], 1) - 1]
     clock = np.arange(outside + 1)
     for shifted in (graph.first, graph.second):
         before = step[np.maximum(shifted, 1) - 1]
-        crosses = (shifted > 0) & (before != step)
-        for one, other in np.unique(np.stack([before[crosses], step[crosses]], 1), axis=0):
+        crosses = np.flatnonzero((shifted > 0) & (before != step))
+        pairs = np.unique(before[crosses].astype(np.int64) * (outside + 1) + step[crosses])
+        for one, other in zip(*np.divmod(pairs, outside + 1), strict=True):
             clock[clock == clock[other]] = clock[one]
     return np.unique(clock, return_inverse=True)[1].astype(np.int64)
 
 
-def _step_index(job: CoupledJob) -> Int64Array:
+def _step_index(job: CoupledJob) -> Int32Array:
     """Entry of ``graph.step`` of each op; the number of steps for ops outside all."""
     step = job.op["step"].to_numpy()
     known = job.graph.step
-    at = np.searchsorted(known, step)
+    at = np.searchsorted(known, step).astype(np.int32)
     inside = np.concatenate([known, [step.min(initial=0) - 1]])[at] == step
-    return np.where(inside, at, known.size)
+    return np.where(inside, at, np.int32(known.size))
 
 
-def _intervals(job: CoupledJob, timeline: Timeline, work_ns: ArrayLike) -> _Intervals:
+def _intervals(
+    job: CoupledJob, timeline: Timeline, work_ns: ArrayLike, places: Places
+) -> _Intervals:
     """List what each op claims of its rank's time: wait, then work."""
     graph = job.graph
     start, ready, end = (
@@ -219,27 +267,24 @@ def _intervals(job: CoupledJob, timeline: Timeline, work_ns: ArrayLike) -> _Inte
             op_end_ns(graph, timeline),
         )
     )
-    part = _part_of_work(job)
-    later = 1 - _blocking(job, timeline, part, end > ready)
-    pieces = (
-        (np.flatnonzero((end > ready) & (part >= 0)), ready, end, part),
-        (np.flatnonzero(ready > start), start, ready, np.full(job.n_op, WAIT)),
-    )
-    op = np.concatenate([piece[0] for piece in pieces])
+    later = 1 - _blocking(job, timeline, places, end > ready)
+    works = np.flatnonzero((end > ready) & (places.part >= 0))
+    waits = np.flatnonzero(ready > start)
+    op = np.concatenate([works, waits])
     return _Intervals(
-        np.concatenate([piece[1][piece[0]] for piece in pieces]),
-        np.concatenate([piece[2][piece[0]] for piece in pieces]),
-        np.concatenate([piece[3][piece[0]] for piece in pieces]),
+        np.concatenate([ready[works], start[waits]]),
+        np.concatenate([end[works], ready[waits]]),
+        np.concatenate([places.part[works], np.full(waits.size, WAIT, np.int8)]),
         later[op],
         op.astype(np.int32),
     )
 
 
-def _part_of_work(job: CoupledJob) -> Int64Array:
+def _part_of_work(job: CoupledJob) -> Int8Array:
     """Say what an op's work is to its rank; -1 for markers."""
     kind = job.op["kind"]
     on_host = _on_host_of_device(job)
-    part = np.where(on_host, HOST, COMPUTE)
+    part = np.where(on_host, HOST, COMPUTE).astype(np.int8)
     part[(kind == "communicate").to_numpy()] = TRANSFER
     part[(kind == "marker").to_numpy()] = -1
     return part
@@ -261,28 +306,25 @@ def _on_host_of_device(job: CoupledJob) -> NDArray[np.bool_]:
 
 
 def _blocking(
-    job: CoupledJob, timeline: Timeline, part: Int64Array, works: NDArray[np.bool_]
-) -> Int64Array:
+    job: CoupledJob, timeline: Timeline, places: Places, works: NDArray[np.bool_]
+) -> Int8Array:
     """1 where later work of the rank, or the end of its step, follows from the op's end at once."""
     graph = job.graph
-    sync = graph.role == NodeRole.SYNC
-    rank = np.full(graph.n_node, -1, np.int64)
-    rank[~sync] = rank_index(job)[graph.op[~sync]]
     marked = np.zeros(graph.n_node, np.bool_)
-    marked[graph.start_node[(part == COMPUTE) & works]] = True
-    marked[_last_of_rank(graph, timeline, rank)] = True
+    marked[graph.start_node[(places.part == COMPUTE) & works]] = True
+    marked[_last_of_rank(graph, timeline, places.node_rank)] = True
     kernels.mark_blocking(
-        last_predecessor(graph, timeline), graph.start_node, graph.op, rank, marked
+        last_predecessor(graph, timeline), graph.start_node, graph.op, places.node_rank, marked
     )
-    return marked[graph.end_node].astype(np.int64)
+    return marked[graph.end_node].astype(np.int8)
 
 
 def _last_of_rank(
-    graph: CouplingGraph, timeline: Timeline, node_rank: Int64Array
+    graph: CouplingGraph, timeline: Timeline, node_rank: Int32Array
 ) -> NDArray[np.int32]:
     """Node with which each rank ends each step: the latest, of equals the lowest."""
     node = graph.end_step_node
-    place = node_rank[node] * graph.step.size + graph.end_step
+    place = node_rank[node].astype(np.int64) * graph.step.size + graph.end_step
     order = np.lexsort((node, -timeline.time_ns[node + 1], place))
     first = np.flatnonzero(np.diff(place[order], prepend=-1))
     return node[order[first]]
@@ -305,7 +347,7 @@ def _sweep(
         group_segment,
         *room,
     )
-    return group_segment, room[0][:n], room[1][:n], room[2][:n]
+    return group_segment, room[0][:n].copy(), room[1][:n].copy(), room[2][:n].copy()
 
 
 def _sum_by_op(op: Int32Array, length: Int64Array, n_op: int) -> Int64Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["mark_blocking", "path_parts", "sum_windows", "sweep_intervals", "walk_chains"]
+__all__ = ["count_reaching", "mark_blocking", "path_parts", "sum_windows", "sweep_intervals", "walk_chains"]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
@@ -250,3 +250,28 @@ def path_parts(
             out[s, 0] += max(0, inside - (weight[v] - lag[v]))
             out[s, 1] += min(gap[v], inside)
             v = binding[v] - 1
+
+
+@njit(**OPTIONS)
+def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
+    """Shuffle units within each block of `cells` (n_block, n_unit) and count totals that reach `limit`.
+
+    Each row of `uniform` (n_draw, n_block * n_unit) drives one shuffle (Fisher-Yates) of all
+    blocks; a shuffle counts once, by its largest total.
+    """
+    n_block, n_unit = cells.shape
+    total = np.empty(n_unit)
+    shuffled = np.empty(n_unit)
+    n_reach = 0
+    for d in range(uniform.shape[0]):
+        total[:] = 0.0
+        for b in range(n_block):
+            for i in range(n_unit):
+                j = int(uniform[d, b * n_unit + i] * (i + 1))
+                shuffled[i] = shuffled[j]
+                shuffled[j] = cells[b, i]
+            for i in range(n_unit):
+                total[i] += shuffled[i]
+        if total.max() >= limit:
+            n_reach += 1
+    return n_reach

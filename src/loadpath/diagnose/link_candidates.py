@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.dominance import dominance_p_values, either, excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.significance import (
     ALPHA,
@@ -45,8 +46,10 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     found = []
     for family in _families(job, communicator):
         unit = np.where(np.isin(communicator, family), communicator, -1).astype(np.int32)
-        cells = cells_by_unit(job, unit, np.where(unit >= 0, effects.residual_ns, 0.0))
-        p = exchange_p_values(cells.excess_s, rng)
+        residual = np.where(unit >= 0, effects.residual_ns, 0.0)
+        cells = cells_by_unit(job, unit, residual)
+        by_step = excess_by_step(job, unit, cells.unit, residual)
+        p = either(exchange_p_values(cells.excess_s, rng), dominance_p_values(by_step))
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(unit == number).astype(np.int32)

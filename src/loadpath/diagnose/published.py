@@ -144,7 +144,7 @@ def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> d
 
 
 def _recorded_s(job: CoupledJob) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Starts and durations in the precision of the table: float32 where its clock has steps."""
+    """Read starts and durations as precise as the table: float32 where its clock has steps."""
     single = job.rank["clock_residual_ns"].max() or 0
     precision = np.float32 if single else np.float64
     start, duration = (job.op[name].to_numpy() * 1e-9 for name in ("start_ns", "duration_ns"))

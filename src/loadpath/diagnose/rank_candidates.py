@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate, join
+from loadpath.diagnose.dominance import dominance_p_values, either, excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import (
@@ -51,8 +52,11 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     found = []
     for mechanism, mine in _mechanisms(job, effects):
         residual = np.where(mine, effects.residual_ns, 0.0)
-        cells = cells_by_unit(job, np.where(mine, rank, -1).astype(np.int32), residual)
-        p = exchange_p_values(_comparable(job, effects, cells, mine), rng)
+        unit = np.where(mine, rank, -1).astype(np.int32)
+        cells = cells_by_unit(job, unit, residual)
+        by_step = excess_by_step(job, unit, cells.unit, residual)
+        by_chance = exchange_p_values(_comparable(job, effects, cells, mine), rng)
+        p = either(by_chance, dominance_p_values(by_step))
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(mine & (rank == number)).astype(np.int32)

@@ -13,8 +13,6 @@ from loadpath.diagnose.exposure import (
     TRANSFER,
     WAIT,
     Exposure,
-    clock_of_step,
-    rank_index,
 )
 from loadpath.replay import Timeline, replay, step_bounds_ns, step_time_ns
 from loadpath.tables.results import RANK_STEP, RANK_TIME
@@ -113,7 +111,7 @@ def _bubble_ns(job: CoupledJob, actual: Exposure, ideal: Exposure) -> Int64Array
     """Sum the waiting of each rank that its ops have in both replays."""
     both = np.minimum(actual.wait_ns, ideal.wait_ns)
     total = np.zeros(job.rank.height, np.int64)
-    np.add.at(total, rank_index(job), both)
+    np.add.at(total, actual.occupancy.places.rank, both)
     return total
 
 
@@ -130,7 +128,7 @@ def _spent_ns(
         occupancy.start_ns,
         occupancy.end_ns,
         occupancy.part,
-        rank * occupancy.n_clock + np.tile(clock_of_step(job)[:-1], n_rank),
+        rank * occupancy.n_clock + np.tile(occupancy.places.clock[:-1], n_rank),
         np.tile(begin, n_rank),
         np.tile(end, n_rank),
         total,

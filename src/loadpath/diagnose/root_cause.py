@@ -29,6 +29,7 @@ REACH = 65_536
 """Nodes that a walk may visit: it keeps the whole linear in the job; the rest is unexplained."""
 
 FloatArray = NDArray[np.float64]
+Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
 
@@ -37,7 +38,7 @@ class _Chains(NamedTuple):
 
     binding: NDArray[np.int32]
     time: FloatArray
-    node_rank: Int64Array
+    node_rank: Int32Array
     node_op: NDArray[np.int32]
     deviation: FloatArray
     lag: FloatArray
@@ -115,7 +116,8 @@ def walk_back(
         )
     is_transfer = (job.op["kind"] == "communicate").to_numpy()
     key, keys = sink_keys(job, is_transfer)
-    chains = _chains(job, timeline, np.subtract(work_ns, ideal_ns), lag_ns)
+    places = exposures[0].occupancy.places
+    chains = _chains(job, timeline, np.subtract(work_ns, ideal_ns), (lag_ns, places.node_rank))
     starts = _starts(job, chains, exposures)
     found = _walk(chains, (key, is_transfer), starts, job.rank.height)
     waits = _waits(job, chains, starts, found)
@@ -132,12 +134,11 @@ def _chains(
     job: CoupledJob,
     timeline: Timeline,
     deviation_ns: FloatArray | Int64Array,
-    lag_ns: ArrayLike | None,
+    further: tuple[ArrayLike | None, Int32Array],
 ) -> _Chains:
+    """Put work beyond the ideal on nodes; `further` is lag and the rank of each node."""
     graph = job.graph
-    sync = graph.role == NodeRole.SYNC
-    rank = np.full(graph.n_node, -1, np.int64)
-    rank[~sync] = rank_index(job)[graph.op[~sync]]
+    lag_ns, node_rank = further
     deviation = np.zeros(graph.n_node)
     deviation[graph.end_node] = deviation_ns
     lag = np.zeros(graph.n_node)
@@ -146,7 +147,7 @@ def _chains(
     return _Chains(
         last_predecessor(graph, timeline),
         timeline.time_ns.astype(np.float64),
-        rank,
+        node_rank,
         graph.op,
         deviation,
         lag,

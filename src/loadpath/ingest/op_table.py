@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,13 @@ REQUIRED = {
     "duration": "length in seconds",
     "seq_id": "number within its type, worker and step",
 }
+WHOLE = {
+    "dp_rank": pl.Int32,
+    "stage": pl.Int32,
+    "rank": pl.Int32,
+    "step": pl.Int64,
+    "seq_id": pl.Int64,
+}
 OPTIONAL = {"mc": -1, "mb_id": -1}
 OP_TYPES = {
     "forward-compute": "compute",
@@ -41,6 +49,7 @@ OP_TYPES = {
     "optimizer-clip-main-grad": "communicate",
 }
 """Known op types and what they do."""
+OP_NAME = pl.Enum(sorted(OP_TYPES))
 COLLECTIVES = {
     "params-all-gather": "all_gather",
     "grads-reduce-scatter": "reduce_scatter",
@@ -198,16 +207,17 @@ def _read_columns(path: Path) -> pl.DataFrame:
 
 def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[str, str, int]]]:
     """Types, seconds to ns, and rows that cannot be used; each kind is counted."""
-    whole = ["dp_rank", "stage", "rank", "step", "seq_id"]
+    whole = list(WHOLE)
     try:
         typed = _whole_numbers(frame, whole, path).select(
-            *(pl.col(name).cast(pl.Int64) for name in whole),
-            pl.col("optype").cast(pl.String),
+            *(pl.col(name).cast(dtype) for name, dtype in WHOLE.items()),
+            pl.col("optype").cast(pl.String).alias("recorded"),
+            pl.col("optype").cast(pl.String).cast(OP_NAME, strict=False),
             pl.col("start_ts").cast(pl.Float64),
             pl.col("duration").cast(pl.Float64),
             *(
                 (pl.col(name) if name in frame.columns else pl.lit(missing))
-                .cast(pl.Int64)
+                .cast(pl.Int32)
                 .alias(name)
                 for name, missing in OPTIONAL.items()
             ),
@@ -218,30 +228,42 @@ def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[st
             f"a column has values of the wrong type ({str(error).splitlines()[0]})",
             "Give whole numbers for ranks, stages, steps and sequence ids, seconds for times.",
         ) from error
-    known = pl.col("optype").is_in(list(OP_TYPES))
     finite = pl.col("start_ts").is_finite() & pl.col("duration").is_finite()
-    complete = pl.all_horizontal(pl.col(*whole, "optype").is_not_null())
-    sound = (known & finite & complete).fill_null(value=False)
-    unknown = sorted(typed.filter(~known)["optype"].unique().drop_nulls())
-    negative = typed.filter(sound & (pl.col("duration") < 0)).height
-    doubts = [
-        (
-            "unknown_op_type",
-            f"ops of unknown type are left out: {', '.join(unknown[:8])}",
-            typed.filter(~known).height,
-        ),
-        (
-            "unreadable_row",
-            "rows with NaN, infinite or empty values are left out",
-            typed.filter(
-                known.fill_null(value=True) & ~(finite & complete).fill_null(value=False)
-            ).height,
-        ),
-        ("negative_duration", "negative durations are taken as 0", negative),
-    ]
-    kept = typed.filter(sound)
+    complete = pl.all_horizontal(pl.col(*whole, "recorded").is_not_null())
+    unknown, readable = typed.select(
+        (pl.col("optype").is_null() & pl.col("recorded").is_not_null()).alias("unknown"),
+        (finite & complete).fill_null(value=False).alias("readable"),
+    )
+    sound = readable & ~unknown
+    kept = (typed if sound.all() else typed.filter(sound)).drop("recorded")
     if not kept.height:
         raise InputError(path.name, "no usable row", "Check op types and times of the table.")
+    _refuse_repeats(kept, path)
+    names = sorted(typed["recorded"].filter(unknown).unique())
+    left_out = f"ops of unknown type are left out: {', '.join(names[:8])}"
+    empty = "rows with NaN, infinite or empty values are left out"
+    doubts = [
+        ("unknown_op_type", left_out, int(unknown.sum())),
+        ("unreadable_row", empty, int((~readable & ~unknown).sum())),
+        (
+            "negative_duration",
+            "negative durations are taken as 0",
+            int((kept["duration"] < 0).sum()),
+        ),
+    ]
+    return _in_ns(kept, frame["start_ts"].dtype == pl.Float32), doubts
+
+
+def _refuse_repeats(kept: pl.DataFrame, path: Path) -> None:
+    """Refuse a table that holds an op twice."""
+    place = np.zeros(kept.height, np.int64)
+    for name in KEY:
+        number = kept[name].to_physical().to_numpy().astype(np.int64)
+        # beyond 64 bits different ops may meet on one place; the second look below tells
+        place = place * (int(number.max()) - int(number.min()) + 1) + (number - number.min())
+    place.sort()
+    if (place[1:] != place[:-1]).all():
+        return
     twice = kept.filter(kept.select(KEY).is_duplicated()).select(KEY).unique(maintain_order=True)
     if twice.height:
         row = twice.row(0, named=True)
@@ -251,7 +273,6 @@ def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[st
             f"of rank {row['rank']} in step {row['step']}",
             "Two records of one rank were joined, or steps repeat: keep one of each.",
         )
-    return _in_ns(kept, frame["start_ts"].dtype == pl.Float32), doubts
 
 
 def _whole_numbers(frame: pl.DataFrame, names: list[str], path: Path) -> pl.DataFrame:
@@ -277,7 +298,7 @@ def _in_ns(kept: pl.DataFrame, single: bool) -> pl.DataFrame:  # noqa: FBT001
             pl.lit(round(float(resolution) * NS_PER_S)).alias("resolution_ns"),
         )
         .drop("start_ts", "duration")
-        .sort("step", "dp_rank", "stage", "start_ns", "seq_id", "optype", maintain_order=True)
+        .sort("step", "dp_rank", "stage", "start_ns", "seq_id", "optype")
     )
 
 
@@ -328,27 +349,38 @@ def _missing_workers(raw: pl.DataFrame, sizes: Mapping[str, int]) -> list[tuple[
 
 
 def _op(raw: pl.DataFrame) -> pl.DataFrame:
-    name = pl.col("optype")
-    kinds = name.replace_strict(OP_TYPES, return_dtype=pl.String)
-    collective = name.replace_strict(COLLECTIVES, default="", return_dtype=pl.String)
+    name = raw["optype"].to_physical()
+    computes = _of_name({n: kind == "compute" for n, kind in OP_TYPES.items()}, name)
     return OP.build(
         raw.select(
             "rank",
-            pl.when(kinds == "communicate").then(1).otherwise(0).alias("lane"),
+            _of_name({n: int(kind == "communicate") for n, kind in OP_TYPES.items()}, name).alias(
+                "lane"
+            ),
             "step",
-            kinds.alias("kind"),
-            name.alias("name"),
+            _of_name(OP_TYPES, name, OP.schema["kind"]).alias("kind"),
+            _of_name({n: n for n in OP_TYPES}, name, pl.Categorical).alias("name"),
             "start_ns",
             "duration_ns",
             pl.col("seq_id").alias("sequence"),
-            pl.when(kinds == "compute")
-            .then(pl.max_horizontal("mb_id", pl.lit(-1)))
+            pl.when(computes)
+            .then(pl.col("mb_id").clip(lower_bound=-1))
             .otherwise(-1)
             .alias("microbatch"),
             pl.col("mc").alias("chunk"),
-            collective.alias("collective"),
+            _of_name({n: COLLECTIVES.get(n, "") for n in OP_TYPES}, name, pl.Categorical).alias(
+                "collective"
+            ),
         )
     )
+
+
+def _of_name(
+    values: Mapping[str, Any], name: pl.Series, dtype: pl.DataType | type[pl.DataType] | None = None
+) -> pl.Series:
+    """Give each op the value of its name; `name` holds places in `OP_NAME`."""
+    listed = pl.Series([values[n] for n in OP_NAME.categories])
+    return (listed if dtype is None else listed.cast(dtype)).gather(name)
 
 
 def _lane(raw: pl.DataFrame) -> pl.DataFrame:

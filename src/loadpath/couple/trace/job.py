@@ -14,6 +14,7 @@ from loadpath.couple.trace.collectives import (
 from loadpath.couple.trace.edges import couple
 from loadpath.couple.trace.launches import device_work
 from loadpath.couple.trace.ops import graph_ops
+from loadpath.couple.trace.places import Places, place_ranks
 from loadpath.couple.trace.rows import Rows, common_steps, rows_of
 from loadpath.couple.trace.segments import cut_threads
 from loadpath.couple.trace.threads import hand_over
@@ -62,12 +63,17 @@ def couple_trace(recording: Recording) -> CoupledJob:
     facts = communication_facts(rows, work)
     instances = find_instances(recording, rows, facts)
     ops = graph_ops(rows, segments, work, facts)
+    doubts = [*_late_doubt(late.sum()), *_left_out(rows, steps)]
+    doubted = _with_doubts(recording, instances, doubts)
+    membership = _membership_table(instances, ops.of_work)
+    found = _instance_table(rows, instances)
+    places = place_ranks(Places(ops.table, found, doubted.communicator, doubted.rank), membership)
     return assemble_job(
-        _with_doubts(recording, instances, [*_late_doubt(late.sum()), *_left_out(rows, steps)]),
-        ops.table,
+        dataclasses.replace(doubted, communicator=places.communicator, rank=places.rank),
+        places.op,
         couple(rows, threads, work, waits, instances=instances, ops=ops),
-        instance=_instance_table(rows, instances),
-        membership=_membership_table(instances, ops.of_work),
+        instance=places.instance,
+        membership=membership,
     )
 
 

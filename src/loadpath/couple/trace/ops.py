@@ -114,7 +114,9 @@ def _host(rows: Rows, segments: Segments, kept: Int32Array) -> pl.DataFrame:
             "sequence": np.full(kept.size, -1),
             "peer": np.full(kept.size, -1, np.int32),
             "op_class": pl.select(
-                pl.when(between).then(pl.lit(BETWEEN_CALLS) + name).otherwise(pl.lit("host ") + name)
+                pl.when(between)
+                .then(pl.lit(BETWEEN_CALLS) + name)
+                .otherwise(pl.lit("host ") + name)
             ).to_series(),
             "position": segments.position[kept],
             "mechanism": pl.Series(

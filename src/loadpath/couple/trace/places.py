@@ -1,0 +1,122 @@
+"""Where ranks stand: pipeline stages and links, read off who sends to whom."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from loadpath.tables import COMMUNICATOR
+
+__all__ = ["Places", "place_ranks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Graph ops and tables, with stages of ranks and links of sends and receives.
+
+    Attributes
+    ----------
+    op : polars.DataFrame
+        Table `COUPLED_OP`: ``stage`` is set, and a send or receive names its link.
+    instance, communicator, rank : polars.DataFrame
+        Tables of `loadpath.tables`.
+    """
+
+    op: pl.DataFrame
+    instance: pl.DataFrame
+    communicator: pl.DataFrame
+    rank: pl.DataFrame
+
+
+def place_ranks(places: Places, membership: pl.DataFrame) -> Places:
+    """Give every pair that sends and receives a link of its own, and every rank its stage.
+
+    A rank that sends before it has received is in stage 0; whoever first receives from a stage is
+    in the next one. Without sends all ranks are in stage 0.
+
+    Parameters
+    ----------
+    places : Places
+        Tables as coupled.
+    membership : polars.DataFrame
+        Table `MEMBERSHIP`.
+
+    Returns
+    -------
+    Places
+        The same tables with links and stages.
+    """
+    pairs = _pairs(places.op, membership)
+    if not pairs.height:
+        return places
+    first = 1 + int(places.communicator["communicator"].max() or -1)  # type: ignore[arg-type]
+    links = (
+        pairs.select("low", "high")
+        .unique()
+        .sort("low", "high")
+        .with_row_index("link", offset=max(first, 0))
+        .with_columns(pl.col("link").cast(pl.Int32))
+    )
+    met = pairs.join(links, on=["low", "high"]).sort("instance")
+    stage = _stages(pairs)
+    of_rank = pl.col("rank").replace_strict(stage, default=0, return_dtype=pl.Int32)
+    op = _numbered(places.op, met, ["sender_op", "receiver_op"]).with_columns(
+        of_rank.alias("stage")
+    )
+    return Places(
+        op=op,
+        instance=_numbered(places.instance, met, ["instance"]),
+        communicator=pl.concat([places.communicator, _table(links)]),
+        rank=places.rank.with_columns(of_rank.alias("pp")),
+    )
+
+
+def _pairs(op: pl.DataFrame, membership: pl.DataFrame) -> pl.DataFrame:
+    """List each send with its receive: ops, ranks, and when the send began."""
+    place = (
+        op.select("rank", "start_ns").with_row_index("op").with_columns(pl.col("op").cast(pl.Int32))
+    )
+    parts = membership.select("instance", "op", pl.col("role").cast(pl.String)).join(place, on="op")
+    sender = parts.filter(pl.col("role") == "sender")
+    receiver = parts.filter(pl.col("role") == "receiver")
+    return sender.join(receiver, on="instance", suffix="_to").select(
+        "instance",
+        pl.col("op").alias("sender_op"),
+        pl.col("op_to").alias("receiver_op"),
+        pl.col("rank").alias("source"),
+        pl.col("rank_to").alias("target"),
+        "start_ns",
+        pl.min_horizontal("rank", "rank_to").alias("low"),
+        pl.max_horizontal("rank", "rank_to").alias("high"),
+    )
+
+
+def _stages(pairs: pl.DataFrame) -> dict[int, int]:
+    """Follow first sends from rank to rank."""
+    stage: dict[int, int] = {}
+    first = pairs.group_by("source", "target").agg(pl.col("start_ns").min())
+    for source, target in (
+        first.sort("start_ns", "source", "target").select("source", "target").rows()
+    ):
+        stage.setdefault(source, 0)
+        stage.setdefault(target, stage[source] + 1)
+    return stage
+
+
+def _numbered(table: pl.DataFrame, met: pl.DataFrame, rows: list[str]) -> pl.DataFrame:
+    """Write the link of each meeting into the rows that take part in it."""
+    column = table["communicator"].to_numpy().copy()
+    for row in rows:
+        column[met[row].to_numpy()] = met["link"].to_numpy()
+    return table.with_columns(pl.Series("communicator", column.astype(np.int32)))
+
+
+def _table(links: pl.DataFrame) -> pl.DataFrame:
+    return COMMUNICATOR.build(
+        links.select(
+            pl.col("link").alias("communicator"),
+            pl.format("point to point {},{}", "low", "high").alias("name"),
+            pl.lit(2).alias("n_members"),
+            pl.concat_list("low", "high").alias("members"),
+        )
+    )
