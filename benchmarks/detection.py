@@ -208,8 +208,8 @@ def is_right(truth: Truth, verdict: Any) -> bool:
         return _label(truth) in verdict["indistinguishable_from"]
     named = {
         "stage": verdict["stage"] == truth.stage,
-        "link": set(verdict["ranks"]) == set(truth.link),
-        "group": set(verdict["ranks"]) == set(truth.link),
+        "link": set(verdict["link"] or ()) == set(truth.link),
+        "group": set(verdict["link"] or ()) == set(truth.link),
         "rank": set(verdict["ranks"]) == set(truth.ranks),
         "host": set(verdict["hosts"]) == set(truth.hosts),
     }

@@ -181,7 +181,9 @@ def _tables(
         "cause": judgement.table() if judgement else CAUSE.empty(),
         "sink": sink,
         "coupling": coupling,
-        "blindness": blindness_report(job, _culprits(judgement), fidelity.measured_s),
+        "blindness": blindness_report(
+            job, _culprits(judgement) if judgement else None, fidelity.measured_s
+        ),
         "caveat": job.caveat,
     }
 

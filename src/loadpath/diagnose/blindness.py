@@ -17,7 +17,7 @@ TELLING_RATIO = 0.05
 
 
 def blindness_report(
-    job: CoupledJob, culprits: Sequence[int], measured_s: FloatArray
+    job: CoupledJob, culprits: Sequence[int] | None, measured_s: FloatArray
 ) -> pl.DataFrame:
     """Ask the usual views whom they accuse.
 
@@ -25,8 +25,9 @@ def blindness_report(
     ----------
     job : CoupledJob
         Coupled job.
-    culprits : sequence of int
-        Ranks that the proof names; empty where it names nobody, or everybody.
+    culprits : sequence of int or None
+        Ranks that the proof names; empty where it names nobody, or everybody; None where nothing
+        could be proved.
     measured_s : (n_step,) array of float64
         Measured step times.
 
@@ -48,11 +49,11 @@ def blindness_report(
             "view": view,
             "accuses": "nobody" if rank is None else f"rank {rank}",
             "evidence": evidence,
-            "right": rank in culprits if culprits else rank is None,
+            "right": None if culprits is None else rank in culprits if culprits else rank is None,
         }
         for view, rank, evidence in views
     ]
-    return BLINDNESS.build(pl.DataFrame(rows))
+    return BLINDNESS.build(pl.DataFrame(rows, schema=BLINDNESS.schema))
 
 
 def _per_rank(job: CoupledJob) -> pl.DataFrame:

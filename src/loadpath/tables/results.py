@@ -150,7 +150,7 @@ BLINDNESS = TableSchema(
         Column("view", pl.String, "name of the view"),
         Column("accuses", pl.String, "whom it points at"),
         Column("evidence", pl.String, "the figures it would show"),
-        Column("right", pl.Boolean, "it agrees with the proof"),
+        Column("right", pl.Boolean, "it agrees with the proof; empty where there is none", nullable=True),
     ),
 )
 

@@ -25,12 +25,15 @@ class Column:
         What a value means.
     default : object
         Value of a row that does not say; None where each row must say.
+    nullable : bool
+        Whether a value may be missing: it then means *not assessable*.
     """
 
     name: str
     dtype: pl.DataType | type[pl.DataType]
     doc: str
     default: Any = None
+    nullable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ class TableSchema:
                 problems.append(
                     f"column {column.name!r} is {frame.schema[column.name]}, not {column.dtype}"
                 )
-            elif frame[column.name].null_count():
+            elif not column.nullable and frame[column.name].null_count():
                 problems.append(f"column {column.name!r} has empty values")
         if problems:
             raise InputError(f"table {self.name}", problems, "See docs/formats/audit.md.")
