@@ -41,14 +41,8 @@ def test_audit_folder_holds_document_tables_and_briefing(table, tmp_path):
     run_audit(table, out=tmp_path / "out", progress=said.append)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"audit.json", "briefing.html", "graph.npz", "attribution.parquet"} <= names
-    assert said == [
-        f"reading {table.name}",
-        "coupling ranks",
-        "replaying",
-        "weighing causes",
-        "attributing waits",
-        "writing the briefing",
-    ]
+    assert said[:3] == [f"reading {table.name}", "coupling ranks", "replaying"]
+    assert said[-1] == "writing the briefing"
 
 
 def test_briefing_can_be_left_out(written):

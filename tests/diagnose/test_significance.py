@@ -130,7 +130,7 @@ def test_large_jobs_are_tested_with_fewer_shuffles(monkeypatch):
     monkeypatch.setattr(significance, "CELLS_DRAWN", 1)
     excess = draws(4, 24, seed=1)
     excess[2] += 3
-    assert p_values(excess)[2] == ALPHA
+    assert p_values(excess)[2] <= ALPHA
 
 
 @settings(max_examples=25, deadline=None)

@@ -153,7 +153,15 @@ def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
          "confidence", "confidence_method", "runner_up", "distance")
     )  # fmt: skip
     empty: dict[str, list[Any]] = {
-        name: [] for name in ("ranks", "culprit_ranks", "hosts", "indistinguishable_from", "victims", "causes")
+        name: []
+        for name in (
+            "ranks",
+            "culprit_ranks",
+            "hosts",
+            "indistinguishable_from",
+            "victims",
+            "causes",
+        )
     }
     return {
         **nothing,

@@ -1,6 +1,7 @@
 """Diagnose a coupled job: fidelity first, then causes, attribution, root causes and tables."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
 from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.exposure import Exposure, Places, exposed, find_places
-from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, work_waits
+from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
 from loadpath.diagnose.levels import BASELINES, FloatArray, ideal_work_ns
 from loadpath.diagnose.published import published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
@@ -61,31 +62,47 @@ def diagnose(
     ideal = (
         effects.ideal_ns if settings.baseline == "median" else ideal_work_ns(job, settings.baseline)
     )
-    judgement = None
-    if not refusal:
-        progress("weighing causes")
-        rng = np.random.default_rng(settings.seed)
-        judgement = judge(job, effects, find_candidates(job, effects, rng), rng)
-        if judgement.contradiction:
-            refusal, judgement = judgement.contradiction, None
-    progress("attributing waits")
     places = find_places(job)
-    exposures = _exposures(job, ideal, places)
-    tables = _tables(
-        job, effects, ideal, exposures=exposures, fidelity=fidelity, judgement=judgement
-    )
+    with ThreadPoolExecutor(1) as pool:
+        progress("weighing causes and attributing waits")
+        beside = pool.submit(_causeless, job, effects, ideal, places, settings)
+        refusal, judgement = _judgement(job, effects, refusal, settings.seed)
+        findings, shown = beside.result()
+    tables = findings["tables"] | _cause_tables(job, fidelity, shown[1][0], judgement)
     if drawn:
-        tables |= _drawn_tables(job, ideal, exposures[0], judgement=judgement)
-    return {
+        tables |= _drawn_tables(job, ideal, shown[0], judgement=judgement)
+    return findings | {
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
         "tables": tables,
-        "slowdown": _slowdown(job, ideal, fidelity, settings),
-        "unexplained_ratio": unexplained_ratio(job, places=places),
         "victims": _victims(tables["coupling"], judgement, job),
         "distance": _distance(tables["sink"], judgement),
     }
+
+
+def _judgement(
+    job: CoupledJob, effects: Effects, refusal: str, seed: int
+) -> tuple[str, Judgement | None]:
+    """Judge the candidates, unless that is refused before or by what they return."""
+    if refusal:
+        return refusal, None
+    rng = np.random.default_rng(seed)
+    judgement = judge(job, effects, find_candidates(job, effects, rng), rng)
+    return (judgement.contradiction, None) if judgement.contradiction else ("", judgement)
+
+
+def _causeless(
+    job: CoupledJob, effects: Effects, ideal: FloatArray, places: Places, settings: Settings
+) -> tuple[dict[str, Any], tuple[_Shown, _Shown]]:
+    """Compute what does not depend on the verdict."""
+    exposures = _exposures(job, ideal, places)
+    findings = {
+        "tables": _tables(job, effects, ideal, exposures),
+        "slowdown": _slowdown(job, ideal, settings),
+        "unexplained_ratio": unexplained_ratio(job, places=places),
+    }
+    return findings, exposures
 
 
 def _refusal(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
@@ -111,14 +128,10 @@ def _refusal(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
     return ""
 
 
-def _slowdown(
-    job: CoupledJob,
-    ideal: FloatArray,
-    fidelity: Fidelity,
-    settings: Settings,
-) -> dict[str, Any]:
+def _slowdown(job: CoupledJob, ideal: FloatArray, settings: Settings) -> dict[str, Any]:
     """Give the slowdown by the published method where it applies, and under every baseline."""
-    replayed = float(fidelity.replayed_s.mean())
+    replayed = float((step_time_ns(job.graph, replay(job.graph, job.work_ns)) / 1e9).mean())
+    measured = float((measured_step_ns(job) / 1e9).mean())
     best = {b: _mean_step_s(job, ideal_work_ns(job, b)) for b in BASELINES}
     chosen = _mean_step_s(job, ideal)
     if settings.baseline == "median":
@@ -131,7 +144,7 @@ def _slowdown(
         if published is not None
         else f"{settings.baseline} of peers",
         "waste_ratio": 1 - chosen / replayed if replayed > 0 else None,
-        "launch_ratio": float(fidelity.measured_s.mean()) / replayed if replayed > 0 else None,
+        "launch_ratio": measured / replayed if replayed > 0 else None,
         "baseline": settings.baseline,
         "by_baseline": by_baseline,
     }
@@ -152,39 +165,38 @@ def _exposures(job: CoupledJob, ideal: FloatArray, places: Places) -> tuple[_Sho
 
 
 def _tables(
-    job: CoupledJob,
-    effects: Effects,
-    ideal: FloatArray,
-    *,
-    exposures: tuple[_Shown, _Shown],
-    fidelity: Fidelity,
-    judgement: Judgement | None,
+    job: CoupledJob, effects: Effects, ideal: FloatArray, exposures: tuple[_Shown, _Shown]
 ) -> dict[str, pl.DataFrame]:
-    """Compute the tables that the document is made from."""
-    graph = job.graph
-    (actual, exposure), (best, ideal_exposure) = exposures
+    """Compute the tables of what ranks and ops cost, whatever the cause."""
+    (actual, exposure), (_, ideal_exposure) = exposures
     ideal_ns = np.rint(ideal).astype(np.int64)
     sink, coupling, _ = walk_back(
         job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure)
     )
-    without = replay(graph, _work_without(job, judgement))
+    return {
+        "rank_time": rank_time(job, actual, exposure, ideal_exposure),
+        "attribution": attribute(job, effects.work_ns, ideal),
+        "sink": sink,
+        "coupling": coupling,
+        "caveat": job.caveat,
+    }
+
+
+def _cause_tables(
+    job: CoupledJob, fidelity: Fidelity, best: Timeline, judgement: Judgement | None
+) -> dict[str, pl.DataFrame]:
+    """Compute the tables that show the verdict beside what there is."""
+    without = replay(job.graph, _work_without(job, judgement))
     seconds = {
         "measured_s": fidelity.measured_s,
         "replayed_s": fidelity.replayed_s,
-        "ideal_s": step_time_ns(graph, best) / 1e9,
-        "without_cause_s": step_time_ns(graph, without) / 1e9,
+        "ideal_s": step_time_ns(job.graph, best) / 1e9,
+        "without_cause_s": step_time_ns(job.graph, without) / 1e9,
     }
     return {
-        "step_time": STEP_TIME.build({"step": graph.step, **seconds}),
-        "rank_time": rank_time(job, actual, exposure, ideal_exposure),
-        "attribution": attribute(job, effects.work_ns, ideal),
+        "step_time": STEP_TIME.build({"step": job.graph.step, **seconds}),
         "cause": judgement.table() if judgement else CAUSE.empty(),
-        "sink": sink,
-        "coupling": coupling,
-        "blindness": blindness_report(
-            job, _culprits(judgement) if judgement else None, fidelity.measured_s
-        ),
-        "caveat": job.caveat,
+        "blindness": blindness_report(job, _culprits(judgement), fidelity.measured_s),
     }
 
 

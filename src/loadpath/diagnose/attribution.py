@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.labels import numbered
 from loadpath.diagnose.levels import FloatArray
 from loadpath.replay import (
     ScenarioLayout,
@@ -64,7 +65,8 @@ def attribute(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> pl.
     bounds = (float(step.mean()), float(best.mean()))
     rows = [_step_rows(job, step, best)]
     for groupings in _bundles(_groupings(job)):
-        means = [_mean_steps(job, side, groupings) for side in sides]
+        meeting = _meet(groupings)
+        means = [_mean_steps(job, side, meeting) for side in sides]
         first = 0
         for by, _, keys in groupings:
             mine = slice(first, first + len(keys))
@@ -78,7 +80,7 @@ def _groupings(job: CoupledJob) -> Iterable[_Grouping]:
     op = job.op
     yield _Grouping("op_class", *_classes(job))
     for by in ("mechanism", "stage", "replica", "rank"):
-        number, keys = _numbered(op[by])
+        number, keys = numbered(op[by])
         if len(keys) > 1:
             yield _Grouping(by, number, keys)
     number, keys = _links(job)
@@ -99,7 +101,7 @@ def _bundles(groupings: Iterable[_Grouping]) -> Iterable[list[_Grouping]]:
 
 def _classes(job: CoupledJob) -> tuple[NDArray[np.int32], list[str]]:
     """Names of ops; beyond `MOST_CLASSES` those with least work are one."""
-    number, keys = _numbered(job.op["name"])
+    number, keys = numbered(job.op["name"])
     if len(keys) <= MOST_CLASSES:
         return number, keys
     total = np.bincount(number, job.work_ns, minlength=len(keys))
@@ -114,7 +116,7 @@ def _links(job: CoupledJob) -> tuple[NDArray[np.int32], list[str]]:
     names = dict(job.communicator.select("communicator", "name").iter_rows())
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
-    number, found = _numbered(
+    number, found = numbered(
         pl.Series(np.where(is_transfer, job.op["communicator"].to_numpy(), -1))
     )
     labels = [names.get(int(key), "") for key in found]
@@ -123,23 +125,14 @@ def _links(job: CoupledJob) -> tuple[NDArray[np.int32], list[str]]:
     return of_number[number], keys
 
 
-def _numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
-    """Give each row the number of its value, and the values as text."""
-    found = column.unique()
-    codes = found.to_physical().to_numpy()
-    order = np.argsort(codes)
-    number = np.searchsorted(codes[order], column.to_physical().to_numpy())
-    return number.astype(np.int32), found.gather(order).cast(pl.String).to_list()
-
-
 def _mean_steps(
     job: CoupledJob,
     side: tuple[Timeline, ScenarioLayout, FloatArray],
-    groupings: Sequence[_Grouping],
+    meeting: tuple[NDArray[np.int32], NDArray[np.float32]],
 ) -> FloatArray:
     """Replay each group's change alone; mean step in s per group, groupings one after another."""
     timeline, layout, delta = side
-    group, members = _meet(groupings)
+    group, members = meeting
     means = []
     for first in range(0, members.shape[1], COLUMNS_AT_ONCE):
         scale = members[:, first : first + COLUMNS_AT_ONCE]
@@ -149,7 +142,7 @@ def _mean_steps(
 
 
 def _meet(groupings: Sequence[_Grouping]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Number the groups that several groupings make together; say which keys each belongs to."""
+    """Give groups that several groupings make together numbers, and the keys that each belongs to."""
     joint = np.zeros(groupings[0].number.size, np.int64)
     for grouping in groupings:
         joint = joint * len(grouping.keys) + grouping.number

@@ -136,9 +136,7 @@ def unexplained_ratio(
     return float((total[0] + total[1]) / total[2]) if total[2] else 0.0
 
 
-def _hidden_lag_ns(
-    job: CoupledJob, timeline: Timeline, places: Places | None
-) -> NDArray[np.int64]:
+def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places | None) -> NDArray[np.int64]:
     """Lag of each communication op during which its rank computes."""
     late = np.flatnonzero((job.op["kind"] == "communicate").to_numpy() & (job.lag_ns > 0))
     occupancy = exposed(job, timeline, job.work_ns, places=places).occupancy

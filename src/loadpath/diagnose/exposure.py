@@ -162,9 +162,7 @@ def exposed(
     part, op = intervals.part[interval], intervals.op[interval]
     length = end - start
     wait, transfer = (_sum_by_op(op, length * (part == p), job.n_op) for p in (WAIT, TRANSFER))
-    return Exposure(
-        wait, transfer, Occupancy(n_clock, group_segment, start, end, part, op, places)
-    )
+    return Exposure(wait, transfer, Occupancy(n_clock, group_segment, start, end, part, op, places))
 
 
 def find_places(job: CoupledJob) -> Places:

@@ -47,16 +47,18 @@ def measured_step_ns(job: CoupledJob) -> FloatArray:
     (n_step,) array of float64
         In the order of ``job.graph.step``, in ns.
     """
-    spans = (
-        job.op.filter(pl.col("step").is_in(job.graph.step.tolist()))
-        .group_by("step")
-        .agg(
-            pl.col("start_ns").min().alias("start"),
-            (pl.col("start_ns") + pl.col("duration_ns")).max().alias("end"),
-        )
-        .sort("step")
-    )
-    return (spans["end"] - spans["start"]).to_numpy().astype(np.float64)
+    steps = job.graph.step
+    place = np.searchsorted(steps, job.op["step"].to_numpy())
+    inside = np.append(steps, -1)[place] == job.op["step"].to_numpy()
+    inside &= place < steps.size
+    start = job.op["start_ns"].to_numpy()[inside]
+    end = start + job.op["duration_ns"].to_numpy()[inside]
+    earliest, latest = np.full((2, steps.size), start.max(initial=0))
+    np.minimum.at(earliest, place[inside], start)
+    latest[:] = earliest
+    np.maximum.at(latest, place[inside], end)
+    span: FloatArray = (latest - earliest).astype(np.float64)
+    return span
 
 
 def measure_fidelity(job: CoupledJob) -> Fidelity:
@@ -95,9 +97,13 @@ def _known_work_ns(job: CoupledJob) -> FloatArray:
     """Work, where that of communication ops without a partner is the least of their class."""
     lone = (job.op["kind"] == "communicate").to_numpy().copy()
     lone[job.membership["op"].to_numpy()] = False
-    work = job.op.select("op_class", pl.Series("work", job.work_ns, pl.Float64))
-    least = work.select(pl.col("work").min().over("op_class"))["work"].to_numpy()
-    return np.where(lone, least, job.work_ns)
+    work = job.work_ns.astype(np.float64)
+    if not lone.any():
+        return work
+    op_class = job.op["op_class"].to_physical().to_numpy()
+    least = np.full(int(op_class.max()) + 1, np.inf)
+    np.minimum.at(least, op_class, work)
+    return np.where(lone, least[op_class], work)
 
 
 def _worst_rank_ns(job: CoupledJob, timeline: Timeline) -> FloatArray:
@@ -105,32 +111,23 @@ def _worst_rank_ns(job: CoupledJob, timeline: Timeline) -> FloatArray:
     graph = job.graph
     last, first = graph.op[graph.end_step_node], graph.op[graph.begin_node]
     start = job.op["start_ns"].to_numpy()
-    ends = pl.DataFrame(
-        {
-            "step": graph.end_step,
-            "rank": job.op["rank"].to_numpy()[last],
-            "replayed": timeline.time_ns[graph.end_step_node + 1].astype(np.float64),
-            "measured": (start + job.op["duration_ns"].to_numpy())[last].astype(np.float64),
-        }
-    )
-    begins = pl.DataFrame(
-        {
-            "step": graph.begin_step,
-            "replayed_begin": timeline.time_ns[graph.begin_node + 1].astype(np.float64),
-            "measured_begin": start[first].astype(np.float64),
-        }
-    )
-    replayed = pl.col("replayed") - pl.col("replayed_begin")
-    measured = pl.col("measured") - pl.col("measured_begin")
-    return (
-        ends.group_by("step", "rank")
-        .max()
-        .join(begins.group_by("step").min(), on="step")
-        .group_by("step")
-        .agg((replayed - measured).abs().max().alias("worst"))
-        .sort("step")["worst"]
-        .to_numpy()
-    )
+    rank = job.op["rank"].to_numpy()[last].astype(np.int64)
+    n_rank = int(rank.max(initial=0)) + 1
+    place, of_end = np.unique(graph.end_step * n_rank + rank, return_inverse=True)
+    step = place // n_rank
+    spans = []
+    for begin, end in (
+        (timeline.time_ns[graph.begin_node + 1], timeline.time_ns[graph.end_step_node + 1]),
+        (start[first], start[last] + job.op["duration_ns"].to_numpy()[last]),
+    ):
+        begins = np.full(graph.step.size, np.inf)
+        np.minimum.at(begins, graph.begin_step, begin.astype(np.float64))
+        ends = np.full(place.size, -np.inf)
+        np.maximum.at(ends, of_end, end.astype(np.float64))
+        spans.append(ends - begins[step])
+    worst = np.zeros(graph.step.size)
+    np.maximum.at(worst, step, np.abs(spans[0] - spans[1]))
+    return worst
 
 
 def work_waits(job: CoupledJob) -> bool:

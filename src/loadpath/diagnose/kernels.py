@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["count_reaching", "mark_blocking", "path_parts", "sum_windows", "sweep_intervals", "walk_chains"]
+__all__ = [
+    "count_reaching",
+    "mark_blocking",
+    "path_parts",
+    "sum_windows",
+    "sweep_intervals",
+    "walk_chains",
+]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 

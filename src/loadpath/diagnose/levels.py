@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.labels import joint_code
 from loadpath.errors import UsageError
 
 __all__ = [
@@ -58,10 +59,9 @@ def ideal_work_ns(job: CoupledJob, baseline: Baseline) -> FloatArray:
         raise UsageError(f"unknown baseline {baseline!r}. Use one of {', '.join(BASELINES)}.")
     frame = _frame(job)
     if baseline == "best":
-        key = ["op_class", "stage", "position"]
-        value = pl.col("work").quantile(BEST_QUANTILE, "linear").over(key)
+        value = pl.col("work").quantile(BEST_QUANTILE, "linear").over("peers")
     else:
-        key = ["name"] if job.source == "op_table" else ["op_class", "position"]
+        key = "name_code" if job.source == "op_table" else "place"
         value = (
             pl.when(pl.col("is_transfer") | (pl.col("kind") == "communicate"))
             .then(pl.col("work").median().over(key))
@@ -89,8 +89,8 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
         Level in ns.
     """
     frame = _frame(job)
-    transfer = _level(frame, ["op_class"], "communicator")
-    work = _level(frame, ["op_class", "stage", "position"], "rank")
+    transfer = _level(frame, "class_code", "class_code", "communicator")
+    work = _level(frame, "peers", "stage_class", "rank")
     return np.where(frame["is_transfer"].to_numpy(), transfer, work)
 
 
@@ -158,29 +158,39 @@ def _scaled_stage_level(frame: pl.DataFrame) -> FloatArray:
 
 
 def _frame(job: CoupledJob) -> pl.DataFrame:
-    """Columns that peers are found by, and the work."""
+    """Columns that peers are found by, as numbers, and the work."""
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
-    return job.op.select(
-        "rank", "step", "kind", "name", "op_class", "position", "stage", "communicator"
-    ).with_columns(
-        pl.Series("work", job.work_ns, pl.Float64), pl.Series("is_transfer", is_transfer)
+    op = job.op.select("rank", "step", "kind", "name", "stage", "communicator")
+    op_class, stage = job.op["op_class"].to_physical().to_numpy(), job.op["stage"].to_numpy()
+    position = job.op["position"].to_numpy()
+    return op.with_columns(
+        pl.col("name").to_physical().alias("name_code"),
+        pl.Series("class_code", op_class),
+        pl.Series("place", joint_code(op_class, position)),
+        pl.Series("stage_class", joint_code(op_class, stage)),
+        pl.Series("peers", joint_code(op_class, stage, position)),
+        pl.Series("work", job.work_ns, pl.Float64),
+        pl.Series("is_transfer", is_transfer),
     )
 
 
-def _level(frame: pl.DataFrame, key: list[str], peer: str) -> FloatArray:
+def _level(frame: pl.DataFrame, key: str, wide: str, peer: str) -> FloatArray:
     """Median over peers' medians; rows of groups too small to judge fall back to wider ones."""
-    tight = _median_of_medians(frame, key, peer)
-    n_value = frame.select(pl.len().over(key).alias("n"))["n"].to_numpy()
+    tight, n_value = _median_of_medians(frame, key, peer)
     if (n_value >= 3).all():
         return tight
-    wide_key = [name for name in key if name != "position"]
-    wide = _median_of_medians(frame, wide_key, peer)
-    n_wide = frame.select(pl.len().over(wide_key).alias("n"))["n"].to_numpy()
-    return np.where((n_value >= 3) | (n_wide < 3), tight, wide)
+    wider, n_wide = _median_of_medians(frame, wide, peer)
+    return np.where((n_value >= 3) | (n_wide < 3), tight, wider)
 
 
-def _median_of_medians(frame: pl.DataFrame, key: list[str], peer: str) -> FloatArray:
-    by_peer = frame.group_by(*key, peer).agg(pl.col("work").median())
-    levels = by_peer.group_by(key).agg(pl.col("work").quantile(0.5, "lower").alias("level"))
-    return frame.join(levels, on=key, how="left", maintain_order="left")["level"].to_numpy().copy()
+def _median_of_medians(
+    frame: pl.DataFrame, key: str, peer: str
+) -> tuple[FloatArray, NDArray[np.uint32]]:
+    """Level of each row's group, and the size of the group."""
+    by_peer = frame.group_by(key, peer).agg(pl.col("work").median(), pl.len().alias("n"))
+    levels = by_peer.group_by(key).agg(
+        pl.col("work").quantile(0.5, "lower").alias("level"), pl.col("n").sum()
+    )
+    joined = frame.select(key).join(levels, on=key, how="left", maintain_order="left")
+    return joined["level"].to_numpy().copy(), joined["n"].to_numpy()

@@ -50,8 +50,9 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     rank = job.op["rank"].to_numpy()
     hosts = dict(job.rank.select("rank", "host").iter_rows())
     found = []
+    all_residual = effects.residual_ns
     for mechanism, mine in _mechanisms(job, effects):
-        residual = np.where(mine, effects.residual_ns, 0.0)
+        residual = np.where(mine, all_residual, 0.0)
         unit = np.where(mine, rank, -1).astype(np.int32)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
@@ -67,7 +68,7 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                     mechanism=mechanism,
                     key=f"rank {number}",
                     op=op,
-                    change_ns=-effects.residual_ns[op],
+                    change_ns=-residual[op],
                     significant=bool(p[place] <= ALPHA),
                     specificity=0,
                     ranks=(number,),
@@ -186,8 +187,8 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     list of Candidate
         One candidate, or none where some rank has no pause.
     """
-    mechanism = job.op["mechanism"].cast(pl.String).to_numpy()
-    host = np.isin(mechanism, ["host", "input"]) & ~effects.is_transfer
+    mechanism = job.op["mechanism"]
+    host = mechanism.is_in(["host", "input"]).to_numpy() & ~effects.is_transfer
     if not host.any() or not (mechanism == "device").any():
         return []
     residual = effects.residual_ns
@@ -217,6 +218,6 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
 
 def _mechanisms(job: CoupledJob, effects: Effects) -> list[tuple[str, NDArray[np.bool_]]]:
     """List the groups of work that a rank can be slow in."""
-    column = job.op["mechanism"].cast(pl.String).to_numpy()
-    found = [m for m in ("device", "unknown", "host", "input") if (column == m).any()]
-    return [(m, (column == m) & ~effects.is_transfer) for m in found]
+    column = job.op["mechanism"]
+    groups = ((m, (column == m).to_numpy()) for m in ("device", "unknown", "host", "input"))
+    return [(m, mine & ~effects.is_transfer) for m, mine in groups if mine.any()]

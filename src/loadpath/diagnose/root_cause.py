@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from loadpath.couple import CoupledJob, NodeRole
+from loadpath.couple import CoupledJob
 from loadpath.diagnose import kernels
 from loadpath.diagnose.coupling_matrix import BLOCK, CauseBlock, coupling_table, nonzero_causes
 from loadpath.diagnose.exposure import Exposure, exposed, rank_index

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose import kernels
+from loadpath.diagnose.labels import joint_code, numbered
 from loadpath.diagnose.levels import FloatArray
 
 __all__ = [
@@ -82,34 +83,29 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
     Cells
         Sums; 0 where a unit has no op in a block.
     """
-    n_step = max(1, job.graph.step.size)
-    n_part = -(-BLOCKS_WANTED // n_step)
-    place = pl.int_range(pl.len()).over("unit", "step")
-    part = (place * n_part) // pl.len().over("unit", "step")
-    frame = (
-        pl.DataFrame({"unit": unit, "step": job.op["step"], "start": job.op["start_ns"]})
-        .with_columns(pl.Series("residual", residual_ns / 1e9))
-        .filter(pl.col("unit") >= 0)
-    )
+    n_part = -(-BLOCKS_WANTED // max(1, job.graph.step.size))
+    mine = np.flatnonzero(unit >= 0)
+    step = job.op["step"].to_numpy()[mine]
+    units, steps = np.unique(unit[mine]).astype(np.int64), np.unique(step)
+    row, column = np.searchsorted(units, unit[mine]), np.searchsorted(steps, step)
     if n_part > 1:
-        frame = frame.sort("unit", "step", "start", maintain_order=True).with_columns(
-            part.alias("part")
-        )
-    else:
-        frame = frame.with_columns(pl.lit(0).alias("part"))
-    sums = (
-        frame.group_by("unit", "step", "part")
-        .agg(pl.col("residual").sum())
-        .sort("unit", "step", "part")
-    )
-    units = sums["unit"].unique().sort().to_numpy().astype(np.int64)
-    block = (
-        sums.select(pl.struct("step", "part").rank("dense").cast(pl.Int64)).to_series().to_numpy()
-        - 1
-    )
-    excess = np.zeros((units.size, int(block.max(initial=-1)) + 1))
-    excess[np.searchsorted(units, sums["unit"].to_numpy()), block] = sums["residual"].to_numpy()
-    return Cells(units, excess)
+        start = job.op["start_ns"].to_numpy()[mine]
+        column = column * n_part + _parts(row * steps.size + column, start, n_part)
+    blocks, block = np.unique(column, return_inverse=True)
+    cell = row * blocks.size + block
+    total = np.bincount(cell, residual_ns[mine] / 1e9, minlength=units.size * max(blocks.size, 1))
+    return Cells(units, total.reshape(units.size, max(blocks.size, 1)))
+
+
+def _parts(group: NDArray[np.int64], start: NDArray[np.int64], n_part: int) -> NDArray[np.int64]:
+    """Cut each group, in the order of starts, into parts of as many members."""
+    order = np.lexsort((start, group))
+    first = np.flatnonzero(np.diff(group[order], prepend=-1))
+    size = np.diff(np.append(first, group.size))
+    place = np.arange(group.size) - np.repeat(first, size)
+    part = np.empty(group.size, np.int64)
+    part[order] = place * n_part // np.repeat(size, size)
+    return part
 
 
 def exchange_p_values(excess: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -209,34 +205,7 @@ def shares_workload(job: CoupledJob, relative: FloatArray) -> bool:
     bool
         True if either is beyond chance.
     """
-    same = ["step", "replica", "microbatch"]
-    frame = (
-        job.op.select(*same, "stage", "name", "rank", "kind")
-        .with_columns(pl.Series("r", relative))
-        .filter((pl.col("microbatch") >= 0) & (pl.col("kind") == "compute"))
-    )
-    if not frame.height:
-        return False
-    by_stage = frame["stage"].n_unique() > 1
-    unit = ["stage", "name"] if by_stage else ["name"]
-    key = [*same, "name"] if by_stage else same
-    pairs = (
-        frame.group_by(*same, *unit)
-        .agg(pl.col("r").sum())
-        .sort(*same, *unit)
-        .with_columns(
-            (pl.col("r") - pl.col("r").mean().over("step", "replica", *unit)).alias("even"),
-            (pl.col("r") - pl.col("r").median().over("step", "replica", *unit)).alias("odd"),
-        )
-        .with_columns(
-            (pl.col("odd") > OUTLIER * pl.col("odd").abs().median().over(unit)).alias("out")
-        )
-        .with_columns(
-            pl.col("even").shift(1).over(key).alias("even_before"),
-            pl.col("out").shift(1).over(key).alias("out_before"),
-        )
-        .drop_nulls()
-    )
+    pairs = _neighbours(job, relative)
     if not pairs.height:
         return False
     product = (pairs["even"] * pairs["even_before"]).to_numpy()
@@ -246,6 +215,47 @@ def shares_workload(job: CoupledJob, relative: FloatArray) -> bool:
     met = int((pairs["out"] & pairs["out_before"]).sum())
     rate = float(pairs["out"].sum()) * float(pairs["out_before"].sum()) / pairs.height
     return met >= 2 and _poisson_tail(met, rate) < WORKLOAD_P
+
+
+def _neighbours(job: CoupledJob, relative: FloatArray) -> pl.DataFrame:
+    """Residuals of one microbatch on neighbouring stages (or names, where there is one stage).
+
+    Columns ``even`` (less the mean of the step), ``out`` (an outlier), and both of the neighbour.
+    """
+    mine = ((job.op["microbatch"] >= 0) & (job.op["kind"] == "compute")).to_numpy()
+    step, replica, microbatch, stage = (
+        job.op[name].to_numpy()[mine] for name in ("step", "replica", "microbatch", "stage")
+    )
+    name = numbered(job.op["name"])[0][mine]
+    same = joint_code(step, replica, microbatch)
+    unit = joint_code(stage, name)
+    by_stage = stage.size > 0 and stage.min() < stage.max()
+    frame = pl.DataFrame(
+        {
+            "place": joint_code(same, unit),
+            "beside": joint_code(step, replica, unit),
+            "unit": unit,
+            "key": joint_code(same, name) if by_stage else same,
+            "r": relative[mine],
+        }
+    )
+    odd = pl.col("r") - pl.col("r").median().over("beside")
+    return (
+        frame.group_by("place")
+        .agg(pl.col("beside", "unit", "key").first(), pl.col("r").sum())
+        .sort("place")
+        .with_columns(
+            (pl.col("r") - pl.col("r").mean().over("beside")).alias("even"), odd.alias("odd")
+        )
+        .with_columns(
+            (pl.col("odd") > OUTLIER * pl.col("odd").abs().median().over("unit")).alias("out")
+        )
+        .with_columns(
+            pl.col("even").shift(1).over("key").alias("even_before"),
+            pl.col("out").shift(1).over("key").alias("out_before"),
+        )
+        .drop_nulls()
+    )
 
 
 def _poisson_tail(n: int, rate: float) -> float:

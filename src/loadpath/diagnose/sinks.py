@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.labels import joint_code, numbered
 from loadpath.tables.results import SINK
 from loadpath.units import NS_PER_S
 
@@ -93,13 +94,22 @@ def sink_keys(job: CoupledJob, is_transfer: NDArray[np.bool_]) -> tuple[Int64Arr
     keys : polars.DataFrame
         Columns ``rank``, ``op_class``, ``is_transfer``.
     """
-    keyed = job.op.select(
-        "rank", pl.col("op_class").cast(pl.String), pl.Series("is_transfer", is_transfer)
+    rank = job.op["rank"].to_numpy()
+    number, classes = numbered(job.op["op_class"])
+    place = joint_code(rank, number, is_transfer)
+    found, example, key = np.unique(place, return_index=True, return_inverse=True)
+    by_row = np.argsort(example)
+    number_of = np.empty(found.size, np.int64)
+    number_of[by_row] = np.arange(found.size)
+    example = example[by_row]
+    keys = pl.DataFrame(
+        {
+            "rank": rank[example],
+            "op_class": [classes[i] for i in number[example]],
+            "is_transfer": is_transfer[example],
+        }
     )
-    keys = keyed.unique(maintain_order=True)
-    numbered = keys.with_row_index("key")
-    number = keyed.join(numbered, on=keyed.columns, how="left", maintain_order="left")["key"]
-    return number.to_numpy().astype(np.int64), keys
+    return number_of[key], keys
 
 
 def sink_table(keys: pl.DataFrame, sums: KeySums, waits: Waits) -> pl.DataFrame:
