@@ -65,7 +65,7 @@ def diagnose(
     places = find_places(job)
     with ThreadPoolExecutor(1) as pool:
         progress("weighing causes and attributing waits")
-        beside = pool.submit(_causeless, job, effects, ideal, places, settings)
+        beside = pool.submit(_causeless, job, effects, ideal, places=places, settings=settings)
         refusal, judgement = _judgement(job, effects, refusal, settings.seed)
         findings, shown = beside.result()
     tables = findings["tables"] | _cause_tables(job, fidelity, shown[1][0], judgement)
@@ -93,7 +93,7 @@ def _judgement(
 
 
 def _causeless(
-    job: CoupledJob, effects: Effects, ideal: FloatArray, places: Places, settings: Settings
+    job: CoupledJob, effects: Effects, ideal: FloatArray, *, places: Places, settings: Settings
 ) -> tuple[dict[str, Any], tuple[_Shown, _Shown]]:
     """Compute what does not depend on the verdict."""
     exposures = _exposures(job, ideal, places)

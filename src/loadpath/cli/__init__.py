@@ -1,5 +1,6 @@
 """Command line: one module per command; stdout is the result, stderr is talk."""
 
+import gc
 import sys
 
 import typer
@@ -24,6 +25,8 @@ app.command()(whatif)
 
 def main() -> None:
     """Run the command line; errors that a user can act on become one line and an exit code."""
+    # a command ends before cyclic garbage could matter; looking for it costs a tenth of a second
+    gc.disable()
     try:
         app()
     except LoadpathError as error:

@@ -15,6 +15,8 @@ from loadpath.tables import COMMUNICATOR
 
 __all__ = ["Meetings", "communicators", "find_meetings"]
 
+TITLES = (*OP_NAMES, "point to point")
+NAMED = ("communicator", "name", "n_members", "members")
 DATA_PARALLEL = ("params-all-gather", "grads-reduce-scatter", "separate-grads-all-reduce")
 
 
@@ -70,7 +72,9 @@ def find_meetings(
     """
     n_stage = sizes["pp_size"]
     pairs, rest = _pairs(rows, transfers, n_stage), _collectives(rows, n_stage, uses_dp=uses_dp)
-    op, place, number = (np.concatenate(part) for part in zip(pairs, rest, strict=True))
+    op = np.concatenate([pairs.op, rest.op])
+    place = np.concatenate([pairs.place, rest.place])
+    number = np.concatenate([pairs.number, rest.number])
     order = np.lexsort((op, number, place))
     op, place, number = op[order], place[order], number[order]
     is_first = np.ones(op.size, np.bool_)
@@ -85,7 +89,7 @@ def find_meetings(
 
 
 def _pairs(rows: WorkerRows, transfers: Transfers, n_stage: int) -> _Keys:
-    """Sends and receives that go the same way between the same stages, by order."""
+    """List sends and receives; those that go the same way between the same stages, by order."""
     op = transfers.op[transfers.is_real]
     like = rows.worker[op] * np.int32(len(OP_NAMES)) + rows.name[op]
     start, order = group_by_key(like, rows.n_worker * len(OP_NAMES))
@@ -97,14 +101,14 @@ def _pairs(rows: WorkerRows, transfers: Transfers, n_stage: int) -> _Keys:
 
 
 def _collectives(rows: WorkerRows, n_stage: int, *, uses_dp: bool) -> _Keys:
-    """Collectives over replicas, of first and last stage, and of everyone, by recorded number."""
-    over_replicas = is_named(rows, *DATA_PARALLEL) & uses_dp
+    """List collectives over replicas, of first and last stage, and of everyone, by number."""
+    over_replicas = is_named(rows, *(DATA_PARALLEL if uses_dp else ()))
     at_an_end = (rows.stage == 0) | (rows.stage == n_stage - 1)
     over_ends = is_named(rows, "embedding-grads-all-reduce") & at_an_end
     over_all = is_named(rows, "optimizer-clip-main-grad")
     op = np.flatnonzero(over_replicas | over_ends | over_all).astype(np.int32)
-    replica = np.where(over_ends[op], rows.replica[op], -1)
-    stage = np.where(over_replicas[op], rows.stage[op], 0)
+    replica = np.where(over_ends[op], rows.replica[op], np.int32(-1))
+    stage = np.where(over_replicas[op], rows.stage[op], np.int32(0))
     return _Keys(op, _place(rows, op, replica, (rows.name[op], stage, n_stage)), rows.sequence[op])
 
 
@@ -118,8 +122,8 @@ def _place(
     what, stage, n_stage = kind
     n_what, n_replica = len(OP_NAMES) + 2, int(rows.replica.max(initial=0)) + 2
     place = rows.step[op].astype(np.int64) * n_replica + replica + 1
-    numbered: Int64Array = (place * n_what + what) * n_stage + stage
-    return numbered
+    numbered = (place * n_what + what) * n_stage + stage
+    return numbered.astype(np.int64)
 
 
 def communicators(rows: WorkerRows, meetings: Meetings) -> tuple[pl.DataFrame, Int32Array]:
@@ -140,35 +144,29 @@ def communicators(rows: WorkerRows, meetings: Meetings) -> tuple[pl.DataFrame, I
         Communicator of each communication.
     """
     op, instance, first, is_pair = meetings
-    order = np.lexsort((rows.rank[op], instance))
-    rank = rows.rank[op][order]
-    title = np.where(is_pair, len(OP_NAMES), rows.name[op[first]])
+    rank = rows.rank[op][np.lexsort((rows.rank[op], instance))]
+    title = np.where(is_pair, len(OP_NAMES), rows.name[op[first]].astype(np.int64))
     example, which = _distinct(title, rank, first)
-    titles = (*OP_NAMES, "point to point")
     stop = np.append(first, op.size)
-    members = [rank[first[i] : stop[i + 1]].tolist() for i in example]
-    labels = [
-        f"{titles[title[i]]} {','.join(map(str, ranks))}"
-        for i, ranks in zip(example, members, strict=True)
-    ]
-    by_label = sorted(range(len(labels)), key=labels.__getitem__)
-    number = np.empty(len(labels), np.int32)
-    number[by_label] = np.arange(len(labels))
+    found = sorted(
+        (f"{TITLES[title[i]]} {','.join(map(str, ranks))}", ranks, number)
+        for number, i in enumerate(example)
+        for ranks in [rank[first[i] : stop[i + 1]].tolist()]
+    )
+    place = np.empty(len(found), np.int32)
+    place[[number for _, _, number in found]] = np.arange(len(found))
     table = COMMUNICATOR.build(
         pl.DataFrame(
             {
-                "communicator": range(len(labels)),
-                "name": [labels[i] for i in by_label],
-                "n_members": [len(members[i]) for i in by_label],
-                "members": [members[i] for i in by_label],
+                "communicator": range(len(found)),
+                "name": [label for label, _, _ in found],
+                "n_members": [len(ranks) for _, ranks, _ in found],
+                "members": [ranks for _, ranks, _ in found],
             },
             schema={name: COMMUNICATOR.schema[name] for name in NAMED},
         )
     )
-    return table, number[which]
-
-
-NAMED = ("communicator", "name", "n_members", "members")
+    return table, place[which]
 
 
 def _distinct(
@@ -180,7 +178,7 @@ def _distinct(
     example: list[int] = []
     for n_member in np.unique(size):
         same_size = np.flatnonzero(size == n_member)
-        label = title[same_size]
+        one, label = same_size, title[same_size]
         for k in range(n_member):
             # numbering after each member keeps the labels small
             label = label * (int(rank.max()) + 1) + rank[first[same_size] + k]

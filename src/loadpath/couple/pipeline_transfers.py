@@ -89,7 +89,7 @@ def match_transfers(rows: WorkerRows, sizes: Mapping[str, int]) -> tuple[Transfe
 def _launched(
     rows: WorkerRows, op: Int32Array, is_recv: BoolArray, is_forward: BoolArray
 ) -> tuple[Int64Array, int]:
-    """Number each launched transfer among its like; `NEVER` for those never launched.
+    """Give each launched transfer its number among its like, `NEVER` to those never launched.
 
     A receive posted after the last computation of its direction, or a send that ended before the
     first, was recorded but never launched. Where one receive is missing, it is the first one's.
@@ -124,7 +124,7 @@ def _bounds(rows: WorkerRows) -> tuple[Int64Array, Int64Array, Int64Array]:
 def _computations(
     rows: WorkerRows, op: Int32Array, is_forward: BoolArray, number: Int64Array
 ) -> Int32Array:
-    """Computation with this number, of the worker and direction of each op; -1 for none."""
+    """Find the computation with this number, of the worker and direction of each op; -1 is none."""
     compute = np.flatnonzero(is_named(rows, "forward-compute", "backward-compute"))
     if not compute.size:
         return np.full(op.size, -1, np.int32)

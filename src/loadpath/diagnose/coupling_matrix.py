@@ -16,6 +16,7 @@ BLOCK = 512
 """Up to this many ranks every pair has a row; beyond, pairs that wait."""
 
 FloatArray = NDArray[np.float64]
+Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
 
@@ -56,7 +57,7 @@ def nonzero_causes(matrix_ns: FloatArray, first: int) -> CauseBlock:
 
 def coupling_table(
     rank: NDArray[np.int32],
-    last_and_waiter: tuple[Int64Array, Int64Array],
+    last_and_waiter: tuple[Int32Array, Int32Array],
     wait_ns: FloatArray,
     causes: Sequence[CauseBlock],
 ) -> pl.DataFrame:
@@ -91,7 +92,7 @@ def coupling_table(
     """
     n_rank = rank.size
     last, waiter = last_and_waiter
-    direct = _pairs(last * n_rank + waiter, wait_ns, "direct_s")
+    direct = _pairs(last.astype(np.int64) * n_rank + waiter, wait_ns, "direct_s")
     transitive = _pairs(
         np.concatenate([block.cause * n_rank + block.waiter for block in causes]),
         np.concatenate([block.wait_ns for block in causes]),

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from loadpath.couple import CoupledJob, NodeRole
 from loadpath.diagnose.levels import FloatArray

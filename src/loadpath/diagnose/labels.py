@@ -20,7 +20,7 @@ def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
     number : (n,) array of int32
         Place of each row's value in `values`.
     values : list of str
-        Different values as text, sorted.
+        Different values in their order, as text.
 
     Examples
     --------
@@ -28,22 +28,23 @@ def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
     >>> number.tolist(), values
     ([1, 0, 1], ['recv', 'send'])
     """
-    found = column.unique()
-    texts = found.cast(pl.String).to_list()
-    place = np.empty(len(texts), np.int32)
-    place[np.argsort(np.array(texts, dtype=np.str_), kind="stable")] = np.arange(len(texts))
-    codes = found.to_physical().to_numpy()
+    code = column.to_physical()
+    example = code.arg_unique()
+    values = column.gather(example).to_list()
+    place = np.empty(len(values), np.int32)
+    place[sorted(range(len(values)), key=values.__getitem__)] = np.arange(len(values))
+    codes = code.gather(example).to_numpy()
     order = np.argsort(codes)
-    number = place[order][np.searchsorted(codes[order], column.to_physical().to_numpy())]
-    return number, sorted(texts)
+    number = place[order][np.searchsorted(codes[order], code.to_numpy())]
+    return number, [str(value) for value in sorted(values)]
 
 
-def joint_code(*columns: NDArray[np.integer]) -> NDArray[np.int64]:
+def joint_code(*columns: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:
     """Give rows that agree in all columns the same number, ascending with the columns.
 
     Parameters
     ----------
-    *columns : (n,) arrays of integers
+    *columns : (n,) arrays of integers or bools
         Columns; the product of their ranges must stay below 2**63.
 
     Returns
@@ -59,5 +60,5 @@ def joint_code(*columns: NDArray[np.integer]) -> NDArray[np.int64]:
     code = np.zeros(columns[0].size, np.int64)
     for column in columns:
         low, high = (int(column.min()), int(column.max())) if column.size else (0, 0)
-        code = code * (high - low + 1) + (column - low)
+        code = code * (high - low + 1) + (column.astype(np.int64) - low)
     return code

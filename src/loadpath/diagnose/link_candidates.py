@@ -1,13 +1,13 @@
 """Links and process groups as candidate causes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.candidate import Candidate, join
 from loadpath.diagnose.dominance import dominance_p_values, either, excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.significance import (
@@ -73,7 +73,19 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                     intermittent=is_intermittent(cells.excess_s[place]),
                 )
             )
-    return found
+    return [*found, *_same_members(found)]
+
+
+def _same_members(found: Sequence[Candidate]) -> list[Candidate]:
+    """Join significant communicators of the same ranks: one network path under several names."""
+    joint = []
+    for ranks in dict.fromkeys(c.ranks for c in found):
+        same = [c for c in found if c.ranks == ranks and c.significant]
+        if len(same) > 1:
+            key = f"communication of ranks {', '.join(map(str, ranks))}"
+            place = same[0].place
+            joint.append(join(same, kind="link", place=place, key=key, specificity=1, link=key))
+    return joint
 
 
 def _families(job: CoupledJob, communicator: NDArray[np.int32]) -> Iterable[list[int]]:

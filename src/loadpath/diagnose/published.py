@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.labels import numbered
 from loadpath.diagnose.levels import FloatArray
 from loadpath.errors import UsageError
 from loadpath.replay import replay, step_time_ns
@@ -135,7 +136,7 @@ def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> d
     figures = (work, ideal, float(nodelay.mean()), float(noblock.mean()))
     last_stage = (job.op["stage"] == job.op["stage"].max()).to_numpy()
     ms = _explain(job, last_stage, figures)
-    mw = _explain(job, _top_workers(job, work, ideal, noblock), figures)
+    mw = _explain(job, _top_workers(job, result, work=work, ideal=ideal, noblock=noblock), figures)
     return {
         "result": result,
         "ms": ms | {"Ms": ms["rem"]},
@@ -173,13 +174,13 @@ def _ideal(job: CoupledJob, work: FloatArray) -> FloatArray:
 
 def _recorded_steps(job: CoupledJob) -> FloatArray:
     start, duration = _recorded_s(job)
-    spans = (
-        pl.DataFrame({"step": job.op["step"], "start": start, "end": start + duration})
-        .group_by("step")
-        .agg(pl.col("start").min(), pl.col("end").max())
-        .sort("step")
-    )
-    return (spans["end"] - spans["start"]).cast(pl.Float64).to_numpy()
+    steps = job.graph.step
+    place = np.searchsorted(steps, job.op["step"].to_numpy())
+    first = np.full(steps.size, np.inf, start.dtype)
+    last = np.full(steps.size, -np.inf, start.dtype)
+    np.minimum.at(first, place, start)
+    np.maximum.at(last, place, start + duration)
+    return (last - first).astype(np.float64)
 
 
 def _launch_delay_s(job: CoupledJob) -> FloatArray:
@@ -205,14 +206,17 @@ def _decompositions(
     base: FloatArray,
 ) -> dict[str, Any]:
     """Slowdown by replica, stage and op type, overall and per step."""
-    groups = {"dp_rank": job.op["replica"], "stage": job.op["stage"], "optype": _types(job, what)}
+    groups = {
+        "dp_rank": numbered(job.op["replica"]),
+        "stage": numbered(job.op["stage"]),
+        "optype": _types(job, what),
+    }
     fields: dict[str, Any] = {}
-    for by, column in groups.items():
+    for by, (number, keys) in groups.items():
         total: dict[str, float] | None = None
         per_step: dict[str, dict[str, float]] | None = None
         if slowdown >= DECOMPOSE_FROM:
-            keys = column.unique().sort().to_list()
-            steps = {str(key): steps_of((column == key).to_numpy()) for key in keys}
+            steps = {key: steps_of(number == i) for i, key in enumerate(keys)}
             total = _descending({k: float(v.mean() / base.mean()) for k, v in steps.items()})
             per_step = {
                 str(s): _descending({k: float(v[i] / base[i]) for k, v in steps.items()})
@@ -223,16 +227,19 @@ def _decompositions(
     return fields
 
 
-def _types(job: CoupledJob, what: str) -> pl.Series:
-    name = pl.col("name").cast(pl.String)
-    merged = name.replace(MERGED)
+def _types(job: CoupledJob, what: str) -> tuple[NDArray[np.int32], list[str]]:
+    """Type of each op: sends and receives of one direction are one, and the first op is its own."""
+    number, names = numbered(job.op["name"])
+    merged = [MERGED.get(name, name) for name in names]
+    types = sorted({*merged, *(["first-op"] if what == "launch" else [])})
+    of_op = np.array([types.index(name) for name in merged], np.int32)[number]
     if what == "launch":
-        first = (
-            (pl.col("stage") == 0) & (name == "forward-compute")
-            | (pl.col("stage") > 0) & (name == "forward-recv")
-        ) & (pl.col("sequence").cast(pl.String).str.starts_with("0"))
-        merged = pl.when(first).then(pl.lit("first-op")).otherwise(merged)
-    return job.op.select(merged.alias("t"))["t"]
+        stage, sequence = job.op["stage"].to_numpy(), job.op["sequence"].to_numpy()
+        begins = np.array([name == "forward-compute" for name in names])[number] & (stage == 0)
+        receives = np.array([name == "forward-recv" for name in names])[number] & (stage > 0)
+        of_op[(begins | receives) & (sequence == 0)] = types.index("first-op")
+    seen = np.unique(of_op)
+    return np.searchsorted(seen, of_op).astype(np.int32), [types[i] for i in seen]
 
 
 def _explain(
@@ -253,19 +260,27 @@ def _explain(
 
 
 def _top_workers(
-    job: CoupledJob, work: FloatArray, ideal: FloatArray, noblock: FloatArray
+    job: CoupledJob,
+    totals: Mapping[str, Any],
+    *,
+    work: FloatArray,
+    ideal: FloatArray,
+    noblock: FloatArray,
 ) -> NDArray[np.bool_]:
-    """Ops of the top 3 % of workers by the lesser of replica and stage slowdown."""
-    slow = {
-        by: {
-            key: float(
-                _steps(job, np.where((job.op[by] == key).to_numpy(), work, ideal)).mean()
-                / noblock.mean()
-            )
-            for key in job.op[by].unique().sort().to_list()
+    """Ops of the top 3 % of workers by the lesser of replica and stage slowdown.
+
+    Decompositions are left out of a result with little slowdown, but count here all the same.
+    """  # noqa: DOC201
+    slow: dict[str, dict[int, float]] = {}
+    for by in ("replica", "stage"):
+        known = totals[f"blocking_decompose_by_{'dp_rank' if by == 'replica' else by}"]
+        number, keys = numbered(job.op[by])
+        slow[by] = {
+            int(key): known[key]
+            if known
+            else float(_steps(job, np.where(number == i, work, ideal)).mean() / noblock.mean())
+            for i, key in enumerate(keys)
         }
-        for by in ("replica", "stage")
-    }
     places = job.op.select("rank", "replica", "stage").unique().sort("rank")
     score = {
         rank: min(slow["replica"][replica], slow["stage"][stage])

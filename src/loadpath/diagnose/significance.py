@@ -93,8 +93,9 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
         column = column * n_part + _parts(row * steps.size + column, start, n_part)
     blocks, block = np.unique(column, return_inverse=True)
     cell = row * blocks.size + block
-    total = np.bincount(cell, residual_ns[mine] / 1e9, minlength=units.size * max(blocks.size, 1))
-    return Cells(units, total.reshape(units.size, max(blocks.size, 1)))
+    n_block = max(blocks.size, 1)
+    total = np.bincount(cell, residual_ns[mine] / 1e9, minlength=units.size * n_block)
+    return Cells(units, total.astype(np.float64).reshape(units.size, n_block))
 
 
 def _parts(group: NDArray[np.int64], start: NDArray[np.int64], n_part: int) -> NDArray[np.int64]:
@@ -163,7 +164,7 @@ def _largest_by_chance(cells: FloatArray, n_draw: int, rng: np.random.Generator)
     """Estimate how often the largest total of shuffled units reaches the largest there is.
 
     Most units are far within the noise: a few draws tell, and only the others get all of them.
-    """
+    """  # noqa: DOC201
     tolerance = 1e-9 * np.abs(cells).sum(axis=1).max()
     limit = cells.sum(axis=1).max() - tolerance
     by_block = np.ascontiguousarray(cells.T)
@@ -221,7 +222,7 @@ def _neighbours(job: CoupledJob, relative: FloatArray) -> pl.DataFrame:
     """Residuals of one microbatch on neighbouring stages (or names, where there is one stage).
 
     Columns ``even`` (less the mean of the step), ``out`` (an outlier), and both of the neighbour.
-    """
+    """  # noqa: DOC201
     mine = ((job.op["microbatch"] >= 0) & (job.op["kind"] == "compute")).to_numpy()
     step, replica, microbatch, stage = (
         job.op[name].to_numpy()[mine] for name in ("step", "replica", "microbatch", "stage")

@@ -62,22 +62,20 @@ def couple(
         Who waits for whom, by op.
     """
     latency = launch_latency(rows, work)
+    crossing = cross_stream(rows, work, latency, ops.label)
     parts = [
         *_lanes(work, ops),
         *_calls(rows, threads, work, ops),
-        _indexed(
-            cross_stream(rows, work, latency, ops.label),
-            ops.of_work,
-            ops.of_work,
-            EdgeKind.CROSS_STREAM,
-        ),
+        _indexed(crossing, ops.of_work, ops.of_work, EdgeKind.CROSS_STREAM),
         _indexed((waits.source, waits.segment), ops.of_work, ops.of_segment, EdgeKind.HOST_WAIT),
         _indexed((threads.source, threads.target), ops.of_segment, ops.of_segment, EdgeKind.DATA),
     ]
     sound = _coupling_members(instances)
     latency_ns = np.zeros(ops.table.height, np.int64)
     latency_ns[ops.of_work] = latency
-    release = np.union1d(_first_of_ranks(ops), ops.of_work[late_first_ops(rows, work)])
+    late = late_first_ops(rows, work)
+    late = late[~np.isin(late, crossing[1])]
+    release = np.union1d(_first_of_ranks(ops), ops.of_work[late])
     begin_op, end_op = _borders(ops)
     step = ops.table["step"].to_numpy()
     return Coupling(
