@@ -34,7 +34,7 @@ __all__ = [  # noqa: F822 - names are resolved on first use
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that ``loadpath --help`` starts at once."""
+    """Import a public name on first use, so that ``loadpath --help`` starts at once."""  # numpydoc ignore=PR01
     if name == "testing":
         return import_module("loadpath.testing")
     if name in _HOME:

@@ -123,7 +123,10 @@ def test_lag_on_the_path_is_unexplained():
 
 
 def test_host_time_without_a_call_is_unexplained():
-    ops = [compute(0, 5, "call", kind="host"), compute(0, 35, "host between calls: step", kind="host")]
+    ops = [
+        compute(0, 5, "call", kind="host"),
+        compute(0, 35, "host between calls: step", kind="host"),
+    ]
     assert unexplained_ratio(job(ops, hosts=(0,))) == pytest.approx(35 / 40)
 
 

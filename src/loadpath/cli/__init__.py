@@ -32,3 +32,6 @@ def main() -> None:
     except LoadpathError as error:
         sys.stderr.write(f"loadpath: {error}\n")
         sys.exit(error.exit_code)
+    finally:
+        # nor does the search at exit find anything that the end of the process does not free
+        gc.freeze()

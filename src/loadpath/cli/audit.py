@@ -31,7 +31,7 @@ def audit(
 
     Without --out the audit folder is NAME-audit in the current folder; with --json alone nothing
     is written.
-    """
+    """  # numpydoc ignore=PR01
     from loadpath.audit import run_audit
     from loadpath.audit.store import document_bytes
 

@@ -21,7 +21,7 @@ def whatif(
     layout: Annotated[Path | None, typer.Option(help="Layout of an op table.")] = None,
     format: Annotated[str, typer.Option(help="text, json, or osdi25 (op tables).")] = "text",  # noqa: A002
 ) -> None:
-    """Say what a step would take if some ops were ideal, or faster or slower by a factor."""
+    """Say what a step would take if some ops were ideal, or faster or slower by a factor."""  # numpydoc ignore=PR01
     if format not in {"text", "json", "osdi25"}:
         raise UsageError(f"unknown format {format!r}. Use text, json or osdi25.")
     from loadpath.audit import couple_recording, load_recording, open_audit

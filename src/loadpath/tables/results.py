@@ -78,7 +78,9 @@ CAUSE = TableSchema(
         Column("kind", pl.String, "rank, host, stage, link, data, jitter"),
         Column("place", pl.String, "rank, host, stage, link, group, microbatch, all or nobody"),
         Column("key", pl.String, "which one, such as 'rank 2' or 'stage 3'"),
-        Column("mechanism", pl.String, "device, host, input, communication, workload, noise, unknown"),
+        Column(
+            "mechanism", pl.String, "device, host, input, communication, workload, noise, unknown"
+        ),
         Column("ranks", pl.List(pl.Int32), "ranks it sits on"),
         Column("gain_s", pl.Float64, "seconds a step that removing it returns, by replay"),
         Column("gain_low_s", pl.Float64, "lower end of the 95 % interval"),
@@ -150,7 +152,12 @@ BLINDNESS = TableSchema(
         Column("view", pl.String, "name of the view"),
         Column("accuses", pl.String, "whom it points at"),
         Column("evidence", pl.String, "the figures it would show"),
-        Column("right", pl.Boolean, "it agrees with the proof; empty where there is none", nullable=True),
+        Column(
+            "right",
+            pl.Boolean,
+            "it agrees with the proof; empty where there is none",
+            nullable=True,
+        ),
     ),
 )
 
