@@ -1,8 +1,8 @@
 """Diagnose a coupled job: fidelity first, then causes, attribution, root causes and tables."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,11 +12,11 @@ from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.attribution import attribute
-from loadpath.diagnose.blindness import blindness_report
+from loadpath.diagnose.blindness import View, blindness_report, usual_views
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
 from loadpath.diagnose.effects import Effects, nest_effects
-from loadpath.diagnose.exposure import Exposure, Places, exposed, find_places
+from loadpath.diagnose.exposure import Exposure, exposed, find_places
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
 from loadpath.diagnose.levels import BASELINES, FloatArray, ideal_work_ns
 from loadpath.diagnose.published import published_slowdown
@@ -30,6 +30,16 @@ from loadpath.tables.results import CAUSE, STEP_TIME
 __all__ = ["diagnose"]
 
 _Shown = tuple[Timeline, Exposure]
+
+
+class _Recorded(NamedTuple):
+    """The replay of what was measured, what nothing explains in it, and what dashboards see."""
+
+    actual: _Shown
+    unexplained_ratio: float
+    views: list[View]
+
+
 VICTIM_RATIO = 0.005
 """A rank is a victim if it waits this share of the step because of the cause."""
 
@@ -56,29 +66,40 @@ def diagnose(
         What `build_document` needs: fidelity, judgement or refusal, tables, slowdown.
     """
     progress("replaying")
-    fidelity = measure_fidelity(job)
-    refusal = _refusal(job, fidelity, settings)
-    effects = nest_effects(job)
-    ideal = (
-        effects.ideal_ns if settings.baseline == "median" else ideal_work_ns(job, settings.baseline)
-    )
-    places = find_places(job)
     with ThreadPoolExecutor(1) as pool:
+        recorded = pool.submit(_recorded, job)
+        fidelity = measure_fidelity(job)
+        refusal = _refusal(job, fidelity, settings)
+        effects = nest_effects(job)
+        ideal = _ideal(job, effects, settings)
         progress("weighing causes and attributing waits")
-        beside = pool.submit(_causeless, job, effects, ideal, places=places, settings=settings)
+        beside = pool.submit(_causeless, job, effects, ideal, recorded)
+        slowdown = pool.submit(_slowdown, job, ideal, settings)
         refusal, judgement = _judgement(job, effects, refusal, settings.seed)
-        findings, shown = beside.result()
-    tables = findings["tables"] | _cause_tables(job, fidelity, shown[1][0], judgement)
+        tables = beside.result() | _cause_tables(job, fidelity, ideal, judgement)
+    seen = recorded.result()
+    tables["blindness"] = blindness_report(
+        job, _culprits(judgement), fidelity.measured_s, views=seen.views
+    )
     if drawn:
-        tables |= _drawn_tables(job, ideal, shown[0], judgement=judgement)
-    return findings | {
+        tables |= _drawn_tables(job, ideal, seen.actual, judgement=judgement)
+    return {
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
+        "slowdown": slowdown.result(),
         "tables": tables,
+        "unexplained_ratio": seen.unexplained_ratio,
         "victims": _victims(tables["coupling"], judgement, job),
         "distance": _distance(tables["sink"], judgement),
     }
+
+
+def _ideal(job: CoupledJob, effects: Effects, settings: Settings) -> FloatArray:
+    """Give ideal work under the chosen baseline; the median is that of the effects."""
+    if settings.baseline == "median":
+        return effects.ideal_ns
+    return ideal_work_ns(job, settings.baseline)
 
 
 def _judgement(
@@ -92,17 +113,35 @@ def _judgement(
     return (judgement.contradiction, None) if judgement.contradiction else ("", judgement)
 
 
+def _recorded(job: CoupledJob) -> _Recorded:
+    """Compute what depends on the recording alone."""
+    places = find_places(job)
+    actual = replay(job.graph, job.work_ns)
+    return _Recorded(
+        actual=(actual, exposed(job, actual, job.work_ns, places=places)),
+        unexplained_ratio=unexplained_ratio(job, places=places),
+        views=usual_views(job, measured_step_ns(job) / 1e9),
+    )
+
+
 def _causeless(
-    job: CoupledJob, effects: Effects, ideal: FloatArray, *, places: Places, settings: Settings
-) -> tuple[dict[str, Any], tuple[_Shown, _Shown]]:
-    """Compute what does not depend on the verdict."""
-    exposures = _exposures(job, ideal, places)
-    findings = {
-        "tables": _tables(job, effects, ideal, exposures),
-        "slowdown": _slowdown(job, ideal, settings),
-        "unexplained_ratio": unexplained_ratio(job, places=places),
+    job: CoupledJob, effects: Effects, ideal: FloatArray, recorded: Future[_Recorded]
+) -> dict[str, pl.DataFrame]:
+    """Compute the tables of what ranks and ops cost, whatever the cause."""
+    actual, exposure = recorded.result().actual
+    ideal_ns = np.rint(ideal).astype(np.int64)
+    best = replay(job.graph, ideal_ns)
+    ideal_exposure = exposed(job, best, ideal_ns, places=exposure.occupancy.places)
+    sink, coupling, _ = walk_back(
+        job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure)
+    )
+    return {
+        "rank_time": rank_time(job, actual, exposure, ideal_exposure),
+        "attribution": attribute(job, effects.work_ns, ideal),
+        "sink": sink,
+        "coupling": coupling,
+        "caveat": job.caveat,
     }
-    return findings, exposures
 
 
 def _refusal(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
@@ -132,10 +171,10 @@ def _slowdown(job: CoupledJob, ideal: FloatArray, settings: Settings) -> dict[st
     """Give the slowdown by the published method where it applies, and under every baseline."""
     replayed = float((step_time_ns(job.graph, replay(job.graph, job.work_ns)) / 1e9).mean())
     measured = float((measured_step_ns(job) / 1e9).mean())
-    best = {b: _mean_step_s(job, ideal_work_ns(job, b)) for b in BASELINES}
     chosen = _mean_step_s(job, ideal)
-    if settings.baseline == "median":
-        best["median"] = chosen
+    others = (b for b in BASELINES if b != settings.baseline)
+    best = {b: _mean_step_s(job, ideal_work_ns(job, b)) for b in others}
+    best = {b: best.get(b, chosen) for b in BASELINES}
     by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
     published = published_slowdown(job) if job.source == "op_table" else None
     return {
@@ -154,38 +193,11 @@ def _mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:
     return float(step_time_ns(job.graph, replay(job.graph, work_ns)).mean()) / 1e9
 
 
-def _exposures(job: CoupledJob, ideal: FloatArray, places: Places) -> tuple[_Shown, _Shown]:
-    """Replay the job as it is and as it would ideally be; what ranks then wait for."""
-    ideal_ns = np.rint(ideal).astype(np.int64)
-    actual, best = replay(job.graph, job.work_ns), replay(job.graph, ideal_ns)
-    return (
-        (actual, exposed(job, actual, job.work_ns, places=places)),
-        (best, exposed(job, best, ideal_ns, places=places)),
-    )
-
-
-def _tables(
-    job: CoupledJob, effects: Effects, ideal: FloatArray, exposures: tuple[_Shown, _Shown]
-) -> dict[str, pl.DataFrame]:
-    """Compute the tables of what ranks and ops cost, whatever the cause."""
-    (actual, exposure), (_, ideal_exposure) = exposures
-    ideal_ns = np.rint(ideal).astype(np.int64)
-    sink, coupling, _ = walk_back(
-        job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure)
-    )
-    return {
-        "rank_time": rank_time(job, actual, exposure, ideal_exposure),
-        "attribution": attribute(job, effects.work_ns, ideal),
-        "sink": sink,
-        "coupling": coupling,
-        "caveat": job.caveat,
-    }
-
-
 def _cause_tables(
-    job: CoupledJob, fidelity: Fidelity, best: Timeline, judgement: Judgement | None
+    job: CoupledJob, fidelity: Fidelity, ideal: FloatArray, judgement: Judgement | None
 ) -> dict[str, pl.DataFrame]:
     """Compute the tables that show the verdict beside what there is."""
+    best = replay(job.graph, np.rint(ideal).astype(np.int64))
     without = replay(job.graph, _work_without(job, judgement))
     seconds = {
         "measured_s": fidelity.measured_s,
@@ -196,7 +208,6 @@ def _cause_tables(
     return {
         "step_time": STEP_TIME.build({"step": job.graph.step, **seconds}),
         "cause": judgement.table() if judgement else CAUSE.empty(),
-        "blindness": blindness_report(job, _culprits(judgement), fidelity.measured_s),
     }
 
 

@@ -1,6 +1,7 @@
 """The order of an audit: read, couple, diagnose, write."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -17,6 +18,7 @@ from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_pipeline
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import UsageError
+from loadpath.replay.warm_up import warm_up
 from loadpath.tables import Recording
 
 __all__ = ["Audit", "couple_recording", "open_audit", "run_audit"]
@@ -163,7 +165,9 @@ def run_audit(
         If an option is wrong, or `out` is there and `force` is not set.
     """  # numpydoc ignore=PR01,PR02
     settings = _settings(options)
-    recording = load_recording(sources, settings, progress)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(warm_up)
+        recording = load_recording(sources, settings, progress)
     progress("coupling ranks")
     job = couple_recording(recording)
     findings = diagnose(job, settings, progress, drawn=brief or out is not None)

@@ -61,7 +61,7 @@ def worker_edges(rows: WorkerRows, transfers: Transfers, *, uses_dp: bool) -> li
     return [
         *_program(rows, transfers),
         *_transfer_edges(transfers),
-        *(_data_parallel_stream(rows) if uses_dp else []),
+        *_data_parallel_stream(rows),
         *_tail(rows, uses_dp=uses_dp),
     ]
 

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.labels import numbered
+from loadpath.diagnose.labels import compact, numbered
 from loadpath.diagnose.levels import FloatArray
 from loadpath.replay import (
     ScenarioLayout,
@@ -146,14 +146,14 @@ def _meet(groupings: Sequence[_Grouping]) -> tuple[NDArray[np.int32], NDArray[np
     joint = np.zeros(groupings[0].number.size, np.int64)
     for grouping in groupings:
         joint = joint * len(grouping.keys) + grouping.number
-    found, group = np.unique(joint, return_inverse=True)
+    found, group = compact(joint)
     members = np.zeros((found.size, sum(len(g.keys) for g in groupings)), np.float32)
     last = members.shape[1]
     for grouping in reversed(groupings):
         last -= len(grouping.keys)
         members[np.arange(found.size), last + found % len(grouping.keys)] = 1.0
         found //= len(grouping.keys)
-    return group.astype(np.int32), members
+    return group, members
 
 
 def _rows(

@@ -10,14 +10,21 @@ from loadpath.diagnose.levels import FloatArray
 from loadpath.tables.results import BLINDNESS
 from loadpath.units import format_ratio, format_seconds
 
-__all__ = ["blindness_report"]
+__all__ = ["View", "blindness_report", "usual_views"]
+
+View = tuple[str, int | None, str]
+"""Name, accused rank and evidence."""
 
 TELLING_RATIO = 0.05
 """A ranking accuses its first only if it stands out from the median by this share."""
 
 
 def blindness_report(
-    job: CoupledJob, culprits: Sequence[int] | None, measured_s: FloatArray
+    job: CoupledJob,
+    culprits: Sequence[int] | None,
+    measured_s: FloatArray,
+    *,
+    views: Sequence[View] | None = None,
 ) -> pl.DataFrame:
     """Ask the usual views whom they accuse.
 
@@ -30,20 +37,14 @@ def blindness_report(
         could be proved.
     measured_s : (n_step,) array of float64
         Measured step times.
+    views : sequence of View, optional
+        Result of `usual_views`, where it is at hand.
 
     Returns
     -------
     polars.DataFrame
         Table `BLINDNESS`: utilisation, busy time, communication time, last arriver, throughput.
     """
-    per_rank = _per_rank(job)
-    views = [
-        _ranking("utilisation (any op running)", per_rank, "busy", highest=False),
-        _ranking("computation time", per_rank, "work", highest=True),
-        _ranking("communication time", per_rank, "communication", highest=True),
-        _last_arriver(job),
-        _throughput(measured_s),
-    ]
     rows = [
         {
             "view": view,
@@ -51,9 +52,34 @@ def blindness_report(
             "evidence": evidence,
             "right": None if culprits is None else rank in culprits if culprits else rank is None,
         }
-        for view, rank, evidence in views
+        for view, rank, evidence in views or usual_views(job, measured_s)
     ]
     return BLINDNESS.build(pl.DataFrame(rows, schema=BLINDNESS.schema))
+
+
+def usual_views(job: CoupledJob, measured_s: FloatArray) -> list[View]:
+    """Look at a job as ordinary dashboards do; no proof is needed for that.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    measured_s : (n_step,) array of float64
+        Measured step times.
+
+    Returns
+    -------
+    list of View
+        Name of each view, the rank that it accuses (None for nobody), and its evidence.
+    """
+    per_rank = _per_rank(job)
+    return [
+        _ranking("utilisation (any op running)", per_rank, "busy", highest=False),
+        _ranking("computation time", per_rank, "work", highest=True),
+        _ranking("communication time", per_rank, "communication", highest=True),
+        _last_arriver(job),
+        _throughput(measured_s),
+    ]
 
 
 def _per_rank(job: CoupledJob) -> pl.DataFrame:
@@ -84,9 +110,7 @@ def _per_rank(job: CoupledJob) -> pl.DataFrame:
     )
 
 
-def _ranking(
-    view: str, per_rank: pl.DataFrame, column: str, *, highest: bool
-) -> tuple[str, int | None, str]:
+def _ranking(view: str, per_rank: pl.DataFrame, column: str, *, highest: bool) -> View:
     value = per_rank[column].to_numpy()
     place = int(value.argmax() if highest else value.argmin())
     middle = float(np.median(value))
@@ -95,7 +119,7 @@ def _ranking(
     return view, int(per_rank["rank"][place]) if stands_out else None, text
 
 
-def _last_arriver(job: CoupledJob) -> tuple[str, int | None, str]:
+def _last_arriver(job: CoupledJob) -> View:
     """Find who most often arrives last; arrivals that two clocks cannot order are ties."""
     residual = 2 * max(0, int(job.rank["clock_residual_ns"].max() or 0))  # type: ignore[arg-type]
     arrivals = job.membership.select("op", "instance").with_columns(
@@ -124,7 +148,7 @@ def _last_arriver(job: CoupledJob) -> tuple[str, int | None, str]:
     return "last arriver", int(rank), f"last in {n}; {text}"
 
 
-def _throughput(measured_s: FloatArray) -> tuple[str, int | None, str]:
+def _throughput(measured_s: FloatArray) -> View:
     if measured_s.size < 2:
         return "throughput over time", None, "one step recorded"
     variation = float(measured_s.std() / measured_s.mean())

@@ -6,7 +6,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import BETWEEN_CALLS, CoupledJob, NodeRole
 from loadpath.diagnose import kernels
-from loadpath.diagnose.exposure import COMPUTE, N_PART, Places, exposed
+from loadpath.diagnose.exposure import COMPUTE, N_PART, Places, computation
+from loadpath.diagnose.labels import numbered
 from loadpath.replay import (
     Timeline,
     critical_path,
@@ -113,14 +114,14 @@ def unexplained_ratio(
     """
     graph = job.graph
     timeline = replay(graph, job.work_ns, lag_ns=job.lag_ns)
-    is_gap = job.op["op_class"].cast(pl.String).str.starts_with(BETWEEN_CALLS)
+    is_gap = _of_classes(job, BETWEEN_CALLS)
     hidden = 0 if count_hidden else _hidden_lag_ns(job, timeline, places)
     release = graph.role == NodeRole.RELEASE
     weight, lag, gap = graph.fixed_ns.copy(), graph.fixed_ns * release, graph.fixed_ns * 0
     lag[graph.start_node] = job.lag_ns - hidden
     weight[graph.start_node] += job.lag_ns
     weight[graph.end_node] += job.work_ns
-    gap[graph.end_node] = np.where(is_gap.to_numpy(), job.work_ns, 0)
+    gap[graph.end_node] = np.where(is_gap, job.work_ns, 0)
     out = np.zeros((graph.step.size, 3), np.int64)
     kernels.path_parts(
         last_predecessor(graph, timeline),
@@ -136,10 +137,16 @@ def unexplained_ratio(
     return float((total[0] + total[1]) / total[2]) if total[2] else 0.0
 
 
+def _of_classes(job: CoupledJob, beginning: str) -> NDArray[np.bool_]:
+    """Say which ops are of a class whose name begins so."""
+    number, names = numbered(job.op["op_class"])
+    return np.array([name.startswith(beginning) for name in names], np.bool_)[number]
+
+
 def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places | None) -> NDArray[np.int64]:
     """Lag of each communication op during which its rank computes."""
     late = np.flatnonzero((job.op["kind"] == "communicate").to_numpy() & (job.lag_ns > 0))
-    occupancy = exposed(job, timeline, job.work_ns, places=places).occupancy
+    occupancy = computation(job, timeline, job.work_ns, places=places)
     start = job.graph.start_node[late] + 1
     inside = np.zeros((late.size, N_PART), np.int64)
     kernels.sum_windows(

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray, peer_level_ns, stage_level_ns
 from loadpath.diagnose.significance import shares_workload
 
@@ -78,24 +79,31 @@ def nest_effects(job: CoupledJob) -> Effects:
 
 def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:
     """Relative effect of each microbatch on its ops: what all stages (or directions) agree on."""
-    same = ["step", "replica", "microbatch"]
-    frame = job.op.select(*same, "stage", "name", "rank", "kind").with_columns(
-        pl.Series("r", relative)
-    )
-    mine = (pl.col("microbatch") >= 0) & (pl.col("kind") == "compute")
-    n_stage = frame["stage"].n_unique()
-    # with one stage nothing but the step's other microbatches tells data from a slow rank
-    own = pl.col("r").median().over("rank", "name", *(["step"] if n_stage == 1 else []))
-    frame = frame.with_columns(pl.when(mine).then(pl.col("r") - own).otherwise(0.0).alias("r"))
-    key = [*same, "name"] if n_stage > 1 else same
+    n_stage = job.op["stage"].n_unique()
+    mine = ((job.op["microbatch"] >= 0) & (job.op["kind"] == "compute")).to_numpy()
+    names = ["step", "replica", "microbatch"]
+    same = [job.op[name].to_numpy()[mine] for name in names]
+    if n_stage > 1:
+        same.append(numbered(job.op["name"])[0][mine])
+    found, number = compact(joint_code(*same))
     smaller = pl.col("r").sort_by(pl.col("r").abs()).first()
     agreed = pl.when(pl.col("r").min() * pl.col("r").max() > 0).then(smaller).otherwise(0.0)
     common = (
-        frame.filter(mine)
-        .group_by(key)
+        pl.DataFrame({"same": number, "r": _beyond_own(job, relative, n_stage)[mine]})
+        .group_by("same")
         .agg((pl.col("r").median() if n_stage > 2 else agreed).alias("data"))
     )
-    joined = frame.join(common, on=key, how="left", maintain_order="left")
-    return joined.select(pl.when(mine).then("data").otherwise(0.0).fill_null(0.0))[
-        "data"
-    ].to_numpy()
+    data = np.zeros(found.size)
+    data[common["same"].to_numpy()] = common["data"].fill_null(0.0).to_numpy()
+    effect = np.zeros(job.n_op)
+    effect[mine] = data[number]
+    return effect
+
+
+def _beyond_own(job: CoupledJob, relative: FloatArray, n_stage: int) -> FloatArray:
+    """Subtract from each op the middle of its rank's ops of that name."""
+    # with one stage nothing but the step's other microbatches tells data from a slow rank
+    parts = ["rank", "step"] if n_stage == 1 else ["rank"]
+    like = joint_code(numbered(job.op["name"])[0], *(job.op[part].to_numpy() for part in parts))
+    frame = pl.DataFrame({"like": like, "r": relative})
+    return frame.select(pl.col("r") - pl.col("r").median().over("like"))["r"].to_numpy()

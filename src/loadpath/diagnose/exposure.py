@@ -1,6 +1,7 @@
 """Exposed communication: waits and transfers that no other work of the rank hides."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from loadpath.couple import CoupledJob, CouplingGraph, NodeRole
 from loadpath.couple.kernels import group_by_key
 from loadpath.diagnose import kernels
-from loadpath.replay import Timeline, last_predecessor, op_end_ns, op_ready_ns, op_start_ns
+from loadpath.replay import Timeline, last_predecessor, op_end_ns, op_ready_ns
 
 __all__ = [
     "COMPUTE",
@@ -21,6 +22,7 @@ __all__ = [
     "Occupancy",
     "Places",
     "clock_of_step",
+    "computation",
     "exposed",
     "find_places",
     "rank_index",
@@ -155,14 +157,46 @@ def exposed(
         If `work_ns` does not have shape ``(n_op,)``.
     """
     places = find_places(job) if places is None else places
-    intervals = _intervals(job, timeline, work_ns, places)
+    occupancy = _occupy(job, _intervals(job, timeline, work_ns, places), places)
+    wait, transfer = (_sum_by_op(occupancy, part, job.n_op) for part in (WAIT, TRANSFER))
+    return Exposure(wait, transfer, occupancy)
+
+
+def computation(
+    job: CoupledJob, timeline: Timeline, work_ns: ArrayLike, *, places: Places | None = None
+) -> Occupancy:
+    """Say when each rank computes: what `exposed` finds of computation, without looking at waits.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job that was replayed.
+    timeline : Timeline
+        Its times.
+    work_ns : (n_op,) array
+        Work it was replayed with, in ns.
+    places : Places, optional
+        Result of `find_places`, where it is at hand.
+
+    Returns
+    -------
+    Occupancy
+        Segments of `COMPUTE` alone.
+    """
+    places = find_places(job) if places is None else places
+    _, ready, end = _times(job, timeline, work_ns)
+    op = np.flatnonzero((end > ready) & (places.part == COMPUTE)).astype(np.int32)
+    same = np.zeros(op.size, np.int8)
+    return _occupy(job, _Intervals(ready[op], end[op], same + COMPUTE, same, op), places)
+
+
+def _occupy(job: CoupledJob, intervals: _Intervals, places: Places) -> Occupancy:
+    """Give each moment of each rank to one interval."""
     n_clock = int(places.clock.max(initial=0)) + 1
     group_start, order = group_by_key(places.group[intervals.op], job.rank.height * n_clock)
     group_segment, start, end, interval = _sweep(intervals, group_start, order)
     part, op = intervals.part[interval], intervals.op[interval]
-    length = end - start
-    wait, transfer = (_sum_by_op(op, length * (part == p), job.n_op) for p in (WAIT, TRANSFER))
-    return Exposure(wait, transfer, Occupancy(n_clock, group_segment, start, end, part, op, places))
+    return Occupancy(n_clock, group_segment, start, end, part, op, places)
 
 
 def find_places(job: CoupledJob) -> Places:
@@ -256,15 +290,7 @@ def _intervals(
     job: CoupledJob, timeline: Timeline, work_ns: ArrayLike, places: Places
 ) -> _Intervals:
     """List what each op claims of its rank's time: wait, then work."""
-    graph = job.graph
-    start, ready, end = (
-        np.rint(time).astype(np.int64)
-        for time in (
-            op_start_ns(graph, timeline, work_ns),
-            op_ready_ns(graph, timeline, work_ns),
-            op_end_ns(graph, timeline),
-        )
-    )
+    start, ready, end = _times(job, timeline, work_ns)
     later = 1 - _blocking(job, timeline, places, end > ready)
     works = np.flatnonzero((end > ready) & (places.part >= 0))
     waits = np.flatnonzero(ready > start)
@@ -276,6 +302,22 @@ def _intervals(
         later[op],
         op.astype(np.int32),
     )
+
+
+def _times(
+    job: CoupledJob, timeline: Timeline, work_ns: ArrayLike
+) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """Start, end of the wait, and end of each op, in whole ns."""
+    graph = job.graph
+    end, ready = op_end_ns(graph, timeline), op_ready_ns(graph, timeline, work_ns)
+    start = np.where(
+        graph.start_node == graph.end_node, ready, timeline.time_ns[1:][graph.start_node]
+    )
+    return _whole(start), _whole(ready), _whole(end)
+
+
+def _whole(time: NDArray[Any]) -> Int64Array:
+    return time if time.dtype == np.int64 else np.rint(time).astype(np.int64)
 
 
 def _part_of_work(job: CoupledJob) -> Int8Array:
@@ -348,7 +390,8 @@ def _sweep(
     return group_segment, room[0][:n].copy(), room[1][:n].copy(), room[2][:n].copy()
 
 
-def _sum_by_op(op: Int32Array, length: Int64Array, n_op: int) -> Int64Array:
+def _sum_by_op(occupancy: Occupancy, part: int, n_op: int) -> Int64Array:
+    mine = np.flatnonzero(occupancy.part == part)
     total = np.zeros(n_op, np.int64)
-    np.add.at(total, op, length)
+    np.add.at(total, occupancy.op[mine], occupancy.end_ns[mine] - occupancy.start_ns[mine])
     return total

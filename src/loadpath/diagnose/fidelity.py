@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
 from loadpath.diagnose.levels import FloatArray
@@ -81,8 +82,12 @@ def measure_fidelity(job: CoupledJob) -> Fidelity:
         Errors and negative lag.
     """
     measured = measured_step_ns(job)
-    replayed = step_time_ns(job.graph, replay(job.graph, job.work_ns)).astype(np.float64)
-    error = _worst_rank_ns(job, replay(job.graph, _known_work_ns(job))) / np.maximum(measured, 1.0)
+    timeline = replay(job.graph, job.work_ns)
+    replayed = step_time_ns(job.graph, timeline).astype(np.float64)
+    known = _known_work_ns(job)
+    if known is not job.work_ns:
+        timeline = replay(job.graph, known)
+    error = _worst_rank_ns(job, timeline) / np.maximum(measured, 1.0)
     return Fidelity(
         measured_s=measured / 1e9,
         replayed_s=replayed / 1e9,
@@ -92,13 +97,13 @@ def measure_fidelity(job: CoupledJob) -> Fidelity:
     )
 
 
-def _known_work_ns(job: CoupledJob) -> FloatArray:
+def _known_work_ns(job: CoupledJob) -> NDArray[np.int64] | FloatArray:
     """Work, where that of communication ops without a partner is the least of their class."""
     lone = (job.op["kind"] == "communicate").to_numpy().copy()
     lone[job.membership["op"].to_numpy()] = False
-    work = job.work_ns.astype(np.float64)
     if not lone.any():
-        return work
+        return job.work_ns
+    work = job.work_ns.astype(np.float64)
     op_class = job.op["op_class"].to_physical().to_numpy()
     least = np.full(int(op_class.max()) + 1, np.inf)
     np.minimum.at(least, op_class, work)

@@ -1,13 +1,30 @@
 """What removing an effect returns, in blocks that can be resampled."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
+from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.levels import FloatArray
-from loadpath.replay import Timeline, replay, step_bounds_ns, step_time_ns
+from loadpath.replay import (
+    Timeline,
+    node_weights_ns,
+    replay,
+    replay_weights,
+    step_bounds_ns,
+    step_time_ns,
+)
 
-__all__ = ["excess_s", "gain_blocks_s", "mean_step_s", "without"]
+__all__ = [
+    "excess_s",
+    "gain_blocks_s",
+    "mean_step_s",
+    "replay_without",
+    "steps_with_s",
+    "without",
+]
 
 
 def without(work_ns: FloatArray, candidate: Candidate) -> FloatArray:
@@ -48,8 +65,69 @@ def mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:
     return float(step_time_ns(job.graph, replay(job.graph, work_ns)).mean()) / 1e9
 
 
-def gain_blocks_s(job: CoupledJob, base: Timeline, other: Timeline) -> FloatArray:
-    """Split what a counterfactual returns over blocks that sum to the mean gain a step.
+def replay_without(
+    job: CoupledJob, work_ns: FloatArray, candidates: Iterable[Candidate]
+) -> Iterator[Timeline]:
+    """Replay a job again and again, each time without one candidate's effect.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    work_ns : (n_op,) array of float64
+        Work in ns.
+    candidates : iterable of Candidate
+        What to remove.
+
+    Yields
+    ------
+    Timeline
+        Work without the candidate, replayed; it is overwritten by the next one.
+    """
+    weight = node_weights_ns(job.graph, work_ns)
+    times = np.empty_like(weight)
+    for candidate in candidates:
+        entry = job.graph.end_node[candidate.op] + 1
+        kept = weight[entry]
+        weight[entry] = kept + candidate.change_ns
+        yield replay_weights(job.graph, weight, times)
+        weight[entry] = kept
+
+
+def steps_with_s(
+    job: CoupledJob, ideal_ns: FloatArray, candidates: Iterable[Candidate]
+) -> list[float]:
+    """Replay the ideal job with one candidate's effect added, again and again.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    ideal_ns : (n_op,) array of float64
+        Ideal work in ns.
+    candidates : iterable of Candidate
+        What to add; no work becomes negative.
+
+    Returns
+    -------
+    list of float
+        Mean step with each candidate, in s.
+    """
+    weight = node_weights_ns(job.graph, ideal_ns)
+    times = np.empty_like(weight)
+    means = []
+    for candidate in candidates:
+        entry = job.graph.end_node[candidate.op] + 1
+        kept = weight[entry]
+        weight[entry] = np.maximum(kept - candidate.change_ns, 0.0)
+        timeline = replay_weights(job.graph, weight, times)
+        means.append(float(step_time_ns(job.graph, timeline).mean()) / 1e9)
+        weight[entry] = kept
+    return means
+
+
+def gain_blocks_s(job: CoupledJob, base: Timeline, others: Iterable[Timeline]) -> FloatArray:
+    """Split what counterfactuals return over blocks that sum to the mean gain a step.
 
     Blocks are steps. A job of one step is cut at its communications, in the order in which they
     became ready.
@@ -58,32 +136,32 @@ def gain_blocks_s(job: CoupledJob, base: Timeline, other: Timeline) -> FloatArra
     ----------
     job : CoupledJob
         Coupled job.
-    base, other : Timeline
-        The job as measured and the counterfactual.
+    base : Timeline
+        The job as measured.
+    others : iterable of Timeline
+        The counterfactuals; each is used before the next is asked for.
 
     Returns
     -------
-    (n_block,) array of float64
+    (n_other, n_block) array of float64
         Seconds.
     """
-    graph = job.graph
-    n_step = graph.step.size
-    if n_step > 1:
-        saved = np.subtract(step_time_ns(graph, base), step_time_ns(graph, other))
-        return np.asarray(saved / (1e9 * n_step), np.float64)
-    sync = np.flatnonzero(graph.role == NodeRole.SYNC)
+    n_step = job.graph.step.size
+    sync = np.flatnonzero(job.graph.role == NodeRole.SYNC) if n_step == 1 else np.empty(0, np.intp)
     order = sync[np.argsort(base.time_ns[1:][sync], kind="stable")]
-    marks = [_marks(job, timeline, order) for timeline in (base, other)]
-    return np.asarray((np.diff(marks[0]) - np.diff(marks[1])) / 1e9, np.float64)
+    before = _lengths_ns(job, base, order)
+    saved = [before - _lengths_ns(job, other, order) for other in others]
+    return np.reshape(saved, (-1, before.size)) / (1e9 * max(1, n_step))
 
 
-def _marks(
-    job: CoupledJob, timeline: Timeline, sync: np.ndarray[tuple[int], np.dtype[np.intp]]
-) -> FloatArray:
-    """Give the begin of the one step, the moments at which communications were ready, and its end."""
+def _lengths_ns(job: CoupledJob, timeline: Timeline, sync: NDArray[np.intp]) -> FloatArray:
+    """Length of each block: of steps, or between the moments at which communications were ready."""
     begin, end = step_bounds_ns(job.graph, timeline)
+    if job.graph.step.size != 1:
+        return np.subtract(end, begin).astype(np.float64)
     ready = np.maximum.accumulate(timeline.time_ns[1:][sync])
-    return np.concatenate([begin, np.clip(ready, begin, end), end]).astype(np.float64)
+    marks = np.concatenate([begin, np.clip(ready, begin, end), end])
+    return np.diff(marks).astype(np.float64)
 
 
 def excess_s(job: CoupledJob, candidate: Candidate) -> float:

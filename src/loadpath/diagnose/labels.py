@@ -4,7 +4,41 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["joint_code", "numbered"]
+__all__ = ["compact", "joint_code", "numbered"]
+
+ROOM = 4
+"""Codes are numbered by a table, not by sorting, where it has at most this many entries a row."""
+
+
+def compact(code: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Give each entry the number of its value among the different ones, in their order.
+
+    Parameters
+    ----------
+    code : (n,) array of integers
+        Values; fast where they lie close together.
+
+    Returns
+    -------
+    values : (n_value,) array of int64
+        Different values, ascending.
+    number : (n,) array of int32
+        Place of each entry's value in `values`.
+
+    Examples
+    --------
+    >>> values, number = compact(np.array([7, 3, 7]))
+    >>> values.tolist(), number.tolist()
+    ([3, 7], [1, 0, 1])
+    """
+    low, high = (int(code.min()), int(code.max())) if code.size else (0, -1)
+    if high - low >= ROOM * max(code.size, 64):
+        values, number = np.unique(code, return_inverse=True)
+        return values.astype(np.int64), number.astype(np.int32)
+    seen = np.zeros(high - low + 1, np.bool_)
+    seen[code - low] = True
+    place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+    return np.flatnonzero(seen) + low, place[code - low]
 
 
 def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:

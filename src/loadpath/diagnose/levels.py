@@ -1,6 +1,6 @@
 """Ideals: what each op would need if it did as its peers do."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -57,11 +57,12 @@ def ideal_work_ns(job: CoupledJob, baseline: Baseline) -> FloatArray:
         return peer_level_ns(job)
     if baseline not in BASELINES:
         raise UsageError(f"unknown baseline {baseline!r}. Use one of {', '.join(BASELINES)}.")
-    frame = _frame(job)
     if baseline == "best":
+        frame = _frame(job, "peers")
         value = pl.col("work").quantile(BEST_QUANTILE, "linear").over("peers")
     else:
         key = "name_code" if job.source == "op_table" else "place"
+        frame = _frame(job, *{key} - {"name_code"})
         value = (
             pl.when(pl.col("is_transfer") | (pl.col("kind") == "communicate"))
             .then(pl.col("work").median().over(key))
@@ -88,7 +89,7 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     (n_op,) array of float64
         Level in ns.
     """
-    frame = _frame(job)
+    frame = _frame(job, "class_code", "stage_class", "peers")
     transfer = _level(frame, "class_code", "class_code", "communicator")
     work = _level(frame, "peers", "stage_class", "rank")
     return np.where(frame["is_transfer"].to_numpy(), transfer, work)
@@ -111,10 +112,10 @@ def stage_level_ns(job: CoupledJob, level_ns: FloatArray) -> FloatArray:
     (n_op,) array of float64
         Level over all stages in ns.
     """
-    frame = _frame(job).with_columns(pl.Series("level", level_ns))
-    n_stage = frame["stage"].n_unique()
+    n_stage = job.op["stage"].n_unique()
     if n_stage == 1:
         return level_ns
+    frame = _frame(job).with_columns(pl.Series("level", level_ns))
     if job.source != "op_table":
         return _scaled_stage_level(frame)
     by_stage = (
@@ -157,19 +158,20 @@ def _scaled_stage_level(frame: pl.DataFrame) -> FloatArray:
     return scaled["ideal"].to_numpy()
 
 
-def _frame(job: CoupledJob) -> pl.DataFrame:
-    """Columns that peers are found by, as numbers, and the work."""
+def _frame(job: CoupledJob, *codes: str) -> pl.DataFrame:
+    """Columns that peers are found by, those of `codes` as numbers, and the work."""
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
-    op = job.op.select("rank", "step", "kind", "name", "stage", "communicator")
     op_class, stage = job.op["op_class"].to_physical().to_numpy(), job.op["stage"].to_numpy()
-    position = job.op["position"].to_numpy()
-    return op.with_columns(
+    parts: dict[str, tuple[NDArray[Any], ...]] = {
+        "class_code": (op_class,),
+        "place": (op_class, job.op["position"].to_numpy()),
+        "stage_class": (op_class, stage),
+        "peers": (op_class, stage, job.op["position"].to_numpy()),
+    }
+    return job.op.select("rank", "step", "kind", "name", "stage", "communicator").with_columns(
         pl.col("name").to_physical().alias("name_code"),
-        pl.Series("class_code", op_class),
-        pl.Series("place", joint_code(op_class, position)),
-        pl.Series("stage_class", joint_code(op_class, stage)),
-        pl.Series("peers", joint_code(op_class, stage, position)),
+        *(pl.Series(code, joint_code(*parts[code])) for code in codes),
         pl.Series("work", job.work_ns, pl.Float64),
         pl.Series("is_transfer", is_transfer),
     )

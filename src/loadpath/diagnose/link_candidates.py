@@ -70,7 +70,7 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                     hosts=tuple(sorted({hosts.get(r, "") for r in ranks} - {""})),
                     link=str(row["name"]),
                     p_value=float(p[place]),
-                    intermittent=is_intermittent(cells.excess_s[place]),
+                    intermittent=is_intermittent(by_step[place]),
                 )
             )
     return [*found, *_same_members(found)]

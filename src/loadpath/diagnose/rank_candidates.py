@@ -74,7 +74,7 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                     ranks=(number,),
                     hosts=tuple(h for h in (hosts.get(number, ""),) if h),
                     p_value=float(p[place]),
-                    intermittent=is_intermittent(cells.excess_s[place]),
+                    intermittent=is_intermittent(by_step[place]),
                 )
             )
     return found

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose import kernels
-from loadpath.diagnose.labels import joint_code, numbered
+from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray
 
 __all__ = [
@@ -86,12 +86,12 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
     n_part = -(-BLOCKS_WANTED // max(1, job.graph.step.size))
     mine = np.flatnonzero(unit >= 0)
     step = job.op["step"].to_numpy()[mine]
-    units, steps = np.unique(unit[mine]).astype(np.int64), np.unique(step)
-    row, column = np.searchsorted(units, unit[mine]), np.searchsorted(steps, step)
+    (units, row), (steps, column) = compact(unit[mine]), compact(step)
+    row = row.astype(np.int64)
     if n_part > 1:
         start = job.op["start_ns"].to_numpy()[mine]
         column = column * n_part + _parts(row * steps.size + column, start, n_part)
-    blocks, block = np.unique(column, return_inverse=True)
+    blocks, block = compact(column)
     cell = row * blocks.size + block
     n_block = max(blocks.size, 1)
     total = np.bincount(cell, residual_ns[mine] / 1e9, minlength=units.size * n_block)
@@ -231,21 +231,21 @@ def _neighbours(job: CoupledJob, relative: FloatArray) -> pl.DataFrame:
     same = joint_code(step, replica, microbatch)
     unit = joint_code(stage, name)
     by_stage = stage.size > 0 and stage.min() < stage.max()
+    place = joint_code(same, unit)
+    order = np.argsort(place, kind="stable")
+    first = np.flatnonzero(np.diff(place[order], prepend=-1))
+    example = order[first]
     frame = pl.DataFrame(
         {
-            "place": joint_code(same, unit),
-            "beside": joint_code(step, replica, unit),
-            "unit": unit,
-            "key": joint_code(same, name) if by_stage else same,
-            "r": relative[mine],
+            "beside": joint_code(step, replica, unit)[example],
+            "unit": unit[example],
+            "key": (joint_code(same, name) if by_stage else same)[example],
+            "r": np.add.reduceat(relative[mine][order], first) if first.size else np.empty(0),
         }
     )
     odd = pl.col("r") - pl.col("r").median().over("beside")
     return (
-        frame.group_by("place")
-        .agg(pl.col("beside", "unit", "key").first(), pl.col("r").sum())
-        .sort("place")
-        .with_columns(
+        frame.with_columns(
             (pl.col("r") - pl.col("r").mean().over("beside")).alias("even"), odd.alias("odd")
         )
         .with_columns(

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.effects import Effects
-from loadpath.diagnose.gains import excess_s, gain_blocks_s, mean_step_s, without
+from loadpath.diagnose.gains import (
+    excess_s,
+    gain_blocks_s,
+    mean_step_s,
+    replay_without,
+    steps_with_s,
+    without,
+)
 from loadpath.diagnose.levels import FloatArray
 from loadpath.replay import replay
 from loadpath.tables.results import CAUSE
@@ -183,11 +190,12 @@ def judge(
     """
     scales = _Scales(mean_step_s(job, effects.work_ns), mean_step_s(job, effects.ideal_ns))
     everyone, gain, longer_s = _remove_each(job, effects, candidates)
-    winner = _winner(everyone, gain.sum(axis=1), scales.policy_s)
+    winner = int(_winners(everyone, gain.sum(axis=1)[None], scales.policy_s)[0])
     low, high, confidence = _resample(everyone, gain, scales.policy_s, winner=winner, rng=rng)
+    with_it = steps_with_s(job, effects.ideal_ns, everyone)
     judged = [
-        _judged(job, effects, c, figures=figures, scales=scales)
-        for c, figures in zip(everyone, zip(gain.sum(axis=1), low, high, strict=True), strict=True)
+        _judged(job, c, figures=figures, scales=scales)
+        for c, *figures in zip(everyone, gain.sum(axis=1), low, high, with_it, strict=True)
     ]
     stated = [replace(j, state=_state(j, i == winner, scales)) for i, j in enumerate(judged)]
     judgement = _decide(job, effects, stated, confidence=confidence, scales=scales)
@@ -202,18 +210,16 @@ def _remove_each(
     The cross-check is by how many seconds making all significant places ideal lengthens the step.
     """  # noqa: DOC201
     base = replay(job.graph, effects.work_ns)
-    blocks = [
-        gain_blocks_s(job, base, replay(job.graph, without(effects.work_ns, c))) for c in candidates
-    ]
-    kept = _worth_joining(candidates, [float(b.sum()) for b in blocks])
+    blocks = gain_blocks_s(job, base, replay_without(job, effects.work_ns, candidates))
+    kept = _worth_joining(candidates, blocks.sum(axis=1).tolist())
     removed, taken = _without_places(job, effects, candidates)
     cleared = replay(job.graph, removed)
     noise = _noise(job, effects, taken)
-    quiet = gain_blocks_s(job, cleared, replay(job.graph, without(removed, noise)))
-    longer_s = -float(gain_blocks_s(job, base, cleared).sum())
+    quiet = gain_blocks_s(job, cleared, replay_without(job, removed, [noise]))
+    longer_s = -float(gain_blocks_s(job, base, [cleared]).sum())
     return (
         [*(candidates[i] for i in kept), noise],
-        np.vstack([*(blocks[i] for i in kept), quiet]),
+        np.vstack([blocks[kept], quiet]),
         longer_s,
     )
 
@@ -247,14 +253,15 @@ def _without_places(
 
 def _noise(job: CoupledJob, effects: Effects, taken: NDArray[np.bool_]) -> Candidate:
     """Take the noise of everything that no significant place has taken as a candidate."""
-    op = np.flatnonzero(~taken & (effects.residual_ns != 0)).astype(np.int32)
+    residual = effects.residual_ns
+    op = np.flatnonzero(~taken & (residual != 0)).astype(np.int32)
     return Candidate(
         kind="jitter",
         place="all",
         mechanism="noise",
         key="noise of all ranks",
         op=op,
-        change_ns=-effects.residual_ns[op],
+        change_ns=-residual[op],
         significant=True,
         specificity=4,
         ranks=tuple(job.rank["rank"].to_list()),
@@ -272,15 +279,20 @@ def _contradiction(longer_s: float, scales: _Scales) -> str:
     )
 
 
-def _winner(candidates: Sequence[Candidate], gain: FloatArray, policy_s: float) -> int | None:
-    """Choose the winner; the last candidate is noise."""
+def _winners(
+    candidates: Sequence[Candidate], gain: FloatArray, policy_s: float
+) -> NDArray[np.intp]:
+    """Choose the winner in each row of gains, -1 for none; the last candidate is noise."""
     noise = len(candidates) - 1
-    places = [i for i in range(noise) if candidates[i].significant and gain[i] >= policy_s]
-    best = max((float(gain[i]) for i in places), default=0.0)
-    if places and best >= OVER_NOISE_RATIO * float(gain[noise]):
-        near = [i for i in places if gain[i] >= NEAR_BEST_RATIO * best]
-        return min(near, key=lambda i: (candidates[i].specificity, -float(gain[i]), i))
-    return noise if gain[noise] >= policy_s else None
+    specificity = np.array([c.specificity for c in candidates])
+    is_place = np.array([c.significant for c in candidates]) & (np.arange(noise + 1) < noise)
+    present = is_place & (gain >= policy_s)
+    best = np.where(present, gain, 0.0).max(axis=1)
+    near = present & (gain >= NEAR_BEST_RATIO * best[:, None])
+    most = np.where(near, specificity, specificity.max() + 1).min(axis=1)
+    first = np.where(near & (specificity == most[:, None]), gain, -np.inf).argmax(axis=1)
+    named = present.any(axis=1) & (best >= OVER_NOISE_RATIO * gain[:, noise])
+    return np.where(named, first, np.where(gain[:, noise] >= policy_s, noise, -1))
 
 
 def _resample(
@@ -288,7 +300,7 @@ def _resample(
     blocks: FloatArray,
     policy_s: float,
     *,
-    winner: int | None,
+    winner: int,
     rng: np.random.Generator,
 ) -> tuple[list[float], list[float], float]:
     """Draw blocks again and again: intervals of the gains, and how often the same one wins."""
@@ -297,23 +309,15 @@ def _resample(
     drawn: NDArray[np.float64] = weight @ blocks.T
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    same = sum(_winner(candidates, row, policy_s) == winner for row in drawn)
-    return low.tolist(), high.tolist(), same / N_RESAMPLE
+    same = _winners(candidates, drawn, policy_s) == winner
+    return low.tolist(), high.tolist(), float(same.mean())
 
 
 def _judged(
-    job: CoupledJob,
-    effects: Effects,
-    candidate: Candidate,
-    *,
-    figures: tuple[float, float, float],
-    scales: _Scales,
+    job: CoupledJob, candidate: Candidate, *, figures: Sequence[float], scales: _Scales
 ) -> Judged:
     """Give a candidate its gain, interval, and shares of the waste by removal and addition."""
-    gain_s, low_s, high_s = map(float, figures)
-    added = effects.ideal_ns.copy()
-    added[candidate.op] -= candidate.change_ns
-    with_it = mean_step_s(job, np.maximum(added, 0.0))
+    gain_s, low_s, high_s, with_it = map(float, figures)
     return Judged(
         candidate=candidate,
         gain_s=gain_s,
@@ -363,7 +367,7 @@ def _decide(
         causes=tuple([cause, *rest] if cause else rest),
         confidence=confidence,
         step_s=scales.step_s,
-        step_without_s=mean_step_s(job, work),
+        step_without_s=mean_step_s(job, work) if cause else scales.step_s,
         ideal_s=scales.ideal_s,
         without_ns=work,
         noise_gain_s=judged[-1].gain_s,

@@ -14,10 +14,12 @@ from loadpath.replay.scenarios import (
 from loadpath.replay.slack import critical_path, last_predecessor, slack_ns
 from loadpath.replay.timeline import (
     Timeline,
+    node_weights_ns,
     op_end_ns,
     op_ready_ns,
     op_start_ns,
     replay,
+    replay_weights,
     step_bounds_ns,
     step_time_ns,
 )
@@ -29,11 +31,13 @@ __all__ = [
     "critical_path",
     "last_predecessor",
     "lay_out_scenarios",
+    "node_weights_ns",
     "op_end_ns",
     "op_ready_ns",
     "op_start_ns",
     "replay",
     "replay_scenarios",
+    "replay_weights",
     "slack_ns",
     "step_bounds_ns",
     "step_time_ns",

@@ -14,10 +14,12 @@ __all__ = [
     "TimeArray",
     "Timeline",
     "kernel_edges",
+    "node_weights_ns",
     "op_end_ns",
     "op_ready_ns",
     "op_start_ns",
     "replay",
+    "replay_weights",
     "step_bounds_ns",
     "step_time_ns",
 ]
@@ -102,21 +104,72 @@ def replay(
     >>> step_time_ns(graph, timeline)
     array([120])
     """
+    time = node_weights_ns(graph, work_ns, lag_ns=lag_ns)
+    kernels.sweep(*kernel_edges(graph), time)
+    return Timeline(time)
+
+
+def node_weights_ns(
+    graph: CouplingGraph, work_ns: ArrayLike, *, lag_ns: ArrayLike | None = None
+) -> TimeArray:
+    """Place work and lag on the nodes: what `replay_weights` turns into times.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Nodes in topological order.
+    work_ns : (n_op,) array of int64 or float64
+        Work of each op, in ns; it stands at entry ``graph.end_node + 1``.
+    lag_ns : (n_op,) array of int64 or float64, optional
+        Extra delay before each op starts, in ns; none if left out.
+
+    Returns
+    -------
+    (n_node + 1,) array
+        Weight of each node, in ns; entry 0 is the root, of weight 0.
+
+    Raises
+    ------
+    UsageError
+        If `work_ns` or `lag_ns` does not have shape ``(n_op,)``, or is not of numbers.
+    """
     work = _per_op(graph, work_ns, "work_ns")
     lag = np.empty(0, work.dtype) if lag_ns is None else _per_op(graph, lag_ns, "lag_ns")
     dtype = np.result_type(work, lag)
-    time = np.empty(graph.n_node + 1, dtype)
-    time[0] = 0
-    time[1:] = graph.fixed_ns
+    weight: TimeArray = np.empty(graph.n_node + 1, dtype)
+    weight[0] = 0
+    weight[1:] = graph.fixed_ns
     kernels.weigh(
         graph.start_node,
         graph.end_node,
         np.require(lag, dtype, ["C", "W"]),
         np.require(work, dtype, ["C", "W"]),
-        time,
+        weight,
     )
-    kernels.sweep(*kernel_edges(graph), time)
-    return Timeline(time)
+    return weight
+
+
+def replay_weights(graph: CouplingGraph, weight_ns: TimeArray, into: TimeArray) -> Timeline:
+    """Replay weights of nodes; many replays that differ little need no placing and no new memory.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Nodes in topological order.
+    weight_ns : (n_node + 1,) array
+        Result of `node_weights_ns`, with changes.
+    into : (n_node + 1,) array of the same type
+        Where the times are written; may be `weight_ns` itself.
+
+    Returns
+    -------
+    Timeline
+        As `replay` returns; it holds `into`.
+    """
+    if into is not weight_ns:
+        np.copyto(into, weight_ns)
+    kernels.sweep(*kernel_edges(graph), into)
+    return Timeline(into)
 
 
 def op_end_ns(graph: CouplingGraph, timeline: Timeline) -> TimeArray:
@@ -207,8 +260,9 @@ def step_bounds_ns(graph: CouplingGraph, timeline: Timeline) -> tuple[TimeArray,
         In ns after the first start, in the order of ``graph.step``.
     """
     time = timeline.time_ns[1:]
-    begin: TimeArray = np.full(graph.step.size, time.max(initial=0), time.dtype)
-    np.minimum.at(begin, graph.begin_step, time[graph.begin_node])
+    begins = time[graph.begin_node]
+    begin: TimeArray = np.full(graph.step.size, begins.max(initial=0), time.dtype)
+    np.minimum.at(begin, graph.begin_step, begins)
     end = begin.copy()
     np.maximum.at(end, graph.end_step, time[graph.end_step_node])
     return begin, end

@@ -248,11 +248,10 @@ def _judged(recording: Recording, matched: _Matched, rows: Rows) -> Instances:
 
 
 def _expected(recording: Recording, communicator: Int32Array, paired: BoolArray) -> Int32Array:
-    """Count the recorded ranks that should take part."""
-    ranks = set(recording.rank["rank"].to_list())
+    """Count the ranks that should take part, recorded or not."""
     groups = recording.communicator.select("members", "n_members").rows()
-    sizes = [min(len(ranks & set(members)), size) for members, size in groups]
-    known = np.array([*sizes, len(ranks)], np.int32)
+    sizes = [size if size > 0 else len(members) for members, size in groups]
+    known = np.array([*sizes, recording.rank.height], np.int32)
     return np.where(paired, 2, known[communicator]).astype(np.int32)
 
 

@@ -24,6 +24,11 @@ from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
 
 __all__ = ["couple_trace"]
 
+CUT_OFF = (
+    "a trace lacks its end, so communications of any step may be missing: they are not matched, and "
+    "conclusions across ranks are refused; record or copy that trace again"
+)
+
 Doubt = tuple[str, str, int]
 
 
@@ -57,11 +62,16 @@ def couple_trace(recording: Recording) -> CoupledJob:
     threads = hand_over(cut_threads(rows, steps))
     segments = threads.segments
     work = device_work(rows, steps)
+    if is_cut_off(recording):
+        # ops of communication threads meet their calls by order, which the lacking ones upset
+        work = dataclasses.replace(work, call=np.where(rows.on_worker[work.row], -1, work.call))
     waits = worker_waits(rows, segments, work)
     late = waits.end < rows.end
     rows = dataclasses.replace(rows, end=waits.end)
     facts = communication_facts(rows, work)
     instances = find_instances(recording, rows, facts)
+    if is_cut_off(recording):
+        instances = dataclasses.replace(instances, is_refused=True)
     ops = graph_ops(rows, segments, work, facts)
     doubts = [*_late_doubt(late.sum()), *_left_out(rows, steps)]
     doubted = _with_doubts(recording, instances, doubts)
@@ -106,6 +116,23 @@ def _membership_table(instances: Instances, op: np.ndarray) -> pl.DataFrame:
     )
 
 
+def is_cut_off(recording: Recording) -> bool:
+    """Say whether a trace lacks its end.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording.
+
+    Returns
+    -------
+    bool
+        True if so: its events are not ordered by time, so communications of any step may be
+        missing, and the others cannot be matched by order.
+    """
+    return bool((recording.caveat["code"] == "truncated").any())
+
+
 def _left_out(rows: Rows, steps: list[int]) -> list[Doubt]:
     inside = np.isin(rows.step, steps)
     outside = int((~inside & (rows.kind != "marker")).sum())
@@ -126,12 +153,19 @@ def _with_doubts(recording: Recording, instances: Instances, doubts: list[Doubt]
     n_bad = int((~instances.causal).sum())
     n_part = int((instances.n_members < instances.n_expected).sum())
     refused = "clocks or recording allow no conclusions across ranks, which are refused"
-    code = "not_causal" if instances.is_refused else "instances_not_causal"
-    said = refused if instances.is_refused else "they couple nothing"
+    cut = is_cut_off(recording)
+    contradicts = instances.is_refused and not cut
+    code = "not_causal" if contradicts else "instances_not_causal"
+    said = refused if contradicts else "they couple nothing"
     found = caveat_table(
         [
+            ("cut_off", CUT_OFF, int(cut)),
             (code, f"communications in which a rank ends before another starts: {said}", n_bad),
-            ("incomplete_instances", "communications without all their recorded ranks", n_part),
+            (
+                "incomplete_instances",
+                "communications of which not all members were recorded or found",
+                n_part,
+            ),
             *doubts,
         ]
     )
