@@ -5,7 +5,7 @@
 TABLE is an op table with its layout beside it (``meta-NAME.yaml``). The peer's COMMAND may hold
 ``{table}`` and ``{layout}``, such as
 
-    "python analyzer/wia.py --trace {table} --metadata {layout} --dump-dir /tmp/peer"
+    "python analyzer/wia.py --trace {table} --metadata {layout} --dump-dir peer"
 
 Runs alternate (A B A B ...) after one of each that is not counted, so that both meet the same
 machine; medians are printed, ratios are medians over pairs. A tile count above 1 repeats the steps

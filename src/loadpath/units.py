@@ -5,6 +5,8 @@ __all__ = ["NS_PER_S", "format_ratio", "format_seconds"]
 NS_PER_S = 1_000_000_000
 """Nanoseconds in a second; inside loadpath all times are integer nanoseconds."""
 
+_RESOLUTION_S = 0.5 / NS_PER_S
+
 
 def format_seconds(seconds: float) -> str:
     """Write a time with the unit that keeps three significant digits.
@@ -25,7 +27,7 @@ def format_seconds(seconds: float) -> str:
     ('77.1 ms', '46.3 s', '12.0 us')
     """
     size = abs(seconds)
-    if size == 0:
+    if size < _RESOLUTION_S:
         return "0 s"
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
         if size >= scale:
@@ -48,10 +50,10 @@ def format_ratio(ratio: float) -> str:
 
     Examples
     --------
-    >>> format_ratio(0.4932)
-    '49.3 %'
+    >>> format_ratio(0.4932), format_ratio(-0.0001)
+    ('49.3 %', '0.0 %')
     """
-    return f"{100 * ratio:.1f} %"
+    return f"{100 * ratio:z.1f} %"
 
 
 def _three_digits(value: float) -> str:

@@ -11,9 +11,10 @@ import polars as pl
 
 from loadpath.audit.settings import Settings
 from loadpath.audit.store import SCHEMA
+from loadpath.brief.wording import cause_name
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.fidelity import Fidelity
-from loadpath.diagnose.verdict import Judged, Judgement
+from loadpath.diagnose.verdict import N_RESAMPLE, Judged, Judgement
 from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["build_document"]
@@ -68,8 +69,8 @@ def build_document(
         },
         "slowdown": findings["slowdown"],
         "verdict": _verdict(job, judgement, findings),
-        "waits": _waits(tables),
-        "attribution": _attribution(tables["attribution"]),
+        "waits": _waits(tables) if judgement else {"exposed_s": None, "by_sink": {}},
+        "attribution": _attribution(tables["attribution"]) if judgement else [],
         "blindness": tables["blindness"].to_dicts(),
         "caveats": [
             {"code": code, "text": text, "count": n}
@@ -114,7 +115,7 @@ def _verdict(
         return _refused(findings["refusal"], findings["fidelity"])
     cause = judgement.cause
     named = cause.candidate if cause else None
-    without = judgement.step_without_s
+    shares = cause if cause and _is_resolved(cause) else None
     return {
         "kind": judgement.kind,
         "place": judgement.place,
@@ -125,13 +126,15 @@ def _verdict(
         "stage": named.stage if named and named.stage >= 0 else None,
         "link": list(named.ranks) if named and named.link else None,
         "link_name": named.link if named and named.link else None,
-        "share_removal_ratio": cause.removal_ratio if cause else None,
-        "share_addition_ratio": cause.addition_ratio if cause else None,
+        "share_removal_ratio": shares.removal_ratio if shares else None,
+        "share_addition_ratio": shares.addition_ratio if shares else None,
         "step_s": judgement.step_s,
-        "step_s_without": without,
+        "step_s_without": judgement.step_without_s,
+        "gain_s": judgement.step_s - judgement.step_without_s if cause else None,
         "confidence": judgement.confidence,
+        "n_resamples": N_RESAMPLE,
         "confidence_method": (
-            "share of 1,000 resamples of "
+            f"share of {N_RESAMPLE:,} resamples of "
             + ("steps" if job.graph.step.size > 1 else "communications")
             + " with this verdict"
         ),
@@ -150,7 +153,7 @@ def _verdict(
 def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
     nothing = dict.fromkeys(
         ("stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
-         "confidence", "confidence_method", "runner_up", "distance")
+         "gain_s", "n_resamples", "confidence", "confidence_method", "runner_up", "distance")
     )  # fmt: skip
     empty: dict[str, list[Any]] = {
         name: []
@@ -205,25 +208,56 @@ MECHANISM_TEXT = {
 }
 
 
+def _is_resolved(cause: Judged) -> bool:
+    """Whether the interval of the gain leaves out 0; a share inside its own interval is not said."""
+    return not cause.low_s <= 0 <= cause.high_s
+
+
 def _sentence(judgement: Judgement) -> str:
     cause = judgement.cause
-    step = format_seconds(judgement.step_s)
     if cause is None:
-        return (
-            f"Nobody is to blame: no cause returns 0.5 % of the {step} step, and removing all noise "
-            f"returns {format_ratio(max(0.0, judgement.noise_gain_s) / judgement.step_s)}."
-        )
-    gain = format_ratio(max(0.0, cause.gain_s) / judgement.step_s)
-    what = f"{cause.candidate.key}: {MECHANISM_TEXT[cause.candidate.mechanism]}"
+        return _blameless(judgement)
+    what = f"{cause_name(_cause(cause))}: {MECHANISM_TEXT[cause.candidate.mechanism]}"
     if judgement.kind == "absorbed":
-        return (
-            f"{what}; slack absorbs it: removing it returns only {gain} of the {step} step, "
-            "and nothing else costs time."
-        )
+        returns = _returns(cause.gain_s, judgement.step_s, "returns only")
+        return f"{what}; slack absorbs it: removing it {returns}, and nothing else costs time."
+    without, step = format_seconds(judgement.step_without_s), format_seconds(judgement.step_s)
+    text = f"{what}; without it a step takes {without} instead of {step}{_change(judgement)}"
+    if judgement.kind == "jitter":
+        text += ": an upper bound, for no job runs without noise"
+    if _is_resolved(cause):
+        return f"{text}."
+    low, high = format_seconds(cause.low_s), format_seconds(cause.high_s)
+    return f"{text}; the 95 % interval of the gain, {low} to {high}, holds 0, so no share is given."
+
+
+def _blameless(judgement: Judgement) -> str:
+    step = judgement.step_s
+    if step <= 0:
+        return "Nobody is to blame: the recorded steps take no time."
     return (
-        f"{what}; without it a step takes {format_seconds(judgement.step_without_s)} "
-        f"instead of {step} ({gain} less)."
+        f"Nobody is to blame: no cause returns 0.5 % of the {format_seconds(step)} step, and "
+        f"removing all noise {_returns(judgement.noise_gain_s, step)}."
     )
+
+
+def _change(judgement: Judgement) -> str:
+    """Write what the two step times of the sentence differ by, as a share of the first."""
+    cause, step = judgement.cause, judgement.step_s
+    if step <= 0 or cause is None or not _is_resolved(cause):
+        return ""
+    ratio = (step - judgement.step_without_s) / step
+    return f" ({format_ratio(abs(ratio))} {'less' if ratio >= 0 else 'more'})"
+
+
+def _returns(gain_s: float, step_s: float, verb: str = "returns") -> str:
+    if step_s <= 0:
+        return f"{verb} {format_seconds(gain_s)}"
+    share = format_ratio(abs(gain_s) / step_s)
+    whole = f" of the {format_seconds(step_s)} step" if verb != "returns" else ""
+    if gain_s < 0 and share != format_ratio(0):
+        return f"lengthens it by {share}{whole}"
+    return f"{verb} {share}{whole}"
 
 
 def _waits(tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
@@ -245,7 +279,7 @@ def _stake(
     """Say what the cause costs: as a share, in GPU-hours, and in money where a rate is given."""
     if judgement is None or judgement.step_s <= 0:
         return None
-    gain_ratio = max(0.0, judgement.step_s - judgement.step_without_s) / judgement.step_s
+    gain_ratio = (judgement.step_s - judgement.step_without_s) / judgement.step_s
     n_gpu = int(job.rank["n_represented"].sum())
     hours = judgement.step_s * n_gpu / 3600
     stake: dict[str, Any] = {

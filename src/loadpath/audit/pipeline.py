@@ -1,6 +1,6 @@
 """The order of an audit: read, couple, diagnose, write."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from loadpath.errors import UsageError
 from loadpath.replay.warm_up import warm_up
 from loadpath.tables import Recording
 
-__all__ = ["Audit", "couple_recording", "open_audit", "run_audit"]
+__all__ = ["Audit", "couple_recording", "couple_sources", "open_audit", "run_audit"]
 
 
 class _Options(TypedDict, total=False):
@@ -165,11 +165,7 @@ def run_audit(
         If an option is wrong, or `out` is there and `force` is not set.
     """  # numpydoc ignore=PR01,PR02
     settings = _settings(options)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(warm_up)
-        recording = load_recording(sources, settings, progress)
-    progress("coupling ranks")
-    job = couple_recording(recording)
+    job = couple_sources(sources, settings, progress)
     findings = diagnose(job, settings, progress, drawn=brief or out is not None)
     names = [Path(source).resolve().name for source in sources]
     document = build_document(job, settings, names, findings)
@@ -204,6 +200,32 @@ def open_audit(folder: str | Path) -> Audit:
         If it is no audit folder or is damaged.
     """
     return Audit(*read_audit(Path(folder)))
+
+
+def couple_sources(
+    sources: Sequence[str | Path], settings: Settings, progress: Progress
+) -> CoupledJob:
+    """Read and couple the records of one job; kernels are loaded meanwhile.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        An op table, traces, or a folder of them.
+    settings : Settings
+        Options of the audit.
+    progress : callable of str
+        Told what is being done.
+
+    Returns
+    -------
+    CoupledJob
+        The coupled job.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(warm_up)
+        recording = load_recording(sources, settings, progress)
+    progress("coupling ranks")
+    return couple_recording(recording)
 
 
 def couple_recording(recording: Recording) -> CoupledJob:

@@ -1,11 +1,14 @@
 """Plain words for what audit.json says: place, mechanism, decision, headline."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
 
+from loadpath.brief.certainty import is_bound, is_weak
 from loadpath.errors import UsageError
+from loadpath.units import format_seconds
 
 __all__ = [
     "MECHANISMS",
@@ -14,9 +17,11 @@ __all__ = [
     "counted",
     "decision",
     "headline",
+    "link_title",
     "listing",
     "place_name",
     "rank_names",
+    "returned_s",
 ]
 
 MECHANISMS = {
@@ -44,6 +49,7 @@ _SPEECH = {
         "Can this recording carry a decision?",
     ),
 }
+_BARE = re.compile(r"\d+|(?:0x)?[0-9a-f]{8,}")
 _BLAMELESS = frozenset({"none", "not_assessable", "jitter", "absorbed"})
 
 
@@ -76,8 +82,33 @@ def headline(verdict: Mapping[str, Any]) -> str:
     str
         Such as ``Rank 2 slows the job``.
     """
-    text = _speech(verdict)[0].format(place=place_name(verdict))
-    return text[:1].upper() + text[1:]
+    speech = _speech(verdict)[0]
+    text = speech.format(place=place_name(verdict))
+    gain_s = returned_s(verdict)
+    if is_bound(verdict) and gain_s is not None and gain_s > 0:
+        text += f", at most {format_seconds(gain_s)} a step"
+    if not is_weak(verdict):
+        return text[:1].upper() + text[1:]
+    return f"Weak evidence: {text if speech.startswith('{') else text[:1].lower() + text[1:]}"
+
+
+def returned_s(verdict: Mapping[str, Any]) -> float | None:
+    """Give what a step gets shorter without the cause, as the two step times printed beside it.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    float or None
+        Seconds; None without a cause.
+    """
+    if not verdict["causes"]:
+        return None
+    gain_s = verdict.get("gain_s")
+    return float(verdict["causes"][0]["gain_s"] if gain_s is None else gain_s)
 
 
 def decision(verdict: Mapping[str, Any]) -> str:
@@ -123,7 +154,7 @@ def place_name(verdict: Mapping[str, Any]) -> str:
     if place == "stage":
         return f"stage {verdict['stage']}"
     if place == "link":
-        return f"link {_link(verdict['link'])}"
+        return _link(verdict)
     ranks, hosts = _ranks(verdict["ranks"] or ()), listing(verdict["hosts"] or ())
     if place == "host" and hosts:
         return f"{hosts} ({ranks})" if ranks else hosts
@@ -131,13 +162,17 @@ def place_name(verdict: Mapping[str, Any]) -> str:
     return f"{group}{ranks} ({hosts})" if hosts else f"{group}{ranks}"
 
 
-def cause_name(cause: Mapping[str, Any] | str | None) -> str:
+def cause_name(
+    cause: Mapping[str, Any] | str | None, verdict: Mapping[str, Any] | None = None
+) -> str:
     """Name a candidate cause.
 
     Parameters
     ----------
     cause : mapping, str or None
         A row of table ``cause`` or a name.
+    verdict : mapping, optional
+        ``verdict`` of audit.json; noise beside a verdict on all ranks is no further cost.
 
     Returns
     -------
@@ -146,7 +181,36 @@ def cause_name(cause: Mapping[str, Any] | str | None) -> str:
     """
     if not cause:
         return "none"
-    return cause if isinstance(cause, str) else str(cause["key"])
+    if isinstance(cause, str):
+        return cause
+    key, kind = str(cause["key"]), cause.get("kind")
+    if kind == "link":
+        return link_title(key)
+    holds = verdict is not None and verdict["place"] == "all" and verdict["kind"] != "jitter"
+    return f"{key} (includes the verdict)" if holds and kind == "jitter" else key
+
+
+def link_title(name: str) -> str:
+    """Name a communicator whose recorded name is a bare number or hash.
+
+    Parameters
+    ----------
+    name : str
+        Recorded name.
+
+    Returns
+    -------
+    str
+        Such as ``process group 2``; other names as they are.
+
+    Examples
+    --------
+    >>> link_title("2"), link_title("9f3c00aa12cd77e0"), link_title("point to point 0,16")
+    ('process group 2', 'process group 9f3c00aa12cd…', 'point to point 0,16')
+    """
+    if _BARE.fullmatch(name) is None:
+        return name
+    return f"process group {name if len(name) <= 12 else name[:12] + '…'}"
 
 
 def listing(items: Iterable[object], limit: int = 6) -> str:
@@ -236,5 +300,13 @@ def _ranks(ranks: Iterable[int]) -> str:
     return f"rank{'s' if len(numbers) > 1 else ''} {listing(numbers)}" if numbers else ""
 
 
-def _link(link: object) -> str:
-    return " to ".join(str(end) for end in link) if isinstance(link, (list, tuple)) else str(link)
+def _link(verdict: Mapping[str, Any]) -> str:
+    name, ends = verdict.get("link_name"), verdict["link"]
+    if name and _BARE.fullmatch(name):
+        ranks = _ranks(ends) if isinstance(ends, (list, tuple)) else ""
+        return f"{link_title(name)} ({ranks})" if ranks else link_title(name)
+    if not isinstance(ends, (list, tuple)):
+        return f"link {ends}"
+    if len(ends) > 2:
+        return f"the communication of {_ranks(ends)}"
+    return f"link {' to '.join(str(end) for end in ends)}"

@@ -24,14 +24,14 @@ def whatif(
     """Say what a step would take if some ops were ideal, or faster or slower by a factor."""  # numpydoc ignore=PR01
     if format not in {"text", "json", "osdi25"}:
         raise UsageError(f"unknown format {format!r}. Use text, json or osdi25.")
-    from loadpath.audit import couple_recording, load_recording, open_audit
+    from loadpath.audit.pipeline import couple_sources, open_audit
     from loadpath.audit.settings import Settings
 
     with talk() as progress:
         if (source / "audit.json").is_file():
             job = open_audit(source).job
         else:
-            job = couple_recording(load_recording([source], Settings(layout=layout), progress))
+            job = couple_sources([source], Settings(layout=layout), progress)
     if format == "osdi25":
         from loadpath.diagnose.published import published_fields
 

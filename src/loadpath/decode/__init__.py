@@ -3,5 +3,14 @@
 from loadpath.decode.blocks import BLOCK_BYTES, read_blocks
 from loadpath.decode.digest import file_digest
 from loadpath.decode.json_array import Chunk, Envelope, array_chunks
+from loadpath.decode.regular import check_regular
 
-__all__ = ["BLOCK_BYTES", "Chunk", "Envelope", "array_chunks", "file_digest", "read_blocks"]
+__all__ = [
+    "BLOCK_BYTES",
+    "Chunk",
+    "Envelope",
+    "array_chunks",
+    "check_regular",
+    "file_digest",
+    "read_blocks",
+]

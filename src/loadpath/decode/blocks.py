@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 
 from isal import igzip_lib
 
+from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError
 
 __all__ = ["BLOCK_BYTES", "MAX_BYTES", "MAX_EXPANSION", "read_blocks"]
@@ -39,12 +40,12 @@ def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
     Raises
     ------
     InputError
-        If the file cannot be opened, or (after the sound blocks) its gzip stream is cut or
+        If it is no regular file or cannot be opened, or (after the sound blocks) its gzip stream is cut or
         damaged, or it is larger than `MAX_BYTES` or expands more than `MAX_EXPANSION` times.
     """
     total = 0
     try:
-        with path.open("rb") as stream:
+        with check_regular(path).open("rb") as stream:
             is_gzip = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
             blocks = _gunzip(path, stream, block_bytes) if is_gzip else _plain(stream, block_bytes)

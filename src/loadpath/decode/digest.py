@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from loadpath.decode.regular import check_regular
+
 __all__ = ["file_digest"]
 
 
@@ -18,7 +20,12 @@ def file_digest(path: Path) -> tuple[str, str, int]:
     -------
     tuple of (str, str, int)
         Name without folders, SHA-256 in hex, and size in bytes.
+
+    Raises
+    ------
+    InputError
+        If it is no regular file.
     """
-    with path.open("rb") as stream:
+    with check_regular(path).open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
         return path.name, digest.hexdigest(), stream.tell()

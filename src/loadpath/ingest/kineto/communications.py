@@ -1,12 +1,18 @@
 """What Kineto writes about a communication: collective, group, sequence, payload, peer."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-__all__ = ["Communication", "collective_of", "is_communication", "parse_communication"]
+__all__ = [
+    "Communication",
+    "collective_of",
+    "is_communication",
+    "parse_communication",
+    "without_impossible",
+]
 
 WORDS = {
     "reducescatter": "reduce_scatter",
@@ -29,6 +35,8 @@ ITEM_BYTES = {
     "byte": 1, "char": 1, "bool": 1, "uint8": 1, "unsignedchar": 1, "signedchar": 1,
 }  # fmt: skip
 PREFIXES = ("record_param_comms", "nccl:", "gloo:", "ucc:", "mpi:", "c10d::")
+MAX_RANKS = 1 << 20
+MAX_BYTES = 1 << 62
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -136,6 +144,33 @@ def parse_communication(name: str, args: Any) -> Communication:
         bytes=_payload(args),
         peer=_peer(name, args),
     )
+
+
+def without_impossible(fact: Communication) -> Communication:
+    """Drop members, sizes, peers and payloads that no job can have.
+
+    Parameters
+    ----------
+    fact : Communication
+        As recorded.
+
+    Returns
+    -------
+    Communication
+        The same object if nothing had to be dropped.
+
+    Examples
+    --------
+    >>> without_impossible(Communication(members=(0, 99999999999), peer=1))
+    Communication(collective='', group='', members=(), size=-1, sequence=-1, bytes=-1, peer=1)
+    """
+    changes: dict[str, Any] = {}
+    if fact.members and not 0 <= min(fact.members) <= max(fact.members) < MAX_RANKS:
+        changes["members"] = ()
+    changes |= {name: -1 for name in ("size", "peer") if getattr(fact, name) > MAX_RANKS}
+    if fact.bytes >= MAX_BYTES:
+        changes["bytes"] = -1
+    return replace(fact, **changes) if changes else fact
 
 
 def _old_inputs(args: Any) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Lanes of one trace: host threads and device streams, numbered and named."""
 
+import re
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ __all__ = ["BACKEND", "is_nccl", "number_lanes"]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+WHOLE = re.compile(r"-?[0-9]{1,18}")
 BACKEND = ("gloo:", "mpi:", "ucc:")
 """Annotations of backends that communicate on threads of the host."""
 
@@ -39,7 +42,8 @@ def number_lanes(
     """
     columns = trace.columns
     keys = [(on_device, str(a), str(b)) for on_device, a, b in trace.lanes]
-    lane_of = np.array([keys.index(key) for key in keys], np.int64)[columns.lane]
+    first_of = {key: i for i, key in reversed(list(enumerate(keys)))}
+    lane_of = np.array([first_of[key] for key in keys], np.int64)[columns.lane]
     n = len(keys)
     has_mark = np.bincount(lane_of[is_mark], minlength=n) > 0
     first = np.full(n, np.iinfo(np.int64).max)
@@ -84,7 +88,7 @@ def _communicating_streams(
 
 
 def _natural(text: str) -> tuple[int, int | str]:
-    return (0, int(text)) if text.lstrip("-").isdigit() else (1, text)
+    return (0, int(text)) if WHOLE.fullmatch(text) else (1, text)
 
 
 def _lane_name(trace: Trace, key: tuple[bool, str, str]) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loadpath.ingest.kineto import kernels
 from loadpath.ingest.kineto.columns import NO_TIME, ON_DEVICE, Columns
-from loadpath.ingest.kineto.communications import Communication, collective_of
+from loadpath.ingest.kineto.communications import Communication, collective_of, without_impossible
 from loadpath.ingest.kineto.lanes import BACKEND, is_nccl, number_lanes
 from loadpath.ingest.kineto.trace import Trace
 
@@ -18,7 +18,9 @@ __all__ = ["RankOps", "rank_ops"]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-STEP_MARK = re.compile(r"ProfilerStep#(\d+)$")
+STEP_MARK = re.compile(r"ProfilerStep#([0-9]{1,15})$")
+MAX_DURATION_NS = 10**16
+MAX_TIME_NS = 1 << 62
 END = pl.col("start_ns") + pl.col("duration_ns")
 LOADER = re.compile(r"loader|next\(data|get_batch|fetch_batch", re.IGNORECASE)
 
@@ -74,12 +76,15 @@ def rank_ops(trace: Trace) -> RankOps:
     on_device = np.isin(category[row], ON_DEVICE)
     back = np.full(lane.size, -1, np.int64)
     back[row] = np.arange(row.size)
+    facts = {i: without_impossible(fact) for i, fact in trace.columns.said.items()}
+    n_impossible = sum(fact is not trace.columns.said[i] for i, fact in facts.items())
+    impossible = f"{trace.path.name}: ranks, sizes or payloads that no job has are ignored"
     return RankOps(
         op=op.with_columns(step=pl.Series(_step_of(steps, op, on_device))),
         lane=lane_table,
         step=steps,
-        said={int(back[i]): fact for i, fact in trace.columns.said.items() if back[i] >= 0},
-        doubts=doubts,
+        said={int(back[i]): fact for i, fact in facts.items() if back[i] >= 0},
+        doubts=(*doubts, _odd_marks(trace), ("impossible_group", impossible, n_impossible)),
     )
 
 
@@ -104,6 +109,15 @@ def _table(trace: Trace, row: Int64Array, lane: Int64Array) -> pl.DataFrame:
 def _step_numbers(names: tuple[str, ...]) -> Int64Array:
     found = (STEP_MARK.match(name) for name in names)
     return np.array([int(match[1]) if match else -1 for match in found], np.int64)
+
+
+def _odd_marks(trace: Trace) -> tuple[str, str, int]:
+    odd = [
+        name
+        for name in trace.names
+        if name.startswith("ProfilerStep#") and not STEP_MARK.match(name)
+    ]
+    return "odd_step_marks", f"{trace.path.name}: step marks whose number is unusable", len(odd)
 
 
 def _kinds(
@@ -150,6 +164,9 @@ def _sound_rows(
     """Rows with sound times, sorted by lane, start and longest first."""
     columns: Columns = trace.columns
     no_time = (columns.start_ns == NO_TIME) | (columns.duration_ns == NO_TIME)
+    start, duration = columns.start_ns.astype(np.float64), columns.duration_ns.astype(np.float64)
+    latest = np.maximum(np.abs(start + trace.base_ns), start + trace.base_ns + duration)
+    no_time |= (duration > MAX_DURATION_NS) | (latest > MAX_TIME_NS)
     negative = ~no_time & (columns.duration_ns < 0)
     sound = np.flatnonzero(~no_time & ~negative)
     order = np.lexsort((-columns.duration_ns[sound], columns.start_ns[sound], lane[sound]))

@@ -69,7 +69,8 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     files = []
     for path in paths:
         if path.is_dir():
-            files += sorted(p for p in path.iterdir() if p.name.endswith(SUFFIXES) and p.is_file())
+            named = (p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES))
+            files += sorted(p for p in named if not p.is_dir())
         else:
             files.append(path)
     if not files:

@@ -21,6 +21,10 @@ RANK_IN_NAME = re.compile(r"rank[-_]?(\d+)", re.IGNORECASE)
 KEPT = frozenset(CATEGORIES) | {category.capitalize() for category in CATEGORIES}
 NOT_COUNTED = frozenset({"Trace", "gpu_user_annotation"})
 """Spans that repeat what others say: the profiler's own, and annotations mirrored to a stream."""
+MAX_RANKS = 1 << 20
+"""Ranks and sizes beyond this are damage: no job has a million ranks."""
+MAX_EPOCH_NS = 1 << 61
+"""Epochs after 2043 are damage, and would overflow the times that are added to them."""
 REMEDY_RANK = "Name the file ..._rank_N.json, or record with a process group (distributedInfo)."
 
 
@@ -111,7 +115,7 @@ def read_trace(path: Path) -> Trace | None:
     Raises
     ------
     InputError
-        If the file cannot be read, holds events but no rank, or no usable event at all.
+        If the file cannot be read, holds events but no (possible) rank, or no usable event.
     """
     reading = _Reading()
     with _without_collector():
@@ -127,11 +131,18 @@ def read_trace(path: Path) -> Trace | None:
             str(path), "no usable event in it", "Record with ProfilerActivity.CPU or CUDA."
         )
     info = head.info or _DistributedInfo()
+    if not 0 <= head.base_ns < MAX_EPOCH_NS:
+        text = f"{path.name}: baseTimeNanoseconds {head.base_ns:.3g} is no time of today, ignored"
+        head_doubts.append(("bad_epoch", text, 1))
+    world_size = _number(info.world_size)
+    if world_size > MAX_RANKS:
+        text = f"{path.name}: world_size {world_size:.3g} is beyond {MAX_RANKS}, ignored"
+        head_doubts.append(("bad_world_size", text, 1))
     return Trace(
         path=path,
         rank=_rank(path, info),
-        world_size=_number(info.world_size),
-        base_ns=head.base_ns,
+        world_size=world_size if world_size <= MAX_RANKS else -1,
+        base_ns=head.base_ns if 0 <= head.base_ns < MAX_EPOCH_NS else 0,
         host=head.host,
         device=str(head.devices[0].get("name", "")) if head.devices else "",
         columns=columns,
@@ -172,23 +183,27 @@ def _take(reading: _Reading, decoder: EventDecoder, chunk: Chunk) -> None:
 def _head(path: Path, envelope: Envelope) -> tuple[_Head, list[tuple[str, str, int]]]:
     try:
         return msgspec.json.decode(envelope.text, type=_Head), []
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         code, text = "damaged_head", f"{path.name}: keys around the events cannot be read ({error})"
         return _Head(), [(code, text, 1)]
 
 
 def _rank(path: Path, info: _DistributedInfo) -> int:
-    recorded = _number(info.rank)
-    if recorded >= 0:
-        return recorded
-    named = RANK_IN_NAME.findall(path.name)
-    if not named:
-        raise InputError(str(path), "no rank in distributedInfo nor in the name", REMEDY_RANK)
-    return int(named[-1])
+    rank = _number(info.rank)
+    if rank < 0:
+        named = RANK_IN_NAME.findall(path.name)
+        if not named:
+            raise InputError(str(path), "no rank in distributedInfo nor in the name", REMEDY_RANK)
+        rank = int(named[-1])
+    if rank >= MAX_RANKS:
+        raise InputError(str(path), f"rank {rank:.10g} is beyond {MAX_RANKS}", REMEDY_RANK)
+    return rank
 
 
 def _number(value: int | str) -> int:
-    return int(value) if str(value).isdigit() else -1
+    """Read a recorded number; digits beyond any rank are kept as a number that is refused."""
+    text = str(value)
+    return int(text[:20]) if text.isdecimal() else -1
 
 
 def _doubts(path: Path, reading: _Reading, envelope: Envelope) -> list[tuple[str, str, int]]:

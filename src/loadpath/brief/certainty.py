@@ -1,0 +1,107 @@
+"""How much a verdict may claim: counted resamples, gains whose interval holds 0, upper bounds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["POLICY_RATIO", "agreeing", "is_bound", "is_resolved", "is_weak", "returns_little"]
+
+POLICY_RATIO = 0.005
+"""Share of the step under which nothing is a verdict; the policy of docs/verdicts."""
+
+_N_RESAMPLE = 1000
+_WEAK = 0.5
+
+
+def agreeing(verdict: Mapping[str, Any]) -> str:
+    """Count the resamples that agree, for none of them can prove 100 %.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    str
+        Such as ``982 of 1,000``; empty where confidence was not assessed.
+
+    Examples
+    --------
+    >>> agreeing({"confidence": 1.0, "n_resamples": 1000}), agreeing({"confidence": None})
+    ('1,000 of 1,000', '')
+    """
+    if verdict["confidence"] is None:
+        return ""
+    n_drawn = verdict.get("n_resamples") or _N_RESAMPLE
+    return f"{round(verdict['confidence'] * n_drawn):,} of {n_drawn:,}"
+
+
+def is_weak(verdict: Mapping[str, Any]) -> bool:
+    """Whether most resamples give another verdict.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    bool
+        True below a confidence of one half.
+    """
+    return verdict["confidence"] is not None and verdict["confidence"] < _WEAK
+
+
+def is_resolved(verdict: Mapping[str, Any]) -> bool:
+    """Whether the gain of the leading cause is told from 0 by its own interval.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    bool
+        False where the interval holds 0, so that shares of the gain must not be printed.
+
+    Examples
+    --------
+    >>> is_resolved({"causes": [{"gain_low_s": -0.1, "gain_high_s": 0.3}]})
+    False
+    """
+    cause = (verdict["causes"] or ({},))[0]
+    low, high = cause.get("gain_low_s"), cause.get("gain_high_s")
+    return low is None or high is None or not low <= 0 <= high
+
+
+def is_bound(verdict: Mapping[str, Any]) -> bool:
+    """Whether the gain is only an upper bound: no fix removes all noise.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    bool
+        True for noise of all ranks.
+    """
+    return bool(verdict["kind"] == "jitter")
+
+
+def returns_little(verdict: Mapping[str, Any]) -> bool:
+    """Whether no cause returns as much as the policy asks.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    bool
+        True where nobody is slow or slack absorbs what is.
+    """
+    return verdict["kind"] in {"none", "absorbed"}

@@ -1,0 +1,37 @@
+"""Only regular files are opened: a pipe or a device may never end, or never begin."""
+
+import stat
+from pathlib import Path
+
+from loadpath.errors import InputError
+
+__all__ = ["check_regular"]
+
+
+def check_regular(path: Path) -> Path:
+    """Refuse a path that is no regular file.
+
+    Parameters
+    ----------
+    path : Path
+        File to be opened next; links are followed.
+
+    Returns
+    -------
+    Path
+        The same path.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, a pipe or a device, is not there, or cannot be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(str(path), f"cannot be read ({reason})", "Check the path.") from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise InputError(str(path), f"is {what}, no regular file", "Copy it into a file first.")
+    return path
