@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["InputError", "LoadpathError", "StructureError", "UsageError"]
+__all__ = ["InputError", "LoadpathError", "StructureError", "UsageError", "first_line"]
 
 
 class LoadpathError(Exception):
@@ -57,3 +57,24 @@ class InputError(LoadpathError):
 
 class StructureError(InputError):
     """Couplings that no execution can satisfy, such as a cycle of waits."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""Say in one line what another library's error says in many.
+
+    Parameters
+    ----------
+    error : BaseException
+        Error to be named in a message.
+
+    Returns
+    -------
+    str
+        First line of its text; the name of its type where it has none.
+
+    Examples
+    --------
+    >>> first_line(ValueError("no footer\nat byte 7")), first_line(KeyError())
+    ('no footer', 'KeyError')
+    """
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

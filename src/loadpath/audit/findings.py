@@ -40,6 +40,10 @@ class _Recorded(NamedTuple):
     views: list[View]
 
 
+MISSING_CODES = ("missing_rank", "missing_ranks")
+"""Caveats that say who was not recorded."""
+REFUSING_CODES = ("cut_off", "not_causal")
+"""Caveats that rule out conclusions across ranks."""
 VICTIM_RATIO = 0.005
 """A rank is a victim if it waits this share of the step because of the cause."""
 
@@ -75,7 +79,7 @@ def diagnose(
         progress("weighing causes and attributing waits")
         beside = pool.submit(_causeless, job, effects, ideal, recorded)
         slowdown = pool.submit(_slowdown, job, ideal, settings)
-        refusal, judgement = _judgement(job, effects, refusal, settings.seed)
+        refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result() | _cause_tables(job, fidelity, ideal, judgement)
     seen = recorded.result()
     tables["blindness"] = blindness_report(
@@ -103,14 +107,15 @@ def _ideal(job: CoupledJob, effects: Effects, settings: Settings) -> FloatArray:
 
 
 def _judgement(
-    job: CoupledJob, effects: Effects, refusal: str, seed: int
+    job: CoupledJob, effects: Effects, refusal: str, settings: Settings
 ) -> tuple[str, Judgement | None]:
     """Judge the candidates, unless that is refused before or by what they return."""
     if refusal:
         return refusal, None
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.seed)
     judgement = judge(job, effects, find_candidates(job, effects, rng), rng)
-    return (judgement.contradiction, None) if judgement.contradiction else ("", judgement)
+    doubt = judgement.contradiction or _cannot_clear(job, judgement, settings)
+    return (doubt, None) if doubt else ("", judgement)
 
 
 def _recorded(job: CoupledJob) -> _Recorded:
@@ -146,15 +151,13 @@ def _causeless(
 
 def _refusal(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
     """Why no causal conclusion may be drawn; empty if it may."""
-    if fidelity.error_ratio_median > settings.gate:
-        return (
-            f"the replay misses the measured steps by {100 * fidelity.error_ratio_median:.1f} % "
-            f"(median), more than the gate of {100 * settings.gate:.1f} %; the coupled graph does "
-            "not explain this recording."
-        )
+    missing = "; ".join(job.caveat.filter(pl.col("code").is_in(MISSING_CODES))["text"])
     if job.rank.height < 2:
-        return "one rank is recorded; a cause is found by comparing ranks. Record all ranks."
-    refused = job.caveat.filter(pl.col("code") == "not_causal")
+        wanted = f" ({missing})" if missing else ""
+        return (
+            f"one rank is recorded{wanted}; a cause is found by comparing ranks. Record all ranks."
+        )
+    refused = job.caveat.filter(pl.col("code").is_in(REFUSING_CODES))
     if refused.height:
         return f"{refused['text'][0]}."
     if not job.instance.height:
@@ -163,6 +166,33 @@ def _refusal(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
         return (
             "ranks communicate, but no work was found to wait for any communication; the coupled "
             "graph lacks waits of this job."
+        )
+    if fidelity.error_ratio_median > settings.gate:
+        return (
+            f"the replay misses the measured steps by {100 * fidelity.error_ratio_median:.1f} % "
+            f"(median), more than the gate of {100 * settings.gate:.1f} %; the coupled graph does "
+            "not explain this recording."
+        )
+    return ""
+
+
+def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> str:
+    """Why nobody may be cleared although no place was found; empty if all may."""
+    if judgement.kind not in {"none", "jitter", "absorbed"}:
+        return ""
+    lacking = job.instance.filter(~pl.col("matched")).height
+    missing = job.caveat.filter(pl.col("code").is_in(MISSING_CODES))
+    if lacking or missing.height:
+        what = missing["text"][0] if missing.height else f"{lacking} communications lack members"
+        return f"no recorded rank is to blame, but {what}; record all ranks to clear anybody."
+    n_step = max(1, job.graph.step.size)
+    residual_ns = max(0, int(job.rank["clock_residual_ns"].max() or 0))  # type: ignore[arg-type]
+    doubt_s = residual_ns / 1e9 * job.instance.height / n_step
+    if (job.lane["kind"] == "device").any() and doubt_s > settings.gate * judgement.step_s:
+        return (
+            f"the clocks of the ranks disagree by up to {residual_ns / 1e3:.0f} us at the end of a "
+            f"communication; over a step that is {100 * doubt_s / judgement.step_s:.0f} % of it, "
+            "more than the gate: who was late cannot be told, and nobody can be cleared."
         )
     return ""
 

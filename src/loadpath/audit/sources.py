@@ -7,7 +7,8 @@ import polars as pl
 
 from loadpath.audit.settings import Settings
 from loadpath.decode.digest import file_digest
-from loadpath.errors import InputError
+from loadpath.decode.regular import check_regular
+from loadpath.errors import InputError, first_line
 from loadpath.ingest.op_table import is_op_table, read_op_table
 from loadpath.tables import RANK, Recording, caveat_table
 
@@ -45,16 +46,16 @@ def load_recording(
         If nothing can be read, or the sources are of different jobs.
     """
     settings = settings or Settings()
-    files = _files([Path(source) for source in sources])
-    op_tables = [path for path in files if is_op_table(path) and not _names_hosts(path, settings)]
-    traces = [path for path in files if path.name.endswith((".json", ".json.gz"))]
-    given = {Path(source) for source in sources}
+    given = list(dict.fromkeys(Path(source) for source in sources))
+    held = [_records(files, settings) for files in _files(given)]
+    op_tables = list(dict.fromkeys(path for tables, _ in held for path in tables))
+    traces = list(dict.fromkeys(path for _, found in held for path in found))
     if len(op_tables) > 1:
         names = ", ".join(path.name for path in op_tables[:6])
         raise InputError(
             "sources", f"{len(op_tables)} op tables ({names})", "Audit one job at a time."
         )
-    if op_tables and any(path in given for path in traces):
+    if op_tables and any(found and not tables for tables, found in held):
         raise InputError("sources", "an op table and traces", ONE_JOB)
     if op_tables:
         progress(f"reading {op_tables[0].name}")
@@ -65,41 +66,56 @@ def load_recording(
         progress(f"reading {len(traces)} traces")
         recording = read_kineto(traces, lambda i, n: progress(f"reading trace {i} of {n}"))
     else:
-        names = ", ".join(sorted(str(source) for source in given))
+        names = ", ".join(sorted(map(str, given)))
         raise InputError(
             names, "no op table (.parquet, .csv) and no trace (.json, .json.gz)", ONE_JOB
         )
     return _with_hosts(recording, settings.hosts) if settings.hosts else recording
 
 
+def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], list[Path]]:
+    """Op tables and traces among the files of one source, by name."""
+    tables = [path for path in files if is_op_table(path) and not _names_hosts(path, settings)]
+    return tables, [path for path in files if path.name.lower().endswith((".json", ".json.gz"))]
+
+
 def _names_hosts(path: Path, settings: Settings) -> bool:
     """Tell a hosts file that lies beside an op table."""
     given = settings.hosts is not None and path.resolve() == settings.hosts.resolve()
-    return given or (path.suffix == ".csv" and path.name.startswith("hosts"))
+    return given or (path.suffix.lower() == ".csv" and path.name.startswith("hosts"))
 
 
-def _files(sources: Sequence[Path]) -> list[Path]:
-    missing = [str(source) for source in sources if not source.exists()]
-    if missing or not sources:
-        raise InputError(", ".join(missing) or "sources", "does not exist", "Check the path.")
-    found: list[Path] = []
-    for source in sources:
-        found += sorted(p for p in source.iterdir() if p.is_file()) if source.is_dir() else [source]
-    return list(dict.fromkeys(found))
+def _files(sources: Sequence[Path]) -> list[list[Path]]:
+    """Files of each source; what is no regular file is refused when it is to be read."""
+    try:
+        missing = [str(source) for source in sources if not source.exists()]
+        if missing or not sources:
+            raise InputError(", ".join(missing) or "sources", "does not exist", "Check the path.")
+        return [
+            sorted(p for p in source.iterdir() if not p.is_dir()) if source.is_dir() else [source]
+            for source in sources
+        ]
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or first_line(error)})"
+        raise InputError(str(error.filename or "sources"), reason, "Check the path.") from error
 
 
 def _with_hosts(recording: Recording, path: Path) -> Recording:
     """Name the hosts of ranks; a rank without a line keeps what its record says."""
     try:
-        table = pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        first = str(error).splitlines()[0]
+        table = pl.read_csv(check_regular(path), infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError, InputError) as error:
+        first = error.problems[0] if isinstance(error, InputError) else first_line(error)
         raise InputError(path.name, f"hosts file cannot be read ({first})", _HOSTS) from error
     table = table.rename({name: name.strip().lower() for name in table.columns})
     problems = [f"missing column {name!r}" for name in HOST_COLUMNS[:2] if name not in table]
     if not problems:
         whole = table["rank"].str.strip_chars().cast(pl.Int64, strict=False)
         problems += [f"rank {r!r} is no number" for r in table["rank"].filter(whole.is_null())[:5]]
+        problems += [
+            f"rank {r} is out of range"
+            for r in whole.filter((whole < 0) | (whole >= 1 << 31)).unique()[:5]
+        ]
         problems += [
             f"rank {r} stands twice" for r in whole.filter(whole.is_duplicated()).unique()[:5]
         ]

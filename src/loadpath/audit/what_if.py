@@ -15,6 +15,7 @@ from loadpath.replay import replay, step_time_ns
 
 __all__ = ["WhatIf", "answer_what_if"]
 
+LARGEST_FACTOR = 1e6
 PATTERN = re.compile(r"(?P<by>\w+)=(?P<key>.+):(?P<value>ideal|[0-9.eE+-]+)")
 HELP = (
     "Write BY=KEY:VALUE, such as rank=0:ideal, class=backward-compute:0.9 or stage=last:ideal; "
@@ -89,8 +90,8 @@ def answer_what_if(job: CoupledJob, changes: Sequence[str]) -> WhatIf:
                 factor = float(match["value"])
             except ValueError:
                 factor = -1.0
-            if not 0 <= factor < float("inf"):
-                problems.append(f"{change!r} has no factor of 0 or more")
+            if not 0 <= factor <= LARGEST_FACTOR:
+                problems.append(f"{change!r} has no factor of 0 or more, up to {LARGEST_FACTOR:,.0f}")
                 continue
             changed[rows] *= factor
         touched |= rows

@@ -1,14 +1,16 @@
 """The briefing: one self-contained page for a person who did not run the tool."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jinja2
 import polars as pl
 
+from loadpath.brief.cards import cards
 from loadpath.brief.doubts import doubts
-from loadpath.brief.figures import FIGURE_NAMES, figure
+from loadpath.brief.figures import FIGURE_NAMES, NOT_SHOWN, figure
 from loadpath.brief.grid import Grid, grid, shown
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
@@ -23,6 +25,9 @@ from loadpath.brief.wording import (
 
 __all__ = ["render_briefing"]
 
+_SHORT = 16
+_JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=_)(?=[^_])|(?<=::)|(?<=/)(?=\w{3})")
+_VIEW = ("view", "accuses", "evidence")
 _CAUSE = (
     "key",
     "mechanism",
@@ -57,36 +62,40 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
     page = {
         "document": document,
         "verdict": verdict,
-        "cause": _leading_cause(verdict),
+        "assessed": verdict["kind"] != "not_assessable",
+        "not_shown": NOT_SHOWN,
+        "cards": cards(document),
         "accuses": accuses(verdict),
         "headline": headline(verdict),
         "decision": decision(verdict),
         "place": place_name(verdict),
         "mechanism": MECHANISMS.get(verdict["mechanism"], verdict["mechanism"]),
-        "runner_up": cause_name(verdict["runner_up"]),
         "doubts": doubts(document),
         "figures": {name: figure(name, document, tables) for name in FIGURE_NAMES},
-        "grids": _grids(tables),
-        "stake": document.get("stake") or {},
+        "grids": _grids(tables, verdict),
         "as_of": document.get("as_of"),
     }
     return _environment().get_template("briefing.html").render(page) + "\n"
 
 
-def _leading_cause(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
-    causes = verdict["causes"] or ()
-    return causes[0] if causes and verdict["kind"] not in {"none", "not_assessable"} else {}
-
-
-def _grids(tables: Mapping[str, pl.DataFrame]) -> dict[str, Grid]:
+def _grids(tables: Mapping[str, pl.DataFrame], verdict: Mapping[str, Any]) -> dict[str, Grid]:
     by_gain = tables["attribution"].sort("gain_s", "by", "key", descending=[True, False, False])
+    unproven = verdict["kind"] == "not_assessable"
     by_wait = tables["sink"].sort("wait_s", "sink", "rank", descending=[True, False, False])
     return {
-        "cause": grid(tables["cause"].sort("order"), _CAUSE, n_most=12),
+        "cause": grid(_causes(tables["cause"].sort("order"), verdict), _CAUSE, n_most=12),
         "attribution": grid(by_gain, n_most=16),
         "sink": grid(by_wait, n_most=12),
-        "blindness": grid(tables["blindness"]),
+        "blindness": grid(tables["blindness"], _VIEW if unproven else (), n_most=24),
     }
+
+
+def _causes(causes: pl.DataFrame, verdict: Mapping[str, Any]) -> pl.DataFrame:
+    """Name the causes as people do, and leave out shares whose gain is not told from 0."""
+    names = [cause_name(cause, verdict) for cause in causes.iter_rows(named=True)]
+    known = ~((pl.col("gain_low_s") <= 0) & (pl.col("gain_high_s") >= 0))
+    shares = [pl.when(known).then(name).alias(name) for name in ("removal_ratio", "addition_ratio")]
+    return causes.with_columns(pl.Series("key", names, dtype=pl.String), *shares)
 
 
 def _environment() -> jinja2.Environment:
@@ -99,7 +108,11 @@ def _environment() -> jinja2.Environment:
         finalize=_finalize,
     )
     environment.filters.update(
-        shown=lambda value, name: shown(name, value), grid=grid, json=_json, counted=counted
+        shown=lambda value, name: shown(name, value),
+        parts=_parts,
+        grid=grid,
+        json=_json,
+        counted=counted,
     )
     return environment
 
@@ -108,6 +121,11 @@ def _finalize(value: Any) -> Any:
     # Every text that is not markup made here has its hidden characters spelled out.
     plain = isinstance(value, str) and not hasattr(value, "__html__")
     return visible(value, limit=2000) if plain else value
+
+
+def _parts(name: str) -> list[str]:
+    """Split a long name where a line may break; short ones stay whole."""
+    return _JOINT.split(name) if len(name) > _SHORT else [name]
 
 
 def _json(value: Any) -> str:

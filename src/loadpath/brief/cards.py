@@ -8,6 +8,7 @@ from loadpath.brief.certainty import (
     POLICY_RATIO,
     agreeing,
     is_bound,
+    is_gain_of_step,
     is_resolved,
     returns_little,
 )
@@ -17,7 +18,6 @@ from loadpath.brief.wording import cause_name, returned_s
 __all__ = ["Card", "cards"]
 
 _NOTE = tuple[Cell, ...]
-_SAME_RATIO = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _returns(verdict: Mapping[str, Any]) -> Card:
         _seconds(verdict["step_s_without"]),
         Cell(", replayed"),
     )
-    notes = [_interval(verdict, gain_s), change]
+    notes = [_interval(verdict), change]
     if not is_resolved(verdict):
         notes.append((Cell("the interval holds 0: no share is given"),))
     before = "at most" if is_bound(verdict) else ""
@@ -104,7 +104,7 @@ def _returns(verdict: Mapping[str, Any]) -> Card:
     return Card(heading, _seconds(gain_s), kept, before=before, after="a step")
 
 
-def _interval(verdict: Mapping[str, Any], gain_s: float) -> _NOTE:
+def _interval(verdict: Mapping[str, Any]) -> _NOTE:
     cause = verdict["causes"][0]
     if cause.get("gain_low_s") is None:
         return ()
@@ -114,8 +114,7 @@ def _interval(verdict: Mapping[str, Any], gain_s: float) -> _NOTE:
         _seconds(cause["gain_high_s"]),
         Cell(" at 95\u00a0%"),
     )
-    # Noise is weighed after the places found slow are made normal: another step, another gain.
-    if abs(cause["gain_s"] - gain_s) <= _SAME_RATIO * abs(gain_s):
+    if is_gain_of_step(verdict):
         return span
     return (_seconds(cause["gain_s"]), Cell(" beyond the slow places, "), *span)
 
@@ -133,10 +132,10 @@ def _stake(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> Card:
     before = "at most" if is_bound(verdict) else ""
     spent = Cell(f"{hours:,.0f}", hours)
     if money is None:
-        notes = ((Cell(f"{per.strip()}; no price was given"),),)
-        return Card(heading, spent, notes, before=before, after="GPU-hours")
-    priced = Cell(f"{money:,.0f}", money)
+        unpriced = Cell(f"{per.strip()}; no price was given")
+        return Card(heading, spent, ((unpriced,),), before=before, after="GPU-hours")
     notes = ((spent, Cell(f" GPU-hours{per}")),)
+    priced = Cell(f"{money:,.0f}", money)
     return Card(heading, priced, notes, before=before, after=stake["currency"])
 
 

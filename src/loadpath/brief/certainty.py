@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["POLICY_RATIO", "agreeing", "is_bound", "is_resolved", "is_weak", "returns_little"]
+__all__ = [
+    "POLICY_RATIO",
+    "agreeing",
+    "is_bound",
+    "is_gain_of_step",
+    "is_resolved",
+    "is_weak",
+    "returns_little",
+]
 
 POLICY_RATIO = 0.005
 """Share of the step under which nothing is a verdict; the policy of docs/verdicts."""
 
+_SAME_RATIO = 0.01
 _N_RESAMPLE = 1000
 _WEAK = 0.5
 
@@ -70,7 +79,7 @@ def is_resolved(verdict: Mapping[str, Any]) -> bool:
     >>> is_resolved({"causes": [{"gain_low_s": -0.1, "gain_high_s": 0.3}]})
     False
     """
-    cause = (verdict["causes"] or ({},))[0]
+    cause: Mapping[str, Any] = verdict["causes"][0] if verdict["causes"] else {}
     low, high = cause.get("gain_low_s"), cause.get("gain_high_s")
     return low is None or high is None or not low <= 0 <= high
 
@@ -89,6 +98,25 @@ def is_bound(verdict: Mapping[str, Any]) -> bool:
         True for noise of all ranks.
     """
     return bool(verdict["kind"] == "jitter")
+
+
+def is_gain_of_step(verdict: Mapping[str, Any]) -> bool:
+    """Whether the interval belongs to the two step times printed.
+
+    Noise is weighed after the places found slow are made normal: another step, another gain.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json, with a cause.
+
+    Returns
+    -------
+    bool
+        False where the gain of the cause is not the difference of the step times.
+    """
+    gain_s, cause = verdict.get("gain_s"), verdict["causes"][0]
+    return gain_s is None or abs(cause["gain_s"] - gain_s) <= _SAME_RATIO * abs(gain_s)
 
 
 def returns_little(verdict: Mapping[str, Any]) -> bool:

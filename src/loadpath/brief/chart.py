@@ -1,5 +1,6 @@
 """Standard charts: an Altair chart becomes static SVG that follows the page's colours."""
 
+import json
 import re
 
 import altair as alt
@@ -33,13 +34,15 @@ _ROUNDED = re.compile(r"(\d\.\d)\d+(?=[^<>]*>)")
 _OUTER = re.compile(r'^<svg[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>(.*)</svg>\s*$', re.DOTALL)
 
 
-def name_axis(names: list[str]) -> alt.Axis:
+def name_axis(names: list[str], *, numbered: bool = False) -> alt.Axis:
     """Axis of names with room for the widest font, since the page's font is not known here.
 
     Parameters
     ----------
     names : list of str
         Labels as shown.
+    numbered : bool
+        Whether the axis holds places in `names`, so that labels cut alike stay apart.
 
     Returns
     -------
@@ -47,7 +50,10 @@ def name_axis(names: list[str]) -> alt.Axis:
         Axis without ticks.
     """
     room = max(width_of(name) for name in names)
-    return alt.Axis(ticks=False, domain=False, labelLimit=room, minExtent=room, maxExtent=room)
+    axis = alt.Axis(ticks=False, domain=False, labelLimit=room, minExtent=room, maxExtent=room)
+    if numbered:
+        axis.labelExpr = f"{json.dumps(names)}[datum.value]"
+    return axis
 
 
 def static(figure: Figure, chart: alt.Chart | alt.LayerChart) -> Figure:

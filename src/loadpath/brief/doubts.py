@@ -23,11 +23,12 @@ def doubts(document: Mapping[str, Any]) -> list[str]:
         Sentences; the strongest doubt first.
     """
     verdict = document["verdict"]
+    assessed = verdict["kind"] != "not_assessable"
     return [
-        *_replay(document["replay"], assessed=verdict["kind"] != "not_assessable"),
+        *_replay(document["replay"], assessed=assessed),
         *_twins(verdict),
         *_runner_up(verdict),
-        *_baselines(document["slowdown"]),
+        *(_baselines(document["slowdown"]) if assessed else []),
     ]
 
 
@@ -57,11 +58,13 @@ def _runner_up(verdict: Mapping[str, Any]) -> list[str]:
     if not second:
         return ["No other candidate cause was found."] if accuses(verdict) else []
     if isinstance(second, str) or second.get("gain_s") is None:
-        return [f"The runner-up is {cause_name(second)}."]
+        return [f"The runner-up is {cause_name(second, verdict)}."]
     low, high = second.get("gain_low_s"), second.get("gain_high_s")
     span = f" (95 %: {format_seconds(low)} to {format_seconds(high)})" if low is not None else ""
     gain = format_seconds(second["gain_s"])
-    return [f"The runner-up is {cause_name(second)}: fixing it returns {gain} a step{span}."]
+    return [
+        f"The runner-up is {cause_name(second, verdict)}: fixing it returns {gain} a step{span}."
+    ]
 
 
 def _baselines(slowdown: Mapping[str, Any]) -> list[str]:

@@ -43,11 +43,12 @@ def effect_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
     rows = [
         {
             "group": visible(f"{row['by'].replace('_', ' ')} {row['key']}", limit=36),
+            "order": order,
             "gain": row["gain_s"],
             "text": format_seconds(row["gain_s"]),
             "colour": "#c8503f" if row["gain_s"] > 0 else "#4a7fb5",
         }
-        for row in first.iter_rows(named=True)
+        for order, row in enumerate(first.iter_rows(named=True))
     ]
     words = "Seconds a step: " + "; ".join(f"{row['group']} {row['text']}" for row in rows) + "."
     return static(Figure("attribution", title, words, "", first), _chart(rows))
@@ -58,10 +59,9 @@ def _chart(rows: list[dict[str, Any]]) -> alt.LayerChart:
     groups = [row["group"] for row in rows]
     base = alt.Chart(pl.DataFrame(rows)).encode(
         y=alt.Y(
-            "group:N",
-            sort=groups,
+            "order:O",
             title=None,
-            axis=name_axis(groups),
+            axis=name_axis(groups, numbered=True),
         ),
     )
     bars = base.mark_bar(height={"band": 0.6}).encode(

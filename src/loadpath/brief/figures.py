@@ -1,6 +1,7 @@
 """The pictures by name."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -14,7 +15,10 @@ from loadpath.brief.step_chart import step_chart
 from loadpath.brief.waterfall import waterfall
 from loadpath.errors import UsageError
 
-__all__ = ["FIGURE_NAMES", "figure"]
+__all__ = ["FIGURE_NAMES", "NOT_SHOWN", "figure"]
+
+NOT_SHOWN = "Not shown: no conclusion across ranks is drawn from this recording."
+"""What stands in the place of findings where the recording is not assessable."""
 
 _DRAWN: dict[str, Callable[[Mapping[str, Any], Mapping[str, pl.DataFrame]], Figure]] = {
     "waterfall": waterfall,
@@ -44,7 +48,8 @@ def figure(name: str, document: Mapping[str, Any], tables: Mapping[str, pl.DataF
     Returns
     -------
     Figure
-        Drawing, words and table; the drawing is empty where there is nothing to show.
+        Drawing, words and table; the drawing is empty where there is nothing to show, and all
+        but the step times are where the recording is not assessable.
 
     Raises
     ------
@@ -53,4 +58,7 @@ def figure(name: str, document: Mapping[str, Any], tables: Mapping[str, pl.DataF
     """
     if name not in _DRAWN:
         raise UsageError(f"There is no figure {name!r}. Choose one of {', '.join(FIGURE_NAMES)}.")
-    return _DRAWN[name](document, tables)
+    drawn = _DRAWN[name](document, tables)
+    if name == "steps" or document["verdict"]["kind"] != "not_assessable":
+        return drawn
+    return replace(drawn, svg="", description=NOT_SHOWN, table=drawn.table.clear())

@@ -36,10 +36,13 @@ _HEADINGS = {
     "order": "place",
     "intermittent": "in some steps only",
     "right": "agrees with the proof",
+    "name": "longest op",
 }
 
 
 _WORDS = frozenset({"by", "sink", "state", "mechanism", "kind"})
+_NAMES = frozenset({"key", "op_class", "name"})
+_LONGEST = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,13 @@ class Cell:
         What is shown.
     value : float, int or None
         The exact number behind it, None for text.
+    title : str
+        The whole text where only its beginning is shown.
     """
 
     text: str
     value: float | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class Grid:
     ----------
     headings : tuple of str
         One per column.
-    looks : tuple of {"number", "flag", "text"}
+    looks : tuple of {"number", "flag", "word", "name", "text"}
         How each column is set.
     rows : tuple of tuple of Cell
         Cells.
@@ -106,7 +112,7 @@ def grid(table: pl.DataFrame, columns: Iterable[str] = (), *, n_most: int = 48) 
     chosen = table.select(list(columns) or table.columns)
     return Grid(
         tuple(_HEADINGS.get(name, name.replace("_", " ")) for name in chosen.columns),
-        tuple(_look(dtype) for dtype in chosen.dtypes),
+        tuple(_look(name, dtype) for name, dtype in chosen.schema.items()),
         tuple(
             tuple(_cell(name, value) for name, value in row.items())
             for row in chosen.head(n_most).iter_rows(named=True)
@@ -146,10 +152,22 @@ def shown(name: str, value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
 
 
-def _look(dtype: pl.DataType) -> str:
+def _look(name: str, dtype: pl.DataType) -> str:
     if dtype.is_numeric():
         return "number"
-    return "flag" if dtype == pl.Boolean else "text"
+    if dtype == pl.Boolean:
+        return "flag"
+    return "name" if name in _NAMES else "word" if name in _WORDS else "text"
+
+
+def _named(value: str) -> Cell:
+    if len(value) <= _LONGEST:
+        return Cell(value)
+    return Cell(f"{value[: _LONGEST - 1]}…", title=value)
+
+
+def _worded(name: str, value: str) -> Cell:
+    return Cell(value.replace("_", " ") if name in _WORDS else value)
 
 
 def _cell(name: str, value: Any) -> Cell:
@@ -158,8 +176,8 @@ def _cell(name: str, value: Any) -> Cell:
     if isinstance(value, list):
         return Cell(listing(value))
     if isinstance(value, str):
-        return Cell(value.replace("_", " ") if name in _WORDS else value)
-    absent = name == "rank" and value == -1
+        return _named(value) if name in _NAMES else _worded(name, value)
+    absent = value is None or (name == "rank" and value == -1)
     # Ranks and steps are names, not amounts: no thousands separator.
     text = "—" if absent else str(value) if name in {"rank", "step"} else shown(name, value)
     return Cell(text, value)

@@ -9,7 +9,8 @@ from loadpath.brief.chart import PART_COLOURS
 from loadpath.brief.drawing import bars, label, line, rectangle, strips, ticks, width_of
 from loadpath.brief.lane_pool import Bar, pooled_bars
 from loadpath.brief.picture import Figure, frame
-from loadpath.brief.wording import rank_names
+from loadpath.brief.visible import visible
+from loadpath.brief.wording import accuses, rank_names
 from loadpath.units import format_seconds
 
 __all__ = ["path_timeline"]
@@ -50,11 +51,20 @@ def path_timeline(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame
         return Figure("path", title, "The path was not assessed.", "", table)
     scenarios = _scenarios(path, document["verdict"]["kind"])
     ranks = _shown_ranks(actual, lanes, document["verdict"].get("culprit_ranks") or ())
-    words = _describe(path, top, scenarios, (len(ranks), lanes["rank"].n_unique()))
+    blames = _blames(document["verdict"])
+    late = _largest(top, blames=blames)
+    words = _describe(path, scenarios, late, n_shown=(len(ranks), lanes["rank"].n_unique()))
     names = rank_names(tables, limit=20)
     texts = {rank: f"rank {names.get(rank, rank)}" for rank in ranks}
     figure = Figure("path", title, words, "", table)
+    if not blames:
+        # An excess that all ranks share must not point at the one rank the path happens to visit.
+        path = path.with_columns(excess_s=pl.lit(0.0))
     return frame(figure, *_draw(path, lanes, scenarios, texts))
+
+
+def _blames(verdict: Mapping[str, Any]) -> bool:
+    return accuses(verdict) and verdict["place"] != "all"
 
 
 def _scenarios(path: pl.DataFrame, kind: str) -> list[str]:
@@ -68,7 +78,8 @@ def _draw(
 ) -> tuple[tuple[float, float], str]:
     longest = max(_last(path, scenarios), _last(lanes, scenarios))
     left = max(width_of(text) for text in texts.values()) + 12
-    body, y = [_legend(left), _arrow_head()], _TOP
+    marked = bool(path["excess_s"].max())
+    body, y = [_legend(left, marked=marked), _arrow_head()], _TOP
     for scenario in scenarios:
         chosen = pl.col("scenario") == scenario
         panel = (path.filter(chosen).sort("order"), lanes.filter(chosen))
@@ -92,17 +103,23 @@ def _shown_ranks(actual: pl.DataFrame, lanes: pl.DataFrame, accused: Iterable[in
     return sorted(list(dict.fromkeys([*first, *by_length, *others]))[:_N_RANKS])
 
 
+def _largest(top: pl.DataFrame, *, blames: bool) -> str:
+    most = top.row(0, named=True)
+    if most["excess_s"] <= 0:
+        return ""
+    if not blames:
+        return " No rank is marked late: the verdict names none, so the path only passes by."
+    return (
+        f" The stretch of ops with the largest excess is on rank {most['rank']}, "
+        f"{format_seconds(most['excess_s'])} beyond its peers; "
+        f"the longest of its ops is {visible(most['name'], limit=80)}."
+    )
+
+
 def _describe(
-    path: pl.DataFrame, top: pl.DataFrame, scenarios: list[str], n_shown: tuple[int, int]
+    path: pl.DataFrame, scenarios: list[str], late: str, *, n_shown: tuple[int, int]
 ) -> str:
     ends = [f"{_TITLES[name].lower()}: {format_seconds(_last(path, [name]))}" for name in scenarios]
-    most = top.row(0, named=True)
-    late = (
-        f" The largest excess on it: {most['name']} on rank {most['rank']}, "
-        f"{format_seconds(most['excess_s'])} beyond its peers."
-        if most["excess_s"] > 0
-        else ""
-    )
     few = f" {n_shown[0]} of {n_shown[1]} ranks are drawn." if n_shown[0] < n_shown[1] else ""
     return f"The longest step ends after, {'; '.join(ends)}.{late}{few}"
 
@@ -194,10 +211,11 @@ def _arrow_head() -> str:
     )
 
 
-def _legend(left: float) -> str:
+def _legend(left: float, *, marked: bool) -> str:
     parts, x = [], left
     entries = [(_look(kind), words) for kind, words in _WORDS.items()]
-    for look, words in [*entries, (_LATE, "beyond its peers, on the path")]:
+    late = [(_LATE, "beyond its peers, on the path")] if marked else []
+    for look, words in [*entries, *late]:
         parts += [rectangle((x, 10), (12, 10), look), label(x + 17, 19, words)]
         x += 36 + width_of(words)
     parts += [

@@ -112,7 +112,7 @@ def _chart(points: list[dict[str, Any]], series: list[str]) -> alt.Chart:
             "seconds:Q",
             title="seconds",
             scale=alt.Scale(domain=[0, 1.05 * longest], nice=False),
-            axis=alt.Axis(tickCount=5),
+            axis=alt.Axis(tickCount=5, titlePadding=14),
         ),
         color=alt.Color(
             "series:N",

@@ -4,8 +4,22 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from loadpath.brief.certainty import (
+    agreeing,
+    is_bound,
+    is_gain_of_step,
+    is_resolved,
+    returns_little,
+)
 from loadpath.brief.visible import visible
-from loadpath.brief.wording import MECHANISMS, cause_name, counted, headline, listing
+from loadpath.brief.wording import (
+    MECHANISMS,
+    cause_name,
+    counted,
+    headline,
+    listing,
+    returned_s,
+)
 from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["render_summary"]
@@ -39,7 +53,7 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
         ("Confidence", _confidence(verdict), 2),
         ("Runner-up", _runner_up(verdict), 1),
         ("Cannot tell", _twins(verdict), 2),
-        ("Waiting", _waits(document["waits"]), 2),
+        ("Waiting", _waits(document["waits"], verdict["kind"]), 2),
         ("Dashboards", _blindness(document["blindness"], verdict["kind"]), 3),
         ("Caveats", _caveats(document["caveats"]), 2),
     ]
@@ -93,16 +107,27 @@ def _mechanism(verdict: Mapping[str, Any]) -> str:
 def _gain(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> str:
     if verdict["kind"] == "not_assessable":
         return "not assessed"
-    if verdict["kind"] in {"none", "absorbed"} or not verdict["causes"]:
+    gain_s = returned_s(verdict)
+    if returns_little(verdict) or gain_s is None:
         return ""
-    cause = verdict["causes"][0]
-    text = f"returns {_time(cause['gain_s'])} of a step of {_time(verdict['step_s'])}"
+    text = f"returns {'at most ' if is_bound(verdict) else ''}{_time(gain_s)}"
+    text += f" of a step of {_time(verdict['step_s'])}"
+    if not is_resolved(verdict):
+        return f"{text}{_interval(verdict)}, which holds 0: no share is given"
     if stake.get("gain_ratio") is not None:
         text += f" ({_share(stake['gain_ratio'])})"
-    if cause.get("gain_low_s") is not None:
-        text += f", {_time(cause['gain_low_s'])} to {_time(cause['gain_high_s'])} at 95 %"
-    text += f"; {_share(verdict['share_removal_ratio'])} of the waste"
+    text += f"{_interval(verdict)}; {_share(verdict['share_removal_ratio'])} of the waste"
     return text + _money(stake)
+
+
+def _interval(verdict: Mapping[str, Any]) -> str:
+    cause = verdict["causes"][0]
+    if cause.get("gain_low_s") is None:
+        return ""
+    span = f"{_time(cause['gain_low_s'])} to {_time(cause['gain_high_s'])} at 95 %"
+    if is_gain_of_step(verdict):
+        return f", {span}"
+    return f", {_time(cause['gain_s'])} beyond the slow places, {span}"
 
 
 def _money(stake: Mapping[str, Any]) -> str:
@@ -115,10 +140,11 @@ def _money(stake: Mapping[str, Any]) -> str:
 
 
 def _confidence(verdict: Mapping[str, Any]) -> str:
-    if verdict["confidence"] is None:
-        return "not assessed"
     method = verdict.get("confidence_method")
-    return _share(verdict["confidence"]) + (f" ({method})" if method else "")
+    count = agreeing(verdict)
+    if not count:
+        return "not assessed"
+    return count + (f" ({method})" if method else "")
 
 
 def _runner_up(verdict: Mapping[str, Any]) -> str:
@@ -126,14 +152,16 @@ def _runner_up(verdict: Mapping[str, Any]) -> str:
     if not second:
         return ""
     gain = "" if isinstance(second, str) else f", {_time(second.get('gain_s'))} a step"
-    return cause_name(second) + gain
+    return cause_name(second, verdict) + gain
 
 
 def _twins(verdict: Mapping[str, Any]) -> str:
     return listing(verdict["indistinguishable_from"] or (), limit=4)
 
 
-def _waits(waits: Mapping[str, Any]) -> str:
+def _waits(waits: Mapping[str, Any], kind: str) -> str:
+    if kind == "not_assessable":
+        return "not shown: no conclusion across ranks"
     sinks = sorted((waits["by_sink"] or {}).items(), key=lambda item: (-item[1], item[0]))
     ends = ", ".join(f"{name.replace('_', ' ')} {_time(seconds)}" for name, seconds in sinks[:5])
     return f"{_time(waits['exposed_s'])} exposed" + (f": {ends}" if ends else "")
@@ -144,7 +172,7 @@ def _blindness(views: list[Mapping[str, Any]], kind: str) -> str:
     proven = kind != "not_assessable"
     said = [
         f"{view['view']} would accuse {view['accuses']}"
-        f"{' (wrong)' if proven and not view['right'] else ''}"
+        f"{' (wrong)' if proven and view['right'] is False else ''}"
         for view in views
     ]
     return "; ".join(said)

@@ -17,6 +17,9 @@ from loadpath.diagnose.significance import shares_workload
 
 __all__ = ["Effects", "nest_effects"]
 
+FAR = 6.0
+"""A median further off than this many of its standard errors is no chance."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effects:
@@ -101,9 +104,21 @@ def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:
 
 
 def _beyond_own(job: CoupledJob, relative: FloatArray, n_stage: int) -> FloatArray:
-    """Subtract from each op the middle of its rank's ops of that name."""
-    # with one stage nothing but the step's other microbatches tells data from a slow rank
-    parts = ["rank", "step"] if n_stage == 1 else ["rank"]
-    like = joint_code(numbered(job.op["name"])[0], *(job.op[part].to_numpy() for part in parts))
-    frame = pl.DataFrame({"like": like, "r": relative})
-    return frame.select(pl.col("r") - pl.col("r").median().over("like"))["r"].to_numpy()
+    """Subtract from each op what is its rank's own: the middle of the rank's ops of that name.
+
+    With one stage a rank that is slow in a step looks like a step of long microbatches. It is
+    the rank's own if the middle of the step lies further off than the spread of its microbatches
+    allows.
+    """  # noqa: DOC201
+    name = numbered(job.op["name"])[0]
+    frame = pl.DataFrame({"r": relative, "rank": job.op["rank"], "name": name}).with_columns(
+        pl.Series("like", joint_code(name, job.op["rank"].to_numpy(), job.op["step"].to_numpy()))
+    )
+    beyond = frame.with_columns(pl.col("r") - pl.col("r").median().over("rank", "name"))
+    if n_stage > 1:
+        return beyond["r"].to_numpy()
+    middle = pl.col("r").median().over("like")
+    spread = 1.4826 * (pl.col("r") - middle).abs().median().over("like")
+    far = middle.abs() > FAR * spread / pl.len().over("like").sqrt()
+    own = pl.when(far).then(middle).otherwise(0.0)
+    return beyond.select(pl.col("r") - own)["r"].to_numpy()

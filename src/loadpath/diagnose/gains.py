@@ -26,6 +26,9 @@ __all__ = [
     "without",
 ]
 
+MOST_BLOCKS = 16
+"""Blocks of a job of one step, most."""
+
 
 def without(work_ns: FloatArray, candidate: Candidate) -> FloatArray:
     """Take a candidate's effect out of the work.
@@ -129,8 +132,8 @@ def steps_with_s(
 def gain_blocks_s(job: CoupledJob, base: Timeline, others: Iterable[Timeline]) -> FloatArray:
     """Split what counterfactuals return over blocks that sum to the mean gain a step.
 
-    Blocks are steps. A job of one step is cut at its communications, in the order in which they
-    became ready.
+    Blocks are steps. A job of one step is cut into at most 16 blocks at communications, in the
+    order in which they became ready.
 
     Parameters
     ----------
@@ -149,6 +152,8 @@ def gain_blocks_s(job: CoupledJob, base: Timeline, others: Iterable[Timeline]) -
     n_step = job.graph.step.size
     sync = np.flatnonzero(job.graph.role == NodeRole.SYNC) if n_step == 1 else np.empty(0, np.intp)
     order = sync[np.argsort(base.time_ns[1:][sync], kind="stable")]
+    if order.size >= MOST_BLOCKS:  # gains move between neighbours; long blocks hold them together
+        order = order[np.linspace(0, order.size - 1, MOST_BLOCKS - 1).astype(np.intp)]
     before = _lengths_ns(job, base, order)
     saved = [before - _lengths_ns(job, other, order) for other in others]
     return np.reshape(saved, (-1, before.size)) / (1e9 * max(1, n_step))

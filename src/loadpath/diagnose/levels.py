@@ -35,9 +35,10 @@ def ideal_work_ns(job: CoupledJob, baseline: Baseline) -> FloatArray:
     job : CoupledJob
         Coupled job.
     baseline : {"median", "mean", "best"}
-        ``median``: peers' median within class and stage, for verdicts and savings. ``mean``: the
-        published method, the mean of computations and the median of communications of one name
-        over replicas, stages and steps. ``best``: a low quantile within class and stage.
+        ``median``: peers' median within class and stage, evened out over stages, for verdicts and
+        savings. ``mean``: the published method, the mean of computations and the median of
+        communications of one name over replicas, stages and steps. ``best``: a low quantile within
+        class over all stages.
 
     Returns
     -------
@@ -54,12 +55,13 @@ def ideal_work_ns(job: CoupledJob, baseline: Baseline) -> FloatArray:
     .. [1] J. Lin et al., OSDI 2025, arXiv:2505.05713.
     """
     if baseline == "median":
-        return peer_level_ns(job)
+        level = peer_level_ns(job)
+        return np.asarray(np.minimum(level, stage_level_ns(job, level)))
     if baseline not in BASELINES:
         raise UsageError(f"unknown baseline {baseline!r}. Use one of {', '.join(BASELINES)}.")
     if baseline == "best":
-        frame = _frame(job, "peers")
-        value = pl.col("work").quantile(BEST_QUANTILE, "linear").over("peers")
+        frame = _frame(job, "place")
+        value = pl.col("work").quantile(BEST_QUANTILE, "linear").over("place")
     else:
         key = "name_code" if job.source == "op_table" else "place"
         frame = _frame(job, *{key} - {"name_code"})

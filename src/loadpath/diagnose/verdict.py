@@ -189,7 +189,7 @@ def judge(
         Verdict, causes and confidence.
     """
     scales = _Scales(mean_step_s(job, effects.work_ns), mean_step_s(job, effects.ideal_ns))
-    everyone, gain, longer_s = _remove_each(job, effects, candidates)
+    everyone, gain, longer_s = _remove_each(job, effects, candidates, scales.policy_s)
     winner = int(_winners(everyone, gain.sum(axis=1)[None], scales.policy_s)[0])
     low, high, confidence = _resample(everyone, gain, scales.policy_s, winner=winner, rng=rng)
     with_it = steps_with_s(job, effects.ideal_ns, everyone)
@@ -203,20 +203,26 @@ def judge(
 
 
 def _remove_each(
-    job: CoupledJob, effects: Effects, candidates: Sequence[Candidate]
+    job: CoupledJob, effects: Effects, candidates: Sequence[Candidate], policy_s: float
 ) -> tuple[list[Candidate], FloatArray, float]:
     """Replay every removal: candidates with noise last, gains by block, and a cross-check.
 
-    The cross-check is by how many seconds making all significant places ideal lengthens the step.
+    Noise is what is left once the places that cost time are ideal; where no place does, it is all
+    that ops differ by from their peers. The cross-check is by how many seconds making all significant places ideal lengthens the step.
     """  # noqa: DOC201
     base = replay(job.graph, effects.work_ns)
     blocks = gain_blocks_s(job, base, replay_without(job, effects.work_ns, candidates))
-    kept = _worth_joining(candidates, blocks.sum(axis=1).tolist())
+    gains = blocks.sum(axis=1)
+    kept = _worth_joining(candidates, gains.tolist())
     removed, taken = _without_places(job, effects, candidates)
     cleared = replay(job.graph, removed)
-    noise = _noise(job, effects, taken)
-    quiet = gain_blocks_s(job, cleared, replay_without(job, removed, [noise]))
     longer_s = -float(gain_blocks_s(job, base, [cleared]).sum())
+    if any(c.significant and g >= policy_s for c, g in zip(candidates, gains, strict=True)):
+        noise = _noise(job, effects.residual_ns, taken)
+        quiet = gain_blocks_s(job, cleared, replay_without(job, removed, [noise]))
+    else:
+        noise = _noise(job, effects.work_ns - effects.level_ns, np.zeros(job.n_op, np.bool_))
+        quiet = gain_blocks_s(job, base, replay_without(job, effects.work_ns, [noise]))
     return (
         [*(candidates[i] for i in kept), noise],
         np.vstack([blocks[kept], quiet]),
@@ -241,19 +247,18 @@ def _worth_joining(candidates: Sequence[Candidate], gain: Sequence[float]) -> li
 def _without_places(
     job: CoupledJob, effects: Effects, candidates: Sequence[Candidate]
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Make all significant places ideal; say which ops that touches."""
+    """Make all significant places ideal; say of which ops that takes the residual."""
     taken = np.zeros(job.n_op, np.bool_)
     removed = effects.work_ns.copy()
     for c in sorted(candidates, key=lambda c: c.specificity):
-        if c.significant and c.place != "all" and not taken[c.op].any():
+        if c.significant and not taken[c.op].any():
             removed[c.op] += c.change_ns
-            taken[c.op] = True
+            taken[c.op] = c.kind not in {"stage", "data"}
     return removed, taken
 
 
-def _noise(job: CoupledJob, effects: Effects, taken: NDArray[np.bool_]) -> Candidate:
-    """Take the noise of everything that no significant place has taken as a candidate."""
-    residual = effects.residual_ns
+def _noise(job: CoupledJob, residual: FloatArray, taken: NDArray[np.bool_]) -> Candidate:
+    """Take the residual of everything that no significant place has taken as a candidate."""
     op = np.flatnonzero(~taken & (residual != 0)).astype(np.int32)
     return Candidate(
         kind="jitter",
@@ -386,24 +391,24 @@ def _runner_up(cause: Judged | None, rest: Sequence[Judged], scales: _Scales) ->
 
 
 def _indistinguishable(job: CoupledJob, cause: Candidate) -> tuple[str, ...]:
-    """List what the record cannot tell from the cause."""
-    per_stage = {
-        stage: tuple(ranks)
-        for stage, ranks in job.op.group_by("stage")
-        .agg(pl.col("rank").unique().sort())
-        .sort("stage")
-        .iter_rows()
-    }
+    """List what the record cannot tell from the cause: other names of the same ranks."""
+    stages = _ranks_of(job.op.group_by("stage").agg(pl.col("rank").unique().sort()).sort("stage"))
+    known = job.rank.filter(pl.col("host") != "")
+    hosts = _ranks_of(known.group_by("host").agg(pl.col("rank").sort()).sort("host"))
+    several = len(stages) > 1
     alike = []
-    if len(per_stage) > 1:
-        alike += [
-            f"stage {stage}"
-            if cause.place == "rank"
-            else f"rank{'s' * (len(ranks) > 1)} " + ", ".join(map(str, ranks))
-            for stage, ranks in per_stage.items()
-            if (cause.place == "rank" and ranks == cause.ranks)
-            or (cause.kind == "stage" and stage == cause.stage and len(ranks) <= 2)
-        ]
+    if cause.kind != "stage" and several:
+        alike += [f"stage {stage}" for stage, ranks in stages.items() if ranks == cause.ranks]
+    if cause.kind == "stage" and len(cause.ranks) <= 2:
+        alike.append(f"rank{'s' * (len(cause.ranks) > 1)} {', '.join(map(str, cause.ranks))}")
+    if cause.kind == "stage":
+        alike += [f"host {host}" for host, ranks in hosts.items() if ranks == cause.ranks]
     if cause.place == "rank" and cause.mechanism == "unknown":
         alike.append(f"host of {cause.key}")
+        if not several and (job.op["microbatch"] >= 0).any():
+            alike.append(f"the microbatches that {cause.key} was given")
     return tuple(alike)
+
+
+def _ranks_of(table: pl.DataFrame) -> dict[int | str, tuple[int, ...]]:
+    return {place: tuple(ranks) for place, ranks in table.iter_rows()}

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from loadpath.decode.digest import file_digest
-from loadpath.errors import InputError
+from loadpath.decode.regular import check_regular
+from loadpath.errors import InputError, first_line
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 from loadpath.units import NS_PER_S
 
@@ -64,6 +65,13 @@ COLLECTIVES = {
 }
 LAYOUT_KEYS = ("dp_size", "pp_size", "tp_size", "dsp_size", "vpp_size", "world_size")
 KEY = ["step", "rank", "optype", "seq_id"]
+MOST_RANKS = 1 << 20
+"""Ranks, replicas and stages from here on are damage: no job has a million ranks."""
+MOST_CHUNKS = 1 << 12
+MOST_CELLS = 1 << 24
+"""Places (step, rank, chunk) that a table with few rows may span."""
+LONGEST_S = 1e6
+"""No step and no op takes 11 days: longer ones are times in other units."""
 
 
 def is_op_table(path: Path) -> bool:
@@ -79,7 +87,7 @@ def is_op_table(path: Path) -> bool:
     bool
         True for ``.parquet`` and ``.csv``.
     """
-    return path.suffix in {".parquet", ".csv"}
+    return path.suffix.lower() in {".parquet", ".csv"}
 
 
 def read_op_table(path: Path, layout: Path | None = None) -> Recording:
@@ -150,7 +158,7 @@ def read_layout(path: Path) -> dict[str, int]:
         If the file cannot be read, or a size is not a positive whole number; all are named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = check_regular(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             path.name, f"layout cannot be read ({error})", "Give a text file."
@@ -163,34 +171,36 @@ def read_layout(path: Path) -> dict[str, int]:
         raise InputError(
             path.name,
             wrong or "no layout sizes found",
-            f"Give positive whole numbers for {', '.join(LAYOUT_KEYS)}.",
+            f"Give positive whole numbers up to {MOST_RANKS} for {', '.join(LAYOUT_KEYS)}.",
         )
     run_id = values.get("run_id", "0")
     return {key: int(value) for key, value in sizes.items()} | (
-        {"run_id": int(run_id)} if run_id.isdigit() else {}
+        {"run_id": int(run_id)} if run_id.isdecimal() and len(run_id) <= 18 else {}
     )
 
 
 def _positive(text: str) -> bool:
-    return text.isdigit() and int(text) > 0
+    return text.isdecimal() and len(text) <= 7 and 0 < int(text) <= MOST_RANKS
 
 
 def _find_layout(path: Path) -> Path | None:
     name = path.stem.removeprefix("trace-")
-    for candidate in (path.with_name(f"meta-{name}.yaml"), path.with_name(f"meta-{name}.yml")):
-        if candidate.exists():
-            return candidate
     beside = sorted(path.parent.glob("meta*.y*ml"))
+    for candidate in beside:
+        if candidate.name in {f"meta-{name}.yaml", f"meta-{name}.yml"}:
+            return candidate
     return beside[0] if len(beside) == 1 else None
 
 
 def _read_columns(path: Path) -> pl.DataFrame:
+    check_regular(path)
+    suffix = path.suffix.lower()
     try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
+        frame = pl.read_parquet(path) if suffix == ".parquet" else pl.read_csv(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(
             path.name,
-            f"damaged or no {path.suffix[1:]} file ({str(error).splitlines()[0]})",
+            f"damaged or no {suffix[1:]} file ({first_line(error)})",
             "Copy or export the table again.",
         ) from error
     missing = [f"column {name!r} ({doc})" for name, doc in REQUIRED.items() if name not in frame]
@@ -208,8 +218,10 @@ def _read_columns(path: Path) -> pl.DataFrame:
 def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[str, str, int]]]:
     """Types, seconds to ns, and rows that cannot be used; each kind is counted."""
     whole = list(WHOLE)
+    frame = _times_in_s(frame, path)
+    numbers = [*whole, *(name for name in OPTIONAL if name in frame)]
     try:
-        typed = _whole_numbers(frame, whole, path).select(
+        typed = _whole_numbers(frame, numbers, path).select(
             *(pl.col(name).cast(dtype) for name, dtype in WHOLE.items()),
             pl.col("optype").cast(pl.String).alias("recorded"),
             pl.col("optype").cast(pl.String).cast(OP_NAME, strict=False),
@@ -218,6 +230,7 @@ def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[st
             *(
                 (pl.col(name) if name in frame.columns else pl.lit(missing))
                 .cast(pl.Int32)
+                .fill_null(missing)
                 .alias(name)
                 for name, missing in OPTIONAL.items()
             ),
@@ -225,7 +238,7 @@ def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[st
     except pl.exceptions.PolarsError as error:
         raise InputError(
             path.name,
-            f"a column has values of the wrong type ({str(error).splitlines()[0]})",
+            f"a column has values of the wrong type ({first_line(error)})",
             "Give whole numbers for ranks, stages, steps and sequence ids, seconds for times.",
         ) from error
     finite = pl.col("start_ts").is_finite() & pl.col("duration").is_finite()
@@ -238,6 +251,7 @@ def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[st
     kept = (typed if sound.all() else typed.filter(sound)).drop("recorded")
     if not kept.height:
         raise InputError(path.name, "no usable row", "Check op types and times of the table.")
+    _refuse_impossible(kept, path)
     _refuse_repeats(kept, path)
     names = sorted(typed["recorded"].filter(unknown).unique())
     left_out = f"ops of unknown type are left out: {', '.join(names[:8])}"
@@ -251,7 +265,64 @@ def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[st
             int((kept["duration"] < 0).sum()),
         ),
     ]
-    return _in_ns(kept, frame["start_ts"].dtype == pl.Float32), doubts
+    return _in_ns(kept, path, single=frame["start_ts"].dtype == pl.Float32), doubts
+
+
+def _times_in_s(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Seconds from columns of dates or durations; refuse columns that hold no single values."""
+    nested = [
+        f"column {name!r} is {frame.schema[name]}"
+        for name in (*REQUIRED, *OPTIONAL)
+        if name in frame and (frame.schema[name].is_nested() or frame.schema[name] == pl.Binary)
+    ]
+    no_time = [
+        f"column {name!r} is {frame.schema[name]}"
+        for name, span in (("start_ts", (pl.Datetime, pl.Duration)), ("duration", (pl.Duration,)))
+        if frame.schema[name].is_temporal() and not isinstance(frame.schema[name], span)
+    ]
+    if nested or no_time:
+        raise InputError(path.name, nested + no_time, "Give whole numbers, and times in seconds.")
+    times = [name for name in ("start_ts", "duration") if frame.schema[name].is_temporal()]
+    return frame.with_columns(_seconds(frame[name]) for name in times)
+
+
+def _seconds(times: pl.Series) -> pl.Series:
+    """Dates count from the first of them, so that float64 keeps their nanoseconds."""
+    per_s = {"ms": 10**3, "us": 10**6, "ns": 10**9}[times.dtype.time_unit]  # type: ignore[attr-defined]
+    ticks = times.to_physical()
+    if isinstance(times.dtype, pl.Datetime):
+        ticks = ticks.cast(pl.Int128)
+        ticks -= ticks.min()
+    return ticks.cast(pl.Float64) / per_s
+
+
+def _refuse_impossible(kept: pl.DataFrame, path: Path) -> None:
+    """Refuse ranks that no job has, and numbering so sparse that its places fill the memory."""
+    least = {"rank": 0, "stage": 0, "dp_rank": 0, "mc": -1}
+    bounds = kept.select(
+        *(pl.col(name).min().alias(f"{name}_least") for name in least),
+        *(pl.col(name).max() for name in least),
+        pl.col("step").n_unique(),
+    ).row(0, named=True)
+    problems = [
+        f"{name} reaches from {bounds[f'{name}_least']} to {bounds[name]}"
+        for name, low in least.items()
+        if bounds[f"{name}_least"] < low
+        or bounds[name] >= (MOST_CHUNKS if name == "mc" else MOST_RANKS)
+    ]
+    workers = max(bounds["rank"] + 1, (bounds["dp_rank"] + 1) * (bounds["stage"] + 1))
+    n_cell = workers * bounds["step"] * (bounds["mc"] + 2)
+    if not problems and n_cell > max(MOST_CELLS, 4 * kept.height):
+        problems.append(
+            f"{kept.height} ops are spread over {n_cell} places (step, rank or worker, chunk)"
+        )
+    if problems:
+        raise InputError(
+            path.name,
+            problems,
+            f"Number ranks, replicas, stages (below {MOST_RANKS}) and chunks (below {MOST_CHUNKS}) "
+            "from 0 on without wide gaps.",
+        )
 
 
 def _refuse_repeats(kept: pl.DataFrame, path: Path) -> None:
@@ -285,12 +356,37 @@ def _whole_numbers(frame: pl.DataFrame, names: list[str], path: Path) -> pl.Data
     return filled
 
 
-def _in_ns(kept: pl.DataFrame, single: bool) -> pl.DataFrame:  # noqa: FBT001
+def _refuse_times(kept: pl.DataFrame, path: Path, resolution_s: float) -> None:
+    """Refuse times in which no step can be seen: too long, none at all, or too coarse."""
+    start = pl.col("start_ts") - pl.col("start_ts").min().over("step")
+    duration = pl.col("duration").clip(lower_bound=0)
+    after, longest, typical = kept.select(
+        start.max().alias("after"),
+        duration.max().alias("longest"),
+        duration.filter(duration > 0).median().alias("typical"),
+    ).row(0)
+    if not max(after, longest) <= LONGEST_S:
+        text = f"a step or an op lasts {max(after, longest):.3g} s"
+        raise InputError(path.name, text, "Give start_ts and duration in seconds.")
+    if max(after, longest) * NS_PER_S < 1:
+        text = "no time passes: all ops start together and last 0 s"
+        raise InputError(path.name, text, "Give start_ts and duration in seconds.")
+    if resolution_s > (typical or 0.0) and resolution_s > 0:
+        raise InputError(
+            path.name,
+            f"start_ts is float32 and so large that it is told to {resolution_s:.3g} s only, "
+            "more than most ops last",
+            "Count start_ts from the start of each step, or write it as float64.",
+        )
+
+
+def _in_ns(kept: pl.DataFrame, path: Path, *, single: bool) -> pl.DataFrame:
     """Seconds to ns after the start of each step, rows in the order of workers and starts."""
     start = pl.col("start_ts") - pl.col("start_ts").min().over("step")
     duration = pl.col("duration").clip(lower_bound=0)
-    latest = float(kept["start_ts"].max() or 0.0)  # type: ignore[arg-type]
+    latest = float(kept["start_ts"].abs().max() or 0.0)  # type: ignore[arg-type]
     resolution = np.spacing(np.float32(latest)) if single else 0.0
+    _refuse_times(kept, path, float(resolution) if latest else 0.0)
     return (
         kept.with_columns(
             (start * NS_PER_S).round().cast(pl.Int64).alias("start_ns"),
@@ -326,9 +422,11 @@ def _sizes(raw: pl.DataFrame, declared: Mapping[str, int], path: Path) -> dict[s
         raise InputError(path.name, wrong, "Give the layout file of this table with --layout.")
     chunks = int(raw["mc"].max()) + 1  # type: ignore[arg-type]
     sizes = {"tp_size": 1, "dsp_size": 1, "vpp_size": max(chunks, 1)} | found | dict(declared)
-    sizes.setdefault(
-        "world_size", sizes["dp_size"] * sizes["pp_size"] * sizes["tp_size"] * sizes["dsp_size"]
-    )
+    n_rank = sizes["dp_size"] * sizes["pp_size"] * sizes["tp_size"] * sizes["dsp_size"]
+    sizes.setdefault("world_size", n_rank)
+    if sizes["world_size"] >= 1 << 31 or sizes["vpp_size"] > MOST_CHUNKS:
+        problem = f"sizes of {sizes['world_size']} ranks and {sizes['vpp_size']} chunks a rank"
+        raise InputError(path.name, problem, "Give the layout file of this table with --layout.")
     return sizes
 
 

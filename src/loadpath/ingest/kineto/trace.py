@@ -132,7 +132,7 @@ def read_trace(path: Path) -> Trace | None:
         )
     info = head.info or _DistributedInfo()
     if not 0 <= head.base_ns < MAX_EPOCH_NS:
-        text = f"{path.name}: baseTimeNanoseconds {head.base_ns:.3g} is no time of today, ignored"
+        text = f"{path.name}: baseTimeNanoseconds {str(head.base_ns)[:20]} is no time of today, ignored"
         head_doubts.append(("bad_epoch", text, 1))
     world_size = _number(info.world_size)
     if world_size > MAX_RANKS:
@@ -203,7 +203,7 @@ def _rank(path: Path, info: _DistributedInfo) -> int:
 def _number(value: int | str) -> int:
     """Read a recorded number; digits beyond any rank are kept as a number that is refused."""
     text = str(value)
-    return int(text[:20]) if text.isdecimal() else -1
+    return int(text.lstrip("0")[:20] or 0) if text.isdecimal() else -1
 
 
 def _doubts(path: Path, reading: _Reading, envelope: Envelope) -> list[tuple[str, str, int]]:
