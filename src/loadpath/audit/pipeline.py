@@ -12,7 +12,7 @@ from loadpath.audit.document import build_document
 from loadpath.audit.findings import diagnose
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress, load_recording
-from loadpath.audit.store import read_audit, write_audit
+from loadpath.audit.store import check_target, read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_pipeline
@@ -165,6 +165,8 @@ def run_audit(
         If an option is wrong, or `out` is there and `force` is not set.
     """  # numpydoc ignore=PR01,PR02
     settings = _settings(options)
+    if out is not None:
+        check_target(Path(out), force=force)
     job = couple_sources(sources, settings, progress)
     findings = diagnose(job, settings, progress, drawn=brief or out is not None)
     names = [Path(source).resolve().name for source in sources]

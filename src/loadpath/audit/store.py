@@ -1,9 +1,12 @@
 """The audit folder: tables, graph, document and briefing, written as one."""
 
+import errno
 import json
 import os
 import shutil
+import threading
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,31 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from loadpath.audit.soundness import graph_problems, index_problems, table_problems
 from loadpath.couple import CoupledJob, CouplingGraph
-from loadpath.errors import InputError, UsageError
+from loadpath.couple.job import COUPLED_OP
+from loadpath.decode.regular import check_regular
+from loadpath.errors import InputError, UsageError, first_line
+from loadpath.tables import (
+    CAVEAT,
+    COMMUNICATOR,
+    INSTANCE,
+    LANE,
+    MEMBERSHIP,
+    RANK,
+    STEP,
+    Column,
+    TableSchema,
+)
+from loadpath.tables.results import RESULT_TABLES
 
-__all__ = ["SCHEMA", "document_bytes", "read_audit", "write_audit"]
+__all__ = ["SCHEMA", "check_target", "document_bytes", "read_audit", "write_audit"]
 
 SCHEMA = "loadpath.audit/1"
-JOB_TABLES = ("rank", "lane", "step", "communicator", "instance", "membership", "caveat")
+JOB_SCHEMAS = (RANK, LANE, STEP, COMMUNICATOR, INSTANCE, MEMBERSHIP, CAVEAT)
+JOB_TABLES = tuple(schema.name for schema in JOB_SCHEMAS)
+DOCUMENT_KEYS = ("attribution", "blindness", "caveats", "inputs", "job", "record", "replay",
+                 "slowdown", "stake", "verdict", "versions", "waits")  # fmt: skip
 PER_OP = ("work_ns", "lag_ns", "arrive_ns", "wait_ns", "negative_lag_ns")
 DAMAGE = (
     ValueError,
@@ -26,11 +47,22 @@ DAMAGE = (
     TypeError,
     OSError,
     EOFError,
+    MemoryError,
+    RuntimeError,
+    zlib.error,
     msgspec.MsgspecError,
     zipfile.BadZipFile,
     pl.exceptions.PolarsError,
 )
 """What reading a damaged audit may raise."""
+STORED_OP = TableSchema(
+    COUPLED_OP.name,
+    COUPLED_OP.doc,
+    (*COUPLED_OP.columns, *(Column(name, pl.Int64, "see CoupledJob") for name in PER_OP)),
+)
+AGAIN = "Audit the sources again."
+LONGEST_NAME = 255
+"""Bytes of a file name on usual file systems."""
 GRAPH_FIELDS = tuple(CouplingGraph.__dataclass_fields__)
 
 
@@ -71,24 +103,64 @@ def write_audit(
     Raises
     ------
     UsageError
-        If the folder exists and `force` is not set, or holds anything but an audit.
+        If the folder exists and `force` is not set, holds anything but an audit, or cannot be
+        written.
     """
-    document, tables, job, briefing = content
-    _check_target(folder, force=force)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    target = check_target(folder, force=force)
+    partial = _beside(target, "partial")
     try:
-        for name, table in {**_job_tables(job), **tables}.items():
-            _write_table(partial / f"{name}.parquet", table)
-        np.savez(partial / "graph.npz", **{n: getattr(job.graph, n) for n in GRAPH_FIELDS})
-        (partial / "audit.json").write_bytes(document_bytes(document))
-        if briefing:
-            (partial / "briefing.html").write_text(briefing, encoding="utf-8")
-        _publish(partial, folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        _write_files(partial, content)
+        _publish(partial, target)
+    except OSError as error:
+        raise UsageError(_not_writable(folder, error)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_target(folder: Path, *, force: bool) -> Path:
+    """Check that an audit folder can be written, before the work is done.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; a link stands for what it points at.
+    force : bool
+        Replace an audit that is there.
+
+    Returns
+    -------
+    Path
+        The folder itself, without links.
+
+    Raises
+    ------
+    UsageError
+        If the folder exists and `force` is not set, holds anything but an audit, or cannot be
+        written.
+    """
+    target = Path(os.path.realpath(folder))
+    try:
+        _refuse_other(folder, target, force=force)
+        _try_writing(target)
+    except (OSError, ValueError) as error:
+        raise UsageError(_not_writable(folder, error)) from error
+    return target
+
+
+def _write_files(
+    partial: Path,
+    content: tuple[Mapping[str, Any], Mapping[str, pl.DataFrame], CoupledJob, str],
+) -> None:
+    document, tables, job, briefing = content
+    for name, table in {**_job_tables(job), **tables}.items():
+        _write_table(partial / f"{name}.parquet", table)
+    np.savez(partial / "graph.npz", **{n: getattr(job.graph, n) for n in GRAPH_FIELDS})
+    (partial / "audit.json").write_bytes(document_bytes(document))
+    if briefing:
+        (partial / "briefing.html").write_text(briefing, encoding="utf-8")
 
 
 def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], CoupledJob]:
@@ -115,35 +187,78 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
             folder.name or str(folder), "no audit.json in it", "Make one: loadpath audit."
         )
     try:
-        document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        tables = {p.stem: pl.read_parquet(p) for p in sorted(folder.glob("*.parquet"))}
-        with (
-            (folder / "graph.npz").open("rb") as stream,
-            np.load(stream, allow_pickle=False) as arrays,
-        ):
-            graph = CouplingGraph(**{name: arrays[name] for name in GRAPH_FIELDS})
-        job = _job(document, tables, graph)
+        document = _read_document(check_regular(path))
+        tables = {
+            p.stem: pl.read_parquet(check_regular(p)) for p in sorted(folder.glob("*.parquet"))
+        }
+        graph = _read_graph(check_regular(folder / "graph.npz"))
+        problems = _problems(document, tables, graph)
+        if not problems:
+            return document, tables, _job(document, tables, graph)
+    except InputError as error:
+        problems = error.problems
     except DAMAGE as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            folder.name, f"damaged audit ({reason})", "Audit the sources again."
-        ) from error
+        problems = [first_line(error)]
+    listed = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
+    raise InputError(folder.name, f"damaged audit ({listed})", AGAIN)
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     if document.get("schema") != SCHEMA:
-        raise InputError(
-            folder.name,
-            f"schema {document.get('schema')!r}, not {SCHEMA!r}",
-            "Audit the sources again.",
-        )
-    return document, tables, job
+        raise InputError(path.name, f"schema {document.get('schema')!r}, not {SCHEMA!r}", AGAIN)
+    return document
 
 
-def _check_target(folder: Path, *, force: bool) -> None:
-    if not folder.exists():
+def _read_graph(path: Path) -> CouplingGraph:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        return CouplingGraph(**{name: arrays[name] for name in GRAPH_FIELDS})
+
+
+def _problems(
+    document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame], graph: CouplingGraph
+) -> list[str]:
+    """Find all that would mislead or crash who works with the audit."""
+    problems = [f"audit.json lacks {key}" for key in DOCUMENT_KEYS if key not in document]
+    for schema in (STORED_OP, *JOB_SCHEMAS, *RESULT_TABLES):
+        problems += table_problems(schema, tables.get(schema.name))
+    if problems:
+        return problems
+    n_op, n_instance = tables[STORED_OP.name].height, tables["instance"].height
+    return index_problems(tables) + graph_problems(graph, n_op, n_instance)
+
+
+def _refuse_other(folder: Path, target: Path, *, force: bool) -> None:
+    if not os.path.lexists(target):
         return
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "audit.json").exists()):
+    held = {path.name for path in target.iterdir()} if target.is_dir() else {"a file"}
+    if held and "audit.json" not in held:
         raise UsageError(f"{folder} is there and is no audit folder. Give another --out.")
-    if any(folder.iterdir()) and not force:
+    if held and not force:
         raise UsageError(f"{folder} is there. Give another --out, or --force to replace it.")
+
+
+def _try_writing(target: Path) -> None:
+    """Make and remove an empty folder where the first new one will be."""
+    parent = target.parent
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    for part in target.relative_to(parent).parts:
+        if len(os.fsencode(part)) > LONGEST_NAME:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    trial = parent / f".loadpath-{os.getpid()}-{threading.get_ident()}"
+    trial.mkdir()
+    trial.rmdir()
+
+
+def _not_writable(folder: Path, error: OSError | ValueError) -> str:
+    reason = getattr(error, "strerror", None) or first_line(error)
+    return f"{folder} cannot be written ({reason}). Give another --out."
+
+
+def _beside(folder: Path, what: str) -> Path:
+    """Hidden neighbour; of a long name the beginning, since a name has 255 bytes at most."""
+    return folder.with_name(f".{folder.name[:50]}.{what}-{os.getpid()}")
 
 
 def _publish(partial: Path, folder: Path) -> None:
@@ -151,7 +266,7 @@ def _publish(partial: Path, folder: Path) -> None:
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
     if folder.exists():
-        old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+        old = _beside(folder, "old")
         folder.rename(old)
         partial.rename(folder)
         shutil.rmtree(old, ignore_errors=True)

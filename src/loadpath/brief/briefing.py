@@ -83,16 +83,16 @@ def _grids(tables: Mapping[str, pl.DataFrame], verdict: Mapping[str, Any]) -> di
     unproven = verdict["kind"] == "not_assessable"
     by_wait = tables["sink"].sort("wait_s", "sink", "rank", descending=[True, False, False])
     return {
-        "cause": grid(_causes(tables["cause"].sort("order"), verdict), _CAUSE, n_most=12),
+        "cause": grid(_causes(tables["cause"].sort("order")), _CAUSE, n_most=12),
         "attribution": grid(by_gain, n_most=16),
         "sink": grid(by_wait, n_most=12),
         "blindness": grid(tables["blindness"], _VIEW if unproven else (), n_most=24),
     }
 
 
-def _causes(causes: pl.DataFrame, verdict: Mapping[str, Any]) -> pl.DataFrame:
+def _causes(causes: pl.DataFrame) -> pl.DataFrame:
     """Name the causes as people do, and leave out shares whose gain is not told from 0."""
-    names = [cause_name(cause, verdict) for cause in causes.iter_rows(named=True)]
+    names = [cause_name(cause) for cause in causes.iter_rows(named=True)]
     known = ~((pl.col("gain_low_s") <= 0) & (pl.col("gain_high_s") >= 0))
     shares = [pl.when(known).then(name).alias(name) for name in ("removal_ratio", "addition_ratio")]
     return causes.with_columns(pl.Series("key", names, dtype=pl.String), *shares)

@@ -10,6 +10,7 @@ from loadpath.brief.certainty import (
     is_bound,
     is_gain_of_step,
     is_resolved,
+    resampled,
     returns_little,
 )
 from loadpath.brief.grid import Cell, shown
@@ -125,7 +126,7 @@ def _stake(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> Card:
     if returns_little(verdict) and hours is not None:
         return _little_stake(stake, heading, per)
     if hours is None:
-        missing = "no conclusion is drawn" if verdict["kind"] == "not_assessable" else "no gain"
+        missing = "no conclusion is drawn" if verdict["kind"] == "not_assessable" else "no price was given"
         return Card(heading, Cell("not assessed"), ((Cell(missing),),))
     if not is_resolved(verdict):
         return Card(heading, Cell("no share"), ((Cell("the gain's interval holds 0"),),))
@@ -151,10 +152,10 @@ def _little_stake(stake: Mapping[str, Any], heading: str, per: str) -> Card:
 
 def _confidence(verdict: Mapping[str, Any]) -> Card:
     count = agreeing(verdict)
-    method = (verdict.get("confidence_method") or "") if count else ""
+    method = resampled(verdict) if count else ""
     notes = [(Cell(method),)] if method else []
     if verdict["runner_up"]:
-        notes.append((Cell(f"runner-up: {cause_name(verdict['runner_up'], verdict)}"),))
+        notes.append((Cell(f"runner-up: {cause_name(verdict['runner_up'])}"),))
     main = Cell(count, verdict["confidence"]) if count else Cell("not assessed")
     return Card("Confidence", main, tuple(notes))
 

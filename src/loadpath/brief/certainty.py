@@ -10,6 +10,7 @@ __all__ = [
     "is_gain_of_step",
     "is_resolved",
     "is_weak",
+    "resampled",
     "returns_little",
 ]
 
@@ -43,6 +44,24 @@ def agreeing(verdict: Mapping[str, Any]) -> str:
         return ""
     n_drawn = verdict.get("n_resamples") or _N_RESAMPLE
     return f"{round(verdict['confidence'] * n_drawn):,} of {n_drawn:,}"
+
+
+def resampled(verdict: Mapping[str, Any]) -> str:
+    """Say what was drawn again, to follow the count of those that agree.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    str
+        Such as ``resamples of steps with this verdict``.
+    """
+    method = str(verdict.get("confidence_method") or "")
+    _, _, what = method.partition(" resamples of ")
+    return f"resamples of {what}" if what else method
 
 
 def is_weak(verdict: Mapping[str, Any]) -> bool:

@@ -58,13 +58,11 @@ def _runner_up(verdict: Mapping[str, Any]) -> list[str]:
     if not second:
         return ["No other candidate cause was found."] if accuses(verdict) else []
     if isinstance(second, str) or second.get("gain_s") is None:
-        return [f"The runner-up is {cause_name(second, verdict)}."]
+        return [f"The runner-up is {cause_name(second)}."]
     low, high = second.get("gain_low_s"), second.get("gain_high_s")
     span = f" (95 %: {format_seconds(low)} to {format_seconds(high)})" if low is not None else ""
     gain = format_seconds(second["gain_s"])
-    return [
-        f"The runner-up is {cause_name(second, verdict)}: fixing it returns {gain} a step{span}."
-    ]
+    return [f"The runner-up is {cause_name(second)}: fixing it returns {gain} a step{span}."]
 
 
 def _baselines(slowdown: Mapping[str, Any]) -> list[str]:

@@ -107,7 +107,7 @@ def grid(table: pl.DataFrame, columns: Iterable[str] = (), *, n_most: int = 48) 
     --------
     >>> page = grid(pl.DataFrame({"rank": [0], "gain_s": [0.5]}))
     >>> page.headings, page.rows[0][1]
-    (('rank', 'returns a step'), Cell(text='500 ms', value=0.5))
+    (('rank', 'returns a step'), Cell(text='500 ms', value=0.5, title=''))
     """
     chosen = table.select(list(columns) or table.columns)
     return Grid(

@@ -9,6 +9,7 @@ from loadpath.brief.certainty import (
     is_bound,
     is_gain_of_step,
     is_resolved,
+    resampled,
     returns_little,
 )
 from loadpath.brief.visible import visible
@@ -140,11 +141,8 @@ def _money(stake: Mapping[str, Any]) -> str:
 
 
 def _confidence(verdict: Mapping[str, Any]) -> str:
-    method = verdict.get("confidence_method")
     count = agreeing(verdict)
-    if not count:
-        return "not assessed"
-    return count + (f" ({method})" if method else "")
+    return f"{count} {resampled(verdict)}".rstrip() if count else "not assessed"
 
 
 def _runner_up(verdict: Mapping[str, Any]) -> str:
@@ -152,7 +150,7 @@ def _runner_up(verdict: Mapping[str, Any]) -> str:
     if not second:
         return ""
     gain = "" if isinstance(second, str) else f", {_time(second.get('gain_s'))} a step"
-    return cause_name(second, verdict) + gain
+    return cause_name(second) + gain
 
 
 def _twins(verdict: Mapping[str, Any]) -> str:

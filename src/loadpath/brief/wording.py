@@ -162,17 +162,13 @@ def place_name(verdict: Mapping[str, Any]) -> str:
     return f"{group}{ranks} ({hosts})" if hosts else f"{group}{ranks}"
 
 
-def cause_name(
-    cause: Mapping[str, Any] | str | None, verdict: Mapping[str, Any] | None = None
-) -> str:
+def cause_name(cause: Mapping[str, Any] | str | None) -> str:
     """Name a candidate cause.
 
     Parameters
     ----------
     cause : mapping, str or None
         A row of table ``cause`` or a name.
-    verdict : mapping, optional
-        ``verdict`` of audit.json; noise beside a verdict on all ranks is no further cost.
 
     Returns
     -------
@@ -183,11 +179,8 @@ def cause_name(
         return "none"
     if isinstance(cause, str):
         return cause
-    key, kind = str(cause["key"]), cause.get("kind")
-    if kind == "link":
-        return link_title(key)
-    holds = verdict is not None and verdict["place"] == "all" and verdict["kind"] != "jitter"
-    return f"{key} (includes the verdict)" if holds and kind == "jitter" else key
+    key = str(cause["key"])
+    return link_title(key) if cause.get("kind") == "link" else key
 
 
 def link_title(name: str) -> str:

@@ -83,13 +83,19 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
 def _comparable(
     job: CoupledJob, effects: Effects, cells: Cells, mine: NDArray[np.bool_]
 ) -> FloatArray:
-    """Excess of each rank relative to the work that its stage has, so that stages compare."""
+    """Give each rank's excess over its stage's ranks, relative to the work that the stage has.
+
+    The error of a stage's level is common to its ranks; it must not make all of them look slow.
+    """  # noqa: DOC201
     rank = job.op["rank"].to_numpy()[mine]
-    total = np.bincount(
-        np.searchsorted(cells.unit, rank), effects.level_ns[mine], minlength=cells.unit.size
-    )
+    place = np.searchsorted(cells.unit, rank)
+    total = np.bincount(place, effects.level_ns[mine], minlength=cells.unit.size)
     typical = np.median(total[total > 0]) if (total > 0).any() else 1.0
-    return np.asarray(cells.excess_s * (typical / np.maximum(total, typical * 1e-6))[:, None])
+    relative = cells.excess_s * (typical / np.maximum(total, typical * 1e-6))[:, None]
+    stage = np.zeros(cells.unit.size, np.int64)
+    stage[place] = job.op["stage"].to_numpy()[mine]
+    mean = [relative[stage == s].mean(axis=0) if np.sum(stage == s) > 1 else 0.0 for s in stage]
+    return np.asarray(relative - np.asarray(np.broadcast_arrays(*mean, relative[0])[:-1]))
 
 
 def sets_of_ranks(ranks: Sequence[Candidate]) -> list[Candidate]:
