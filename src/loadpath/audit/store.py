@@ -196,6 +196,8 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
         if not problems:
             return document, tables, _job(document, tables, graph)
     except InputError as error:
+        if error.where == folder.name:
+            raise
         problems = error.problems
     except DAMAGE as error:
         problems = [first_line(error)]
@@ -206,7 +208,9 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
 def _read_document(path: Path) -> dict[str, Any]:
     document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     if document.get("schema") != SCHEMA:
-        raise InputError(path.name, f"schema {document.get('schema')!r}, not {SCHEMA!r}", AGAIN)
+        raise InputError(
+            path.parent.name, f"schema {document.get('schema')!r}, not {SCHEMA!r}", AGAIN
+        )
     return document
 
 

@@ -91,7 +91,9 @@ def answer_what_if(job: CoupledJob, changes: Sequence[str]) -> WhatIf:
             except ValueError:
                 factor = -1.0
             if not 0 <= factor <= LARGEST_FACTOR:
-                problems.append(f"{change!r} has no factor of 0 or more, up to {LARGEST_FACTOR:,.0f}")
+                problems.append(
+                    f"{change!r} has no factor of 0 or more, up to {LARGEST_FACTOR:,.0f}"
+                )
                 continue
             changed[rows] *= factor
         touched |= rows

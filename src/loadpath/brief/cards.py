@@ -126,7 +126,11 @@ def _stake(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> Card:
     if returns_little(verdict) and hours is not None:
         return _little_stake(stake, heading, per)
     if hours is None:
-        missing = "no conclusion is drawn" if verdict["kind"] == "not_assessable" else "no price was given"
+        missing = (
+            "no conclusion is drawn"
+            if verdict["kind"] == "not_assessable"
+            else "no price was given"
+        )
         return Card(heading, Cell("not assessed"), ((Cell(missing),),))
     if not is_resolved(verdict):
         return Card(heading, Cell("no share"), ((Cell("the gain's interval holds 0"),),))

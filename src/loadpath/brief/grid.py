@@ -34,7 +34,7 @@ _HEADINGS = {
     "direct_s": "arrived last",
     "transitive_s": "root of the wait",
     "order": "place",
-    "intermittent": "in some steps only",
+    "intermittent": "some steps only",
     "right": "agrees with the proof",
     "name": "longest op",
 }

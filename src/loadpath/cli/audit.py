@@ -1,5 +1,6 @@
 """The command ``loadpath audit``."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -62,5 +63,5 @@ def audit(
 
 
 def _stem(source: Path) -> str:
-    name = source.resolve().name
-    return name.split(".")[0] if source.is_file() else name
+    name = Path(os.path.realpath(source)).name
+    return name if os.path.isdir(source) else name.split(".")[0]  # noqa: PTH112 - never raises

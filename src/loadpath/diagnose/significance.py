@@ -23,7 +23,7 @@ __all__ = [
     "worth_judging",
 ]
 
-ALPHA = 0.01
+ALPHA = 0.005
 """Family-wise error rate of each test; a stated policy, checked on null jobs."""
 SHOWN = 3
 """Units that are kept for the record although they lie within the noise."""
@@ -38,12 +38,10 @@ WORKLOAD_P = 0.001
 """Probability below which outliers that meet are no chance."""
 OUTLIER = 6.0
 """An outlier exceeds its class by this many median absolute deviations."""
-MOST_DRAWS, FEWEST_DRAWS, FIRST_DRAWS = 399, 199, 99
-"""Shuffles of one test: 199 are the fewest that can reach `ALPHA`; after 99 it may be given up."""
+N_DRAW, FIRST_DRAWS = 399, 99
+"""Shuffles of one test, the fewest that can reach `ALPHA` twice over; after 99 it may be given up."""
 GIVE_UP = 0.05
 """A test whose p-value is above this is ended; the units left are within the noise too."""
-CELLS_DRAWN = 32_000_000
-"""Work spent on one test; it bounds the number of shuffles of very large jobs."""
 CELLS_AT_ONCE = 250_000
 """Random numbers that are held at one time."""
 
@@ -147,12 +145,11 @@ def exchange_p_values(excess: FloatArray, rng: np.random.Generator) -> FloatArra
     p = np.ones(n_unit)
     left = np.arange(n_unit)
     centred = excess - np.median(excess, axis=0, keepdims=True)
-    n_draw = int(np.clip(CELLS_DRAWN // max(excess.size, 1), FEWEST_DRAWS, MOST_DRAWS))
     reached = 0.0
     while left.size > 1 and n_block:
         rest = centred[left]
         best = int(rest.sum(axis=1).argmax())
-        reached = max(reached, _largest_by_chance(rest, n_draw, rng))
+        reached = max(reached, _largest_by_chance(rest, rng))
         p[left[best]] = reached
         if reached > GIVE_UP:
             break
@@ -160,7 +157,7 @@ def exchange_p_values(excess: FloatArray, rng: np.random.Generator) -> FloatArra
     return p
 
 
-def _largest_by_chance(cells: FloatArray, n_draw: int, rng: np.random.Generator) -> float:
+def _largest_by_chance(cells: FloatArray, rng: np.random.Generator) -> float:
     """Estimate how often the largest total of shuffled units reaches the largest there is.
 
     Most units are far within the noise: a few draws tell, and only the others get all of them.
@@ -169,7 +166,7 @@ def _largest_by_chance(cells: FloatArray, n_draw: int, rng: np.random.Generator)
     limit = cells.sum(axis=1).max() - tolerance
     by_block = np.ascontiguousarray(cells.T)
     n_reach = n_done = 0
-    for n in (FIRST_DRAWS, n_draw - FIRST_DRAWS):
+    for n in (FIRST_DRAWS, N_DRAW - FIRST_DRAWS):
         for uniform in _uniforms(by_block.size, n, rng):
             n_reach += int(kernels.count_reaching(by_block, uniform, limit))
         n_done += n
