@@ -1,5 +1,6 @@
 """From what the user points at to one recording."""
 
+import os
 import shutil
 
 import pytest
@@ -116,3 +117,39 @@ def test_hosts_file_that_cannot_be_read_is_one_clear_error(table, tmp_path, cont
 def test_missing_hosts_file_is_one_clear_error(table, tmp_path):
     with pytest.raises(InputError, match=r"none\.csv: hosts file cannot be read"):
         load_recording([table], Settings(hosts=tmp_path / "none.csv"))
+
+
+def test_op_table_and_folder_of_traces_are_two_jobs(table, traces):
+    with pytest.raises(InputError, match=r"an op table and traces. Give the records of one job"):
+        load_recording([table, traces])
+
+
+@pytest.mark.parametrize("rank", ["99999999999", "-1", "9" * 5000])
+def test_rank_that_no_job_has_in_a_hosts_file_is_refused(table, tmp_path, rank):
+    with pytest.raises(
+        InputError, match=r"hosts\.csv: rank '?-?9*1?'? is (out of range|no number)"
+    ):
+        with_hosts(table, tmp_path, f"rank,host\n{rank},a\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are of POSIX")
+def test_pipe_is_refused_as_hosts_file_and_as_source(table, tmp_path):
+    for name in ("hosts.csv", "a.parquet", "b.json"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=r"hosts\.csv: hosts file cannot be read \(is a pipe"):
+        load_recording([table], Settings(hosts=tmp_path / "hosts.csv"))
+    for name in ("a.parquet", "b.json"):
+        with pytest.raises(InputError, match=r"is a pipe or a device"):
+            load_recording([tmp_path / name])
+
+
+def test_folder_named_like_a_hosts_file_is_refused(table, tmp_path):
+    with pytest.raises(InputError, match=r"hosts file cannot be read \(is a folder"):
+        load_recording([table], Settings(hosts=tmp_path))
+
+
+def test_traces_with_endings_in_capitals_are_read(traces, tmp_path):
+    for path in traces.iterdir():
+        if path.name.endswith((".json", ".json.gz")):
+            shutil.copy(path, tmp_path / path.name.replace(".json", ".JSON"))
+    assert load_recording([tmp_path]).rank.height == 2

@@ -1,13 +1,17 @@
 """The audit folder: complete or not there, never overwritten unasked, refused when damaged."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from loadpath.audit import open_audit, run_audit
-from loadpath.audit.store import document_bytes, write_audit
+from loadpath.audit.store import check_target, document_bytes, write_audit
+from loadpath.couple import CouplingGraph
 from loadpath.errors import InputError, UsageError
 
 
@@ -141,3 +145,127 @@ def test_graph_without_an_array_is_refused(copied):
     np.savez(copied / "graph.npz", role=np.zeros(1))
     with pytest.raises(InputError, match=r"damaged audit"):
         open_audit(copied)
+
+
+def spoil_graph(folder, name, change):
+    with np.load(folder / "graph.npz") as arrays:
+        graph = dict(arrays)
+    graph[name] = change(graph[name])
+    np.savez(folder / "graph.npz", **graph)
+
+
+@pytest.mark.parametrize("name", list(CouplingGraph.__dataclass_fields__))
+@pytest.mark.parametrize(
+    "change",
+    [lambda a: a[:-1], lambda a: a.astype(np.float64), lambda a: a.reshape(-1, 1)],
+    ids=["shorter", "floats", "two-dimensional"],
+)
+def test_graph_whose_arrays_do_not_fit_is_refused(copied, name, change):
+    spoil_graph(copied, name, change)
+    with pytest.raises(InputError, match=r"damaged audit \(.*graph"):
+        open_audit(copied)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(CouplingGraph.__dataclass_fields__) - {"fixed_ns", "step"})
+)
+@pytest.mark.parametrize("value", [-1_000_000, 119_999_999])
+def test_graph_that_points_outside_is_refused(copied, name, value):
+    def last_replaced(array):
+        array[-1:] = np.array([value]).astype(array.dtype)
+        return array if array.size else np.array([value], array.dtype)
+
+    spoil_graph(copied, name, last_replaced)
+    with pytest.raises(InputError, match=r"damaged audit \(.*graph"):
+        open_audit(copied)
+
+
+def test_graph_whose_steps_are_out_of_order_is_refused(copied):
+    spoil_graph(copied, "step", lambda step: step[::-1])
+    with pytest.raises(InputError, match=r"graph array step is out of range or order"):
+        open_audit(copied)
+
+
+def test_graph_in_which_an_op_waits_for_a_later_one_is_refused(copied):
+    spoil_graph(copied, "first", lambda first: np.arange(1, first.size + 1, dtype=np.int32))
+    with pytest.raises(InputError, match=r"graph array first is out of range or order"):
+        open_audit(copied)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("coupled_op", lambda frame: frame.head(10)),
+        ("coupled_op", lambda frame: frame.drop("work_ns")),
+        ("coupled_op", lambda frame: frame.with_columns(rank=pl.lit(77, pl.Int32))),
+        ("coupled_op", lambda frame: frame.with_columns(stage=pl.lit("a"))),
+        ("coupled_op", lambda frame: frame.with_columns(wait_ns=pl.lit(None, pl.Int64))),
+        ("membership", lambda frame: frame.with_columns(pl.col("op") + 1_000_000)),
+        ("membership", lambda frame: frame.with_columns(pl.col("instance") - 1)),
+        ("instance", lambda frame: frame.head(1)),
+        ("rank", lambda frame: frame.head(1)),
+        ("sink", lambda frame: frame.drop("wait_s")),
+    ],
+    ids=["few ops", "no work", "other rank", "stage text", "no waits", "far op", "far instance",
+         "few instances", "few ranks", "no sink time"],
+)  # fmt: skip
+def test_table_that_does_not_fit_is_refused(copied, name, change):
+    path = copied / f"{name}.parquet"
+    change(pl.read_parquet(path)).write_parquet(path)
+    with pytest.raises(InputError, match=r"damaged audit") as refused:
+        open_audit(copied)
+    assert refused.value.exit_code == 4
+
+
+@pytest.mark.parametrize("key", ["verdict", "caveats", "record"])
+def test_document_that_lacks_a_part_is_refused(copied, key):
+    document = json.loads((copied / "audit.json").read_text(encoding="utf-8"))
+    del document[key]
+    (copied / "audit.json").write_bytes(document_bytes(document))
+    with pytest.raises(InputError, match=f"audit.json lacks {key}"):
+        open_audit(copied)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are of POSIX")
+@pytest.mark.parametrize("name", ["graph.npz", "rank.parquet"])
+def test_pipe_in_an_audit_is_refused(copied, name):
+    (copied / name).unlink()
+    os.mkfifo(copied / name)
+    with pytest.raises(InputError, match=r"damaged audit \(is a pipe or a device"):
+        open_audit(copied)
+
+
+@pytest.mark.parametrize("name", ["file/inside", "x" * 256, "a\0b", "loop"])
+def test_place_that_cannot_be_written_is_a_wrong_call(tmp_path, name):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=r"Give another --out"):
+        check_target(tmp_path / name, force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is of Linux")
+def test_file_system_that_takes_no_folder_is_a_wrong_call():
+    with pytest.raises(UsageError, match=r"cannot be written"):
+        check_target(Path("/proc/audit"), force=False)
+
+
+def test_target_is_checked_before_anything_is_read(tmp_path):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"cannot be written"):
+        run_audit(tmp_path / "none.parquet", out=tmp_path / "file" / "audit")
+
+
+def test_name_as_long_as_a_file_system_takes_is_written(audited, tmp_path):
+    write_audit(tmp_path / ("x" * 255), content(audited), force=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["x" * 255]
+
+
+def test_link_stands_for_the_folder_it_points_at(audited, tmp_path):
+    link, folder = tmp_path / "latest", tmp_path / "audit"
+    link.symlink_to(folder)
+    write_audit(link, content(audited), force=False)
+    write_audit(link, content(audited, "<html>"), force=True)
+    assert link.is_symlink()
+    assert (folder / "briefing.html").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit", "latest"]

@@ -245,3 +245,27 @@ def test_nothing_overflows_or_is_clipped(audited, chromium, tmp_path, kind, wind
 def test_hostile_names_do_not_break_the_layout(hostile, chromium, tmp_path):
     found = measured(chromium, tmp_path, render_briefing(*hostile), (1280, 800), ())
     assert found["out"] == []
+
+
+def test_a_cause_whose_gain_is_not_told_from_0_has_no_share(audited):
+    document, tables = audited("rank")
+    tables["cause"] = tables["cause"].with_columns(
+        gain_low_s=pl.when(pl.col("kind") == "link").then(-0.1).otherwise("gain_low_s")
+    )
+    page = render_briefing(document, tables)
+    row = page[page.index("link 0-1") :].split("</tr>")[0]
+    assert row.count("—") == 2
+
+
+def test_negative_zero_is_never_written(audited):
+    document, tables = audited("rank")
+    tables["sink"] = tables["sink"].with_columns(wait_s=pl.lit(-1e-13))
+    document["replay"]["negative_lag_s"] = -1e-12
+    page = render_briefing(document, tables)
+    assert "-0.0" not in " ".join(Page(page).words)
+
+
+def test_long_names_may_break_between_their_parts(audited):
+    name = "LinearWithGradAccumulationAndAsyncCommunication"
+    page = render_briefing(*audited("rank", names={"op": name}))
+    assert "Linear<wbr>With<wbr>Grad<wbr>Accumulation" in page

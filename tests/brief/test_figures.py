@@ -99,3 +99,34 @@ def test_a_single_step_is_shown_as_bars(audited):
     shown = figure("steps", document, tables)
     assert shown.description.startswith("1 step. Step 0: measured")
     assert "seconds of step 0" in shown.svg
+
+
+def test_a_merged_bar_is_not_called_one_op(audited):
+    words = figure("path", *audited("rank")).description
+    assert "The stretch of ops with the largest excess is on rank 0" in words
+    assert "the longest of its ops is" in words
+
+
+def test_a_verdict_on_all_ranks_marks_no_rank_as_late(audited):
+    shown = figure("path", *audited("host"))
+    assert "No rank is marked late" in shown.description
+    assert "#cf1020" not in shown.svg
+    assert "#cf1020" in figure("path", *audited("rank")).svg
+
+
+def test_classes_whose_names_are_cut_alike_keep_a_bar_each(audited):
+    document, tables = audited("rank")
+    long = "x" * 60
+    effects = tables["attribution"].head(3).with_columns(key=pl.Series([long + c for c in "abc"]))
+    tables["attribution"] = effects
+    drawing = figure("attribution", document, tables).svg
+    assert drawing.count("#c8503f") == 3
+    assert len({part.split('"')[0] for part in drawing.split("translate(")[1:]}) > 3
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURE_NAMES if name != "steps"])
+def test_a_job_that_is_not_assessed_shows_its_steps_alone(audited, name):
+    shown = figure(name, *audited("not_assessable"))
+    assert shown.svg == ""
+    assert shown.table.is_empty()
+    assert shown.description.startswith("Not shown: no conclusion across ranks")

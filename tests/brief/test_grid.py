@@ -23,3 +23,14 @@ def test_cells_are_written_in_the_unit_of_their_column():
 def test_rows_beyond_the_limit_are_counted():
     page = grid(pl.DataFrame({"rank": range(10)}), n_most=4)
     assert (len(page.rows), page.n_hidden) == (4, 6)
+
+
+def test_a_long_name_is_cut_and_kept_as_title():
+    cell = grid(pl.DataFrame({"op_class": ["a" * 3000]})).rows[0][0]
+    assert len(cell.text) == 80
+    assert cell.title == "a" * 3000
+
+
+def test_a_number_that_is_not_given_is_a_dash():
+    cell = grid(pl.DataFrame({"removal_ratio": [None]}, schema={"removal_ratio": pl.Float64}))
+    assert cell.rows[0][0].text == "—"

@@ -78,3 +78,22 @@ def test_gpu_hours_are_given_without_a_price(audited):
     document, _ = audited("rank")
     del document["stake"]["money_per_1000"]
     assert "493 of every 1,000 GPU-hours\n" in render_summary(document)
+
+
+def test_a_gain_whose_interval_holds_0_has_no_share_in_the_summary(audited):
+    document, _ = audited("rank")
+    document["verdict"]["causes"][0]["gain_low_s"] = -0.1
+    text = " ".join(render_summary(document).split())
+    assert "-100 ms to 2.40 s at 95 %, which holds 0: no share is given Confidence" in text
+    assert "of the waste" not in text
+
+
+def test_noise_is_given_as_an_upper_bound(audited):
+    document, _ = audited("rank")
+    document["verdict"] |= {"kind": "jitter", "place": "all"}
+    assert "returns at most 2.28 s of a step" in render_summary(document)
+
+
+def test_waits_of_a_job_that_is_not_assessed_are_not_shown(audited):
+    text = render_summary(audited("not_assessable")[0])
+    assert "Waiting        not shown: no conclusion across ranks" in text

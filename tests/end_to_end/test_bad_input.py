@@ -214,3 +214,28 @@ def test_audit_of_another_schema(audited, tmp_path):
 
 def test_folder_without_an_audit(tmp_path):
     assert "no op table" in refused(call("whatif", tmp_path, folder=tmp_path))
+
+
+@pytest.mark.parametrize("factor", ["1e308", "1e7", "-1", "1e"])
+def test_factor_that_no_change_has_is_a_wrong_call(table, tmp_path, factor):
+    change = f"rank=0:{factor}"
+    line = refused(call("whatif", table, "--set", change, folder=tmp_path), code=2)
+    assert "no factor of 0 or more, up to 1,000,000" in line
+
+
+@pytest.mark.parametrize("out", ["file/inside", "x" * 256, "file"])
+def test_place_of_the_audit_is_checked_before_anything_is_read(tmp_path, out):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    (tmp_path / "job.csv").write_text("no op table", encoding="utf-8")
+    line = refused(call("audit", "job.csv", "--out", out, folder=tmp_path), code=2)
+    assert "Give another --out" in line
+
+
+def test_durations_of_zero_make_no_noise(copy, tmp_path):
+    rewrite(copy, lambda frame: frame.with_columns(pl.col("duration") * 0))
+    answer = run("audit", copy, "--json", folder=tmp_path)
+    assert (answer.code, answer.err) == (0, "")
+
+
+def test_name_with_control_characters_stays_one_line(audit, tmp_path):
+    assert "\x1b" not in audit(tmp_path / "a\n\x1b[31m.csv")

@@ -18,7 +18,7 @@ def shell(line, folder):
     command = f"{sys.executable} -m loadpath"
     path = str(Path(loadpath.__file__).parents[1])
     done = subprocess.run(
-        ["bash", "-c", line.replace("$LP", command)],
+        ["/bin/bash", "-c", line.replace("$LP", command)],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,

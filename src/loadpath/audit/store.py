@@ -141,8 +141,8 @@ def check_target(folder: Path, *, force: bool) -> Path:
         If the folder exists and `force` is not set, holds anything but an audit, or cannot be
         written.
     """
-    target = Path(os.path.realpath(folder))
     try:
+        target = Path(os.path.realpath(folder))
         _refuse_other(folder, target, force=force)
         _try_writing(target)
     except (OSError, ValueError) as error:

@@ -66,23 +66,6 @@ def cards(document: Mapping[str, Any]) -> tuple[Card, ...]:
     )
 
 
-def slowdown_of(slowdown: Mapping[str, Any]) -> float | None:
-    """Slowdown against the chosen baseline, the one that the waste belongs to.
-
-    Parameters
-    ----------
-    slowdown : mapping
-        ``slowdown`` of audit.json.
-
-    Returns
-    -------
-    float or None
-        T0 / T_ideal.
-    """
-    found = (slowdown.get("by_baseline") or {}).get(slowdown["baseline"])
-    return found.get("ratio") if isinstance(found, Mapping) else found
-
-
 def _returns(verdict: Mapping[str, Any]) -> Card:
     heading, step = "A fix returns", (Cell("a step takes "), _seconds(verdict["step_s"]))
     gain_s = returned_s(verdict)
@@ -165,7 +148,7 @@ def _confidence(verdict: Mapping[str, Any]) -> Card:
 
 
 def _slowdown(slowdown: Mapping[str, Any], *, assessed: bool) -> Card:
-    ratio, waste = slowdown_of(slowdown), slowdown["waste_ratio"]
+    ratio, waste = _chosen(slowdown), slowdown["waste_ratio"]
     if not assessed or ratio is None:
         return Card("Slowdown", Cell("not assessed"), ())
     against = Cell(f" against the peers' {slowdown['baseline']}")
@@ -176,6 +159,12 @@ def _slowdown(slowdown: Mapping[str, Any], *, assessed: bool) -> Card:
     if published is not None and abs(published - ratio) >= 0.0005:
         notes.append((Cell("by the published method: "), _slow(published)))
     return Card("Slowdown", _slow(ratio), tuple(notes))
+
+
+def _chosen(slowdown: Mapping[str, Any]) -> float | None:
+    """Slowdown against the chosen baseline, the one that the waste belongs to."""
+    found = (slowdown.get("by_baseline") or {}).get(slowdown["baseline"])
+    return found.get("ratio") if isinstance(found, Mapping) else found
 
 
 def _slow(ratio: float) -> Cell:

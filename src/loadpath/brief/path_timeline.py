@@ -49,10 +49,11 @@ def path_timeline(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame
     title = "The path that sets the step time"
     if actual.is_empty():
         return Figure("path", title, "The path was not assessed.", "", table)
+    accused = document["verdict"].get("culprit_ranks") or ()
     scenarios = _scenarios(path, document["verdict"]["kind"])
-    ranks = _shown_ranks(actual, lanes, document["verdict"].get("culprit_ranks") or ())
+    ranks = _shown_ranks(actual, lanes, accused)
     blames = _blames(document["verdict"])
-    late = _largest(top, blames=blames)
+    late = _largest(actual, accused, blames=blames)
     words = _describe(path, scenarios, late, n_shown=(len(ranks), lanes["rank"].n_unique()))
     names = rank_names(tables, limit=20)
     texts = {rank: f"rank {names.get(rank, rank)}" for rank in ranks}
@@ -103,8 +104,10 @@ def _shown_ranks(actual: pl.DataFrame, lanes: pl.DataFrame, accused: Iterable[in
     return sorted(list(dict.fromkeys([*first, *by_length, *others]))[:_N_RANKS])
 
 
-def _largest(top: pl.DataFrame, *, blames: bool) -> str:
-    most = top.row(0, named=True)
+def _largest(actual: pl.DataFrame, accused: Iterable[int], *, blames: bool) -> str:
+    own = actual.filter(pl.col("rank").is_in(list(accused)))
+    ops = actual if own.is_empty() else own
+    most = ops.sort("excess_s", "order", descending=[True, False]).row(0, named=True)
     if most["excess_s"] <= 0:
         return ""
     if not blames:

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from loadpath.brief.certainty import is_bound, is_weak
+from loadpath.brief.visible import visible
 from loadpath.errors import UsageError
 from loadpath.units import format_seconds
 
@@ -49,6 +50,7 @@ _SPEECH = {
         "Can this recording carry a decision?",
     ),
 }
+_LONGEST = 80
 _BARE = re.compile(r"\d+|(?:0x)?[0-9a-f]{8,}")
 _BLAMELESS = frozenset({"none", "not_assessable", "jitter", "absorbed"})
 
@@ -179,7 +181,7 @@ def cause_name(cause: Mapping[str, Any] | str | None) -> str:
         return "none"
     if isinstance(cause, str):
         return cause
-    key = str(cause["key"])
+    key = visible(str(cause["key"]), limit=_LONGEST)
     return link_title(key) if cause.get("kind") == "link" else key
 
 

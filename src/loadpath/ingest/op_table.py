@@ -68,7 +68,7 @@ KEY = ["step", "rank", "optype", "seq_id"]
 MOST_RANKS = 1 << 20
 """Ranks, replicas and stages from here on are damage: no job has a million ranks."""
 MOST_CHUNKS = 1 << 12
-MOST_CELLS = 1 << 24
+MOST_CELLS = 1 << 23
 """Places (step, rank, chunk) that a table with few rows may span."""
 LONGEST_S = 1e6
 """No step and no op takes 11 days: longer ones are times in other units."""
@@ -283,15 +283,14 @@ def _times_in_s(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     if nested or no_time:
         raise InputError(path.name, nested + no_time, "Give whole numbers, and times in seconds.")
     times = [name for name in ("start_ts", "duration") if frame.schema[name].is_temporal()]
-    return frame.with_columns(_seconds(frame[name]) for name in times)
+    return frame.with_columns(_seconds(name, frame.schema[name]) for name in times)
 
 
-def _seconds(times: pl.Series) -> pl.Series:
+def _seconds(name: str, dtype: pl.DataType) -> pl.Expr:
     """Dates count from the first of them, so that float64 keeps their nanoseconds."""
-    per_s = {"ms": 10**3, "us": 10**6, "ns": 10**9}[times.dtype.time_unit]  # type: ignore[attr-defined]
-    ticks = times.to_physical()
-    if isinstance(times.dtype, pl.Datetime):
-        ticks = ticks.cast(pl.Int128)
+    per_s = {"ms": 10**3, "us": 10**6, "ns": 10**9}[dtype.time_unit]  # type: ignore[attr-defined]
+    ticks = pl.col(name).to_physical().cast(pl.Int128)
+    if isinstance(dtype, pl.Datetime):
         ticks -= ticks.min()
     return ticks.cast(pl.Float64) / per_s
 
@@ -371,13 +370,10 @@ def _refuse_times(kept: pl.DataFrame, path: Path, resolution_s: float) -> None:
     if max(after, longest) * NS_PER_S < 1:
         text = "no time passes: all ops start together and last 0 s"
         raise InputError(path.name, text, "Give start_ts and duration in seconds.")
-    if resolution_s > (typical or 0.0) and resolution_s > 0:
-        raise InputError(
-            path.name,
-            f"start_ts is float32 and so large that it is told to {resolution_s:.3g} s only, "
-            "more than most ops last",
-            "Count start_ts from the start of each step, or write it as float64.",
-        )
+    if typical is not None and resolution_s > typical:
+        text = f"start_ts has a resolution of {resolution_s:.3g} s, more than most ops last"
+        remedy = "Count start_ts from the start of each step, or write it as float64."
+        raise InputError(path.name, text, remedy)
 
 
 def _in_ns(kept: pl.DataFrame, path: Path, *, single: bool) -> pl.DataFrame:
@@ -386,7 +382,7 @@ def _in_ns(kept: pl.DataFrame, path: Path, *, single: bool) -> pl.DataFrame:
     duration = pl.col("duration").clip(lower_bound=0)
     latest = float(kept["start_ts"].abs().max() or 0.0)  # type: ignore[arg-type]
     resolution = np.spacing(np.float32(latest)) if single else 0.0
-    _refuse_times(kept, path, float(resolution) if latest else 0.0)
+    _refuse_times(kept, path, float(resolution if single else np.spacing(latest)))
     return (
         kept.with_columns(
             (start * NS_PER_S).round().cast(pl.Int64).alias("start_ns"),
