@@ -74,7 +74,7 @@ def build_document(
         "blindness": tables["blindness"].to_dicts(),
         "caveats": [
             {"code": code, "text": text, "count": n}
-            for code, text, n in tables["caveat"].iter_rows()
+            for code, text, n in sorted(tables["caveat"].iter_rows(), key=_weight)
         ],
         "stake": _stake(job, settings, judgement),
     }
@@ -273,6 +273,19 @@ def _attribution(table: pl.DataFrame) -> list[dict[str, Any]]:
     return shown.to_dicts()
 
 
+def _weight(caveat: tuple[str, str, int]) -> int:
+    """Order caveats by what they take from the conclusions; others keep their order."""
+    heavy = ("cut_off", "truncated", "not_causal", "missing_rank", "missing_ranks")
+    return heavy.index(caveat[0]) - len(heavy) if caveat[0] in heavy else caveat[0] == "not_kineto"
+
+
+def _accelerators(job: CoupledJob) -> str:
+    if job.source != "op_table":
+        return "one a recorded rank"
+    assumed = (job.caveat["code"] == "layout_assumed").any()
+    return "one a recorded rank, no layout was given" if assumed else "as the layout declares"
+
+
 def _stake(
     job: CoupledJob, settings: Settings, judgement: Judgement | None
 ) -> dict[str, Any] | None:
@@ -287,7 +300,7 @@ def _stake(
         "gpu_hours_per_1000": 1000 * gain_ratio,
         "gpu_hours_per_step": hours,
         "n_accelerators": n_gpu,
-        "basis": "replayed; accelerators assumed as the layout declares them",
+        "basis": "replayed; accelerators assumed: " + _accelerators(job),
     }
     if settings.rate is not None:
         stake |= {

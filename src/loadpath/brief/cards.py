@@ -12,6 +12,7 @@ from loadpath.brief.certainty import (
     is_resolved,
     resampled,
     returns_little,
+    unit_cost,
 )
 from loadpath.brief.grid import Cell, shown
 from loadpath.brief.wording import cause_name, returned_s
@@ -120,11 +121,17 @@ def _stake(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> Card:
     before = "at most" if is_bound(verdict) else ""
     spent = Cell(f"{hours:,.0f}", hours)
     if money is None:
-        unpriced = Cell(f"{per.strip()}; no price was given")
-        return Card(heading, spent, ((unpriced,),), before=before, after="GPU-hours")
-    notes = ((spent, Cell(f" GPU-hours{per}")),)
+        unpriced = ((Cell(f"{per.strip()}; no price was given"),), *_unit(stake))
+        return Card(heading, spent, unpriced, before=before, after="GPU-hours")
+    whole = f"of every {1000 * stake['rate']:,.0f} {stake['currency']}"
+    notes = ((Cell(whole),), (spent, Cell(f" GPU-hours{per}")), *_unit(stake))
     priced = Cell(f"{money:,.0f}", money)
     return Card(heading, priced, notes, before=before, after=stake["currency"])
+
+
+def _unit(stake: Mapping[str, Any]) -> tuple[tuple[Cell, ...], ...]:
+    text = unit_cost(stake)
+    return ((Cell(text),),) if text else ()
 
 
 def _little_stake(stake: Mapping[str, Any], heading: str, per: str) -> Card:

@@ -12,6 +12,7 @@ __all__ = [
     "is_weak",
     "resampled",
     "returns_little",
+    "unit_cost",
 ]
 
 POLICY_RATIO = 0.005
@@ -152,3 +153,26 @@ def returns_little(verdict: Mapping[str, Any]) -> bool:
         True where nobody is slow or slack absorbs what is.
     """
     return verdict["kind"] in {"none", "absorbed"}
+
+
+def unit_cost(stake: Mapping[str, Any]) -> str:
+    """Say what a unit of work costs, as it is and without the cause.
+
+    Parameters
+    ----------
+    stake : mapping
+        ``stake`` of audit.json.
+
+    Returns
+    -------
+    str
+        Empty where the work of a step was not given.
+    """
+    if stake.get("gpu_hours_per_unit") is None:
+        return ""
+    if stake.get("money_per_unit") is None:
+        return f"{stake['gpu_hours_per_unit']:.3g} GPU-hours a unit of work"
+    return (
+        f"{stake['money_per_unit']:.3g} {stake['currency']} a unit of work, "
+        f"{stake['money_per_unit_without_cause']:.3g} without the cause"
+    )

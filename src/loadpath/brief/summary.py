@@ -11,6 +11,7 @@ from loadpath.brief.certainty import (
     is_resolved,
     resampled,
     returns_little,
+    unit_cost,
 )
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
@@ -46,11 +47,12 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
     verdict, stake = document["verdict"], document.get("stake") or {}
     parts = [
         ("Replay error", _replay(document["replay"]), 2),
-        ("Job", _job(document["job"]), 1),
+        ("Job", _job(document["job"]), 2),
         ("Verdict", f"{verdict['kind'].upper()} - {headline(verdict)}", 2),
         ("", verdict["summary"], 4),
         ("Mechanism", _mechanism(verdict), 1),
         ("Fixing it", _gain(verdict, stake), 3),
+        ("Unit cost", unit_cost(stake), 1),
         ("Confidence", _confidence(verdict), 2),
         ("Runner-up", _runner_up(verdict), 1),
         ("Cannot tell", _twins(verdict), 2),
@@ -137,7 +139,8 @@ def _money(stake: Mapping[str, Any]) -> str:
     text = f"; {stake['gpu_hours_per_1000']:.0f} of every 1,000 GPU-hours"
     if stake.get("money_per_1000") is None:
         return text
-    return f"{text}, {stake['money_per_1000']:,.2f} {stake['currency']}"
+    whole = f"{1000 * stake['rate']:,.2f} {stake['currency']}"
+    return f"{text}: {stake['money_per_1000']:,.2f} of every {whole}"
 
 
 def _confidence(verdict: Mapping[str, Any]) -> str:
@@ -166,14 +169,15 @@ def _waits(waits: Mapping[str, Any], kind: str) -> str:
 
 
 def _blindness(views: list[Mapping[str, Any]], kind: str) -> str:
-    # Without a proof nobody can be called wrong.
-    proven = kind != "not_assessable"
-    said = [
-        f"{view['view']} would accuse {view['accuses']}"
-        f"{' (wrong)' if proven and view['right'] is False else ''}"
-        for view in views
-    ]
-    return "; ".join(said)
+    """Say whom each view accuses, those first that agree with the proof."""
+    said = [(view["right"], f"{view['view'].split(' (')[0]} {view['accuses']}") for view in views]
+    if kind == "not_assessable":  # without a proof nobody can be called wrong
+        return "would accuse: " + ", ".join(text for _, text in said)
+    groups = {
+        head: ", ".join(text for right, text in said if right is value)
+        for head, value in (("right", True), ("wrong", False))
+    }
+    return "; ".join(f"{head}: {texts}" for head, texts in groups.items() if texts)
 
 
 def _caveats(caveats: list[Mapping[str, Any]]) -> str:
