@@ -20,7 +20,7 @@ ONE_JOB = "Give the records of one job: an op table, or one trace per rank."
 
 
 def load_recording(
-    sources: Sequence[str | Path],
+    sources: str | Path | Sequence[str | Path],
     settings: Settings | None = None,
     progress: Progress = lambda _: None,
 ) -> Recording:
@@ -28,7 +28,7 @@ def load_recording(
 
     Parameters
     ----------
-    sources : sequence of str or Path
+    sources : str, Path, or sequence of them
         An op table, Kineto traces, or a folder that holds one or the other.
     settings : Settings, optional
         Layout and hosts files.
@@ -46,8 +46,16 @@ def load_recording(
         If nothing can be read, or the sources are of different jobs.
     """
     settings = settings or Settings()
+    sources = [sources] if isinstance(sources, (str, Path)) else sources
     given = list(dict.fromkeys(Path(source) for source in sources))
     held = [_records(files, settings) for files in _files(given)]
+    audits = [path for path in given if (path / "audit.json").is_file()]
+    if audits:
+        raise InputError(
+            audits[0].name,
+            "is an audit folder, not a recording",
+            "Ask it questions with loadpath whatif, or audit the records it was made of.",
+        )
     op_tables = list(dict.fromkeys(path for tables, _ in held for path in tables))
     traces = list(dict.fromkeys(path for _, found in held for path in found))
     if len(op_tables) > 1:

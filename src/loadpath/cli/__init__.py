@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -20,12 +20,25 @@ app = typer.Typer(
     name="loadpath",
     help="Structural audit of distributed AI and HPC jobs: where time and money go, and why.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.command()(audit)
 app.command()(whatif)
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Find out where the time and money of a distributed AI or HPC job go, and why."""  # numpydoc ignore=PR01
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"loadpath {installed('loadpath')}")
+        raise typer.Exit
 
 
 def main() -> None:

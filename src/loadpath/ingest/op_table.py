@@ -63,6 +63,10 @@ COLLECTIVES = {
     "forward-recv": "recv",
     "backward-recv": "recv",
 }
+LAYOUT_ASSUMED = (
+    "no layout file: sizes are taken from the table, tp_size and dsp_size are 1, and each recorded "
+    "rank counts as one accelerator; give --layout"
+)
 LAYOUT_KEYS = ("dp_size", "pp_size", "tp_size", "dsp_size", "vpp_size", "world_size")
 KEY = ["step", "rank", "optype", "seq_id"]
 MOST_RANKS = 1 << 20
@@ -122,9 +126,7 @@ def read_op_table(path: Path, layout: Path | None = None) -> Recording:
     declared = read_layout(layout_path) if layout_path else {}
     sizes = _sizes(raw, declared, path)
     if not declared:
-        doubts.append(
-            ("layout_assumed", "no layout file: sizes are taken from the table, dsp_size is 1", 1)
-        )
+        doubts.append(("layout_assumed", LAYOUT_ASSUMED, 1))
     doubts += _missing_workers(raw, sizes)
     return Recording(
         source="op_table",
