@@ -140,6 +140,7 @@ def _verdict(
         ),
         "intermittent": bool(named and named.intermittent),
         "indistinguishable_from": list(judgement.indistinguishable_from),
+        "gain_by_baseline": findings["gain_by_baseline"],
         "victims": findings["victims"],
         "distance": findings["distance"],
         "causes": [
@@ -153,7 +154,7 @@ def _verdict(
 def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
     nothing = dict.fromkeys(
         ("stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
-         "gain_s", "n_resamples", "confidence", "confidence_method", "runner_up", "distance")
+         "gain_s", "n_resamples", "confidence", "confidence_method", "gain_by_baseline", "runner_up", "distance")
     )  # fmt: skip
     empty: dict[str, list[Any]] = {
         name: []

@@ -18,7 +18,7 @@ from loadpath.diagnose.critical import longest_step, path_table, unexplained_rat
 from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.exposure import Exposure, exposed, find_places
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
-from loadpath.diagnose.levels import BASELINES, FloatArray, ideal_work_ns
+from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work_ns
 from loadpath.diagnose.published import published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.rank_time import rank_step, rank_time
@@ -78,7 +78,7 @@ def diagnose(
         ideal = _ideal(job, effects, settings)
         progress("weighing causes and attributing waits")
         beside = pool.submit(_causeless, job, effects, ideal, recorded)
-        slowdown = pool.submit(_slowdown, job, ideal, settings)
+        baselines = pool.submit(_baselines, job, ideal, settings)
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result() | _cause_tables(job, fidelity, ideal, judgement)
     seen = recorded.result()
@@ -91,7 +91,8 @@ def diagnose(
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
-        "slowdown": slowdown.result(),
+        "slowdown": _slowdown(job, baselines.result(), settings),
+        "gain_by_baseline": _gain_by_baseline(job, baselines.result(), judgement),
         "tables": tables,
         "unexplained_ratio": seen.unexplained_ratio,
         "victims": _victims(tables["coupling"], judgement, job),
@@ -197,14 +198,38 @@ def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> 
     return ""
 
 
-def _slowdown(job: CoupledJob, ideal: FloatArray, settings: Settings) -> dict[str, Any]:
+def _baselines(
+    job: CoupledJob, ideal: FloatArray, settings: Settings
+) -> dict[Baseline, FloatArray]:
+    """Give ideal work under every baseline; `ideal` is that of the chosen one."""
+    return {b: ideal if b == settings.baseline else ideal_work_ns(job, b) for b in BASELINES}
+
+
+def _gain_by_baseline(
+    job: CoupledJob, baselines: Mapping[Baseline, FloatArray], judgement: Judgement | None
+) -> dict[str, float] | None:
+    """Say what the cause's ops return if they are set to each ideal: how the verdict moves."""
+    cause = judgement.cause if judgement else None
+    if judgement is None or cause is None:
+        return None
+    op = cause.candidate.op
+    work = job.work_ns.astype(np.float64)
+    gains: dict[str, float] = {}
+    for baseline, ideal in baselines.items():
+        changed = work.copy()
+        changed[op] = ideal[op]
+        gains[baseline] = judgement.step_s - _mean_step_s(job, changed)
+    return gains
+
+
+def _slowdown(
+    job: CoupledJob, baselines: Mapping[Baseline, FloatArray], settings: Settings
+) -> dict[str, Any]:
     """Give the slowdown by the published method where it applies, and under every baseline."""
     replayed = float((step_time_ns(job.graph, replay(job.graph, job.work_ns)) / 1e9).mean())
     measured = float((measured_step_ns(job) / 1e9).mean())
-    chosen = _mean_step_s(job, ideal)
-    others = (b for b in BASELINES if b != settings.baseline)
-    best = {b: _mean_step_s(job, ideal_work_ns(job, b)) for b in others}
-    best = {b: best.get(b, chosen) for b in BASELINES}
+    best = {b: _mean_step_s(job, ideal) for b, ideal in baselines.items()}
+    chosen = best[settings.baseline]
     by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
     published = published_slowdown(job) if job.source == "op_table" else None
     return {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from loadpath.brief.grid import shown
 from loadpath.brief.wording import accuses, cause_name, place_name
 from loadpath.units import format_ratio, format_seconds
 
@@ -29,6 +30,7 @@ def doubts(document: Mapping[str, Any]) -> list[str]:
         *_twins(verdict),
         *_runner_up(verdict),
         *(_baselines(document["slowdown"]) if assessed else []),
+        *_gains(verdict),
     ]
 
 
@@ -75,3 +77,11 @@ def _baselines(slowdown: Mapping[str, Any]) -> list[str]:
     if not texts:
         return []
     return [f"Slowdown against the ideal of each baseline: {', '.join(texts)}."]
+
+
+def _gains(verdict: Mapping[str, Any]) -> list[str]:
+    gains = verdict.get("gain_by_baseline") or {}
+    texts = [f"{name} {shown('gain_s', gain)}" for name, gain in gains.items()]
+    if not texts:
+        return []
+    return [f"Its ops set to the ideal of each baseline return, a step: {', '.join(texts)}."]
