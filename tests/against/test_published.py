@@ -124,6 +124,14 @@ def test_slowdown_of_the_audit_is_the_published_one():
     )
 
 
+@pytest.mark.parametrize("name", ["AR", "ST"])
+def test_shares_of_workers_and_last_stage_in_the_audit_are_the_published_ones(name):
+    ours, _ = real(name)
+    slowdown = real_audit(name).document["slowdown"]
+    assert slowdown["m_w"] == pytest.approx(ours["mw"]["Mw"], rel=TOLERANCE)
+    assert slowdown["m_s"] == pytest.approx(ours["ms"]["Ms"], rel=TOLERANCE)
+
+
 def test_verdict_on_one_slow_worker_names_its_rank():
     verdict = real_audit("AR").verdict
     assert (verdict["kind"], verdict["place"], verdict["ranks"]) == ("rank", "rank", [0])
@@ -132,6 +140,7 @@ def test_verdict_on_one_slow_worker_names_its_rank():
 def test_verdict_on_a_long_last_stage_is_the_stage_and_not_a_rank():
     verdict = real_audit("ST").verdict
     assert (verdict["kind"], verdict["place"], verdict["stage"]) == ("stage", "stage", 3)
+    assert verdict["ranks"] == []
 
 
 def test_published_slowdown_alone_equals_that_of_all_fields():

@@ -19,7 +19,7 @@ from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.exposure import Exposure, exposed, find_places
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
 from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work_ns
-from loadpath.diagnose.published import published_slowdown
+from loadpath.diagnose.published import published_shares, published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.rank_time import rank_step, rank_time
 from loadpath.diagnose.root_cause import walk_back
@@ -231,7 +231,9 @@ def _slowdown(
     best = {b: _mean_step_s(job, ideal) for b, ideal in baselines.items()}
     chosen = best[settings.baseline]
     by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
-    published = published_slowdown(job) if job.source == "op_table" else None
+    is_table = job.source == "op_table"
+    published = published_slowdown(job) if is_table else None
+    m_w, m_s = published_shares(job) if is_table else (None, None)
     return {
         "ratio": published if published is not None else by_baseline[settings.baseline],
         "method": "published (mean of computation, median of communication)"
@@ -241,6 +243,8 @@ def _slowdown(
         "launch_ratio": measured / replayed if replayed > 0 else None,
         "baseline": settings.baseline,
         "by_baseline": by_baseline,
+        "m_w": m_w,
+        "m_s": m_s,
     }
 
 

@@ -18,7 +18,7 @@ from loadpath.diagnose.levels import FloatArray
 from loadpath.errors import UsageError
 from loadpath.replay import replay, step_time_ns
 
-__all__ = ["published_fields", "published_slowdown", "published_work_s"]
+__all__ = ["published_fields", "published_shares", "published_slowdown", "published_work_s"]
 
 DECOMPOSE_FROM = 1.03
 """Decompositions are null where the slowdown is below this."""
@@ -73,6 +73,30 @@ def published_slowdown(job: CoupledJob) -> float:
     """
     work = published_work_s(job)
     return float(_steps(job, work).mean() / _steps(job, _ideal(job, work)).mean())
+
+
+def published_shares(job: CoupledJob) -> tuple[float | None, float | None]:
+    """Shares of the slowdown that the published method lays on workers and on the last stage.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job coupled from an op table.
+
+    Returns
+    -------
+    m_w, m_s : float or None
+        Removal of the top 3 % of workers, and of the last stage; None where nothing is lost.
+    """
+    work = published_work_s(job)
+    ideal = _ideal(job, work)
+    nodelay, noblock = _steps(job, work), _steps(job, ideal)
+    if nodelay.mean() <= noblock.mean():
+        return None, None
+    figures = (work, ideal, float(nodelay.mean()), float(noblock.mean()))
+    last_stage = (job.op["stage"] == job.op["stage"].max()).to_numpy()
+    top = _top_workers(job, {}, work=work, ideal=ideal, noblock=noblock)
+    return _explain(job, top, figures)["rem"], _explain(job, last_stage, figures)["rem"]
 
 
 def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> dict[str, Any]:
@@ -273,7 +297,7 @@ def _top_workers(
     """  # noqa: DOC201
     slow: dict[str, dict[int, float]] = {}
     for by in ("replica", "stage"):
-        known = totals[f"blocking_decompose_by_{'dp_rank' if by == 'replica' else by}"]
+        known = totals.get(f"blocking_decompose_by_{'dp_rank' if by == 'replica' else by}")
         number, keys = numbered(job.op[by])
         slow[by] = {
             int(key): known[key]
