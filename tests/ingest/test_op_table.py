@@ -5,7 +5,7 @@ import pytest
 from tests.ingest.op_rows import read, table, worker, write
 
 from loadpath.errors import InputError
-from loadpath.ingest.op_table import is_op_table, read_layout, read_op_table
+from loadpath.ingest.op_table import is_op_table, read_layout, read_op_table, trial_name
 from loadpath.tables import LANE, OP, RANK, STEP
 
 NS_PER_MS = 1_000_000
@@ -361,3 +361,10 @@ def test_hash_of_every_file_read_is_kept(tmp_path):
     names = [name for name, _, _ in recording.inputs]
     assert names == ["trace-job.parquet", "meta-job.yaml"]
     assert all(len(digest) == 64 for _, digest, _ in recording.inputs)
+
+
+def test_trial_is_named_by_its_layout_and_else_by_its_table(tmp_path):
+    table = tmp_path / "trace-run7.parquet"
+    assert trial_name(table) == "run7"
+    (tmp_path / "meta-run7.yaml").write_text("trial_name: night\ndp_size: 2\n")
+    assert trial_name(table) == "night"

@@ -34,8 +34,10 @@ def whatif(
             job = couple_sources([source], Settings(layout=layout), progress)
     if format == "osdi25":
         from loadpath.diagnose.published import published_fields
+        from loadpath.ingest.op_table import trial_name
 
-        name = source.stem.removeprefix("trace-")
+        recorded = Path(job.inputs[0][0]) if job.inputs else source
+        name = trial_name(source, layout) if source.is_file() else trial_name(recorded, layout)
         typer.echo(json.dumps(published_fields(job, job.layout, name), indent=2))
         return
     from loadpath.audit.what_if import answer_what_if

@@ -13,7 +13,7 @@ from loadpath.errors import InputError, first_line
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 from loadpath.units import NS_PER_S
 
-__all__ = ["OP_TYPES", "is_op_table", "read_layout", "read_op_table"]
+__all__ = ["OP_TYPES", "is_op_table", "read_layout", "read_op_table", "trial_name"]
 
 REQUIRED = {
     "dp_rank": "data-parallel replica",
@@ -159,14 +159,7 @@ def read_layout(path: Path) -> dict[str, int]:
     InputError
         If the file cannot be read, or a size is not a positive whole number; all are named.
     """
-    try:
-        text = check_regular(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            path.name, f"layout cannot be read ({error})", "Give a text file."
-        ) from error
-    pairs = (line.split("#")[0].partition(":") for line in text.splitlines())
-    values = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs if key.strip()}
+    values = _values(path)
     sizes = {key: values[key] for key in LAYOUT_KEYS if key in values}
     wrong = [f"{key}: {value!r}" for key, value in sizes.items() if not _positive(value)]
     if wrong or not sizes:
@@ -183,6 +176,43 @@ def read_layout(path: Path) -> dict[str, int]:
 
 def _positive(text: str) -> bool:
     return text.isdecimal() and len(text) <= 7 and 0 < int(text) <= MOST_RANKS
+
+
+def trial_name(path: Path, layout: Path | None = None) -> str:
+    """Name the trial that an op table records.
+
+    Parameters
+    ----------
+    path : Path
+        Op table.
+    layout : Path, optional
+        Layout file; found beside the table when not given.
+
+    Returns
+    -------
+    str
+        ``trial_name`` of the layout, else the name of the table without ``trace-``.
+
+    Raises
+    ------
+    InputError
+        If the layout cannot be read.
+    """
+    found = layout or _find_layout(path)
+    named = _values(found).get("trial_name", "") if found else ""
+    return named or path.stem.removeprefix("trace-")
+
+
+def _values(path: Path) -> dict[str, str]:
+    """Read ``key: value`` lines as they stand."""
+    try:
+        text = check_regular(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            path.name, f"layout cannot be read ({error})", "Give a text file."
+        ) from error
+    pairs = (line.split("#")[0].partition(":") for line in text.splitlines())
+    return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs if key.strip()}
 
 
 def _find_layout(path: Path) -> Path | None:
