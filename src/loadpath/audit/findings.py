@@ -19,7 +19,7 @@ from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.exposure import Exposure, exposed, find_places
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
 from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work_ns
-from loadpath.diagnose.published import published_shares, published_slowdown
+from loadpath.diagnose.published import published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.rank_time import rank_step, rank_time
 from loadpath.diagnose.root_cause import walk_back
@@ -79,6 +79,7 @@ def diagnose(
         progress("weighing causes and attributing waits")
         beside = pool.submit(_causeless, job, effects, ideal, recorded)
         baselines = pool.submit(_baselines, job, ideal, settings)
+        slowdown = pool.submit(_slowdown, job, baselines, settings)
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result() | _cause_tables(job, fidelity, ideal, judgement)
     seen = recorded.result()
@@ -91,7 +92,7 @@ def diagnose(
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
-        "slowdown": _slowdown(job, baselines.result(), settings),
+        "slowdown": slowdown.result(),
         "gain_by_baseline": _gain_by_baseline(job, baselines.result(), judgement),
         "tables": tables,
         "unexplained_ratio": seen.unexplained_ratio,
@@ -223,17 +224,16 @@ def _gain_by_baseline(
 
 
 def _slowdown(
-    job: CoupledJob, baselines: Mapping[Baseline, FloatArray], settings: Settings
+    job: CoupledJob, baselines: Future[dict[Baseline, FloatArray]], settings: Settings
 ) -> dict[str, Any]:
     """Give the slowdown by the published method where it applies, and under every baseline."""
     replayed = float((step_time_ns(job.graph, replay(job.graph, job.work_ns)) / 1e9).mean())
     measured = float((measured_step_ns(job) / 1e9).mean())
-    best = {b: _mean_step_s(job, ideal) for b, ideal in baselines.items()}
+    best = {b: _mean_step_s(job, ideal) for b, ideal in baselines.result().items()}
     chosen = best[settings.baseline]
     by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
     is_table = job.source == "op_table"
-    published = published_slowdown(job) if is_table else None
-    m_w, m_s = published_shares(job) if is_table else (None, None)
+    published, m_w, m_s = published_slowdown(job) if is_table else (None, None, None)
     return {
         "ratio": published if published is not None else by_baseline[settings.baseline],
         "method": "published (mean of computation, median of communication)"

@@ -18,7 +18,7 @@ from loadpath.diagnose.levels import FloatArray
 from loadpath.errors import UsageError
 from loadpath.replay import replay, step_time_ns
 
-__all__ = ["published_fields", "published_shares", "published_slowdown", "published_work_s"]
+__all__ = ["published_fields", "published_slowdown", "published_work_s"]
 
 DECOMPOSE_FROM = 1.03
 """Decompositions are null where the slowdown is below this."""
@@ -58,8 +58,8 @@ def published_work_s(job: CoupledJob) -> FloatArray:
     return work
 
 
-def published_slowdown(job: CoupledJob) -> float:
-    """Slowdown S of the published method: mean step as measured without lag over mean ideal step.
+def published_slowdown(job: CoupledJob) -> tuple[float, float | None, float | None]:
+    """Slowdown of the published method, and the shares that it lays on workers and last stage.
 
     Parameters
     ----------
@@ -68,35 +68,22 @@ def published_slowdown(job: CoupledJob) -> float:
 
     Returns
     -------
-    float
-        S, 1 for a job without stragglers.
-    """
-    work = published_work_s(job)
-    return float(_steps(job, work).mean() / _steps(job, _ideal(job, work)).mean())
-
-
-def published_shares(job: CoupledJob) -> tuple[float | None, float | None]:
-    """Shares of the slowdown that the published method lays on workers and on the last stage.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Job coupled from an op table.
-
-    Returns
-    -------
+    s : float
+        Mean step as measured without lag over mean ideal step, 1 for a job without stragglers.
     m_w, m_s : float or None
         Removal of the top 3 % of workers, and of the last stage; None where nothing is lost.
     """
     work = published_work_s(job)
     ideal = _ideal(job, work)
     nodelay, noblock = _steps(job, work), _steps(job, ideal)
+    slowdown = float(nodelay.mean() / noblock.mean())
     if nodelay.mean() <= noblock.mean():
-        return None, None
+        return slowdown, None, None
     figures = (work, ideal, float(nodelay.mean()), float(noblock.mean()))
     last_stage = (job.op["stage"] == job.op["stage"].max()).to_numpy()
     top = _top_workers(job, {}, work=work, ideal=ideal, noblock=noblock)
-    return _explain(job, top, figures)["rem"], _explain(job, last_stage, figures)["rem"]
+    m_w, m_s = (_explain(job, mine, figures)["rem"] for mine in (top, last_stage))
+    return slowdown, m_w, m_s
 
 
 def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> dict[str, Any]:
