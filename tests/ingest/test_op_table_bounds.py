@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.ingest.op_rows import read, table, worker, write
@@ -118,3 +119,20 @@ def test_pipe_is_refused_before_it_is_opened(tmp_path, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(InputError, match="is a pipe or a device"):
         read_op_table(path if name.startswith("meta") else tmp_path / name)
+
+
+def test_parquet_with_one_byte_changed_is_read_or_refused(tmp_path):
+    path = write(tmp_path, two_workers())
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    n_refused = 0
+    for _ in range(1_000):
+        damaged = bytearray(whole)
+        place = int(rng.integers(len(whole)))
+        damaged[place] = int(rng.integers(256))
+        path.write_bytes(damaged)
+        try:
+            read_op_table(path)
+        except InputError:
+            n_refused += 1
+    assert n_refused > 100

@@ -53,6 +53,7 @@ DAMAGE = (
     msgspec.MsgspecError,
     zipfile.BadZipFile,
     pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
 )
 """What reading a damaged audit may raise."""
 STORED_OP = TableSchema(

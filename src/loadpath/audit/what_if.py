@@ -1,12 +1,11 @@
 """Questions to an audited job: what the step would take if some ops were different."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.effects import nest_effects
@@ -16,10 +15,13 @@ from loadpath.replay import replay, step_time_ns
 __all__ = ["WhatIf", "answer_what_if"]
 
 LARGEST_FACTOR = 1e6
+SHOWN = 8
+"""Names listed to one who asked for a name that the job does not have."""
 PATTERN = re.compile(r"(?P<by>\w+)=(?P<key>.+):(?P<value>ideal|[0-9.eE+-]+)")
 HELP = (
     "Write BY=KEY:VALUE, such as rank=0:ideal, class=backward-compute:0.9 or stage=last:ideal; "
-    "BY is rank, class, stage, replica, host, link, mechanism or step, VALUE is ideal or a factor."
+    "BY is rank, class, stage, replica, host, link, mechanism, kind or step, VALUE is ideal or a "
+    "factor."
 )
 
 
@@ -76,11 +78,16 @@ def answer_what_if(job: CoupledJob, changes: Sequence[str]) -> WhatIf:
     problems = []
     for change in changes:
         match = PATTERN.fullmatch(change.strip())
-        rows = _rows(job, match["by"], match["key"]) if match else None
-        if match is None or rows is None or not rows.any():
-            problems.append(
-                f"{change!r} {'matches nothing' if rows is not None else 'is no change'}"
-            )
+        names = _names(job, match["by"]) if match else []
+        if match is None or not names:
+            problems.append(f"{change!r} is no change")
+            continue
+        key = match["key"]
+        if match["by"] == "stage" and key == "last":
+            key = str(job.op["stage"].max())
+        rows = np.logical_or.reduce([series.eq_missing(key).to_numpy() for series in names])
+        if not rows.any():
+            problems.append(f"{change!r} {_nothing_matches(names)}")
             continue
         if match["value"] == "ideal":
             ideal = effects.ideal_ns if match["by"] == "stage" else effects.level_ns
@@ -111,26 +118,28 @@ def answer_what_if(job: CoupledJob, changes: Sequence[str]) -> WhatIf:
     )
 
 
-def _rows(job: CoupledJob, by: str, key: str) -> NDArray[np.bool_] | None:
-    """Ops that a selector names; None for an unknown selector."""
+def _names(job: CoupledJob, by: str) -> list[pl.Series]:
+    """Give the names, one an op, that a selector goes by; none for an unknown selector."""
     op = job.op
-    selectors: dict[str, Callable[[], pl.Series]] = {
-        "rank": lambda: op["rank"].cast(pl.String) == key,
-        "class": lambda: (
-            (op["name"].cast(pl.String) == key) | (op["op_class"].cast(pl.String) == key)
-        ),
-        "stage": lambda: (
-            op["stage"] == op["stage"].max()
-            if key == "last"
-            else op["stage"].cast(pl.String) == key
-        ),
-        "replica": lambda: op["replica"].cast(pl.String) == key,
-        "step": lambda: op["step"].cast(pl.String) == key,
-        "mechanism": lambda: op["mechanism"].cast(pl.String) == key,
-        "kind": lambda: op["kind"].cast(pl.String) == key,
-        "host": lambda: op["rank"].is_in(job.rank.filter(pl.col("host") == key)["rank"].to_list()),
-        "link": lambda: op["communicator"].is_in(
-            job.communicator.filter(pl.col("name") == key)["communicator"].to_list()
-        ),
-    }
-    return selectors[by]().to_numpy() if by in selectors else None
+    if by == "class":
+        return [op["name"].cast(pl.String), op["op_class"].cast(pl.String)]
+    if by in {"rank", "stage", "replica", "step", "mechanism", "kind"}:
+        return [op[by].cast(pl.String)]
+    if by == "host":
+        return [op["rank"].replace_strict(job.rank["rank"], job.rank["host"], default=None)]
+    if by == "link":
+        known = job.communicator
+        return [
+            op["communicator"].replace_strict(known["communicator"], known["name"], default=None)
+        ]
+    return []
+
+
+def _nothing_matches(names: Sequence[pl.Series]) -> str:
+    """Say what could have been named, the first few of it."""
+    choices = pl.concat([series.unique(maintain_order=True) for series in names]).drop_nulls()
+    known = [name for name in dict.fromkeys(choices.to_list()) if name]
+    if not known:
+        return "matches nothing (this job has no such names)"
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return f"matches nothing (there are {', '.join(known[:SHOWN])}{more})"

@@ -229,7 +229,7 @@ def _read_columns(path: Path) -> pl.DataFrame:
     suffix = path.suffix.lower()
     try:
         frame = pl.read_parquet(path) if suffix == ".parquet" else pl.read_csv(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InputError(
             path.name,
             f"damaged or no {suffix[1:]} file ({first_line(error)})",
