@@ -154,6 +154,23 @@ def test_each_table_of_an_audit_is_documented_as_declared(schema: TableSchema):
     assert wanted in page, f"docs/formats/audit.md should hold:\n\n{wanted}"
 
 
+def caveat_codes() -> Iterator[tuple[str, str]]:
+    """Format and code of each (code, text, count) that reading or coupling may add."""
+    for part in ("ingest", "couple"):
+        for path in sorted((ROOT / "src" / "loadpath" / part).rglob("*.py")):
+            page = "kineto" if {"kineto", "trace"} & set(path.parts) else "op_table"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                match node:
+                    case ast.Tuple(elts=[ast.Constant(value=str(code)), _, count]):
+                        if not isinstance(getattr(count, "value", 0), str):
+                            yield page, code
+
+
+@pytest.mark.parametrize(("page", "code"), sorted(set(caveat_codes())))
+def test_each_caveat_of_a_format_is_on_its_page(page: str, code: str):
+    assert f"`{code}`" in (ROOT / "docs" / "formats" / f"{page}.md").read_text(encoding="utf-8")
+
+
 def test_columns_that_hold_times_or_counts_name_their_unit():
     wrong = [
         f"{schema.name}.{column.name}"
