@@ -66,10 +66,15 @@ def test_op_table_and_trace_are_two_jobs(table, traces):
         load_recording([table, trace])
 
 
-def test_other_json_beside_an_op_table_is_no_trace(table, tmp_path):
+def test_other_json_beside_an_op_table_is_no_trace_and_said_to_be_unread(table, tmp_path):
     shutil.copy(table, tmp_path)
+    assert "unread_files" not in load_recording([tmp_path]).caveat["code"]
     (tmp_path / "notes.json").write_text("{}", encoding="utf-8")
-    assert load_recording([tmp_path]).source == "op_table"
+    recording = load_recording([tmp_path])
+    assert recording.source == "op_table"
+    code, text, count = recording.caveat.row(-1)
+    assert (code, count) == ("unread_files", 1)
+    assert text.endswith("not read: notes.json")
 
 
 def test_empty_folder_says_what_it_should_hold(tmp_path):

@@ -1,6 +1,7 @@
 """From what the user points at to one recording."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -67,7 +68,7 @@ def load_recording(
         raise InputError("sources", "an op table and traces", ONE_JOB)
     if op_tables:
         progress(f"reading {op_tables[0].name}")
-        recording = read_op_table(op_tables[0], settings.layout)
+        recording = _with_unread(read_op_table(op_tables[0], settings.layout), traces)
     elif traces:
         from loadpath.ingest.kineto import read_kineto  # noqa: PLC0415 - an op table starts faster
 
@@ -85,6 +86,14 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
     """Op tables and traces among the files of one source, by name."""
     tables = [path for path in files if is_op_table(path) and not _names_hosts(path, settings)]
     return tables, [path for path in files if path.name.lower().endswith((".json", ".json.gz"))]
+
+
+def _with_unread(recording: Recording, beside: Sequence[Path]) -> Recording:
+    """Say which files beside an op table are not read."""
+    names = ", ".join(path.name for path in beside[:3]) + (", ..." if len(beside) > 3 else "")
+    text = f"files beside the op table are not read: {names}"
+    unread = caveat_table([("unread_files", text, len(beside))])
+    return replace(recording, caveat=pl.concat([recording.caveat, unread]))
 
 
 def _names_hosts(path: Path, settings: Settings) -> bool:
