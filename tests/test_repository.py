@@ -160,10 +160,10 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
         for path in sorted((ROOT / "src" / "loadpath" / part).rglob("*.py")):
             page = "kineto" if {"kineto", "trace"} & set(path.parts) else "op_table"
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                match node:
-                    case ast.Tuple(elts=[ast.Constant(value=str(code)), _, count]):
-                        if not isinstance(getattr(count, "value", 0), str):
-                            yield page, code
+                if isinstance(node, ast.Tuple) and len(node.elts) == 3:
+                    code, _, count = (getattr(part, "value", None) for part in node.elts)
+                    if isinstance(code, str) and not isinstance(count, str):
+                        yield page, code
 
 
 @pytest.mark.parametrize(("page", "code"), sorted(set(caveat_codes())))
