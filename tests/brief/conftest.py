@@ -235,6 +235,7 @@ def make_verdict(kind, ranks, step_s, tables):
         "step_s": step_s,
         "step_s_without": step_s - causes[0]["gain_s"] if named else None,
         "confidence": None if kind == "not_assessable" else 0.982,
+        "n_resamples": None if kind == "not_assessable" else 1000,
         "confidence_method": "bootstrap over steps",
         "indistinguishable_from": ["device or host of rank 0"] if kind == "rank" else [],
         "causes": causes,

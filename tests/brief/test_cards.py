@@ -47,6 +47,7 @@ def test_resamples_that_all_agree_are_counted_not_called_certain(audited):
     document, _ = audited("rank")
     document["verdict"] |= {
         "confidence": 1.0,
+        "n_resamples": 1000,
         "confidence_method": "share of 1,000 resamples of steps with this verdict",
     }
     text = said(document)["Confidence"]

@@ -19,7 +19,6 @@ POLICY_RATIO = 0.005
 """Share of the step under which nothing is a verdict; the policy of docs/verdicts."""
 
 _SAME_RATIO = 0.01
-_N_RESAMPLE = 1000
 _WEAK = 0.5
 
 
@@ -38,12 +37,12 @@ def agreeing(verdict: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> agreeing({"confidence": 1.0, "n_resamples": 1000}), agreeing({"confidence": None})
-    ('1,000 of 1,000', '')
+    >>> agreeing({"confidence": 0.95, "n_resamples": 400}), agreeing({"confidence": None})
+    ('380 of 400', '')
     """
     if verdict["confidence"] is None:
         return ""
-    n_drawn = verdict.get("n_resamples") or _N_RESAMPLE
+    n_drawn = verdict["n_resamples"]
     return f"{round(verdict['confidence'] * n_drawn):,} of {n_drawn:,}"
 
 

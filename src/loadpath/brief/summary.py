@@ -184,7 +184,7 @@ def _caveats(caveats: list[Mapping[str, Any]]) -> str:
     if not caveats:
         return "none"
     first = caveats[0]
-    return f"{len(caveats)}; first: {first['text']} ({first['count']:,} times)"
+    return f"{len(caveats)}; first: {first['text']} ({counted(first['count'], 'time')})"
 
 
 def _share(ratio: float | None) -> str:
