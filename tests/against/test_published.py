@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from loadpath.audit import run_audit
-from loadpath.couple.pipeline import couple_pipeline
+from loadpath.couple.pipeline import couple_steps
+from loadpath.couple.steps import as_steps
 from loadpath.couple.trace import couple_trace
 from loadpath.diagnose.published import published_fields, published_slowdown
 from loadpath.errors import UsageError
-from loadpath.ingest.op_table import read_op_table
+from loadpath.ingest.op_table import read_op_table, read_steps
 from loadpath.testing import job as small_job
 
 SYNTHETIC = Path(__file__).parent / "published"
@@ -41,8 +42,8 @@ def real_jobs():
 
 
 def fields_of(table: Path, layout: Path, name: str):
-    job = couple_pipeline(read_op_table(table, layout))
-    return json.loads(json.dumps(published_fields(job, job.layout, name)))
+    steps = couple_steps(read_steps(table, layout))
+    return json.loads(json.dumps(published_fields(steps, steps.job.layout, name)))
 
 
 @cache
@@ -144,15 +145,15 @@ def test_verdict_on_a_long_last_stage_is_the_stage_and_not_a_rank():
 
 
 def test_published_slowdown_alone_equals_that_of_all_fields():
-    job = couple_pipeline(
+    steps = couple_steps(
         read_op_table(SYNTHETIC / "interleaved.csv", SYNTHETIC / "interleaved.yaml")
     )
     ours, _ = synthetic("interleaved")
     shares = (ours["result"]["blocking_slowdown"], ours["mw"]["Mw"], ours["ms"]["Ms"])
-    assert published_slowdown(job) == pytest.approx(shares, rel=1e-12)
+    assert published_slowdown(steps) == pytest.approx(shares, rel=1e-12)
 
 
 def test_published_method_refuses_jobs_that_were_not_recorded_as_an_op_table():
     recording = small_job(ranks=2).compute([70, 100]).recording()
     with pytest.raises(UsageError, match="needs an op table"):
-        published_fields(couple_trace(recording), {}, "small")
+        published_fields(as_steps(couple_trace(recording)), {}, "small")

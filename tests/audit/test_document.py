@@ -17,6 +17,7 @@ from loadpath.audit.document import _sentence, build_document
 from loadpath.audit.findings import diagnose
 from loadpath.audit.settings import Settings
 from loadpath.audit.store import document_bytes
+from loadpath.couple.steps import join_steps
 from loadpath.testing import job
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats" / "audit.md"
@@ -223,7 +224,9 @@ def test_confidence_names_what_was_resampled():
     rounds = job(ranks=4)
     for _ in range(12):
         rounds = rounds.compute([70_000, 70_000, 70_000, 100_000]).all_reduce(20_000)
-    one = documented(couple_recording(rounds.recording()))["verdict"]["confidence_method"]
+    one = documented(join_steps(couple_recording(rounds.recording())))["verdict"][
+        "confidence_method"
+    ]
     assert several == "share of 1,000 resamples of steps with this verdict"
     assert one == "share of 1,000 resamples of communications with this verdict"
 

@@ -11,6 +11,7 @@ from tests.diagnose.test_verdict import gated_by_a_fast_op, links
 from loadpath.audit import Settings, couple_recording, open_audit, run_audit
 from loadpath.audit.findings import diagnose
 from loadpath.audit.store import document_bytes
+from loadpath.couple.steps import join_steps
 from loadpath.errors import InputError, UsageError
 from loadpath.tables import caveat_table
 from loadpath.testing import Cause, job, make_job, write_kineto, write_op_table
@@ -130,7 +131,7 @@ def test_small_job_in_one_line_is_audited_by_hand():
     small = job(ranks=4)
     for _ in range(12):
         small = small.compute([70_000, 70_000, 70_000, 100_000]).all_reduce(20_000)
-    coupled_job = couple_recording(small.recording())
+    coupled_job = join_steps(couple_recording(small.recording()))
     found = diagnose(coupled_job, Settings(), lambda _: None)
     assert found["judgement"].kind == "rank"
     assert found["judgement"].step_s == pytest.approx(12 * 120e-6)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
 from loadpath.couple import CoupledJob
+from loadpath.couple.steps import CoupledSteps, as_steps
 from loadpath.diagnose.attribution import attribute
 from loadpath.diagnose.blindness import View, blindness_report, usual_views
 from loadpath.diagnose.candidates import find_candidates
@@ -49,7 +50,12 @@ VICTIM_RATIO = 0.005
 
 
 def diagnose(
-    job: CoupledJob, settings: Settings, progress: Progress, *, drawn: bool = True
+    job: CoupledJob,
+    settings: Settings,
+    progress: Progress,
+    *,
+    steps: CoupledSteps | None = None,
+    drawn: bool = True,
 ) -> dict[str, Any]:
     """Compute everything that an audit says of a job.
 
@@ -61,6 +67,8 @@ def diagnose(
         Options of the audit.
     progress : callable of str
         Told what is being done.
+    steps : CoupledSteps, optional
+        The same job, where it is known that its steps are coupled alike.
     drawn : bool
         Whether the tables that only pictures need (path, timeline, rank_step) are wanted.
 
@@ -79,7 +87,7 @@ def diagnose(
         progress("weighing causes and attributing waits")
         beside = pool.submit(_causeless, job, effects, ideal, recorded)
         baselines = pool.submit(_baselines, job, ideal, settings)
-        slowdown = pool.submit(_slowdown, job, baselines, settings)
+        slowdown = pool.submit(_slowdown, job, steps or as_steps(job), baselines, settings)
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result() | _cause_tables(job, fidelity, ideal, judgement)
     seen = recorded.result()
@@ -224,7 +232,10 @@ def _gain_by_baseline(
 
 
 def _slowdown(
-    job: CoupledJob, baselines: Future[dict[Baseline, FloatArray]], settings: Settings
+    job: CoupledJob,
+    steps: CoupledSteps,
+    baselines: Future[dict[Baseline, FloatArray]],
+    settings: Settings,
 ) -> dict[str, Any]:
     """Give the slowdown by the published method where it applies, and under every baseline."""
     replayed = float((step_time_ns(job.graph, replay(job.graph, job.work_ns)) / 1e9).mean())
@@ -233,7 +244,7 @@ def _slowdown(
     chosen = best[settings.baseline]
     by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
     is_table = job.source == "op_table"
-    published, m_w, m_s = published_slowdown(job) if is_table else (None, None, None)
+    published, m_w, m_s = published_slowdown(steps) if is_table else (None, None, None)
     return {
         "ratio": published if published is not None else by_baseline[settings.baseline],
         "method": "published (mean of computation, median of communication)"

@@ -15,7 +15,8 @@ from loadpath.audit.sources import Progress, load_recording
 from loadpath.audit.store import check_target, read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
-from loadpath.couple.pipeline import couple_pipeline
+from loadpath.couple.pipeline import couple_steps
+from loadpath.couple.steps import CoupledSteps, as_steps, join_steps
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import UsageError
 from loadpath.replay.warm_up import warm_up
@@ -167,8 +168,9 @@ def run_audit(
     settings = _settings(options)
     if out is not None:
         check_target(Path(out), force=force)
-    job = couple_sources(sources, settings, progress)
-    findings = diagnose(job, settings, progress, drawn=brief or out is not None)
+    steps = couple_sources(sources, settings, progress)
+    job = join_steps(steps)
+    findings = diagnose(job, settings, progress, steps=steps, drawn=brief or out is not None)
     names = [Path(source).resolve().name for source in sources]
     document = build_document(job, settings, names, findings)
     tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
@@ -206,7 +208,7 @@ def open_audit(folder: str | Path) -> Audit:
 
 def couple_sources(
     sources: Sequence[str | Path], settings: Settings, progress: Progress
-) -> CoupledJob:
+) -> CoupledSteps:
     """Read and couple the records of one job; kernels are loaded meanwhile.
 
     Parameters
@@ -220,8 +222,8 @@ def couple_sources(
 
     Returns
     -------
-    CoupledJob
-        The coupled job.
+    CoupledSteps
+        The coupled job; where all steps are coupled alike, the graph of one.
     """
     with ThreadPoolExecutor(1) as pool:
         pool.submit(warm_up)
@@ -230,7 +232,7 @@ def couple_sources(
     return couple_recording(recording)
 
 
-def couple_recording(recording: Recording) -> CoupledJob:
+def couple_recording(recording: Recording) -> CoupledSteps:
     """Couple a recording of any source.
 
     Parameters
@@ -240,14 +242,14 @@ def couple_recording(recording: Recording) -> CoupledJob:
 
     Returns
     -------
-    CoupledJob
-        The coupled job.
+    CoupledSteps
+        The coupled job; where all steps are coupled alike, the graph of one.
     """
     if recording.source == "op_table":
-        return couple_pipeline(recording)
+        return couple_steps(recording)
     from loadpath.couple.trace import couple_trace  # noqa: PLC0415 - an op table starts faster
 
-    return couple_trace(recording)
+    return as_steps(couple_trace(recording))
 
 
 def _settings(options: _Options) -> Settings:

@@ -10,7 +10,7 @@ from loadpath.audit.settings import Settings
 from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, first_line
-from loadpath.ingest.op_table import is_op_table, read_op_table
+from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.tables import RANK, Recording, caveat_table
 
 __all__ = ["Progress", "load_recording"]
@@ -68,7 +68,7 @@ def load_recording(
         raise InputError("sources", "an op table and traces", ONE_JOB)
     if op_tables:
         progress(f"reading {op_tables[0].name}")
-        recording = _with_unread(read_op_table(op_tables[0], settings.layout), traces)
+        recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
     elif traces:
         from loadpath.ingest.kineto import read_kineto  # noqa: PLC0415 - an op table starts faster
 
@@ -151,16 +151,11 @@ def _with_hosts(recording: Recording, path: Path) -> Recording:
     n_without = joined.filter(pl.col("host_new").is_null()).height
     text = f"ranks without a line in {path.name}: their host is not known"
     doubts = caveat_table([("host_unknown", text, n_without)])
-    return Recording(
-        source=recording.source,
-        op=recording.op,
-        lane=recording.lane,
-        communicator=recording.communicator,
+    return replace(
+        recording,
         rank=rank,
-        step=recording.step,
         caveat=pl.concat([recording.caveat, doubts]),
         inputs=(*recording.inputs, file_digest(path)),
-        layout=recording.layout,
     )
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from loadpath.cli.progress import talk
@@ -26,23 +27,26 @@ def whatif(
         raise UsageError(f"unknown format {format!r}. Use text, json or osdi25.")
     from loadpath.audit.pipeline import couple_sources, open_audit
     from loadpath.audit.settings import Settings
+    from loadpath.couple.steps import as_steps, join_steps
 
     with talk() as progress:
         if (source / "audit.json").is_file():
-            job = open_audit(source).job
+            steps = as_steps(open_audit(source).job)
         else:
-            job = couple_sources([source], Settings(layout=layout), progress)
+            steps = couple_sources([source], Settings(layout=layout), progress)
     if format == "osdi25":
         from loadpath.diagnose.published import published_fields
         from loadpath.ingest.op_table import trial_name
 
-        recorded = Path(job.inputs[0][0]) if job.inputs else source
+        inputs = steps.job.inputs
+        recorded = Path(inputs[0][0]) if inputs else source
         name = trial_name(source, layout) if source.is_file() else trial_name(recorded, layout)
-        typer.echo(json.dumps(published_fields(job, job.layout, name), indent=2))
+        fields = published_fields(steps, steps.job.layout, name)
+        typer.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
         return
     from loadpath.audit.what_if import answer_what_if
 
-    answer = answer_what_if(job, changes or [])
+    answer = answer_what_if(join_steps(steps), changes or [])
     if format == "json":
         fields = {name: getattr(answer, name) for name in answer.__dataclass_fields__}
         typer.echo(json.dumps(fields, sort_keys=True, indent=2))

@@ -127,10 +127,10 @@ def assemble_job(
     """
     COUPLED_OP.validate(op)
     graph = build_graph(coupling, lambda i: describe_op(op, i))
-    start = op["start_ns"].to_numpy()
     is_member = np.zeros(op.height, np.bool_)
     is_member[coupling.member_op] = True
-    arrive, _, work, lag, wait, negative = kernels.measure_nodes(
+    arrive, work, lag, wait, negative = np.zeros((5, 1, op.height), np.int64)
+    kernels.measure_runs(
         graph.first,
         graph.second,
         graph.overflow_node,
@@ -140,8 +140,8 @@ def assemble_job(
         graph.op,
         graph.fixed_ns,
         is_member,
-        start,
-        start + op["duration_ns"].to_numpy(),
+        *(op[name].to_numpy()[None, :] for name in ("start_ns", "duration_ns")),
+        *(arrive, work, lag, wait, negative),
     )
     return CoupledJob(
         source=recording.source,
@@ -154,11 +154,11 @@ def assemble_job(
         membership=membership,
         caveat=recording.caveat,
         graph=graph,
-        work_ns=work,
-        lag_ns=lag,
-        arrive_ns=arrive,
-        wait_ns=wait,
-        negative_lag_ns=negative,
+        work_ns=work[0],
+        lag_ns=lag[0],
+        arrive_ns=arrive[0],
+        wait_ns=wait[0],
+        negative_lag_ns=negative[0],
         inputs=recording.inputs,
         layout=recording.layout,
     )

@@ -5,6 +5,9 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+SYNC = 3
+"""`NodeRole.SYNC`; nodes of this role carry the number of a communication, not of an op."""
+
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -126,7 +129,7 @@ def pack_predecessors(number: Any, source: Any, kind: Any, start: Any, order: An
 
 
 @nb.njit(**OPTIONS)
-def measure_nodes(
+def measure_runs(
     first: Any,
     second: Any,
     over_node: Any,
@@ -137,47 +140,81 @@ def measure_nodes(
     fixed: Any,
     is_member: Any,
     op_start: Any,
-    op_end: Any,
-) -> Any:
-    """Read arrivals, transfers, waits and lags off a recorded timeline.
+    op_duration: Any,
+    arrive: Any,
+    work: Any,
+    lag: Any,
+    wait: Any,
+    negative: Any,
+) -> None:
+    """Read arrivals, transfers, waits and lags off recorded runs of one graph.
 
-    One sweep in topological order over recorded starts and ends (int64 ns after the first start).
-    Returns per op: arrive, ready, work, lag, wait, and the negative lag that was clamped.
+    `op_start`, `op_duration` (n_run, n_op) are int64 ns after the first start. Each run is one
+    sweep in topological order; arrive, work, lag, wait and the negative lag that was clamped are
+    written to arrays of the same shape.
     """
-    n_op = op_start.size
     time = np.zeros(first.size + 1, np.int64)
-    arrive = op_start.copy()
-    ready = op_start.copy()
-    work = np.zeros(n_op, np.int64)
-    lag = np.zeros(n_op, np.int64)
-    negative = np.zeros(n_op, np.int64)
-    q = 0
-    for v in range(first.size):
-        m = max(time[first[v]], time[second[v]])
-        if q < over_node.size and over_node[q] == v:
-            for e in range(over_start[q], over_start[q + 1]):
-                m = max(m, time[over_pred[e]])
-            q += 1
-        i = op[v]
-        r = role[v]
-        if r == 0:
-            lag[i] = max(0, op_start[i] - m)
-            negative[i] = max(0, m - op_start[i])
-            work[i] = op_end[i] - op_start[i]
-            time[v + 1] = op_end[i]
-        elif r == 1:
-            lag[i] = max(0, op_start[i] - m)
-            negative[i] = max(0, m - op_start[i])
-            if is_member[i]:
-                arrive[i] = min(max(op_start[i], m), op_end[i])
-            time[v + 1] = arrive[i]
-        elif r == 2:
-            ready[i] = min(max(m, arrive[i]), op_end[i])
-            negative[i] += max(0, m - op_end[i])
-            work[i] = op_end[i] - ready[i]
-            time[v + 1] = op_end[i]
-        elif r == 3:
-            time[v + 1] = m
-        else:
-            time[v + 1] = m + fixed[v]
-    return arrive, ready, work, lag, ready - arrive, negative
+    for k in range(op_start.shape[0]):
+        begin = op_start[k]
+        length = op_duration[k]
+        arrive[k] = begin
+        wait[k] = 0
+        q = 0
+        for v in range(first.size):
+            m = max(time[first[v]], time[second[v]])
+            if q < over_node.size and over_node[q] == v:
+                for e in range(over_start[q], over_start[q + 1]):
+                    m = max(m, time[over_pred[e]])
+                q += 1
+            i = op[v]
+            r = role[v]
+            if r == 0:
+                lag[k, i] = max(0, begin[i] - m)
+                negative[k, i] = max(0, m - begin[i])
+                work[k, i] = length[i]
+                time[v + 1] = begin[i] + length[i]
+            elif r == 1:
+                lag[k, i] = max(0, begin[i] - m)
+                negative[k, i] = max(0, m - begin[i])
+                if is_member[i]:
+                    arrive[k, i] = min(max(begin[i], m), begin[i] + length[i])
+                time[v + 1] = arrive[k, i]
+            elif r == 2:
+                end = begin[i] + length[i]
+                ready = min(max(m, arrive[k, i]), end)
+                negative[k, i] += max(0, m - end)
+                wait[k, i] = ready - arrive[k, i]
+                work[k, i] = end - ready
+                time[v + 1] = end
+            elif r == SYNC:
+                time[v + 1] = m
+            else:
+                time[v + 1] = m + fixed[v]
+
+
+@nb.njit(**OPTIONS)
+def repeat_shifted(value: Any, by: Any, n: int) -> Any:
+    """Lay out n copies of `value`, each further by `by` (of its length, or of one) than the last."""
+    out = np.empty(n * value.size, value.dtype)
+    for k in range(n):
+        for i in range(value.size):
+            out[k * value.size + i] = value[i] + k * by[i if by.size > 1 else 0]
+    return out
+
+
+@nb.njit(**OPTIONS)
+def read_alike(start: Any, duration: Any, later: Any, earlier: Any, by: Any, exceeds: Any) -> bool:
+    """Say whether each comparison of times has the same outcome in all runs.
+
+    Of n ops, time i is the start of op i and time n + i its end; `start`, `duration` (n_run, n).
+    """
+    n = start.shape[1]
+    time = np.empty(2 * n, np.int64)
+    for k in range(start.shape[0]):
+        for i in range(n):
+            time[i] = start[k, i]
+            time[n + i] = start[k, i] + duration[k, i]
+        for c in range(later.size):
+            if (time[later[c]] - time[earlier[c]] > by[c]) != exceeds[c]:
+                return False
+    return True

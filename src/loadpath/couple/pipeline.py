@@ -20,6 +20,7 @@ import polars as pl
 
 from loadpath.couple.graph import Coupling, Int32Array
 from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
+from loadpath.couple.pipeline_alike import run_alike
 from loadpath.couple.pipeline_edges import Edges, worker_edges
 from loadpath.couple.pipeline_members import Meetings, communicators, find_meetings
 from loadpath.couple.pipeline_rows import (
@@ -30,9 +31,10 @@ from loadpath.couple.pipeline_rows import (
     worker_rows,
 )
 from loadpath.couple.pipeline_transfers import match_transfers
-from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
+from loadpath.couple.steps import CoupledSteps, as_steps, join_steps
+from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table, unroll
 
-__all__ = ["couple_pipeline"]
+__all__ = ["couple_pipeline", "couple_steps"]
 
 
 def couple_pipeline(recording: Recording) -> CoupledJob:
@@ -52,28 +54,72 @@ def couple_pipeline(recording: Recording) -> CoupledJob:
     ------
     StructureError
         If the order of ops contradicts itself.
+    """
+    return join_steps(couple_steps(recording))
+
+
+def couple_steps(recording: Recording) -> CoupledSteps:
+    """Couple an op table; where all steps are coupled alike, the first of them alone.
+
+    Parameters
+    ----------
+    recording : Recording
+        Recording of source ``op_table``.
+
+    Returns
+    -------
+    CoupledSteps
+        One graph, and what was measured each time that it ran.
+
+    Raises
+    ------
+    StructureError
+        If the order of ops contradicts itself.
 
     References
     ----------
     .. [1] J. Lin et al., "Understanding Stragglers in Large Model Training Using What-if
        Analysis", OSDI 2025, arXiv:2505.05713.
     """
-    op, rows = worker_rows(_place(recording))
+    alike = recording.alike
+    if alike is None:
+        return as_steps(_couple(recording)[0])
+    job, same = _couple(recording)
+    return (
+        CoupledSteps(job, alike.step, alike.start_ns, alike.duration_ns)
+        if same
+        else as_steps(_couple(unroll(recording))[0])
+    )
+
+
+def _couple(recording: Recording) -> tuple[CoupledJob, bool]:
+    """Couple the ops there are; say whether all steps that are alike would be coupled like them."""
+    placed = _place(recording)
+    op, rows = worker_rows(placed)
     sizes = recording.layout
     uses_dp = sizes["dp_size"] * sizes["dsp_size"] > 1
     transfers, n_uneven = match_transfers(rows, sizes)
     meetings, n_lone = find_meetings(rows, transfers, sizes, uses_dp=uses_dp)
     communicator, of_instance = communicators(rows, meetings)
-    column = np.full(op.height, -1, np.int32)
-    column[meetings.op] = of_instance[meetings.instance]
-    op = op.with_columns(pl.Series("communicator", column))
-    return assemble_job(
-        _with_caveats(recording, n_uneven, n_lone, communicator),
+    alike = recording.alike
+    # times stand in the order of the recorded ops
+    same = alike is not None and op is placed and run_alike(rows, transfers, alike)
+    n_run = alike.step.size if alike is not None and same else 1
+    op = op.with_columns(_communicator(op, meetings, of_instance))
+    job = assemble_job(
+        _with_caveats(recording, n_uneven * n_run, n_lone * n_run, communicator),
         op,
         _coupling(rows, worker_edges(rows, transfers, uses_dp=uses_dp), meetings),
         instance=_instances(op, meetings, of_instance),
         membership=_membership(meetings),
     )
+    return job, same
+
+
+def _communicator(op: pl.DataFrame, meetings: Meetings, of_instance: Int32Array) -> pl.Series:
+    column = np.full(op.height, -1, np.int32)
+    column[meetings.op] = of_instance[meetings.instance]
+    return pl.Series("communicator", column)
 
 
 def _place(recording: Recording) -> pl.DataFrame:

@@ -12,6 +12,8 @@ __all__ = [
     "count_reaching",
     "mark_blocking",
     "path_parts",
+    "published_lag",
+    "published_work",
     "sum_windows",
     "sweep_intervals",
     "walk_chains",
@@ -282,3 +284,92 @@ def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
         if total.max() >= limit:
             n_reach += 1
     return n_reach
+
+
+@njit(**OPTIONS)
+def published_work(
+    start: Any,
+    duration: Any,
+    single: Any,
+    member: Any,
+    instance: Any,
+    n_instance: int,
+    op_step: Any,
+    early_s: float,
+    work: Any,
+    step_s: Any,
+) -> None:
+    """Write durations and transfers (n_run, n_op) and recorded steps (n_run, n_step), in s.
+
+    `start`, `duration` (n_run, n_op) are in ns; with `single`, sums and differences are those of
+    float32. A transfer is an op's end less the latest start of its communication.
+    """
+    n_run, n_op = start.shape
+    n_step = step_s.shape[1]
+    begin = np.empty(n_op)
+    end = np.empty(n_op)
+    latest = np.empty(n_instance)
+    first = np.empty(n_step)
+    last = np.empty(n_step)
+    for k in range(n_run):
+        first[:] = np.inf
+        last[:] = -np.inf
+        for i in range(n_op):
+            b = start[k, i] * 1e-9
+            d = duration[k, i] * 1e-9
+            if single:
+                b32 = np.float32(b)
+                d32 = np.float32(d)
+                b = np.float64(b32)
+                d = np.float64(d32)
+                end[i] = np.float64(np.float32(b32 + d32))
+            else:
+                end[i] = b + d
+            begin[i] = b
+            work[k, i] = d
+            t = op_step[i]
+            first[t] = min(first[t], b)
+            last[t] = max(last[t], end[i])
+        latest[:] = 0.0
+        for m in range(member.size):
+            latest[instance[m]] = max(latest[instance[m]], begin[member[m]])
+        for m in range(member.size):
+            transfer = end[member[m]] - latest[instance[m]]
+            work[k, member[m]] = 0.0 if transfer <= early_s else transfer
+        for t in range(n_step):
+            if single:
+                step_s[k, t] = np.float64(np.float32(np.float32(last[t]) - np.float32(first[t])))
+            else:
+                step_s[k, t] = last[t] - first[t]
+
+
+@njit(**OPTIONS)
+def published_lag(
+    start: Any,
+    duration: Any,
+    arrive: Any,
+    lag: Any,
+    negative: Any,
+    member: Any,
+    instance: Any,
+    n_instance: int,
+    early_s: float,
+    out: Any,
+) -> None:
+    """Write start less the latest end of what each op depends on (n_run, n_op), in s.
+
+    An op that ended before its communication was complete has negative lag too, but began in time.
+    """
+    ready = np.empty(n_instance, np.int64)
+    for k in range(start.shape[0]):
+        ready[:] = 0
+        for i in range(start.shape[1]):
+            delay = (lag[k, i] - negative[k, i]) / 1e9
+            out[k, i] = 0.0 if delay <= early_s else delay
+        for m in range(member.size):
+            ready[instance[m]] = max(ready[instance[m]], arrive[k, member[m]])
+        for m in range(member.size):
+            i = member[m]
+            outlasts = max(ready[instance[m]] - (start[k, i] + duration[k, i]), 0)
+            delay = (lag[k, i] - (negative[k, i] - outlasts)) / 1e9
+            out[k, i] = 0.0 if delay <= early_s else delay

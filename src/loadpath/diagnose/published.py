@@ -5,18 +5,20 @@ transfer is an op's end, as float32(start + duration), less the latest start of 
 counts as 0 from -10 ms downwards.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.couple.steps import CoupledSteps, measure_steps
+from loadpath.diagnose import kernels
 from loadpath.diagnose.labels import numbered
 from loadpath.diagnose.levels import FloatArray
 from loadpath.errors import UsageError
-from loadpath.replay import replay, step_time_ns
+from loadpath.replay import Mixture, replay_runs
 
 __all__ = ["published_fields", "published_slowdown", "published_work_s"]
 
@@ -33,37 +35,35 @@ MERGED = {
 }
 
 
-def published_work_s(job: CoupledJob) -> FloatArray:
-    """Durations and transfers as the published method reads them.
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What the published method reads off a job, and the means of its two replays.
 
-    Parameters
+    Attributes
     ----------
-    job : CoupledJob
-        Job coupled from an op table.
-
-    Returns
-    -------
-    (n_op,) array of float64
-        Seconds; a transfer may be slightly negative.
+    steps : CoupledSteps
+        The job.
+    work_s : (n_run, n_op) array of float64
+        Durations and transfers.
+    ideal_s : (n_op,) array of float64
+        Mean or median of each op's name.
+    nodelay, noblock : (n_step,) arrays of float64
+        Replayed steps as measured and ideal, in s.
     """
-    start, duration = _recorded_s(job)
-    end = (start + duration).astype(np.float64)
-    op = job.membership["op"].to_numpy()
-    instance = job.membership["instance"].to_numpy()
-    latest = np.zeros(int(instance.max(initial=-1)) + 1)
-    np.maximum.at(latest, instance, start[op].astype(np.float64))
-    transfer = end[op] - latest[instance]
-    work = duration.astype(np.float64)
-    work[op] = np.where(transfer <= EARLY_S, 0.0, transfer)
-    return work
+
+    steps: CoupledSteps
+    work_s: FloatArray
+    ideal_s: FloatArray
+    nodelay: FloatArray
+    noblock: FloatArray
 
 
-def published_slowdown(job: CoupledJob) -> tuple[float, float | None, float | None]:
+def published_slowdown(steps: CoupledSteps) -> tuple[float, float | None, float | None]:
     """Slowdown of the published method, and the shares that it lays on workers and last stage.
 
     Parameters
     ----------
-    job : CoupledJob
+    steps : CoupledSteps
         Job coupled from an op table.
 
     Returns
@@ -73,25 +73,21 @@ def published_slowdown(job: CoupledJob) -> tuple[float, float | None, float | No
     m_w, m_s : float or None
         Removal of the top 3 % of workers, and of the last stage; None where nothing is lost.
     """
-    work = published_work_s(job)
-    ideal = _ideal(job, work)
-    nodelay, noblock = _steps(job, work), _steps(job, ideal)
-    slowdown = float(nodelay.mean() / noblock.mean())
-    if nodelay.mean() <= noblock.mean():
-        return slowdown, None, None
-    figures = (work, ideal, float(nodelay.mean()), float(noblock.mean()))
-    last_stage = (job.op["stage"] == job.op["stage"].max()).to_numpy()
-    top = _top_workers(job, {}, work=work, ideal=ideal, noblock=noblock)
-    m_w, m_s = (_explain(job, mine, figures)["rem"] for mine in (top, last_stage))
-    return slowdown, m_w, m_s
+    measured = _measure(steps, published_work_s(steps)[0])
+    original, best = float(measured.nodelay.mean()), float(measured.noblock.mean())
+    if original <= best:
+        return original / best, None, None
+    top = _top_workers(measured, {})
+    m_w, m_s = (e["rem"] for e in _explain(measured, [top, _last_stage(steps)]))
+    return original / best, m_w, m_s
 
 
-def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> dict[str, Any]:
+def published_fields(steps: CoupledSteps, layout: Mapping[str, int], name: str) -> dict[str, Any]:
     """Compute every field of the published ``result``, ``ms`` and ``mw`` files.
 
     Parameters
     ----------
-    job : CoupledJob
+    steps : CoupledSteps
         Job coupled from an op table.
     layout : mapping of str to int
         Declared sizes.
@@ -113,41 +109,24 @@ def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> d
     .. [1] J. Lin et al., "Understanding Stragglers in Large Model Training Using What-if
        Analysis", OSDI 2025, arXiv:2505.05713.
     """
-    if job.source != "op_table":
+    if steps.job.source != "op_table":
         raise UsageError("the published method needs an op table. Give a Parquet or CSV table.")
-    work = published_work_s(job)
-    ideal = _ideal(job, work)
-    nodelay, noblock = _steps(job, work), _steps(job, ideal)
-    base = _recorded_steps(job)
+    work, base = published_work_s(steps)
+    measured = _measure(steps, work)
+    nodelay, noblock = measured.nodelay, measured.noblock
     result: dict[str, Any] = {
         "job_meta": _meta(layout, name),
-        "step_t_base": _by_step(job, base),
-        "step_t_nodelay": _by_step(job, nodelay),
-        "step_t_noblk": _by_step(job, noblock),
+        "step_t_base": _by_step(steps, base),
+        "step_t_nodelay": _by_step(steps, nodelay),
+        "step_t_noblk": _by_step(steps, noblock),
         "launch_slowdown": float(base.mean() / nodelay.mean()),
         "blocking_slowdown": float(nodelay.mean() / noblock.mean()),
-        "blocking_step_slowdown": _descending(_by_step(job, nodelay / noblock)),
-        "launch_step_slowdown": _descending(_by_step(job, base / nodelay)),
+        "blocking_step_slowdown": _descending(_by_step(steps, nodelay / noblock)),
+        "launch_step_slowdown": _descending(_by_step(steps, base / nodelay)),
     }
-    result |= _decompositions(
-        job,
-        "blocking",
-        result["blocking_slowdown"],
-        steps_of=lambda keep: _steps(job, np.where(keep, work, ideal)),
-        base=noblock,
-    )
-    lag = _launch_delay_s(job)
-    result |= _decompositions(
-        job,
-        "launch",
-        result["launch_slowdown"],
-        steps_of=lambda keep: _steps(job, work, np.where(keep, lag, 0.0)),
-        base=nodelay,
-    )
-    figures = (work, ideal, float(nodelay.mean()), float(noblock.mean()))
-    last_stage = (job.op["stage"] == job.op["stage"].max()).to_numpy()
-    ms = _explain(job, last_stage, figures)
-    mw = _explain(job, _top_workers(job, result, work=work, ideal=ideal, noblock=noblock), figures)
+    result |= _decompositions(measured, "blocking", result["blocking_slowdown"])
+    result |= _decompositions(measured, "launch", result["launch_slowdown"])
+    ms, mw = _explain(measured, [_last_stage(steps), _top_workers(measured, result)])
     return {
         "result": result,
         "ms": ms | {"Ms": ms["rem"]},
@@ -155,87 +134,126 @@ def published_fields(job: CoupledJob, layout: Mapping[str, int], name: str) -> d
     }
 
 
-def _recorded_s(job: CoupledJob) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Read starts and durations as precise as the table: float32 where its clock has steps."""
-    single = job.rank["clock_residual_ns"].max() or 0
-    precision = np.float32 if single else np.float64
-    start, duration = (job.op[name].to_numpy() * 1e-9 for name in ("start_ns", "duration_ns"))
-    return start.astype(precision), duration.astype(precision)
+def published_work_s(steps: CoupledSteps) -> tuple[FloatArray, FloatArray]:
+    """Read durations, transfers and step times as the published method does.
 
+    Parameters
+    ----------
+    steps : CoupledSteps
+        Job coupled from an op table.
 
-def _steps(job: CoupledJob, work_s: FloatArray, lag_s: FloatArray | None = None) -> FloatArray:
-    lag = None if lag_s is None else lag_s * 1e9
-    return np.asarray(step_time_ns(job.graph, replay(job.graph, work_s * 1e9, lag_ns=lag)) / 1e9)
-
-
-def _ideal(job: CoupledJob, work: FloatArray) -> FloatArray:
-    communicates = pl.col("kind") == "communicate"
-    return (
-        job.op.select("name", "kind")
-        .with_columns(pl.Series("w", work))
-        .select(
-            pl.when(communicates)
-            .then(pl.col("w").median().over("name"))
-            .otherwise(pl.col("w").mean().over("name"))
-            .alias("ideal")
-        )["ideal"]
-        .to_numpy()
+    Returns
+    -------
+    work_s : (n_run, n_op) array of float64
+        Seconds; a transfer may be slightly negative.
+    step_s : (n_step,) array of float64
+        Recorded steps, in s.
+    """
+    job = steps.job
+    work = np.empty(steps.start_ns.shape)
+    step_s = np.empty((len(work), job.graph.step.size))
+    kernels.published_work(
+        *(steps.start_ns, steps.duration_ns),
+        # starts and durations are as precise as the table: float32 where its clock has steps
+        bool(job.rank["clock_residual_ns"].max() or 0),
+        *(job.membership[name].to_numpy() for name in ("op", "instance")),
+        job.instance.height,
+        np.searchsorted(job.graph.step, job.op["step"].to_numpy()),
+        *(EARLY_S, work, step_s),
     )
+    return work, step_s.ravel()
 
 
-def _recorded_steps(job: CoupledJob) -> FloatArray:
-    start, duration = _recorded_s(job)
-    steps = job.graph.step
-    place = np.searchsorted(steps, job.op["step"].to_numpy())
-    first = np.full(steps.size, np.inf, start.dtype)
-    last = np.full(steps.size, -np.inf, start.dtype)
-    np.minimum.at(first, place, start)
-    np.maximum.at(last, place, start + duration)
-    return (last - first).astype(np.float64)
+def _measure(steps: CoupledSteps, work_s: FloatArray) -> _Measured:
+    ideal = _ideal(steps, work_s)
+    every = np.ones(steps.job.n_op, np.bool_)
+    nodelay, noblock = _replayed_s(steps, work_s, ideal, [Mixture(every), Mixture(~every)])
+    return _Measured(steps, work_s, ideal, nodelay, noblock)
 
 
-def _launch_delay_s(job: CoupledJob) -> FloatArray:
-    """Start less the latest end of what the op depends on; 0 where it is -10 ms or less."""
-    op = job.membership["op"].to_numpy()
-    instance = job.membership["instance"].to_numpy()
-    ready = np.zeros(int(instance.max(initial=-1)) + 1, np.int64)
-    np.maximum.at(ready, instance, job.arrive_ns[op])
-    early = job.negative_lag_ns.copy()
-    # An op that ended before its group was complete has negative lag too, but began in time.
-    end = (job.op["start_ns"] + job.op["duration_ns"]).to_numpy()
-    early[op] -= np.maximum(ready[instance] - end[op], 0)
-    lag = (job.lag_ns - early) / 1e9
-    return np.where(lag <= EARLY_S, 0.0, lag)
-
-
-def _decompositions(
-    job: CoupledJob,
-    what: str,
-    slowdown: float,
+def _replayed_s(
+    steps: CoupledSteps,
+    work_s: FloatArray,
+    ideal_s: FloatArray,
+    mixtures: Sequence[Mixture],
     *,
-    steps_of: Callable[[NDArray[np.bool_]], FloatArray],
-    base: FloatArray,
-) -> dict[str, Any]:
+    lag_s: FloatArray | None = None,
+) -> FloatArray:
+    """Replay all steps in each scenario: (n_mixture, n_step) seconds."""
+    lag = None if lag_s is None else lag_s * 1e9
+    step = replay_runs(steps.job.graph, work_s * 1e9, ideal_s * 1e9, mixtures, lag_ns=lag)
+    return np.asarray(step.reshape(len(mixtures), -1) / 1e9)
+
+
+def _ideal(steps: CoupledSteps, work_s: FloatArray) -> FloatArray:
+    """Mean of computations and median of communications of each name."""
+    number, names = numbered(steps.job.op["name"])
+    communicates = (steps.job.op["kind"] == "communicate").to_numpy()
+    ideal = np.empty(steps.job.n_op)
+    for i in range(len(names)):
+        mine = number == i
+        value = work_s[:, mine]
+        middle = np.median if communicates[mine][0] else np.mean
+        ideal[mine] = middle(value)
+    return ideal
+
+
+def _launch_delay_s(steps: CoupledSteps) -> FloatArray:
+    """Start less the latest end of what the op depends on; 0 where it is -10 ms or less."""
+    op, instance = (steps.job.membership[name].to_numpy() for name in ("op", "instance"))
+    lag = np.empty(steps.start_ns.shape)
+    measured = measure_steps(steps)
+    kernels.published_lag(
+        *(steps.start_ns, steps.duration_ns),
+        *(measured.arrive_ns, measured.lag_ns, measured.negative_lag_ns),
+        *(op, instance, steps.job.instance.height, EARLY_S, lag),
+    )
+    return lag
+
+
+def _decompositions(measured: _Measured, what: str, slowdown: float) -> dict[str, Any]:
     """Slowdown by replica, stage and op type, overall and per step."""
+    steps = measured.steps
+    op = steps.job.op
     groups = {
-        "dp_rank": numbered(job.op["replica"]),
-        "stage": numbered(job.op["stage"]),
-        "optype": _types(job, what),
+        "dp_rank": numbered(op["replica"]),
+        "stage": numbered(op["stage"]),
+        "optype": _types(steps.job, what),
     }
     fields: dict[str, Any] = {}
-    for by, (number, keys) in groups.items():
-        total: dict[str, float] | None = None
-        per_step: dict[str, dict[str, float]] | None = None
-        if slowdown >= DECOMPOSE_FROM:
-            steps = {key: steps_of(number == i) for i, key in enumerate(keys)}
-            total = _descending({k: float(v.mean() / base.mean()) for k, v in steps.items()})
-            per_step = {
-                str(s): _descending({k: float(v[i] / base[i]) for k, v in steps.items()})
-                for i, s in enumerate(job.graph.step)
-            }
-        fields[f"{what}_decompose_by_{by}"] = total
-        fields[f"{what}_decompose_by_{by}_per_step"] = per_step
+    if slowdown < DECOMPOSE_FROM:
+        for by in groups:
+            fields[f"{what}_decompose_by_{by}"] = None
+            fields[f"{what}_decompose_by_{by}_per_step"] = None
+        return fields
+    masks = [number == i for number, keys in groups.values() for i in range(len(keys))]
+    if what == "blocking":
+        base = measured.noblock
+        mixtures, lag = [Mixture(mask) for mask in masks], None
+    else:
+        base = measured.nodelay
+        every = np.ones(steps.job.n_op, np.bool_)
+        mixtures, lag = [Mixture(every, mask) for mask in masks], _launch_delay_s(steps)
+    replayed = iter(_replayed_s(steps, measured.work_s, measured.ideal_s, mixtures, lag_s=lag))
+    for by, (_, keys) in groups.items():
+        slow = {key: next(replayed) for key in keys}
+        fields[f"{what}_decompose_by_{by}"] = _descending(
+            {key: float(value.mean() / base.mean()) for key, value in slow.items()}
+        )
+        ratios = np.array([value / base for value in slow.values()])
+        fields[f"{what}_decompose_by_{by}_per_step"] = _descending_steps(steps, keys, ratios)
     return fields
+
+
+def _descending_steps(
+    steps: CoupledSteps, keys: Sequence[str], ratio: FloatArray
+) -> dict[str, dict[str, float]]:
+    """Ratios (n_key, n_step) of each step, largest first."""
+    order = np.argsort(-ratio, axis=0, kind="stable").T.tolist()
+    return {
+        str(step): {keys[i]: value[i] for i in by_size}
+        for step, value, by_size in zip(steps.step.tolist(), ratio.T.tolist(), order, strict=True)
+    }
 
 
 def _types(job: CoupledJob, what: str) -> tuple[NDArray[np.int32], list[str]]:
@@ -253,53 +271,55 @@ def _types(job: CoupledJob, what: str) -> tuple[NDArray[np.int32], list[str]]:
     return np.searchsorted(seen, of_op).astype(np.int32), [types[i] for i in seen]
 
 
-def _explain(
-    job: CoupledJob, mine: NDArray[np.bool_], figures: tuple[FloatArray, FloatArray, float, float]
-) -> dict[str, float]:
-    """Explain the slowdown by a set of ops: removal and addition."""
-    work, ideal, original, best = figures
-    without = float(_steps(job, np.where(mine, ideal, work)).mean())
-    with_it = float(_steps(job, np.where(mine, work, ideal)).mean())
-    return {
-        "trem": without,
-        "tadd": with_it,
-        "tori": original,
-        "tideal": best,
-        "rem": (original - without) / (original - best),
-        "add": (with_it - best) / (original - best),
-    }
+def _last_stage(steps: CoupledSteps) -> NDArray[np.bool_]:
+    stage = steps.job.op["stage"].to_numpy()
+    last: NDArray[np.bool_] = stage == stage.max()
+    return last
 
 
-def _top_workers(
-    job: CoupledJob,
-    totals: Mapping[str, Any],
-    *,
-    work: FloatArray,
-    ideal: FloatArray,
-    noblock: FloatArray,
-) -> NDArray[np.bool_]:
+def _explain(measured: _Measured, sets: Sequence[NDArray[np.bool_]]) -> list[dict[str, float]]:
+    """Explain the slowdown by each set of ops: removal and addition."""
+    mixtures = [Mixture(mask) for mine in sets for mask in (~mine, mine)]
+    mean = _replayed_s(measured.steps, measured.work_s, measured.ideal_s, mixtures).mean(axis=1)
+    original, best = float(measured.nodelay.mean()), float(measured.noblock.mean())
+    return [
+        {
+            "trem": without,
+            "tadd": with_it,
+            "tori": original,
+            "tideal": best,
+            "rem": (original - without) / (original - best),
+            "add": (with_it - best) / (original - best),
+        }
+        for without, with_it in mean.reshape(-1, 2).tolist()
+    ]
+
+
+def _top_workers(measured: _Measured, totals: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Ops of the top 3 % of workers by the lesser of replica and stage slowdown.
 
     Decompositions are left out of a result with little slowdown, but count here all the same.
     """  # noqa: DOC201
+    steps = measured.steps
+    op = steps.job.op
     slow: dict[str, dict[int, float]] = {}
     for by in ("replica", "stage"):
         known = totals.get(f"blocking_decompose_by_{'dp_rank' if by == 'replica' else by}")
-        number, keys = numbered(job.op[by])
-        slow[by] = {
-            int(key): known[key]
-            if known
-            else float(_steps(job, np.where(number == i, work, ideal)).mean() / noblock.mean())
-            for i, key in enumerate(keys)
-        }
-    places = job.op.select("rank", "replica", "stage").unique().sort("rank")
+        if known is None:
+            number, keys = numbered(op[by])
+            mixtures = [Mixture(number == i) for i in range(len(keys))]
+            step = _replayed_s(steps, measured.work_s, measured.ideal_s, mixtures)
+            ratio = step.mean(axis=1) / measured.noblock.mean()
+            known = dict(zip(keys, ratio.tolist(), strict=True))
+        slow[by] = {int(key): value for key, value in known.items()}
+    places = op.select("rank", "replica", "stage").unique().sort("rank")
     score = {
         rank: min(slow["replica"][replica], slow["stage"][stage])
         for rank, replica, stage in places.iter_rows()
     }
     n_top = -(-len(score) * round(100 * TOP_WORKERS_RATIO) // 100)
     top = sorted(score, key=lambda rank: (-score[rank], rank))[:n_top]
-    return job.op["rank"].is_in(top).to_numpy()
+    return op["rank"].is_in(top).to_numpy()
 
 
 def _meta(layout: Mapping[str, int], name: str) -> dict[str, Any]:
@@ -309,8 +329,8 @@ def _meta(layout: Mapping[str, int], name: str) -> dict[str, Any]:
     }
 
 
-def _by_step(job: CoupledJob, value: FloatArray) -> dict[str, float]:
-    return {str(s): float(v) for s, v in zip(job.graph.step, value, strict=True)}
+def _by_step(steps: CoupledSteps, value: FloatArray) -> dict[str, float]:
+    return {str(s): v for s, v in zip(steps.step.tolist(), value.tolist(), strict=True)}
 
 
 def _descending(value: dict[str, float]) -> dict[str, float]:

@@ -1,10 +1,12 @@
 """Replay: a coupled graph and durations give a timeline, and counterfactual durations another.
 
-`timeline` runs a graph once and exactly, `scenarios` runs many counterfactuals side by side,
+`timeline` runs a graph once and exactly, `scenarios` runs many counterfactuals side by side, `runs`
+the steps of a job whose steps are coupled alike,
 `slack` says what may be late without harm, and which path may not. All compiled loops are in
 `kernels`.
 """
 
+from loadpath.replay.runs import Mixture, replay_runs
 from loadpath.replay.scenarios import (
     ScenarioLayout,
     Scenarios,
@@ -25,6 +27,7 @@ from loadpath.replay.timeline import (
 )
 
 __all__ = [
+    "Mixture",
     "ScenarioLayout",
     "Scenarios",
     "Timeline",
@@ -36,6 +39,7 @@ __all__ = [
     "op_ready_ns",
     "op_start_ns",
     "replay",
+    "replay_runs",
     "replay_scenarios",
     "replay_weights",
     "slack_ns",

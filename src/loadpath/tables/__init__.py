@@ -11,7 +11,7 @@ from loadpath.tables.recorded import (
     RANK,
     STEP,
 )
-from loadpath.tables.recording import Recording, caveat_table
+from loadpath.tables.recording import AlikeSteps, Recording, caveat_table, unroll
 from loadpath.tables.schema import Column, TableSchema
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     "OP_KINDS",
     "RANK",
     "STEP",
+    "AlikeSteps",
     "Column",
     "Recording",
     "TableSchema",
     "caveat_table",
+    "unroll",
 ]

@@ -1,13 +1,32 @@
 """What a reader returns: the recorded tables of one job."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loadpath.tables.recorded import CAVEAT
 
-__all__ = ["Recording", "caveat_table"]
+__all__ = ["AlikeSteps", "Recording", "caveat_table", "unroll"]
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeSteps:
+    """Times of steps that hold the same ops: one row per step, one column per op of the first.
+
+    Attributes
+    ----------
+    step : (n_step,) array of int64
+        Step numbers, ascending.
+    start_ns, duration_ns : (n_step, n_op) arrays of int64
+        Start after the begin of the step, and length, in ns.
+    """
+
+    step: NDArray[np.int64]
+    start_ns: NDArray[np.int64]
+    duration_ns: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +38,14 @@ class Recording:
     source : {"op_table", "kineto"}
         Kind of record; it decides which builder couples the ops.
     op, lane, communicator, rank, step, caveat : polars.DataFrame
-        Tables of `loadpath.tables`.
+        Tables of `loadpath.tables`; `op` holds the ops of the first step alone where `alike` says
+        when those of all steps ran.
     inputs : tuple of (str, str, int)
         Name, SHA-256 and size in bytes of every file read.
     layout : mapping of str to int
         Declared parallel sizes (``dp_size``, ``pp_size``, ...), empty if unknown.
+    alike : AlikeSteps, optional
+        Times of all steps, where they hold the same ops.
     """
 
     source: str
@@ -35,6 +57,32 @@ class Recording:
     caveat: pl.DataFrame
     inputs: tuple[tuple[str, str, int], ...] = ()
     layout: Mapping[str, int] = field(default_factory=dict)
+    alike: AlikeSteps | None = None
+
+
+def unroll(recording: Recording) -> Recording:
+    """List every op of every step.
+
+    Parameters
+    ----------
+    recording : Recording
+        Any recording.
+
+    Returns
+    -------
+    Recording
+        The same without `alike`: ops by step, in the order of the first.
+    """
+    alike = recording.alike
+    if alike is None:
+        return recording
+    n_op = recording.op.height
+    op = pl.concat([recording.op] * alike.step.size, rechunk=True).with_columns(
+        pl.Series("step", np.repeat(alike.step, n_op)),
+        pl.Series("start_ns", alike.start_ns.ravel()),
+        pl.Series("duration_ns", alike.duration_ns.ravel()),
+    )
+    return replace(recording, op=op, alike=None)
 
 
 def caveat_table(rows: Iterable[tuple[str, str, int]]) -> pl.DataFrame:

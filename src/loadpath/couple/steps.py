@@ -1,0 +1,214 @@
+"""A job whose steps hold the same ops: coupled once, measured in every step."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import polars as pl
+
+from loadpath.couple import kernels
+from loadpath.couple.graph import CouplingGraph, Int64Array
+from loadpath.couple.job import CoupledJob
+
+__all__ = ["CoupledSteps", "Measured", "as_steps", "in_halves", "join_steps", "measure_steps"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledSteps:
+    """One coupled graph, and when its ops ran each time.
+
+    Attributes
+    ----------
+    job : CoupledJob
+        Its first run; the whole job where it does not consist of like steps.
+    step : (n_run * n_step,) array of int64
+        Step numbers: those of each run, in the order of the graph's.
+    start_ns, duration_ns : (n_run, n_op) arrays of int64
+        As recorded, in ns.
+    """
+
+    job: CoupledJob
+    step: Int64Array
+    start_ns: Int64Array
+    duration_ns: Int64Array
+
+
+class Measured(NamedTuple):
+    """What recorded times say of each op of each run, as in `CoupledJob`.
+
+    Attributes
+    ----------
+    arrive_ns, work_ns, lag_ns, wait_ns, negative_lag_ns : (n_run, n_op) arrays of int64
+        In ns.
+    """
+
+    arrive_ns: Int64Array
+    work_ns: Int64Array
+    lag_ns: Int64Array
+    wait_ns: Int64Array
+    negative_lag_ns: Int64Array
+
+
+def as_steps(job: CoupledJob) -> CoupledSteps:
+    """See a job as one run of its graph.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+
+    Returns
+    -------
+    CoupledSteps
+        The same, in arrays of one row.
+    """
+    times = (job.op[name].to_numpy()[None, :] for name in ("start_ns", "duration_ns"))
+    return CoupledSteps(job, job.graph.step, *times)
+
+
+def measure_steps(steps: CoupledSteps) -> Measured:
+    """Read arrivals, waits, transfers and lags off every run.
+
+    Parameters
+    ----------
+    steps : CoupledSteps
+        Runs of one graph.
+
+    Returns
+    -------
+    Measured
+        Parts of the recorded time of every op.
+    """
+    graph = steps.job.graph
+    is_member = np.zeros(steps.job.n_op, np.bool_)
+    is_member[steps.job.membership["op"].to_numpy()] = True
+    measured = Measured(*np.empty((5, *steps.start_ns.shape), np.int64))
+
+    def measure(part: slice) -> None:
+        kernels.measure_runs(
+            *_edges(graph),
+            is_member,
+            steps.start_ns[part],
+            steps.duration_ns[part],
+            *(array[part] for array in measured),
+        )
+
+    in_halves(measure, len(steps.start_ns))
+    return measured
+
+
+def in_halves(work: Callable[[slice], T], n: int) -> list[T]:
+    """Do the two halves of n rows side by side; compiled loops run without the interpreter.
+
+    Parameters
+    ----------
+    work : callable of slice
+        What to do with some of the rows.
+    n : int
+        Number of rows.
+
+    Returns
+    -------
+    list
+        What `work` returned for each half.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(work, (slice(0, n // 2), slice(n // 2, n))))
+
+
+def _edges(graph: CouplingGraph) -> tuple[Any, ...]:
+    return (
+        graph.first,
+        graph.second,
+        graph.overflow_node,
+        graph.overflow_start,
+        graph.overflow_pred,
+        graph.role,
+        graph.op,
+        graph.fixed_ns,
+    )
+
+
+def join_steps(steps: CoupledSteps) -> CoupledJob:
+    """Lay all runs out as one job, step after step.
+
+    Parameters
+    ----------
+    steps : CoupledSteps
+        Runs of one graph.
+
+    Returns
+    -------
+    CoupledJob
+        Every op of every step, in the order of the first run.
+    """
+    job, n_run = steps.job, steps.start_ns.shape[0]
+    if n_run == 1:
+        return job
+    n_instance = job.instance.height
+    shift = np.arange(n_run, dtype=np.int32)
+    op = _repeated(job.op, n_run).with_columns(
+        pl.Series("step", np.repeat(steps.step, job.n_op)),
+        pl.Series("start_ns", steps.start_ns.ravel()),
+        pl.Series("duration_ns", steps.duration_ns.ravel()),
+    )
+    instance = _repeated(job.instance, n_run).with_columns(
+        pl.Series("instance", np.arange(n_run * n_instance, dtype=np.int32)),
+        pl.Series("step", np.repeat(steps.step, n_instance)),
+    )
+    member = np.repeat(shift, job.membership.height)
+    membership = _repeated(job.membership, n_run).with_columns(
+        pl.col("op") + pl.Series(member * np.int32(job.n_op)),
+        pl.col("instance") + pl.Series(member * np.int32(n_instance)),
+    )
+    return replace(
+        job,
+        op=op,
+        instance=instance,
+        membership=membership,
+        graph=_repeat_graph(job.graph, n_instance, steps.step),
+        **{name: value.ravel() for name, value in measure_steps(steps)._asdict().items()},
+    )
+
+
+def _repeated(table: pl.DataFrame, n: int) -> pl.DataFrame:
+    return pl.concat([table] * n, rechunk=True)
+
+
+def _repeat_graph(graph: CouplingGraph, n_instance: int, step: Int64Array) -> CouplingGraph:
+    """Put copies of the graph of one step behind each other, unconnected."""
+    n = step.size
+    of_sync = graph.role == kernels.SYNC
+    per_op = np.where(of_sync, np.int32(n_instance), np.int32(graph.n_op))
+    stride = np.int32(graph.n_node)
+    further = np.int64(graph.overflow_pred.size)
+    overflow_start = kernels.repeat_shifted(graph.overflow_start[:-1], np.full(1, further), n)
+    return CouplingGraph(
+        first=_shifted(graph.first, stride * (graph.first > 0), n),
+        second=_shifted(graph.second, stride * (graph.second > 0), n),
+        first_kind=np.tile(graph.first_kind, n),
+        second_kind=np.tile(graph.second_kind, n),
+        overflow_node=_shifted(graph.overflow_node, stride, n),
+        overflow_start=np.append(overflow_start, further * n),
+        overflow_pred=_shifted(graph.overflow_pred, stride * (graph.overflow_pred > 0), n),
+        overflow_kind=np.tile(graph.overflow_kind, n),
+        role=np.tile(graph.role, n),
+        op=_shifted(graph.op, per_op, n),
+        start_node=_shifted(graph.start_node, stride, n),
+        end_node=_shifted(graph.end_node, stride, n),
+        fixed_ns=np.tile(graph.fixed_ns, n),
+        begin_node=_shifted(graph.begin_node, stride, n),
+        begin_step=_shifted(graph.begin_step, np.int32(1), n),
+        end_step_node=_shifted(graph.end_step_node, stride, n),
+        end_step=_shifted(graph.end_step, np.int32(1), n),
+        step=step,
+    )
+
+
+def _shifted(value: Any, by: Any, n: int) -> Any:
+    """N copies of `value`, each further by `by` than the one before."""
+    return kernels.repeat_shifted(value, np.atleast_1d(np.asarray(by, value.dtype)), n)
