@@ -1,6 +1,7 @@
 """Steps coupled once and repeated, against the same steps coupled one by one."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from loadpath.replay import op_end_ns, op_start_ns, replay, step_time_ns
 from loadpath.testing import make_job, op_table
 
 IDENTITY = ["step", "rank", "name", "chunk", "sequence"]
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "pipeline": {"recorder": "op_table", "pp": 3, "dp": 2, "steps": 4, "microbatches": 4},
     "data parallel": {"recorder": "op_table", "pp": 1, "dp": 3, "steps": 3, "microbatches": 2},
     "no data parallelism": {
@@ -160,6 +161,7 @@ def test_a_recording_whose_ops_were_reordered_is_still_coupled_rightly(tmp_path,
     recorded["pipeline"].write_parquet(path)
     recording = read_steps(path)
     order = np.arange(recording.op.height)[::-1].copy()
+    assert recording.alike is not None
     alike = replace(
         recording.alike,
         start_ns=recording.alike.start_ns[:, order],
