@@ -7,12 +7,12 @@ share), and the residual: what remains of an op against its peers.
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray, peer_level_ns, stage_level_ns
+from loadpath.diagnose.medians import medians
 from loadpath.diagnose.significance import shares_workload
 
 __all__ = ["Effects", "nest_effects"]
@@ -89,18 +89,23 @@ def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:
     if n_stage > 1:
         same.append(numbered(job.op["name"])[0][mine])
     found, number = compact(joint_code(*same))
-    smaller = pl.col("r").sort_by(pl.col("r").abs()).first()
-    agreed = pl.when(pl.col("r").min() * pl.col("r").max() > 0).then(smaller).otherwise(0.0)
-    common = (
-        pl.DataFrame({"same": number, "r": _beyond_own(job, relative, n_stage)[mine]})
-        .group_by("same")
-        .agg((pl.col("r").median() if n_stage > 2 else agreed).alias("data"))
-    )
-    data = np.zeros(found.size)
-    data[common["same"].to_numpy()] = common["data"].fill_null(0.0).to_numpy()
+    beyond = _beyond_own(job, relative, n_stage)[mine]
+    if n_stage > 2:
+        data, _ = medians(number, beyond, found.size)
+    else:
+        data = _agreed(number, beyond, found.size)
     effect = np.zeros(job.n_op)
     effect[mine] = data[number]
     return effect
+
+
+def _agreed(number: NDArray[np.int32], value: FloatArray, n_group: int) -> FloatArray:
+    """Smallest value of each group, in size, if all have the same sign; 0 otherwise."""
+    low, high, least = np.full(n_group, np.inf), np.full(n_group, -np.inf), np.full(n_group, np.inf)
+    np.minimum.at(low, number, value)
+    np.maximum.at(high, number, value)
+    np.minimum.at(least, number, np.abs(value))
+    return np.where(low > 0, least, np.where(high < 0, -least, 0.0))
 
 
 def _beyond_own(job: CoupledJob, relative: FloatArray, n_stage: int) -> FloatArray:
@@ -110,15 +115,19 @@ def _beyond_own(job: CoupledJob, relative: FloatArray, n_stage: int) -> FloatArr
     the rank's own if the middle of the step lies further off than the spread of its microbatches
     allows.
     """  # noqa: DOC201
-    name = numbered(job.op["name"])[0]
-    frame = pl.DataFrame({"r": relative, "rank": job.op["rank"], "name": name}).with_columns(
-        pl.Series("like", joint_code(name, job.op["rank"].to_numpy(), job.op["step"].to_numpy()))
-    )
-    beyond = frame.with_columns(pl.col("r") - pl.col("r").median().over("rank", "name"))
+    name, rank = numbered(job.op["name"])[0], job.op["rank"].to_numpy()
+    beyond = relative - _middle(relative, joint_code(name, rank))[0]
     if n_stage > 1:
-        return beyond["r"].to_numpy()
-    middle = pl.col("r").median().over("like")
-    spread = 1.4826 * (pl.col("r") - middle).abs().median().over("like")
-    far = middle.abs() > FAR * spread / pl.len().over("like").sqrt()
-    own = pl.when(far).then(middle).otherwise(0.0)
-    return beyond.select(pl.col("r") - own)["r"].to_numpy()
+        return np.asarray(beyond)
+    like = joint_code(name, rank, job.op["step"].to_numpy())
+    middle, n = _middle(beyond, like)
+    spread = 1.4826 * _middle(np.abs(beyond - middle), like)[0]
+    far = np.abs(middle) > FAR * spread / np.sqrt(n)
+    return np.asarray(beyond - np.where(far, middle, 0.0))
+
+
+def _middle(value: FloatArray, code: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Median of each row's group, and the size of the group."""
+    found, number = compact(code)
+    median, size = medians(number, value, found.size)
+    return median[number], size[number]

@@ -10,6 +10,7 @@ from numba import njit
 
 __all__ = [
     "count_reaching",
+    "group_medians",
     "mark_blocking",
     "path_parts",
     "published_lag",
@@ -373,3 +374,30 @@ def published_lag(
             outlasts = max(ready[instance[m]] - (start[k, i] + duration[k, i]), 0)
             delay = (lag[k, i] - (negative[k, i] - outlasts)) / 1e9
             out[k, i] = 0.0 if delay <= early_s else delay
+
+
+@njit(**OPTIONS)
+def group_medians(number: Any, value: Any, size: Any, lower: Any, median: Any) -> None:
+    """Write the median of each group, or its lower middle value, to `median` (n_group,).
+
+    `number` (n,) is each value's group, `size` (n_group,) how many values each group has; the median
+    of none is NaN.
+    """
+    first = np.zeros(size.size + 1, np.int64)
+    for g in range(size.size):
+        first[g + 1] = first[g] + size[g]
+    fill = first[:-1].copy()
+    grouped = np.empty(value.size)
+    for i in range(value.size):
+        grouped[fill[number[i]]] = value[i]
+        fill[number[i]] += 1
+    for g in range(size.size):
+        n = size[g]
+        if n == 0:
+            median[g] = np.nan
+            continue
+        half = np.partition(grouped[first[g] : first[g + 1]], n // 2)
+        median[g] = half[n // 2]
+        if n % 2 == 0:
+            below = half[: n // 2].max()
+            median[g] = below if lower else (below + median[g]) / 2

@@ -1,13 +1,14 @@
 """Ideals: what each op would need if it did as its peers do."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.labels import joint_code
+from loadpath.diagnose.labels import compact, joint_code, numbered
+from loadpath.diagnose.medians import medians
 from loadpath.errors import UsageError
 
 __all__ = [
@@ -91,10 +92,16 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     (n_op,) array of float64
         Level in ns.
     """
-    frame = _frame(job, "class_code", "stage_class", "peers")
-    transfer = _level(frame, "class_code", "class_code", "communicator")
-    work = _level(frame, "peers", "stage_class", "rank")
-    return np.where(frame["is_transfer"].to_numpy(), transfer, work)
+    work = job.work_ns.astype(np.float64)
+    op_class = job.op["op_class"].to_physical().to_numpy()
+    stage, position, rank, communicator = (
+        job.op[name].to_numpy() for name in ("stage", "position", "rank", "communicator")
+    )
+    like = joint_code(op_class)
+    transfer = _level(work, like, like, peer=communicator)
+    within = joint_code(op_class, stage)
+    own = _level(work, joint_code(op_class, stage, position), within, peer=rank)
+    return np.where(_is_transfer(job), transfer, own)
 
 
 def stage_level_ns(job: CoupledJob, level_ns: FloatArray) -> FloatArray:
@@ -117,29 +124,20 @@ def stage_level_ns(job: CoupledJob, level_ns: FloatArray) -> FloatArray:
     n_stage = job.op["stage"].n_unique()
     if n_stage == 1:
         return level_ns
-    frame = _frame(job).with_columns(pl.Series("level", level_ns))
     if job.source != "op_table":
-        return _scaled_stage_level(frame)
-    by_stage = (
-        frame.filter(~pl.col("is_transfer"))
-        .group_by("name", "stage")
-        .agg(pl.col("level").median(), pl.len().alias("n"))
-    )
-    ranks = frame.group_by("stage").agg(pl.col("rank").n_unique().alias("n_rank"))
-    across = (
-        by_stage.join(ranks, on="stage")
-        .with_columns((pl.col("n") / pl.col("n_rank")).alias("each"))
-        .group_by("name")
-        .agg(
-            pl.col("level").median().alias("across"),
-            ((pl.len() == n_stage) & (pl.col("each").n_unique() == 1)).alias("whole"),
-        )
-    )
-    joined = frame.join(across, on="name", how="left", maintain_order="left")
-    compared = ~pl.col("is_transfer") & (pl.col("kind") == "compute") & pl.col("whole")
-    return joined.select(
-        pl.when(compared.fill_null(value=False)).then("across").otherwise("level").alias("ideal")
-    )["ideal"].to_numpy()
+        return _scaled_stage_level(_frame(job).with_columns(pl.Series("level", level_ns)))
+    name, names = numbered(job.op["name"])
+    stage, rank = numbered(job.op["stage"])[0], numbered(job.op["rank"])[0]
+    mine = ~_is_transfer(job)
+    cell = name.astype(np.int64) * n_stage + stage
+    by_stage, n = medians(cell[mine], level_ns[mine], len(names) * n_stage)
+    holds = np.zeros((int(rank.max()) + 1, n_stage), np.bool_)
+    holds[rank, stage] = True
+    each = n.reshape(-1, n_stage) / holds.sum(axis=0)
+    whole = (each > 0).all(axis=1) & (each == each[:, :1]).all(axis=1)
+    across = np.median(by_stage.reshape(-1, n_stage), axis=1)
+    compared = mine & (job.op["kind"] == "compute").to_numpy() & whole[name]
+    return np.where(compared, across[name], level_ns)
 
 
 def _scaled_stage_level(frame: pl.DataFrame) -> FloatArray:
@@ -160,41 +158,48 @@ def _scaled_stage_level(frame: pl.DataFrame) -> FloatArray:
     return scaled["ideal"].to_numpy()
 
 
+def _is_transfer(job: CoupledJob) -> NDArray[np.bool_]:
+    found = np.zeros(job.n_op, np.bool_)
+    found[job.membership["op"].to_numpy()] = True
+    return found
+
+
 def _frame(job: CoupledJob, *codes: str) -> pl.DataFrame:
     """Columns that peers are found by, those of `codes` as numbers, and the work."""
-    is_transfer = np.zeros(job.n_op, np.bool_)
-    is_transfer[job.membership["op"].to_numpy()] = True
-    op_class, stage = job.op["op_class"].to_physical().to_numpy(), job.op["stage"].to_numpy()
-    parts: dict[str, tuple[NDArray[Any], ...]] = {
-        "class_code": (op_class,),
-        "place": (op_class, job.op["position"].to_numpy()),
-        "stage_class": (op_class, stage),
-        "peers": (op_class, stage, job.op["position"].to_numpy()),
-    }
-    return job.op.select("rank", "step", "kind", "name", "stage", "communicator").with_columns(
+    op_class = job.op["op_class"].to_physical().to_numpy()
+    parts = {"place": (op_class, job.op["position"].to_numpy())}
+    return job.op.select("rank", "step", "kind", "name", "stage").with_columns(
         pl.col("name").to_physical().alias("name_code"),
         *(pl.Series(code, joint_code(*parts[code])) for code in codes),
         pl.Series("work", job.work_ns, pl.Float64),
-        pl.Series("is_transfer", is_transfer),
+        pl.Series("is_transfer", _is_transfer(job)),
     )
 
 
-def _level(frame: pl.DataFrame, key: str, wide: str, peer: str) -> FloatArray:
+def _level(
+    work: FloatArray,
+    key: NDArray[np.int64],
+    wide: NDArray[np.int64],
+    *,
+    peer: NDArray[np.int32],
+) -> FloatArray:
     """Median over peers' medians; rows of groups too small to judge fall back to wider ones."""
-    tight, n_value = _median_of_medians(frame, key, peer)
+    tight, n_value = _median_of_medians(work, key, peer)
     if (n_value >= 3).all():
         return tight
-    wider, n_wide = _median_of_medians(frame, wide, peer)
+    wider, n_wide = _median_of_medians(work, wide, peer)
     return np.where((n_value >= 3) | (n_wide < 3), tight, wider)
 
 
 def _median_of_medians(
-    frame: pl.DataFrame, key: str, peer: str
-) -> tuple[FloatArray, NDArray[np.uint32]]:
+    work: FloatArray, key: NDArray[np.int64], peer: NDArray[np.int32]
+) -> tuple[FloatArray, NDArray[np.int64]]:
     """Level of each row's group, and the size of the group."""
-    by_peer = frame.group_by(key, peer).agg(pl.col("work").median(), pl.len().alias("n"))
-    levels = by_peer.group_by(key).agg(
-        pl.col("work").quantile(0.5, "lower").alias("level"), pl.col("n").sum()
-    )
-    joined = frame.select(key).join(levels, on=key, how="left", maintain_order="left")
-    return joined["level"].to_numpy().copy(), joined["n"].to_numpy()
+    found, pair = compact(joint_code(key, peer))
+    of_peer, n = medians(pair, work, found.size)
+    key_of_pair = np.empty(found.size, np.int64)
+    key_of_pair[pair] = key
+    keys, group = compact(key_of_pair)
+    level, _ = medians(group, of_peer, keys.size, lower=True)
+    size = np.bincount(group, n, minlength=keys.size).astype(np.int64)
+    return level[group][pair], size[group][pair]
