@@ -166,6 +166,11 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
                         yield page, code
 
 
+def test_caveat_codes_of_all_formats_are_found():
+    assert {page for page, _ in caveat_codes()} == {"kineto", "op_table"}
+    assert ("op_table", "lone_transfer") in set(caveat_codes())
+
+
 @pytest.mark.parametrize(("page", "code"), sorted(set(caveat_codes())))
 def test_each_caveat_of_a_format_is_on_its_page(page: str, code: str):
     assert f"`{code}`" in (ROOT / "docs" / "formats" / f"{page}.md").read_text(encoding="utf-8")

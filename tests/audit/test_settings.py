@@ -43,3 +43,8 @@ def test_arguments_name_files_without_their_folders():
 
 def test_options_of_two_words_are_written_with_a_dash():
     assert Settings(work_per_step=100.0).as_arguments() == ["--work-per-step", "100.0"]
+
+
+def test_a_currency_without_a_rate_is_refused():
+    with pytest.raises(UsageError, match="currency EUR is given without a rate"):
+        Settings(currency="EUR")

@@ -237,6 +237,7 @@ def make_verdict(kind, ranks, step_s, tables):
         "confidence": None if kind == "not_assessable" else 0.982,
         "n_resamples": None if kind == "not_assessable" else 1000,
         "confidence_method": "bootstrap over steps",
+        "policy_ratio": 0.005,
         "indistinguishable_from": ["device or host of rank 0"] if kind == "rank" else [],
         "causes": causes,
         "runner_up": causes[1] if named else causes[0] if causes else None,

@@ -34,7 +34,7 @@ def test_a_culprit_is_named_with_what_fixing_it_returns(audited):
     assert "RANK - Rank 0 (node-0) slows the job" in text
     assert "returns 2.28 s of a step of 4.63 s (49.3 %)" in text
     flowing = " ".join(text.split())
-    assert "493 of every 1,000 GPU-hours: 1,232.50 of every 2,500.00 USD" in flowing
+    assert "493 of every 1,000 GPU-hours: 1,232 of every 2,500 USD" in flowing
     assert "stage 3, 55.6 ms a step" in text
 
 

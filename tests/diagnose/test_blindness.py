@@ -37,7 +37,7 @@ def test_computation_time_and_last_arriver_find_a_slow_rank_without_a_pipeline()
     assert found["computation time"]["right"]
     assert found["last arriver"]["accuses"] == "rank 3"
     assert (
-        found["last arriver"]["evidence"] == "last in 2; of 2 communications 0 are ties within 0 us"
+        found["last arriver"]["evidence"] == "last in 2; of 2 communications 0 are ties within 0 s"
     )
 
 
@@ -51,7 +51,7 @@ def test_arrivals_within_the_residuals_of_both_clocks_are_ties():
     blurred = replace(small, rank=small.rank.with_columns(clock_residual_ns=pl.lit(2 * MS)))
     row = views(blurred)["last arriver"]
     assert row["accuses"] == "nobody"
-    assert row["evidence"] == "of 2 communications 2 are ties within 4000 us"
+    assert row["evidence"] == "of 2 communications 2 are ties within 4.00 ms"
 
 
 def test_job_without_communication_has_no_last_arriver():

@@ -233,8 +233,10 @@ def test_place_of_the_audit_is_checked_before_anything_is_read(tmp_path, out):
 
 def test_durations_of_zero_make_no_noise(copy, tmp_path):
     rewrite(copy, lambda frame: frame.with_columns(pl.col("duration") * 0))
-    answer = run("audit", copy, "--json", folder=tmp_path)
-    assert (answer.code, answer.err) == (0, "")
+    for command in (("audit", "--json"), ("whatif", "--format", "osdi25")):
+        answer = run(command[0], copy, *command[1:], folder=tmp_path)
+        assert (answer.code, answer.err) == (0, "")
+        json.loads(answer.out)
 
 
 def test_name_with_control_characters_stays_one_line(audit, tmp_path):

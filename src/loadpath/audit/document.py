@@ -14,7 +14,7 @@ from loadpath.audit.store import SCHEMA
 from loadpath.brief.wording import cause_name
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.fidelity import Fidelity
-from loadpath.diagnose.verdict import N_RESAMPLE, Judged, Judgement
+from loadpath.diagnose.verdict import N_RESAMPLE, POLICY_RATIO, Judged, Judgement
 from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["build_document"]
@@ -138,6 +138,7 @@ def _verdict(
             + ("steps" if job.graph.step.size > 1 else "communications")
             + " with this verdict"
         ),
+        "policy_ratio": POLICY_RATIO,
         "intermittent": bool(named and named.intermittent),
         "indistinguishable_from": list(judgement.indistinguishable_from),
         "gain_by_baseline": findings["gain_by_baseline"],
@@ -173,6 +174,7 @@ def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
         "kind": "not_assessable",
         "place": "nobody",
         "mechanism": "unknown",
+        "policy_ratio": POLICY_RATIO,
         "intermittent": False,
         "step_s": float(fidelity.measured_s.mean()) if fidelity.measured_s.size else None,
         "summary": f"No conclusion is drawn: {reason}",

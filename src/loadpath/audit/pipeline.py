@@ -55,6 +55,10 @@ class Audit:
     tables: Mapping[str, pl.DataFrame]
     job: CoupledJob
 
+    def __repr__(self) -> str:
+        """Name the verdict; documents and tables are long."""
+        return f"Audit({self.document['verdict']['kind']}: {self.document['verdict']['summary']})"
+
     @property
     def verdict(self) -> Mapping[str, Any]:
         """Kind, place, mechanism and proof of the verdict."""

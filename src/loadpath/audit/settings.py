@@ -56,6 +56,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 problems.append(f"{name} {value} is not a positive number")
+        if self.currency != "USD" and self.rate is None:
+            problems.append(f"currency {self.currency} is given without a rate")
         if self.seed < 0:
             problems.append(f"seed {self.seed} is negative")
         if problems:

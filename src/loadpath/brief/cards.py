@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadpath.brief.certainty import (
-    POLICY_RATIO,
     agreeing,
     is_bound,
     is_gain_of_step,
@@ -72,7 +71,9 @@ def _returns(verdict: Mapping[str, Any]) -> Card:
     gain_s = returned_s(verdict)
     if returns_little(verdict):
         why = "slack absorbs it" if verdict["kind"] == "absorbed" else "no cause returns more"
-        return Card(heading, _policy(), ((Cell(why),), step), before="under", after="of the step")
+        return Card(
+            heading, _policy(verdict), ((Cell(why),), step), before="under", after="of the step"
+        )
     if verdict["kind"] == "not_assessable" or gain_s is None:
         return Card(heading, Cell("not assessed"), (step,))
     change = (
@@ -108,7 +109,7 @@ def _stake(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> Card:
     heading, per = "At stake", " of every 1,000 GPU-hours"
     hours, money = stake.get("gpu_hours_per_1000"), stake.get("money_per_1000")
     if returns_little(verdict) and hours is not None:
-        return _little_stake(stake, heading, per)
+        return _little_stake(verdict, stake, heading, per)
     if hours is None:
         missing = (
             "no conclusion is drawn"
@@ -134,8 +135,10 @@ def _unit(stake: Mapping[str, Any]) -> tuple[tuple[Cell, ...], ...]:
     return ((Cell(text),),) if text else ()
 
 
-def _little_stake(stake: Mapping[str, Any], heading: str, per: str) -> Card:
-    most = 1000 * POLICY_RATIO
+def _little_stake(
+    verdict: Mapping[str, Any], stake: Mapping[str, Any], heading: str, per: str
+) -> Card:
+    most = 1000 * verdict["policy_ratio"]
     if stake.get("rate") is None:
         notes = ((Cell(f"{per.strip()}; no price was given"),),)
         return Card(heading, Cell(f"{most:.0f}"), notes, before="under", after="GPU-hours")
@@ -182,5 +185,5 @@ def _seconds(seconds: float | None) -> Cell:
     return Cell(shown("_s", seconds), seconds)
 
 
-def _policy() -> Cell:
-    return Cell(shown("_ratio", POLICY_RATIO))
+def _policy(verdict: Mapping[str, Any]) -> Cell:
+    return Cell(shown("_ratio", verdict["policy_ratio"]), verdict["policy_ratio"])

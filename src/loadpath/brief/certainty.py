@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
-    "POLICY_RATIO",
     "agreeing",
     "is_bound",
     "is_gain_of_step",
@@ -15,10 +14,8 @@ __all__ = [
     "unit_cost",
 ]
 
-POLICY_RATIO = 0.005
-"""Share of the step under which nothing is a verdict; the policy of docs/verdicts."""
-
 _SAME_RATIO = 0.01
+"""Replays of one change round work to whole ns in different places; they agree closer than this."""
 _WEAK = 0.5
 
 

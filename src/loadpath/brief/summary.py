@@ -139,8 +139,9 @@ def _money(stake: Mapping[str, Any]) -> str:
     text = f"; {stake['gpu_hours_per_1000']:.0f} of every 1,000 GPU-hours"
     if stake.get("money_per_1000") is None:
         return text
-    whole = f"{1000 * stake['rate']:,.2f} {stake['currency']}"
-    return f"{text}: {stake['money_per_1000']:,.2f} of every {whole}"
+    digits = 0 if stake["rate"] >= 1 else 2
+    whole = f"{1000 * stake['rate']:,.{digits}f} {stake['currency']}"
+    return f"{text}: {stake['money_per_1000']:,.{digits}f} of every {whole}"
 
 
 def _confidence(verdict: Mapping[str, Any]) -> str:

@@ -141,7 +141,9 @@ def _last_arriver(job: CoupledJob) -> View:
     clear = last.filter(pl.col("lead") > residual)
     ties = last.height - clear.height
     counts = clear.group_by("rank").len().sort(["len", "rank"], descending=[True, False])
-    text = f"of {last.height} communications {ties} are ties within {residual / 1e3:.0f} us"
+    text = (
+        f"of {last.height} communications {ties} are ties within {format_seconds(residual / 1e9)}"
+    )
     if not counts.height:
         return "last arriver", None, text
     rank, n = counts.row(0)

@@ -74,12 +74,13 @@ def published_slowdown(steps: CoupledSteps) -> tuple[float, float | None, float 
         Removal of the top 3 % of workers, and of the last stage; None where nothing is lost.
     """
     measured = _measure(steps, published_work_s(steps)[0])
-    original, best = float(measured.nodelay.mean()), float(measured.noblock.mean())
+    original, best = measured.nodelay.mean(), measured.noblock.mean()
+    slowdown = float(original / best)
     if original <= best:
-        return original / best, None, None
+        return slowdown, None, None
     top = _top_workers(measured, {})
     m_w, m_s = (e["rem"] for e in _explain(measured, [top, _last_stage(steps)]))
-    return original / best, m_w, m_s
+    return slowdown, m_w, m_s
 
 
 def published_fields(steps: CoupledSteps, layout: Mapping[str, int], name: str) -> dict[str, Any]:
@@ -281,17 +282,17 @@ def _explain(measured: _Measured, sets: Sequence[NDArray[np.bool_]]) -> list[dic
     """Explain the slowdown by each set of ops: removal and addition."""
     mixtures = [Mixture(mask) for mine in sets for mask in (~mine, mine)]
     mean = _replayed_s(measured.steps, measured.work_s, measured.ideal_s, mixtures).mean(axis=1)
-    original, best = float(measured.nodelay.mean()), float(measured.noblock.mean())
+    original, best = measured.nodelay.mean(), measured.noblock.mean()
     return [
         {
-            "trem": without,
-            "tadd": with_it,
-            "tori": original,
-            "tideal": best,
-            "rem": (original - without) / (original - best),
-            "add": (with_it - best) / (original - best),
+            "trem": float(without),
+            "tadd": float(with_it),
+            "tori": float(original),
+            "tideal": float(best),
+            "rem": float((original - without) / (original - best)),
+            "add": float((with_it - best) / (original - best)),
         }
-        for without, with_it in mean.reshape(-1, 2).tolist()
+        for without, with_it in mean.reshape(-1, 2)
     ]
 
 

@@ -23,7 +23,7 @@ from loadpath.diagnose.levels import FloatArray
 from loadpath.replay import replay
 from loadpath.tables.results import CAUSE
 
-__all__ = ["Judged", "Judgement", "judge"]
+__all__ = ["POLICY_RATIO", "Judged", "Judgement", "judge"]
 
 POLICY_RATIO = 0.005
 """Effects under this share of the step are not verdicts; a stated policy."""
