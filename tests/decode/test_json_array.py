@@ -106,6 +106,3 @@ def test_text_without_array_is_not_found(text):
     assert not envelope.found
 
 
-def test_a_broken_chunk_is_cut_at_usual_borders():
-    chunk = Chunk(b'{"a": 1},{"b": 2},{"c"', ends=np.empty(0, np.int64), broken=True)
-    assert chunk.pieces()[:2] == [b'{"a": 1}', b'{"b": 2}']

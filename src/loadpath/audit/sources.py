@@ -151,16 +151,11 @@ def _with_hosts(recording: Recording, path: Path) -> Recording:
     n_without = joined.filter(pl.col("host_new").is_null()).height
     text = f"ranks without a line in {path.name}: their host is not known"
     doubts = caveat_table([("host_unknown", text, n_without)])
-    return Recording(
-        source=recording.source,
-        op=recording.op,
-        lane=recording.lane,
-        communicator=recording.communicator,
+    return replace(
+        recording,
         rank=rank,
-        step=recording.step,
         caveat=pl.concat([recording.caveat, doubts]),
         inputs=(*recording.inputs, file_digest(path)),
-        layout=recording.layout,
     )
 
 

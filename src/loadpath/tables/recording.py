@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from loadpath.tables.recorded import CAVEAT
+from loadpath.tables.recorded import CAVEAT, SYNCHRONISATION
 
 __all__ = ["Recording", "caveat_table"]
 
@@ -24,6 +24,8 @@ class Recording:
         Name, SHA-256 and size in bytes of every file read.
     layout : mapping of str to int
         Declared parallel sizes (``dp_size``, ``pp_size``, ...), empty if unknown.
+    synchronisation : polars.DataFrame
+        Recorded waits between streams and of hosts; empty where none are recorded.
     """
 
     source: str
@@ -35,6 +37,7 @@ class Recording:
     caveat: pl.DataFrame
     inputs: tuple[tuple[str, str, int], ...] = ()
     layout: Mapping[str, int] = field(default_factory=dict)
+    synchronisation: pl.DataFrame = field(default_factory=SYNCHRONISATION.empty)
 
 
 def caveat_table(rows: Iterable[tuple[str, str, int]]) -> pl.DataFrame:

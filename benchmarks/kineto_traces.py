@@ -1,0 +1,55 @@
+"""Large Kineto traces made of repeated real events: shifted in time, with correlations of their own.
+
+    python benchmarks/kineto_traces.py TRACE.json.gz OUT --megabytes 512 --ranks 1
+"""
+
+import argparse
+import gzip
+import json
+import re
+from pathlib import Path
+
+NUMBER = re.compile(r'"(ts|correlation|External id|id)": ?([0-9]+)')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("trace", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--megabytes", type=int, default=512)
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--plain", action="store_true", help="no gzip")
+    given = parser.parse_args()
+    document = json.loads(gzip.decompress(given.trace.read_bytes()))
+    given.out.mkdir(parents=True, exist_ok=True)
+    for rank in range(given.ranks):
+        write_trace(given.out, document, rank, given)
+
+
+def write_trace(folder: Path, document: dict, rank: int, given: argparse.Namespace) -> None:
+    events = [event for event in document["traceEvents"] if event.get("ph") in {"X", "s", "f"}]
+    begin = min(event["ts"] for event in events)
+    length = int(max(event["ts"] + event.get("dur", 0) for event in events) - begin) + 1
+    text = ",\n  ".join(json.dumps(event, indent=2).replace("\n", "\n  ") for event in events)
+    head = {key: value for key, value in document.items() if key != "traceEvents"}
+    head["distributedInfo"] = {"backend": "nccl", "rank": rank, "world_size": given.ranks}
+    opened = gzip.open if not given.plain else open
+    path = folder / f"rank{rank}.json{'' if given.plain else '.gz'}"
+    written = 0
+    with opened(path, "wb") as stream:
+        stream.write(json.dumps(head, indent=2)[:-2].encode() + b',\n  "traceEvents": [\n  ')
+        for copy in range(1 << 30):
+            part = NUMBER.sub(lambda found: shifted(found, copy, length), text).encode()
+            written += stream.write((b",\n  " if copy else b"") + part)
+            if written >= given.megabytes << 20:
+                break
+        stream.write(b"\n]}\n")
+
+
+def shifted(found: re.Match[str], copy: int, length: int) -> str:
+    step = length if found[1] == "ts" else 10_000_000
+    return f'"{found[1]}": {int(found[2]) + copy * step}'
+
+
+if __name__ == "__main__":
+    main()
