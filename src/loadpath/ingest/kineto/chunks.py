@@ -33,10 +33,14 @@ __all__ = ["KEYS", "ChunkReader"]
 BoolArray = NDArray[np.bool_]
 
 OUTER = ("ph", "cat", "name", "pid", "tid", "ts", "dur", "args")
-INNER = ("correlation", "stream", "device", "bytes", "External id", "external id", "Collective name")
+INNER = (
+    *("correlation", "stream", "device", "bytes", "External id", "external id"),
+    *("Collective name", "stream_id", "event", "event_id"),
+)
 KEYS = Keys(OUTER, "args", INNER)
 PHASE, CAT, NAME, PID, TID, TS, DUR, ARGS = range(8)
-CORRELATION, STREAM, DEVICE_NUMBER, BYTES, EXTERNAL, EXTERNAL_2021, COLLECTIVE = range(8, 15)
+CORRELATION, STREAM, DEVICE_NUMBER, BYTES, EXTERNAL, EXTERNAL_2021 = range(8, 14)
+COLLECTIVE, STREAM_ID, EVENT, EVENT_ID = range(14, 18)
 PHASES = np.frombuffer(b"stfiICBEbenNODPSTpFRcv", np.uint8)
 LIMIT_NS = 1000 << 53
 MOST_PLACE = 1 << 30
@@ -121,7 +125,8 @@ class ChunkReader:
         )
         read = words.categories(cat, name)
         lane = words.lane_code(read, (pid, tid), (whole[DEVICE_NUMBER], whole[STREAM]))
-        tells = words.tells(read, name) | ((read >= 0) & (low[:, COLLECTIVE] >= 0))
+        names_event = (low[:, (STREAM, STREAM_ID, EVENT, EVENT_ID)] >= 0).any(axis=1)
+        tells = words.tells(read, name, names_event) | ((read >= 0) & (low[:, COLLECTIVE] >= 0))
         read[odd] = ODD
         rows.read[span], rows.lane[span] = read, lane
         rows.start_ns[span], rows.duration_ns[span] = _times(start), _times(duration)

@@ -14,6 +14,8 @@ from loadpath.ingest.kineto.events import BAD
 
 __all__ = ["MAX_RANKS", "Trace", "read_trace"]
 
+BLOCK_BYTES = 1 << 20
+"""Larger blocks are scanned no faster, and take memory."""
 MAX_RANKS = 1 << 20
 """Ranks and sizes beyond this are damage: no job has a million ranks."""
 MAX_EPOCH_NS = 1 << 61
@@ -91,7 +93,7 @@ def read_trace(path: Path) -> Trace | None:
     """
     reader, parts = ChunkReader(), []
     envelope = Envelope(found=False, text=b"")
-    for chunk in array_chunks(read_blocks(path), "traceEvents", KEYS):
+    for chunk in array_chunks(read_blocks(path, BLOCK_BYTES), "traceEvents", KEYS):
         if isinstance(chunk, Envelope):
             envelope = chunk
         else:

@@ -93,7 +93,9 @@ class Vocabulary:
             read[row[of_name(name[row]) == wanted]] = instead
         return read
 
-    def tells(self, read: NDArray[np.int8], name: Int32Array) -> BoolArray:
+    def tells(
+        self, read: NDArray[np.int8], name: Int32Array, names_event: BoolArray
+    ) -> BoolArray:
         """Tell which spans' arguments are worth a look.
 
         Parameters
@@ -102,6 +104,8 @@ class Vocabulary:
             What they are read as.
         name : (n,) array of int32
             Tokens.
+        names_event : (n,) array of bool
+            Whether their arguments name a stream or an event.
 
         Returns
         -------
@@ -111,7 +115,7 @@ class Vocabulary:
         tells = read == SYNC
         used = np.flatnonzero(read >= 0)
         tells[used] |= self._speaks(name[used]) == 1
-        calls = np.flatnonzero(read == RUNTIME)
+        calls = np.flatnonzero((read == RUNTIME) & names_event)
         tells[calls] |= self._asks(name[calls]) == 1
         return tells
 
