@@ -1,6 +1,6 @@
 """Large Kineto traces made of repeated real events: shifted in time, with correlations of their own.
 
-    python benchmarks/kineto_traces.py TRACE.json.gz OUT --megabytes 512 --ranks 1
+python benchmarks/kineto_traces.py TRACE.json.gz OUT --megabytes 512 --ranks 1
 """
 
 import argparse
@@ -39,16 +39,19 @@ def write_trace(folder: Path, document: dict, rank: int, given: argparse.Namespa
     with opened(path, "wb") as stream:
         stream.write(json.dumps(head, indent=2)[:-2].encode() + b',\n  "traceEvents": [\n  ')
         for copy in range(1 << 30):
-            part = NUMBER.sub(lambda found: shifted(found, copy, length), text).encode()
+            part = moved(text, copy, length)
             written += stream.write((b",\n  " if copy else b"") + part)
             if written >= given.megabytes << 20:
                 break
         stream.write(b"\n]}\n")
 
 
-def shifted(found: re.Match[str], copy: int, length: int) -> str:
-    step = length if found[1] == "ts" else 10_000_000
-    return f'"{found[1]}": {int(found[2]) + copy * step}'
+def moved(text: str, copy: int, length: int) -> bytes:
+    def moved_number(found: re.Match[str]) -> str:
+        step = length if found[1] == "ts" else 10_000_000
+        return f'"{found[1]}": {int(found[2]) + copy * step}'
+
+    return NUMBER.sub(moved_number, text).encode()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadpath.decode import Chunk, Envelope, array_chunks, json_array
+from loadpath.decode import Envelope, array_chunks, json_array
 from loadpath.decode.json_array import salvage_objects
 from loadpath.errors import InputError
 
@@ -104,5 +103,3 @@ def test_salvage_cuts_between_events_only():
 def test_text_without_array_is_not_found(text):
     _, envelope = cut(text, 3)
     assert not envelope.found
-
-

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from loadpath.decode import kernels
 from loadpath.errors import InputError
 
-__all__ = ["MAX_OBJECT_BYTES", "NO_KEYS", "Chunk", "Envelope", "Keys", "array_chunks", "salvage_objects"]
+__all__ = [
+    "MAX_OBJECT_BYTES",
+    "NO_KEYS",
+    "Chunk",
+    "Envelope",
+    "Keys",
+    "array_chunks",
+    "salvage_objects",
+]
 
 MAX_HEAD_BYTES = 16 << 20
 MAX_TAIL_BYTES = 16 << 20

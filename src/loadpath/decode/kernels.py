@@ -38,7 +38,7 @@ def _string(data: Any, plain: Any, i: int, n: int) -> int:
         if i + 1 >= n:
             return MORE
         c = data[i + 1]
-        if not (c in (34, 92, 47, 98, 102, 110, 114, 116)):
+        if c not in (34, 92, 47, 98, 102, 110, 114, 116):
             return ODD
         i += 2
 
@@ -79,7 +79,7 @@ def _literal(data: Any, i: int, n: int) -> int:
 
 @nb.njit(cache=True, nogil=True)
 def _key_number(data: Any, low: int, high: int, level: int, keys: Any) -> int:
-    """Number of the wanted key that stands between `low` and `high`, -1 for any other."""
+    """Find the wanted key that stands between `low` and `high`, -1 for any other."""
     text, first, head, follow = keys
     size = high - low
     k = head[level, size] if size < head.shape[1] else -1
@@ -106,7 +106,7 @@ def _object(data: Any, i: int, n: int, keys: Any, tools: Any, low: Any, high: An
         opened = False
         if c == 34:
             i = _string(data, plain, i, n)
-        elif c == 123 or c == 91:
+        elif c in (123, 91):
             if depth == MAX_DEPTH:
                 return ODD
             if depth == 1 and c == 123 and key_at[1] >= 0 and key_at[1] == nested:
@@ -124,7 +124,7 @@ def _object(data: Any, i: int, n: int, keys: Any, tools: Any, low: Any, high: An
                 opened = True
         elif c == 45 or 48 <= c <= 57:
             i = _number(data, i, n)
-        elif c == 116 or c == 102 or c == 110:
+        elif c in (116, 102, 110):
             i = _literal(data, i, n)
         else:
             return MORE if i >= n else ODD
@@ -256,7 +256,7 @@ def _place(data: Any, low: int, high: int, weight: Any, table: Any, text: Any, f
 
 @nb.njit(cache=True, nogil=True)
 def intern_tokens(data: Any, low: Any, high: Any, tokens: Any, n_token: int, code: Any) -> int:
-    """Number pieces of `data` by content, new ones in order; -1 where `low` is negative.
+    """Give pieces of `data` numbers by content, new ones in order; -1 where `low` is negative.
 
     `tokens` are weights, table, text and first positions, all with room for every piece. Returns
     the number of tokens known.

@@ -30,7 +30,7 @@ class Tokens:
     def codes(
         self, body: bytes, low: NDArray[np.int32], high: NDArray[np.int32]
     ) -> NDArray[np.int32]:
-        """Number pieces of a text.
+        """Give each piece of a text its number.
 
         Parameters
         ----------
@@ -76,7 +76,9 @@ class Tokens:
             return msgspec.json.decode(raw, type=str)
         return raw.strip(b'"').decode("ascii")
 
-    def _arrays(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
+    def _arrays(
+        self,
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
         return self._weight, self._table, self._text, self._first
 
     def _make_room(self, n: int, n_byte: int) -> None:
@@ -91,8 +93,10 @@ class Tokens:
             self._table = table
 
 
-def number_keys(key: NDArray[np.int64], known: dict[int, int]) -> tuple[NDArray[np.int64], list[int]]:
-    """Number keys of which few are distinct, new ones after those known.
+def number_keys(
+    key: NDArray[np.int64], known: dict[int, int]
+) -> tuple[NDArray[np.int64], list[int]]:
+    """Give numbers to keys of which few are distinct, new ones after those known.
 
     Parameters
     ----------

@@ -88,6 +88,7 @@ def exact_sum(values):
 def test_counts_times_and_identifiers_equal_those_of_json_with_decimals(name):
     path = recorded(name)
     trace = read_trace(path)
+    assert trace is not None
     columns = trace.columns
     n_name = np.bincount(columns.name, minlength=len(trace.names))
     assert {

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from loadpath.decode import Chunk, Keys, read_thousandths, read_whole
 from loadpath.ingest.kineto.columns import NO_TIME, Columns, Int32Array, Int64Array
-from loadpath.ingest.kineto.communications import is_communication, parse_communication, whole_number
+from loadpath.ingest.kineto.communications import (
+    is_communication,
+    parse_communication,
+    whole_number,
+)
 from loadpath.ingest.kineto.events import Args, EventDecoder, Span, ThreadName, decode_args
 from loadpath.ingest.kineto.kinds import is_event, is_io_frame
 from loadpath.ingest.kineto.synchronisations import asks_for_event, parse_synchronisation
@@ -41,6 +45,7 @@ KEYS = Keys(OUTER, "args", INNER)
 PHASE, CAT, NAME, PID, TID, TS, DUR, ARGS = range(8)
 CORRELATION, STREAM, DEVICE_NUMBER, BYTES, EXTERNAL, EXTERNAL_2021 = range(8, 14)
 COLLECTIVE, STREAM_ID, EVENT, EVENT_ID = range(14, 18)
+WHOLE = (CORRELATION, STREAM, DEVICE_NUMBER, BYTES, EXTERNAL, EXTERNAL_2021)
 PHASES = np.frombuffer(b"stfiICBEbenNODPSTpFRcv", np.uint8)
 LIMIT_NS = 1000 << 53
 MOST_PLACE = 1 << 30
@@ -59,6 +64,17 @@ class _Rows:
     bytes: Int64Array
     external: Int64Array
     told: dict[int, tuple[str, str, Args]]
+
+
+@dataclass(slots=True)
+class _Spans:
+    """Complete events among them: where values stand, and which events must be decoded singly."""
+
+    data: NDArray[np.uint8]
+    row: Int64Array
+    low: Int32Array
+    high: Int32Array
+    odd: BoolArray
 
 
 class ChunkReader:
@@ -107,35 +123,34 @@ class ChunkReader:
 
     def _scan(self, chunk: Chunk, rows: _Rows) -> None:
         """Take what the compiled scan found; what it cannot judge stays odd."""
-        data = np.frombuffer(chunk.body, np.uint8)
-        phase = _phases(data, chunk)
-        rows.read[(phase != ord("M")) & np.isin(phase, PHASES)] = OTHER
-        span = np.flatnonzero(phase == ord("X"))
-        low, high = chunk.low[span], chunk.high[span]
-        odd = _ill_typed(data, low)
-        start, duration = (_read(read_thousandths, data, low, high, (c, 0, odd)) for c in (TS, DUR))
-        whole = {
-            column: _read(read_whole, data, low, high, (column, -1, odd))
-            for column in (CORRELATION, STREAM, DEVICE_NUMBER, BYTES, EXTERNAL, EXTERNAL_2021)
-        }
-        odd |= _beyond(whole[STREAM]) | _beyond(whole[DEVICE_NUMBER])
-        words = self.vocabulary
+        spans = _spans(chunk, rows)
+        whole = {column: _numbers(read_whole, spans, column, -1) for column in WHOLE}
+        spans.odd |= _beyond(whole[STREAM]) | _beyond(whole[DEVICE_NUMBER])
+        self._name(chunk, spans, whole, rows)
+        row = spans.row
+        rows.start_ns[row] = _times(_numbers(read_thousandths, spans, TS, 0))
+        rows.duration_ns[row] = _times(_numbers(read_thousandths, spans, DUR, 0))
+        rows.correlation[row], rows.bytes[row] = whole[CORRELATION], whole[BYTES]
+        today = spans.low[:, EXTERNAL] >= 0
+        rows.external[row] = np.where(today, whole[EXTERNAL], whole[EXTERNAL_2021])
+        rows.read[row[spans.odd]] = ODD
+
+    def _name(self, chunk: Chunk, spans: _Spans, whole: dict[int, Int64Array], rows: _Rows) -> None:
+        """Find categories, names and lanes, and look into the arguments that tell more."""
+        words, low, high = self.vocabulary, spans.low, spans.high
         cat, name, pid, tid = (
             words.tokens.codes(chunk.body, low[:, c], high[:, c]) for c in (CAT, NAME, PID, TID)
         )
         read = words.categories(cat, name)
-        lane = words.lane_code(read, (pid, tid), (whole[DEVICE_NUMBER], whole[STREAM]))
-        names_event = (low[:, (STREAM, STREAM_ID, EVENT, EVENT_ID)] >= 0).any(axis=1)
+        rows.read[spans.row] = read
+        place = (whole[DEVICE_NUMBER], whole[STREAM])
+        rows.lane[spans.row] = words.lane_code(read, (pid, tid), place)
+        used = np.flatnonzero((read >= 0) & ~spans.odd)
+        rows.name[spans.row[used]] = words.name_code(name[used])
+        names_event = low[:, (STREAM, STREAM_ID, EVENT, EVENT_ID)].max(axis=1) >= 0
         tells = words.tells(read, name, names_event) | ((read >= 0) & (low[:, COLLECTIVE] >= 0))
-        read[odd] = ODD
-        rows.read[span], rows.lane[span] = read, lane
-        rows.start_ns[span], rows.duration_ns[span] = _times(start), _times(duration)
-        rows.correlation[span], rows.bytes[span] = whole[CORRELATION], whole[BYTES]
-        rows.external[span] = np.where(low[:, EXTERNAL] >= 0, whole[EXTERNAL], whole[EXTERNAL_2021])
-        used = np.flatnonzero(read >= 0)
-        rows.name[span[used]] = words.name_code(name[used])
-        told = np.flatnonzero(tells & ~odd)
-        self._look(chunk, rows, np.stack([span[told], name[told], pid[told]], axis=1))
+        told = np.flatnonzero(tells & ~spans.odd)
+        self._look(chunk, rows, np.stack([spans.row[told], name[told], pid[told]], axis=1))
 
     def _look(self, chunk: Chunk, rows: _Rows, told: Int64Array) -> None:
         """Decode the arguments of spans that speak of communications or synchronisation."""
@@ -205,11 +220,26 @@ class ChunkReader:
 
 
 def _empty(n: int) -> _Rows:
-    code = [np.full(n, -1, np.int32) for _ in range(2)]
-    number = [np.full(n, -1, np.int64) for _ in range(3)]
     return _Rows(
-        np.full(n, ODD, np.int8), np.zeros(n, np.int64), np.zeros(n, np.int64), *code, *number, {}
+        read=np.full(n, ODD, np.int8),
+        start_ns=np.zeros(n, np.int64),
+        duration_ns=np.zeros(n, np.int64),
+        name=np.full(n, -1, np.int32),
+        lane=np.full(n, -1, np.int32),
+        correlation=np.full(n, -1, np.int64),
+        bytes=np.full(n, -1, np.int64),
+        external=np.full(n, -1, np.int64),
+        told={},
     )
+
+
+def _spans(chunk: Chunk, rows: _Rows) -> _Spans:
+    data = np.frombuffer(chunk.body, np.uint8)
+    phase = _phases(data, chunk)
+    rows.read[(phase != ord("M")) & np.isin(phase, PHASES)] = OTHER
+    row = np.flatnonzero(phase == ord("X"))
+    low = chunk.low[row]
+    return _Spans(data, row, low, chunk.high[row], _ill_typed(data, low))
 
 
 def _phases(data: NDArray[np.uint8], chunk: Chunk) -> NDArray[np.uint8]:
@@ -222,20 +252,19 @@ def _phases(data: NDArray[np.uint8], chunk: Chunk) -> NDArray[np.uint8]:
 def _ill_typed(data: NDArray[np.uint8], low: Int32Array) -> BoolArray:
     """Spans without time, or whose names are no text, processes no number or text, args no object."""
     first = np.where(low >= 0, data[np.maximum(low, 0)], 0)
-    odd = low[:, TS] < 0
+    odd: BoolArray = low[:, TS] < 0
     for column in (NAME, CAT):
         odd |= (first[:, column] != ord('"')) & (first[:, column] != 0)
     for column in (PID, TID):
         odd |= np.isin(first[:, column], np.frombuffer(b"{[tfn", np.uint8))
-    return odd | ((first[:, ARGS] != ord("{")) & (first[:, ARGS] != 0))
+    odd |= (first[:, ARGS] != ord("{")) & (first[:, ARGS] != 0)
+    return odd
 
 
-def _read(read: Any, data: NDArray[np.uint8], low: Int32Array, high: Int32Array,
-          how: tuple[int, int, BoolArray]) -> Int64Array:  # fmt: skip
-    """Numbers of one column, a default where a span has none; others make their row odd."""
-    column, default, odd = how
-    values = np.full(low.shape[0], default, np.int64)
-    read(data, low[:, column], high[:, column], values, odd)
+def _numbers(read: Any, spans: _Spans, column: int, default: int) -> Int64Array:
+    """Numbers of one column, a default where a span has none; others make their span odd."""
+    values = np.full(spans.row.size, default, np.int64)
+    read(spans.data, spans.low[:, column], spans.high[:, column], values, spans.odd)
     return values
 
 

@@ -71,7 +71,9 @@ def join_columns(parts: list[Columns]) -> Columns:
             setattr(part, item.name, None)
         if item.name in {"said", "asked"}:
             numbered = zip(first, pieces, strict=False)
-            joined[item.name] = {low + row: fact for low, piece in numbered for row, fact in piece.items()}
+            joined[item.name] = {
+                low + row: fact for low, piece in numbered for row, fact in piece.items()
+            }
         else:
             joined[item.name] = np.concatenate(pieces) if pieces else np.empty(0, np.int64)
     return Columns(**joined)

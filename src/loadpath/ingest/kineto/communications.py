@@ -228,7 +228,8 @@ def _peer(name: str, args: Any) -> tuple[int, int]:
         inputs = _json(args.inputs, list[Any]) or []
         if name.startswith("c10d::recv_any"):
             return -1, whole_number(inputs[2]) if len(inputs) > 2 else -1
-        return tuple(whole_number(item) for item in (*inputs[2:4], -1, -1)[:2])
+        peer, tag = (*inputs[2:4], -1, -1)[:2]
+        return whole_number(peer), whole_number(tag)
     is_send = collective_of(args.collective) == "send"
     return whole_number(args.target if is_send else args.source), -1
 

@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["CATEGORIES", "CATEGORY", "ON_DEVICE", "STEP_MARK", "is_io_frame", "is_event", "kind_of"]
+__all__ = ["CATEGORIES", "CATEGORY", "ON_DEVICE", "STEP_MARK", "is_event", "is_io_frame", "kind_of"]
 
 CATEGORIES = ("cpu_op", "annotation", "runtime", "kernel", "copy", "set", "python", "sync")
 """What spans are read as; columns hold the place in this list."""

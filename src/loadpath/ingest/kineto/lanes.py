@@ -19,7 +19,9 @@ BACKEND = ("gloo:", "mpi:", "ucc:")
 """Annotations of backends that communicate on threads of the host."""
 
 
-def number_lanes(trace: Trace, is_mark: BoolArray) -> tuple[Int32Array, tuple[tuple[str, str], ...]]:
+def number_lanes(
+    trace: Trace, is_mark: BoolArray
+) -> tuple[Int32Array, tuple[tuple[str, str], ...]]:
     """Give numbers to host threads (the one with step marks first), then to device streams.
 
     Parameters

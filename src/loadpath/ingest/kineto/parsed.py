@@ -17,6 +17,8 @@ __all__ = ["Parsed", "parse_file"]
 
 PACKAGE = Path(__file__).parents[2]
 ALIGNMENT = 64
+LEAST_KEPT_BYTES = 1 << 20
+"""Smaller files are parsed as fast as they are found."""
 
 
 class _Facts(msgspec.Struct, frozen=True):
@@ -85,7 +87,8 @@ def parse_file(path: Path, shelf: Path | None = None) -> Parsed:
         If the file cannot be read, or holds events but no usable one.
     """
     digest = file_digest(path)
-    key = f"{digest[1]}-{version()[:16]}" if shelf and version() else ""
+    is_kept = shelf and version() and digest[2] >= LEAST_KEPT_BYTES
+    key = f"{digest[1]}-{version()[:16]}" if is_kept else ""
     if shelf and key:
         content = kept(shelf, key)
         found = None if content is None else _unpacked(content)
@@ -134,7 +137,7 @@ def _unpacked(content: memoryview) -> RankOps | None:
     except msgspec.MsgspecError:
         return None
     first = 8 + n_head + -(n_head + 8) % ALIGNMENT
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, (kind, shape, place) in layout.arrays.items():
         n = int(np.prod(shape, dtype=np.int64))
         arrays[name] = np.frombuffer(content, np.dtype(kind), n, first + place).reshape(shape)

@@ -1,6 +1,7 @@
 """One trace to rows of the op table: lanes, kinds, steps, nesting."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,43 +101,54 @@ def rank_ops(trace: Trace) -> RankOps:
         Its ops.
     """
     columns = trace.columns
-    mark = _step_numbers(trace.names)
-    can_mark = (columns.category == ANNOTATION) | (columns.category == CPU_OP)
-    lane_of, lanes = number_lanes(trace, can_mark & (mark[columns.name] >= 0))
+    is_mark, number = _marks(trace)
+    lane_of, lanes = number_lanes(trace, is_mark)
     row, doubts = _sound_rows(trace, lane_of)
-    name, category = columns.name[row], columns.category[row]
-    lane = lane_of[columns.lane[row]]
-    start, duration = columns.start_ns[row] + trace.base_ns, columns.duration_ns[row]
-    number = np.where(can_mark[row], mark[name], -1)
-    steps = _steps(number, start, duration)
-    correlation = columns.correlation[row]
-    said, n_impossible = _said(columns, row)
-    collective, collectives = _collectives(trace, (name, category), said)
-    impossible = "ranks, sizes or payloads that no job has are ignored"
+    what = (columns.name[row], columns.category[row])
+    copied = _copied(trace, row) | {"lane": lane_of[columns.lane[row]]}
+    steps = _steps(number[row], copied["start_ns"], copied["duration_ns"])
+    said, impossible = _said(columns, row)
+    collective, collectives = _collectives(trace, what, said)
     return RankOps(
         rank=trace.rank,
         world_size=trace.world_size,
         base_ns=trace.base_ns,
         host=trace.host,
         device=trace.device,
-        start_ns=start,
-        duration_ns=duration,
-        bytes=columns.bytes[row],
-        correlation=correlation,
-        step=_step_of(steps, start, correlation, np.isin(category, DEVICE)),
-        lane=lane,
-        parent=kernels.enclosing(lane, start, start + duration),
-        name=name,
+        **copied,
+        step=_step_of(steps, copied, np.isin(what[1], DEVICE)),
+        parent=kernels.enclosing(
+            copied["lane"], copied["start_ns"], copied["start_ns"] + copied["duration_ns"]
+        ),
         collective=collective,
-        kind=_kinds(trace, (name, category), lanes, lane),
+        kind=_kinds(trace, what, lanes, copied["lane"]),
         names=trace.names,
         collectives=collectives,
         lanes=lanes,
         steps=steps,
         said=said,
         asked=_asked(trace, lane_of),
-        doubts=(*trace.doubts, *doubts, _odd_marks(trace), ("impossible_group", impossible, n_impossible)),
+        doubts=(*trace.doubts, *doubts, _odd_marks(trace), impossible),
     )
+
+
+def _copied(trace: Trace, row: Int64Array) -> dict[str, Any]:
+    columns = trace.columns
+    return {
+        "start_ns": columns.start_ns[row] + trace.base_ns,
+        "duration_ns": columns.duration_ns[row],
+        "bytes": columns.bytes[row],
+        "correlation": columns.correlation[row],
+        "name": columns.name[row],
+    }
+
+
+def _marks(trace: Trace) -> tuple[BoolArray, Int64Array]:
+    """Tell which spans mark steps, and of which number; -1 for all others."""
+    category = trace.columns.category
+    can_mark = (category == ANNOTATION) | (category == CPU_OP)
+    number = np.where(can_mark, _step_numbers(trace.names)[trace.columns.name], -1)
+    return number >= 0, number
 
 
 def _step_numbers(names: tuple[str, ...]) -> Int64Array:
@@ -161,7 +173,7 @@ def _kinds(
     for value in np.flatnonzero(code).tolist():
         text, read = trace.names[value // N_CATEGORY], CATEGORIES[value % N_CATEGORY]
         code[value] = OP_KINDS.index(kind_of(text, read))
-    kind = code[pair]
+    kind: NDArray[np.uint8] = code[pair]
     threads = np.array([k == "communication" for k, _ in lanes], np.bool_)
     talks = (category == KERNEL) & is_nccl(trace.names)[name]
     kind[talks | (threads[lane] & (category == ANNOTATION))] = OP_KINDS.index("communicate")
@@ -186,15 +198,22 @@ def _collectives(
     return collective, tuple(codes)
 
 
-def _said(columns: Columns, row: Int64Array) -> tuple[dict[int, Communication], int]:
-    """What sorted rows say, and how much of it was impossible."""
+def _said(
+    columns: Columns, row: Int64Array
+) -> tuple[dict[int, Communication], tuple[str, str, int]]:
+    """Collect what sorted rows say, and count what of it was impossible."""
     told = np.fromiter(columns.said, np.int64, len(columns.said))
     back = np.full(columns.start_ns.size, -1, np.int32)
     back[row] = np.arange(row.size)
     facts = {i: without_impossible(columns.said[i]) for i in told.tolist()}
     n_impossible = sum(fact is not columns.said[i] for i, fact in facts.items())
     placed = sorted((int(back[i]), i) for i in facts)
-    return {place: facts[i] for place, i in placed if place >= 0}, n_impossible
+    doubt = (
+        "impossible_group",
+        "ranks, sizes or payloads that no job has are ignored",
+        n_impossible,
+    )
+    return {place: facts[i] for place, i in placed if place >= 0}, doubt
 
 
 def _asked(
@@ -243,10 +262,9 @@ def _steps(number: Int64Array, start: Int64Array, duration: Int64Array) -> Int64
     return np.stack([number[mark], start[mark], start[mark] + duration[mark]], axis=1)
 
 
-def _step_of(
-    steps: Int64Array, start: Int64Array, correlation: Int64Array, on_device: BoolArray
-) -> Int64Array:
+def _step_of(steps: Int64Array, ops: dict[str, Any], on_device: BoolArray) -> Int64Array:
     """Step by start on the host; a device op belongs to the step of the call that launched it."""
+    start, correlation = ops["start_ns"], ops["correlation"]
     if not steps.size:
         return np.full(start.size, -1, np.int64)
     place = np.searchsorted(steps[:, 1], start, "right") - 1

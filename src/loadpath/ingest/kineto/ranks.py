@@ -59,4 +59,3 @@ def _own_rank(ops: RankOps) -> int:
     """Rank that communications name as the one that runs them, if they agree."""
     named = Counter(fact.own for fact in ops.said.values() if fact.own >= 0)
     return next(iter(named)) if len(named) == 1 else -1
-

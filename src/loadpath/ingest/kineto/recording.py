@@ -82,9 +82,7 @@ def read_kineto(
     _refuse_unknown(files, ranks or {})
     parsed = _parse_all(files, progress, shelf)
     traces = _by_rank(parsed, ranks or {})
-    said = {
-        trace.rank: [trace.ops.said[row] for row in sorted(trace.ops.said)] for trace in traces
-    }
+    said = {trace.rank: [trace.ops.said[row] for row in sorted(trace.ops.said)] for trace in traces}
     groups = map_groups(said)
     return Recording(
         source="kineto",
@@ -172,7 +170,9 @@ def _ops(traces: list[_Traced], groups: Groups) -> pl.DataFrame:
     columns |= {
         name: np.concatenate([getattr(trace.ops, name) for trace in traces]) for name in COPIED
     }
-    parents = [np.where(t.ops.parent >= 0, t.ops.parent + first[i], -1) for i, t in enumerate(traces)]
+    parents = [
+        np.where(t.ops.parent >= 0, t.ops.parent + first[i], -1) for i, t in enumerate(traces)
+    ]
     columns["parent"] = np.concatenate(parents).astype(np.int32)
     kinds = pl.Series(OP_KINDS, dtype=OP.schema["kind"])
     columns["kind"] = kinds.gather(np.concatenate([trace.ops.kind for trace in traces]))
@@ -185,21 +185,11 @@ def _named(names: tuple[str, ...], code: Any) -> pl.Series:
     return pl.Series(names, dtype=pl.Categorical).gather(code)
 
 
-def _said_columns(
-    traces: list[_Traced], first: Any, groups: Groups
-) -> dict[str, Any]:
-    """What calls say, at their rows; all other rows say nothing."""
+def _said_columns(traces: list[_Traced], first: Any, groups: Groups) -> dict[str, Any]:
+    """Put what calls say at their rows; all other rows say nothing."""
     n = int(first[-1])
-    columns = {
-        name: np.full(n, default, kind)
-        for name, default, kind in (
-            ("sequence", -1, np.int64),
-            ("communicator", -1, np.int32),
-            ("peer", -1, np.int32),
-            ("tag", -1, np.int64),
-            ("comms_id", 0, np.int64),
-        )
-    }
+    columns = {name: np.full(n, -1) for name in ("sequence", "communicator", "peer", "tag")}
+    columns["comms_id"] = np.zeros(n, np.int64)
     columns["bytes"] = np.concatenate([trace.ops.bytes for trace in traces])
     for i, trace in enumerate(traces):
         for row, fact in trace.ops.said.items():

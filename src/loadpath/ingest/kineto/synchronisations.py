@@ -8,7 +8,9 @@ from loadpath.ingest.kineto.communications import whole_number
 
 __all__ = ["Synchronisation", "asks_for_event", "parse_synchronisation"]
 
-CALL = re.compile(r"Event_?(Record|Synchronize)|StreamWaitEvent|recordEvent|waitOnEvent", re.IGNORECASE)
+CALL = re.compile(
+    r"Event_?(Record|Synchronize)|StreamWaitEvent|recordEvent|waitOnEvent", re.IGNORECASE
+)
 KINDS = (
     ("stream_wait", re.compile(r"stream_?wait|event_wait|waitOnEvent", re.IGNORECASE)),
     ("event_record", re.compile(r"record", re.IGNORECASE)),

@@ -134,9 +134,7 @@ def _sound_head(envelope: Envelope) -> tuple[_Head, list[tuple[str, str, int]]]:
     if head.info and world_size > MAX_RANKS:
         text = f"world_size {world_size:.3g} is beyond {MAX_RANKS}, ignored"
         doubts.append(("bad_world_size", text, 1))
-        head = msgspec.structs.replace(
-            head, info=msgspec.structs.replace(head.info, world_size=-1)
-        )
+        head = msgspec.structs.replace(head, info=msgspec.structs.replace(head.info, world_size=-1))
     return head, doubts
 
 

@@ -21,7 +21,9 @@ UNUSED, IGNORED, OTHER, ODD, DROPPED = -1, -2, -3, -4, -5
 """Instead of a category: spans of others, the profiler's own, other phases, undecided, malformed."""
 NOT_COUNTED = frozenset({"Trace", "gpu_user_annotation"})
 """Spans that repeat what others say: the profiler's own, and annotations mirrored to a stream."""
-PYTHON, SYNC, KERNEL, RUNTIME = (CATEGORIES.index(n) for n in ("python", "sync", "kernel", "runtime"))
+PYTHON, SYNC, KERNEL, RUNTIME = (
+    CATEGORIES.index(n) for n in ("python", "sync", "kernel", "runtime")
+)
 DEVICE = np.array([CATEGORIES.index(name) for name in (*ON_DEVICE, "sync")], np.int8)
 UNKNOWN = -9
 HALF = 1 << 30
@@ -93,9 +95,7 @@ class Vocabulary:
             read[row[of_name(name[row]) == wanted]] = instead
         return read
 
-    def tells(
-        self, read: NDArray[np.int8], name: Int32Array, names_event: BoolArray
-    ) -> BoolArray:
+    def tells(self, read: NDArray[np.int8], name: Int32Array, names_event: BoolArray) -> BoolArray:
         """Tell which spans' arguments are worth a look.
 
         Parameters
@@ -112,7 +112,7 @@ class Vocabulary:
         (n,) array of bool
             True where they speak of a communication or a synchronisation.
         """
-        tells = read == SYNC
+        tells: BoolArray = read == SYNC
         used = np.flatnonzero(read >= 0)
         tells[used] |= self._speaks(name[used]) == 1
         calls = np.flatnonzero((read == RUNTIME) & names_event)
@@ -120,10 +120,12 @@ class Vocabulary:
         return tells
 
     def lane_code(
-        self, read: NDArray[np.int8], host: tuple[Int32Array, Int32Array],
-        device: tuple[Int64Array, Int64Array]
+        self,
+        read: NDArray[np.int8],
+        host: tuple[Int32Array, Int32Array],
+        device: tuple[Int64Array, Int64Array],
     ) -> Int32Array:
-        """Number the lanes of spans.
+        """Give lanes of spans their codes.
 
         Parameters
         ----------
