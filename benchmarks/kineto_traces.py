@@ -18,32 +18,29 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--megabytes", type=int, default=512)
     parser.add_argument("--ranks", type=int, default=1)
-    parser.add_argument("--plain", action="store_true", help="no gzip")
     given = parser.parse_args()
-    document = json.loads(gzip.decompress(given.trace.read_bytes()))
-    given.out.mkdir(parents=True, exist_ok=True)
-    for rank in range(given.ranks):
-        write_trace(given.out, document, rank, given)
+    write_traces(given.trace, given.out, given.megabytes, given.ranks)
 
 
-def write_trace(folder: Path, document: dict, rank: int, given: argparse.Namespace) -> None:
+def write_traces(trace: Path, folder: Path, megabytes: int, ranks: int) -> None:
+    """Write a trace of so many megabytes of JSON for each rank."""
+    document = json.loads(gzip.decompress(trace.read_bytes()))
+    folder.mkdir(parents=True, exist_ok=True)
     events = [event for event in document["traceEvents"] if event.get("ph") in {"X", "s", "f"}]
     begin = min(event["ts"] for event in events)
     length = int(max(event["ts"] + event.get("dur", 0) for event in events) - begin) + 1
     text = ",\n  ".join(json.dumps(event, indent=2).replace("\n", "\n  ") for event in events)
     head = {key: value for key, value in document.items() if key != "traceEvents"}
-    head["distributedInfo"] = {"backend": "nccl", "rank": rank, "world_size": given.ranks}
-    opened = gzip.open if not given.plain else open
-    path = folder / f"rank{rank}.json{'' if given.plain else '.gz'}"
-    written = 0
-    with opened(path, "wb") as stream:
-        stream.write(json.dumps(head, indent=2)[:-2].encode() + b',\n  "traceEvents": [\n  ')
-        for copy in range(1 << 30):
-            part = moved(text, copy, length)
-            written += stream.write((b",\n  " if copy else b"") + part)
-            if written >= given.megabytes << 20:
-                break
-        stream.write(b"\n]}\n")
+    for rank in range(ranks):
+        head["distributedInfo"] = {"backend": "nccl", "rank": rank, "world_size": ranks}
+        with gzip.open(folder / f"rank{rank}.json.gz", "wb") as stream:
+            stream.write(json.dumps(head, indent=2)[:-2].encode() + b',\n  "traceEvents": [\n  ')
+            copy = written = 0
+            while written < megabytes << 20:
+                part = moved(text, copy, length)
+                written += stream.write((b",\n  " if copy else b"") + part)
+                copy += 1
+            stream.write(b"\n]}\n")
 
 
 def moved(text: str, copy: int, length: int) -> bytes:

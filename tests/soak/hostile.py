@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
+
 from loadpath.errors import LoadpathError
 from loadpath.ingest.kineto import read_kineto
 from loadpath.ingest.op_table import read_op_table
@@ -40,8 +42,6 @@ def sound_records(folder):
     traces = sorted(Path(write_kineto(job, folder / "kineto")).glob("*.json*"))
     text = gzip.decompress(raw) if (raw := traces[0].read_bytes())[:2] == b"\x1f\x8b" else raw
     table = write_op_table(make_job(1, pp=2, dp=2, steps=2, microbatches=2), folder)
-    import polars as pl
-
     return {
         "rank0.json": text,
         "rank0.json.gz": gzip.compress(text, mtime=0),
@@ -52,7 +52,7 @@ def sound_records(folder):
 
 def mutant(record, seed):
     """Damage a record at one to six places."""
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311 - reproducible
     data = bytearray(record)
     for _ in range(draw.choice((1, 1, 2, 3, 6))):
         place = draw.randrange(len(data) + 1)

@@ -5,7 +5,6 @@ them.
 """
 
 import os
-import random
 
 import pytest
 from tests.soak.hostile import SPLINTERS, mutant, places, sound_records, survey, survive
@@ -26,7 +25,7 @@ def test_some_mutants_are_survived(name, records, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_some_cuts_are_survived(name, records, tmp_path):
-    cuts = random.Random(1).sample(places(records[name], 200), 20)
+    cuts = places(records[name], 200)[::10]
     survey(tmp_path, name, (records[name][:place] for place in cuts))
 
 

@@ -99,7 +99,7 @@ def test_any_number_of_threads_gives_the_same_recording(traces, monkeypatch):
 
 def test_kept_arrays_are_read_only(traces, shelf):
     read_kineto([traces], shelf=shelf)
-    path = sorted(traces.iterdir())[0]
+    path = min(traces.iterdir())
     ops = parsed.parse_file(path, shelf).ops
     assert ops is not None
     with pytest.raises(ValueError, match="read-only"):

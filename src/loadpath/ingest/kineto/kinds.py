@@ -40,7 +40,7 @@ CHECKPOINT = re.compile(
     r"checkpoint|ckpt|torch\.(save|load)\b|(save|load)_(model|state|state_dict)\b", re.IGNORECASE
 )
 RECOMPUTES = re.compile(
-    r"activ|recomp|forward|backward|wrapper|function|selective|gradient|ac_", re.IGNORECASE
+    r"activ|recomp|forward|backward|wrapper|function|selective|gradient", re.IGNORECASE
 )
 """Activation checkpointing stores nothing: it computes again."""
 STORAGE = re.compile(
