@@ -1,4 +1,4 @@
-"""Records built to exhaust the reader: handled or refused in 5 s of processor and 1 GiB."""
+"""Records built to exhaust the reader: handled or refused in 5 s of an idle processor and 1 GiB."""
 
 import gzip
 import io
@@ -13,7 +13,8 @@ from tests.soak.hostile import bomb_lines, one_event
 
 pytestmark = pytest.mark.soak
 
-MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
+MOST_SECONDS, MOST_BYTES = 10.0, 1 << 30
+"""Twice what an idle machine may take: other work on a core slows this."""
 READ = """
 import sys, time
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_million_streams(defuse):
     events = b",\n".join(
         one_event(cat="kernel", ts=i, args={"stream": i, "device": 0}) for i in range(1_000_000)
     )
-    defuse("rank0.json", bomb_lines(events))
+    assert defuse("rank0.json", bomb_lines(events))[0] == "InputError"
 
 
 def test_group_of_a_million_ranks_in_many_calls(defuse):

@@ -193,6 +193,19 @@ def _lenient(data: Any, i: int, n: int) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
+def _junk(data: Any, i: int, n: int) -> int:
+    """End of what is no object: the next one begins there, or the array ends."""
+    depth = 0
+    while i < n:
+        c = data[i]
+        if c == 123 or (c == 93 and depth == 0):
+            return i
+        depth += 1 if c == 91 else -1 if c == 93 else 0
+        i += 1
+    return MORE
+
+
+@nb.njit(cache=True, nogil=True)
 def scan_objects(data: Any, keys: Any, nested: int, low: Any, high: Any, border: Any) -> Any:
     """Scan objects of an array from the beginning of `data`, which ends with a zero byte.
 
@@ -219,10 +232,13 @@ def scan_objects(data: Any, keys: Any, nested: int, low: Any, high: Any, border:
             return row, i
         end = ODD
         low[row], high[row] = -1, -1
-        if data[i] == 123:
+        if data[i] != 123:
+            end = _junk(data, i, n)
+            border[row, 2] = 1
+        else:
             key_at[:] = -1
             end = _object(data, i, n, keys, tools, low[row], high[row])
-        border[row, 2] = 0
+            border[row, 2] = 0
         if end == ODD:
             end = _lenient(data, i, n)
             border[row, 2] = 1

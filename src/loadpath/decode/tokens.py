@@ -71,10 +71,27 @@ class Tokens:
         str
             What the string says, or the number as written.
         """
-        raw = self._text[self._first[token] : self._first[token + 1]].tobytes()
-        if b"\\" in raw:
-            return msgspec.json.decode(raw, type=str)
-        return raw.strip(b'"').decode("ascii")
+        return self.texts(np.array([token]))[0]
+
+    def texts(self, tokens: NDArray[np.int64]) -> list[str]:
+        """Return the contents of many pieces.
+
+        Parameters
+        ----------
+        tokens : (n,) array of int64
+            Their numbers, ascending.
+
+        Returns
+        -------
+        list of str
+            What each string says, or each number as written.
+        """
+        if not tokens.size:
+            return []
+        begin = int(self._first[tokens[0]])
+        raw = self._text[begin : self._first[tokens[-1] + 1]].tobytes()
+        low, high = ((self._first[tokens + k] - begin).tolist() for k in (0, 1))
+        return [_content(raw[i:j]) for i, j in zip(low, high, strict=True)]
 
     def _arrays(
         self,
@@ -91,6 +108,12 @@ class Tokens:
             table = np.full(1 << (4 * (self._n + n)).bit_length(), -1, np.int64)
             kernels.rehash(self._arrays(), self._n, table)
             self._table = table
+
+
+def _content(raw: bytes) -> str:
+    if b"\\" in raw:
+        return msgspec.json.decode(raw, type=str)
+    return raw.strip(b'"').decode("ascii")
 
 
 def number_keys(

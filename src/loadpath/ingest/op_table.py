@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from loadpath.decode.blocks import FREE_BYTES, MAX_EXPANSION
 from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, first_line
@@ -74,6 +75,8 @@ MOST_RANKS = 1 << 20
 MOST_CHUNKS = 1 << 12
 MOST_CELLS = 1 << 23
 """Places (step, rank, chunk) that a table with few rows may span."""
+ROW_BYTES = 64
+"""What a row takes in memory, about."""
 LONGEST_S = 1e6
 """No step and no op takes 11 days: longer ones are times in other units."""
 
@@ -228,7 +231,7 @@ def _read_columns(path: Path) -> pl.DataFrame:
     check_regular(path)
     suffix = path.suffix.lower()
     try:
-        frame = pl.read_parquet(path) if suffix == ".parquet" else pl.read_csv(path)
+        frame = _read_parquet(path) if suffix == ".parquet" else pl.read_csv(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InputError(
             path.name,
@@ -245,6 +248,18 @@ def _read_columns(path: Path) -> pl.DataFrame:
     if not frame.height:
         raise InputError(path.name, "the table has no rows", "Record at least one step.")
     return frame
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    """Read all columns, unless a small file says that it holds very many rows."""
+    n_row = int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    if n_row * ROW_BYTES > max(FREE_BYTES, MAX_EXPANSION * path.stat().st_size):
+        raise InputError(
+            path.name,
+            f"{n_row} rows expand more than {MAX_EXPANSION} times (a bomb?)",
+            "Check that the file is what its name says.",
+        )
+    return pl.read_parquet(path)
 
 
 def _clean(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[tuple[str, str, int]]]:

@@ -18,6 +18,8 @@ BLOCK_BYTES = 1 << 20
 """Larger blocks are scanned no faster, and take memory."""
 MAX_RANKS = 1 << 20
 """Ranks and sizes beyond this are damage: no job has a million ranks."""
+MAX_LANES = 1 << 16
+"""No process has more threads and streams: identifiers are damaged, or no identifiers."""
 MAX_EPOCH_NS = 1 << 61
 """Epochs after 2043 are damage, and would overflow the times that are added to them."""
 
@@ -98,6 +100,7 @@ def read_trace(path: Path) -> Trace | None:
             envelope = chunk
         else:
             parts.append(reader.columns(chunk))
+            _check_lanes(path, len(reader.vocabulary.lanes))
     if not envelope.found or reader.n_event + reader.n_malformed == 0:
         if envelope.damage:
             raise InputError(str(path), envelope.damage, "Copy or record the file again.")
@@ -121,6 +124,12 @@ def read_trace(path: Path) -> Trace | None:
         threads=reader.threads,
         doubts=(*doubts, *_doubts(reader, envelope)),
     )
+
+
+def _check_lanes(path: Path, n_lane: int) -> None:
+    if n_lane > MAX_LANES:
+        what = f"more than {MAX_LANES} threads and streams"
+        raise InputError(str(path), what, "Check that it is the trace of one process.")
 
 
 def _sound_head(envelope: Envelope) -> tuple[_Head, list[tuple[str, str, int]]]:

@@ -1,5 +1,6 @@
 """Names, categories and lanes of one trace as codes."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -51,9 +52,9 @@ class _PerToken:
             self._value = longer
         value = self._value[token + 1]
         if (value == UNKNOWN).any():
-            for new in np.unique(token[value == UNKNOWN]).tolist():
-                text = self._tokens.text(new) if new >= 0 else ""
-                self._value[new + 1] = self._compute(text)
+            new = np.unique(token[value == UNKNOWN]).astype(np.int64)
+            texts = ["" for _ in range(int(new[0] < 0))] + self._tokens.texts(new[new >= 0])
+            self._value[new + 1] = np.fromiter(map(self._compute, texts), np.int32, new.size)
             value = self._value[token + 1]
         return value
 
@@ -65,10 +66,10 @@ class Vocabulary:
         self.tokens = Tokens()
         self.names, self.lanes = Codes(), Codes()
         self.name_code = _PerToken(self.tokens, self.names.__getitem__)
+        self._speaks = np.zeros(0, np.bool_)
         self._category = _PerToken(self.tokens, category_code)
         self._is_frame = _PerToken(self.tokens, is_io_frame)
         self._is_event = _PerToken(self.tokens, is_event)
-        self._speaks = _PerToken(self.tokens, is_communication)
         self._asks = _PerToken(self.tokens, asks_for_event)
         self._known: dict[int, int] = {}
         self._lane_code = np.empty(0, np.int32)
@@ -114,10 +115,20 @@ class Vocabulary:
         """
         tells: BoolArray = read == SYNC
         used = np.flatnonzero(read >= 0)
-        tells[used] |= self._speaks(name[used]) == 1
+        code = self.name_code(name[used])
+        tells[used] |= self._speaking()[code]
         calls = np.flatnonzero((read == RUNTIME) & names_event)
         tells[calls] |= self._asks(name[calls]) == 1
         return tells
+
+    def _speaking(self) -> BoolArray:
+        """Tell for each name whether it is that of a communication."""
+        n_new = len(self.names) - self._speaks.size
+        if n_new:
+            latest = itertools.islice(reversed(self.names), n_new)
+            speaks = np.fromiter(map(is_communication, latest), np.bool_, n_new)
+            self._speaks = np.concatenate([self._speaks, speaks[::-1]])
+        return self._speaks
 
     def lane_code(
         self,
