@@ -26,7 +26,7 @@ test: $(VENV)/.dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 soak: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m soak tests/soak $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check --quiet .

@@ -15,7 +15,8 @@ def numbered(tokens, pieces):
 @settings(deadline=None)
 @given(st.lists(st.lists(st.binary(min_size=1, max_size=20), max_size=60), max_size=5))
 def test_equal_pieces_have_equal_numbers_in_order_of_first_use(chunks):
-    tokens, first = Tokens(), {}
+    first: dict[bytes, int] = {}
+    tokens = Tokens()
     for chunk in chunks:
         found = numbered(tokens, chunk)
         assert found == [first.setdefault(piece, len(first)) for piece in chunk]

@@ -48,7 +48,7 @@ COLLECTIVE, STREAM_ID, EVENT, EVENT_ID = range(14, 18)
 WHOLE = (CORRELATION, STREAM, DEVICE_NUMBER, BYTES, EXTERNAL, EXTERNAL_2021)
 PHASES = np.frombuffer(b"stfiICBEbenNODPSTpFRcv", np.uint8)
 LIMIT_NS = 1000 << 53
-MOST_PLACE = 1 << 30
+MOST_PLACE, MOST_DIGITS = 1 << 30, 18
 
 
 @dataclass(slots=True)
@@ -125,7 +125,10 @@ class ChunkReader:
         """Take what the compiled scan found; what it cannot judge stays odd."""
         spans = _spans(chunk, rows)
         whole = {column: _numbers(read_whole, spans, column, -1) for column in WHOLE}
-        spans.odd |= _beyond(whole[STREAM]) | _beyond(whole[DEVICE_NUMBER])
+        for column in (STREAM, DEVICE_NUMBER):
+            beyond = (whole[column] < -1) | (whole[column] >= MOST_PLACE)
+            whole[column][beyond] = -1
+            spans.odd |= beyond
         self._name(chunk, spans, whole, rows)
         row = spans.row
         rows.start_ns[row] = _times(_numbers(read_thousandths, spans, TS, 0))
@@ -202,7 +205,9 @@ class ChunkReader:
         said, asked = {}, {}
         for row, (name, pid, args) in sorted(rows.told.items(), key=operator.itemgetter(0)):
             if rows.read[row] in {SYNC, RUNTIME}:
-                asked[place[row]] = parse_synchronisation(name, args, pid)
+                fact = parse_synchronisation(name, args, pid)
+                if rows.read[row] == SYNC or fact.stream or fact.event >= 0:
+                    asked[place[row]] = fact
             elif row in place:
                 said[place[row]] = parse_communication(name, args)
         return Columns(
@@ -238,8 +243,8 @@ def _spans(chunk: Chunk, rows: _Rows) -> _Spans:
     phase = _phases(data, chunk)
     rows.read[(phase != ord("M")) & np.isin(phase, PHASES)] = OTHER
     row = np.flatnonzero(phase == ord("X"))
-    low = chunk.low[row]
-    return _Spans(data, row, low, chunk.high[row], _ill_typed(data, low))
+    low, high = chunk.low[row], chunk.high[row]
+    return _Spans(data, row, low, high, _ill_typed(data, low, high))
 
 
 def _phases(data: NDArray[np.uint8], chunk: Chunk) -> NDArray[np.uint8]:
@@ -249,13 +254,15 @@ def _phases(data: NDArray[np.uint8], chunk: Chunk) -> NDArray[np.uint8]:
     return np.where(sound, data[np.where(sound, low + 1, 0)], 0).astype(np.uint8)
 
 
-def _ill_typed(data: NDArray[np.uint8], low: Int32Array) -> BoolArray:
+def _ill_typed(data: NDArray[np.uint8], low: Int32Array, high: Int32Array) -> BoolArray:
     """Spans without time, or whose names are no text, processes no number or text, args no object."""
     first = np.where(low >= 0, data[np.maximum(low, 0)], 0)
     odd: BoolArray = low[:, TS] < 0
     for column in (NAME, CAT):
         odd |= (first[:, column] != ord('"')) & (first[:, column] != 0)
     for column in (PID, TID):
+        is_number = (first[:, column] != ord('"')) & (first[:, column] != 0)
+        odd |= is_number & (high[:, column] - low[:, column] > MOST_DIGITS)
         odd |= np.isin(first[:, column], np.frombuffer(b"{[tfn", np.uint8))
     odd |= (first[:, ARGS] != ord("{")) & (first[:, ARGS] != 0)
     return odd
@@ -266,10 +273,6 @@ def _numbers(read: Any, spans: _Spans, column: int, default: int) -> Int64Array:
     values = np.full(spans.row.size, default, np.int64)
     read(spans.data, spans.low[:, column], spans.high[:, column], values, spans.odd)
     return values
-
-
-def _beyond(number: Int64Array) -> BoolArray:
-    return (number < -1) | (number >= MOST_PLACE)
 
 
 def _times(ns: Int64Array) -> Int64Array:

@@ -224,10 +224,9 @@ def _asked(
     rows = []
     for row, fact in sorted(columns.asked.items()):
         start, duration = int(columns.start_ns[row]), int(columns.duration_ns[row])
-        if fact.stream or columns.category[row] == SYNC:
-            lane = stream.get((fact.device, fact.stream), -1)
-            source = stream.get((fact.device, fact.source), -1)
-            rows.append((fact, lane, source, start + trace.base_ns, duration))
+        lane = stream.get((fact.device, fact.stream), -1)
+        source = stream.get((fact.device, fact.source), -1)
+        rows.append((fact, lane, source, start + trace.base_ns, duration))
     return tuple(rows)
 
 
