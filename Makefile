@@ -7,11 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXAMPLE := examples/gloo-ddp-input-fault
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check env clean
+.PHONY: help demo test soak check env clean
 
 help:
 	@echo "make demo   audit a recorded job of examples/ and write a briefing to demo-audit/"
 	@echo "make test   run the tests (LOADPATH_DATA=FOLDER adds those on further recordings)"
+	@echo "make soak   read damaged and hostile records by the thousand (LOADPATH_SOAK_SEED=N: others)"
 	@echo "make check  formatting, lint, import contracts, types, docstrings, dependencies"
 	@echo "make env    only make $(VENV)"
 	@echo "make clean  remove $(VENV), caches and demo-audit/"
@@ -23,6 +24,9 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check --quiet .

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 __all__ = ["InputError", "LoadpathError", "StructureError", "UsageError", "first_line"]
 
+LONGEST_LINE = 300
+"""Characters of another library's error that are repeated."""
+
 
 class LoadpathError(Exception):
     """Root of all errors that loadpath raises on purpose.
@@ -70,11 +73,13 @@ def first_line(error: BaseException) -> str:
     Returns
     -------
     str
-        First line of its text; the name of its type where it has none.
+        First line of its text, shortened if it quotes much of the input; the name of its type where
+        it has none.
 
     Examples
     --------
     >>> first_line(ValueError("no footer\nat byte 7")), first_line(KeyError())
     ('no footer', 'KeyError')
     """
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."

@@ -71,7 +71,7 @@ def test_figures_are_drawn_from_an_opened_audit(written):
 
 def test_unknown_option_is_refused_with_the_known_ones(table):
     with pytest.raises(
-        UsageError, match=r"unknown option .*bseline.*Options are layout, hosts, rate"
+        UsageError, match=r"unknown option .*bseline.*Options are layout, hosts, ranks"
     ):
         run_audit(table, bseline="mean")  # type: ignore[call-arg]
 

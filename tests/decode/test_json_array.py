@@ -1,11 +1,10 @@
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadpath.decode import Chunk, Envelope, array_chunks, json_array
+from loadpath.decode import Envelope, array_chunks, json_array
 from loadpath.decode.json_array import salvage_objects
 from loadpath.errors import InputError
 
@@ -104,8 +103,3 @@ def test_salvage_cuts_between_events_only():
 def test_text_without_array_is_not_found(text):
     _, envelope = cut(text, 3)
     assert not envelope.found
-
-
-def test_a_broken_chunk_is_cut_at_usual_borders():
-    chunk = Chunk(b'{"a": 1},{"b": 2},{"c"', ends=np.empty(0, np.int64), broken=True)
-    assert chunk.pieces()[:2] == [b'{"a": 1}', b'{"b": 2}']

@@ -28,6 +28,8 @@ __all__ = ["Audit", "couple_recording", "couple_sources", "open_audit", "run_aud
 class _Options(TypedDict, total=False):
     layout: Path | str | None
     hosts: Path | str | None
+    ranks: Sequence[str]
+    cache: bool
     rate: float | None
     currency: str
     work_per_step: float | None
@@ -154,8 +156,8 @@ def run_audit(
     progress : callable of str
         Told what is being done.
     **options
-        Fields of `Settings`: ``layout, hosts, rate, currency, work_per_step, baseline, gate,
-        as_of, seed``.
+        Fields of `Settings`: ``layout, hosts, ranks, cache, rate, currency, work_per_step,
+        baseline, gate, as_of, seed``.
 
     Returns
     -------
@@ -261,6 +263,8 @@ def _settings(options: _Options) -> Settings:
     for name in ("layout", "hosts"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
+    if "ranks" in values:
+        values["ranks"] = tuple(values["ranks"])
     try:
         return Settings(**values)
     except TypeError as error:

@@ -20,6 +20,12 @@ class Settings:
         Layout file of an op table; found beside the table if None.
     hosts : Path or None
         CSV ``rank,host[,rack,switch]``.
+    ranks : tuple of str
+        Ranks of traces that do not say theirs: ``FILE=RANK``, or a CSV with the columns
+        ``file,rank``.
+    cache : bool
+        Keep parsed traces for the next audit of the same files; changes no result, and is not
+        written into the audit.
     rate : float or None
         Price of a GPU-hour, in `currency`.
     currency : str
@@ -38,6 +44,8 @@ class Settings:
 
     layout: Path | None = None
     hosts: Path | None = None
+    ranks: tuple[str, ...] = ()
+    cache: bool = True
     rate: float | None = None
     currency: str = "USD"
     work_per_step: float | None = None
@@ -74,7 +82,9 @@ class Settings:
         words: list[str] = []
         for item in fields(self):
             value: Any = getattr(self, item.name)
-            if value != item.default:
-                shown = value.name if isinstance(value, Path) else str(value)
+            if value == item.default or item.name == "cache":
+                continue
+            for one in value if isinstance(value, tuple) else (value,):
+                shown = one.name if isinstance(one, Path) else str(one)
                 words += [f"--{item.name.replace('_', '-')}", shown]
         return words

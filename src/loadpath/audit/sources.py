@@ -1,11 +1,13 @@
 """From what the user points at to one recording."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
+from loadpath.audit.ranks import told_ranks
 from loadpath.audit.settings import Settings
 from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
@@ -13,7 +15,7 @@ from loadpath.errors import InputError, first_line
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.tables import RANK, Recording, caveat_table
 
-__all__ = ["Progress", "load_recording"]
+__all__ = ["Progress", "cache_folder", "load_recording"]
 
 Progress = Callable[[str], None]
 HOST_COLUMNS = ("rank", "host", "rack", "switch")
@@ -32,7 +34,7 @@ def load_recording(
     sources : str, Path, or sequence of them
         An op table, Kineto traces, or a folder that holds one or the other.
     settings : Settings, optional
-        Layout and hosts files.
+        Layout and hosts files, ranks of traces, and whether parsed traces are kept.
     progress : callable of str
         Told what is being read.
 
@@ -70,10 +72,7 @@ def load_recording(
         progress(f"reading {op_tables[0].name}")
         recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
     elif traces:
-        from loadpath.ingest.kineto import read_kineto  # noqa: PLC0415 - an op table starts faster
-
-        progress(f"reading {len(traces)} traces")
-        recording = read_kineto(traces, lambda i, n: progress(f"reading trace {i} of {n}"))
+        recording = _read_traces(traces, settings, progress)
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
@@ -82,9 +81,38 @@ def load_recording(
     return _with_hosts(recording, settings.hosts) if settings.hosts else recording
 
 
+def cache_folder() -> Path | None:
+    """Name the folder in which parsed traces are kept.
+
+    Returns
+    -------
+    Path or None
+        ``$XDG_CACHE_HOME/loadpath``, else ``~/.cache/loadpath``; None where there is no home.
+    """
+    stated = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(stated).is_absolute():
+        return Path(stated) / "loadpath"
+    try:
+        return Path.home() / ".cache" / "loadpath"
+    except RuntimeError:
+        return None
+
+
+def _read_traces(traces: list[Path], settings: Settings, progress: Progress) -> Recording:
+    from loadpath.ingest.kineto import read_kineto  # noqa: PLC0415 - an op table starts faster
+
+    progress(f"reading {len(traces)} traces")
+    return read_kineto(
+        traces,
+        lambda i, n: progress(f"reading trace {i} of {n}"),
+        ranks=told_ranks(settings.ranks),
+        shelf=cache_folder() if settings.cache else None,
+    )
+
+
 def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], list[Path]]:
     """Op tables and traces among the files of one source, by name."""
-    tables = [path for path in files if is_op_table(path) and not _names_hosts(path, settings)]
+    tables = [path for path in files if is_op_table(path) and not _names_places(path, settings)]
     return tables, [path for path in files if path.name.lower().endswith((".json", ".json.gz"))]
 
 
@@ -96,10 +124,11 @@ def _with_unread(recording: Recording, beside: Sequence[Path]) -> Recording:
     return replace(recording, caveat=pl.concat([recording.caveat, unread]))
 
 
-def _names_hosts(path: Path, settings: Settings) -> bool:
-    """Tell a hosts file that lies beside an op table."""
-    given = settings.hosts is not None and path.resolve() == settings.hosts.resolve()
-    return given or (path.suffix.lower() == ".csv" and path.name.startswith("hosts"))
+def _names_places(path: Path, settings: Settings) -> bool:
+    """Tell a file of hosts or ranks that lies beside the records."""
+    given = [*((settings.hosts,) if settings.hosts else ()), *map(Path, settings.ranks)]
+    named = path.suffix.lower() == ".csv" and path.name.startswith(("hosts", "ranks"))
+    return named or path.resolve() in {other.resolve() for other in given}
 
 
 def _files(sources: Sequence[Path]) -> list[list[Path]]:

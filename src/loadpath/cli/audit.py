@@ -15,6 +15,9 @@ def audit(
     sources: Annotated[list[Path], typer.Argument(help="Op table, traces, or a folder of them.")],
     layout: Annotated[Path | None, typer.Option(help="Layout of an op table.")] = None,
     hosts: Annotated[Path | None, typer.Option(help="CSV rank,host[,rack,switch].")] = None,
+    ranks: Annotated[
+        list[str] | None, typer.Option(help="FILE=RANK, or CSV file,rank, for traces without rank.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Audit folder to write.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
     rate: Annotated[float | None, typer.Option(help="Price of a GPU-hour.")] = None,
@@ -26,6 +29,9 @@ def audit(
     gate: Annotated[float, typer.Option(help="Largest median replay error.")] = 0.03,
     as_of: Annotated[str, typer.Option(help="Time of creation to write down.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of permutations and resamples.")] = 0,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep parsed traces for the next audit.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an audit folder.")] = False,
 ) -> None:
     """Say which rank, host, stage or link costs the time of a job, with proof.
@@ -46,6 +52,8 @@ def audit(
             progress=progress,
             layout=layout,
             hosts=hosts,
+            ranks=ranks or (),
+            cache=cache,
             rate=rate,
             currency=currency,
             work_per_step=work_per_step,

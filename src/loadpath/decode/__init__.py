@@ -2,15 +2,26 @@
 
 from loadpath.decode.blocks import BLOCK_BYTES, read_blocks
 from loadpath.decode.digest import file_digest
-from loadpath.decode.json_array import Chunk, Envelope, array_chunks
+from loadpath.decode.json_array import Chunk, Envelope, Keys, array_chunks
+from loadpath.decode.kernels import read_thousandths, read_whole
 from loadpath.decode.regular import check_regular
+from loadpath.decode.shelf import keep, kept, source_digest
+from loadpath.decode.tokens import Tokens, number_keys
 
 __all__ = [
     "BLOCK_BYTES",
     "Chunk",
     "Envelope",
+    "Keys",
+    "Tokens",
     "array_chunks",
     "check_regular",
     "file_digest",
+    "keep",
+    "kept",
+    "number_keys",
     "read_blocks",
+    "read_thousandths",
+    "read_whole",
+    "source_digest",
 ]

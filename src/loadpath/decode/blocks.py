@@ -9,7 +9,7 @@ from isal import igzip_lib
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError
 
-__all__ = ["BLOCK_BYTES", "MAX_BYTES", "MAX_EXPANSION", "read_blocks"]
+__all__ = ["BLOCK_BYTES", "FREE_BYTES", "MAX_BYTES", "MAX_EXPANSION", "read_blocks"]
 
 BLOCK_BYTES = 256 << 10
 """Block size: typed decoding is fastest when a chunk and its objects stay in the cache."""

@@ -1,6 +1,5 @@
 """One long array inside a JSON document, in chunks that end at the borders of its objects."""
 
-import itertools
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -10,13 +9,65 @@ from numpy.typing import NDArray
 from loadpath.decode import kernels
 from loadpath.errors import InputError
 
-__all__ = ["MAX_OBJECT_BYTES", "Chunk", "Envelope", "array_chunks", "salvage_objects"]
+__all__ = [
+    "MAX_OBJECT_BYTES",
+    "NO_KEYS",
+    "Chunk",
+    "Envelope",
+    "Keys",
+    "array_chunks",
+    "salvage_objects",
+]
 
 MAX_HEAD_BYTES = 16 << 20
 MAX_TAIL_BYTES = 16 << 20
 MAX_OBJECT_BYTES = 8 << 20
 """An object longer than this is taken for one whose end was lost."""
 SEPARATORS = (b"\n  },\n  {", b"},\n{", b"}, {", b"},{")
+LEAST_OBJECT_BYTES = 16
+"""Rows are laid out for objects of this size; of smaller ones a text is scanned in several turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Keys whose values are to be found in each object.
+
+    Attributes
+    ----------
+    outer : tuple of str
+        Keys of the object itself; their columns come first.
+    nested : str
+        One of them, whose value is an object with keys of interest; empty for none.
+    inner : tuple of str
+        Keys of that object.
+    """
+
+    outer: tuple[str, ...] = ()
+    nested: str = ""
+    inner: tuple[str, ...] = ()
+
+    def column(self, name: str) -> int:
+        """Tell where a key stands in `Chunk.low` and `Chunk.high`.
+
+        Parameters
+        ----------
+        name : str
+            One of `outer` or `inner`.
+
+        Returns
+        -------
+        int
+            Number of its column; inner keys come after outer ones.
+
+        Examples
+        --------
+        >>> Keys(("ts", "args"), "args", ("stream",)).column("stream")
+        2
+        """
+        return (*self.outer, *self.inner).index(name)
+
+
+NO_KEYS = Keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +77,37 @@ class Chunk:
     Attributes
     ----------
     body : bytes
-        Objects with the commas between them; ``b"[" + body + b"]"`` is JSON if all are sound.
-    ends : (n_object,) array of int64
-        Position after each object.
-    broken : bool
-        Borders are not known; `salvage_objects` finds what is sound.
+        Text that holds the objects, and a zero byte.
+    border : (n_object, 2) array of int64
+        Begin and end of each object in `body`.
+    odd : (n_object,) array of bool
+        Objects that may be no JSON or hold more than plain ASCII: nothing is known of them.
+    low, high : (n_object, n_key) arrays of int32
+        Begin and end of the value of each key, quotes and brackets included; -1 where the object
+        has none.
     """
 
     body: bytes
-    ends: NDArray[np.int64]
-    broken: bool = False
+    border: NDArray[np.int64]
+    odd: NDArray[np.bool_]
+    low: NDArray[np.int32]
+    high: NDArray[np.int32]
+
+    def piece(self, row: int) -> bytes:
+        """Return the JSON text of one object.
+
+        Parameters
+        ----------
+        row : int
+            Number of the object.
+
+        Returns
+        -------
+        bytes
+            Its text; no JSON if the recording is damaged there.
+        """
+        begin, end = self.border[row]
+        return self.body[begin:end].strip(b", \t\r\n")
 
     def pieces(self) -> list[bytes]:
         """Cut the chunk into its objects.
@@ -45,12 +117,7 @@ class Chunk:
         list of bytes
             JSON text of each object.
         """
-        if self.broken:
-            return salvage_objects(self.body)
-        borders = [0, *self.ends.tolist()]
-        return [
-            self.body[low:high].lstrip(b", \t\r\n") for low, high in itertools.pairwise(borders)
-        ]
+        return [self.piece(row) for row in range(self.odd.size)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +139,9 @@ class Envelope:
     damage: str = ""
 
 
-def array_chunks(blocks: Iterable[bytes], key: str) -> Iterator[Chunk | Envelope]:
+def array_chunks(
+    blocks: Iterable[bytes], key: str, keys: Keys = NO_KEYS
+) -> Iterator[Chunk | Envelope]:
     """Cut the array under `key` into chunks of whole objects.
 
     Parameters
@@ -81,6 +150,8 @@ def array_chunks(blocks: Iterable[bytes], key: str) -> Iterator[Chunk | Envelope
         The document, in blocks of any size; an `InputError` from it ends the document early.
     key : str
         Key of the array; a document that is itself an array of objects is taken as that array.
+    keys : Keys
+        Keys whose values are to be found in each object.
 
     Yields
     ------
@@ -100,7 +171,7 @@ def array_chunks(blocks: Iterable[bytes], key: str) -> Iterator[Chunk | Envelope
     if rest is None:
         yield Envelope(found=False, text=head, damage=" ".join(damage))
         return
-    tail = yield from _objects(sound, rest)
+    tail = yield from _objects(sound, rest, _Scanner(keys))
     if tail is None:
         yield Envelope(
             found=True, text=head + b"]" + b"}" * (head[:1] == b"{"), damage=_why(damage)
@@ -169,28 +240,76 @@ def _find_array(blocks: Iterator[bytes], key: bytes) -> tuple[bytes, bytes | Non
     return text, None
 
 
-def _objects(blocks: Iterator[bytes], text: bytes) -> Generator[Chunk, None, bytes | None]:
+class _Scanner:
+    """Keys laid out for the kernel."""
+
+    def __init__(self, keys: Keys) -> None:
+        names = [name.encode() for name in (*keys.outer, *keys.inner)]
+        self._first = np.cumsum([0, *map(len, names)])
+        self._text = np.frombuffer(b"".join(names) or b" ", np.uint8)
+        self._head = np.full((2, max(map(len, names), default=0) + 1), -1, np.int64)
+        self._follow = np.full(len(names) + 1, -1, np.int64)
+        for k, name in enumerate(names):
+            level = int(k >= len(keys.outer))
+            self._follow[k] = self._head[level, len(name)]
+            self._head[level, len(name)] = k
+        self._nested = keys.outer.index(keys.nested) if keys.nested else -2
+        self._n_key = len(names)
+
+    def scan(self, text: bytes) -> tuple[Chunk, int]:
+        """Scan whole objects from the beginning of `text`; -1 if the array does not end there."""
+        body = text + b"\0"
+        n_row = len(text) // LEAST_OBJECT_BYTES + 1
+        border = np.empty((n_row, 3), np.int64)
+        low, high = (np.empty((n_row, self._n_key), np.int32) for _ in range(2))
+        keys = (self._text, self._first, self._head, self._follow)
+        n, closed = kernels.scan_objects(
+            np.frombuffer(body, np.uint8), keys, self._nested, low, high, border
+        )
+        odd = border[:n, 2] != 0
+        return Chunk(body, border[:n, :2], odd, low[:n], high[:n]), closed
+
+
+def _broken(text: bytes) -> Chunk:
+    """Chunk of what may be objects, of text whose borders are lost."""
+    pieces = salvage_objects(text)
+    ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+    border = np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1)
+    nothing = np.empty((len(pieces), 0), np.int32)
+    return Chunk(b"".join(pieces), border, np.ones(len(pieces), np.bool_), nothing, nothing)
+
+
+def _objects(
+    blocks: Iterator[bytes], text: bytes, scanner: _Scanner
+) -> Generator[Chunk, None, bytes | None]:
     """Yield chunks; return the text from the closing bracket on, None if there is none."""
-    state = np.zeros(3, np.int64)
-    scanned = 0
     while True:
-        ends = np.empty(len(text) // 2 + 1, np.int64)
-        n_end, closed = kernels.object_ends(np.frombuffer(text, np.uint8), scanned, state, ends)
-        cut = int(ends[n_end - 1]) if n_end else 0
-        if n_end:
-            yield Chunk(text[:cut], ends[:n_end].copy())
+        chunk, closed = scanner.scan(text)
+        if chunk.odd.size:
+            yield chunk
         if closed >= 0:
             return text[closed:]
-        text = text[cut:].lstrip(b", \t\r\n") if n_end else text
+        is_full = chunk.odd.size > len(text) // LEAST_OBJECT_BYTES
+        cut = int(chunk.border[-1, 1]) if chunk.odd.size else 0
+        text = text[cut:].lstrip(b", \t\r\n")
+        if is_full:
+            continue
         if len(text) > MAX_OBJECT_BYTES:
             cut = _last_border(text)
-            yield Chunk(text[:cut], np.empty(0, np.int64), broken=True)
-            text, scanned, state[:] = text[cut:].lstrip(b", \t\r\n"), 0, 0
-            continue
-        scanned = len(text)
-        block = next(blocks, None)
-        if block is None:
+            yield _broken(text[:cut])
+            text = text[cut:].lstrip(b", \t\r\n")
+        more = _at_least(blocks, max(len(text), 1))
+        if not more:
             if text:
-                yield Chunk(text, np.empty(0, np.int64), broken=True)
+                yield _broken(text)
             return None
-        text += block
+        text += more
+
+
+def _at_least(blocks: Iterator[bytes], n_byte: int) -> bytes:
+    """Next blocks, so many that an object that spans them is not scanned too often."""
+    parts = []
+    while n_byte > 0 and (block := next(blocks, None)) is not None:
+        parts.append(block)
+        n_byte -= len(block)
+    return b"".join(parts)

@@ -23,6 +23,7 @@ MAX_BARS = 2_000
 SHORT = 1_000
 """Gaps below this fraction of the step are joined."""
 
+WAITS_FOR_DATA = ("input", "checkpoint", "storage")
 PART_NAMES = {COMPUTE: "compute", HOST: "host", TRANSFER: "transfer", WAIT: "wait"}
 
 
@@ -91,7 +92,7 @@ def _segments(job: CoupledJob, shown: Shown, step: int) -> pl.DataFrame:
             {
                 "rank": job.rank["rank"].to_numpy()[rank_index(job)[op]],
                 "part": occupancy.part[mine],
-                "input": (job.op["kind"] == "input").to_numpy()[op],
+                "input": job.op["kind"].is_in(WAITS_FOR_DATA).to_numpy()[op],
                 "start_s": (np.maximum(occupancy.start_ns[mine], begin) - begin) / NS_PER_S,
                 "end_s": (np.minimum(occupancy.end_ns[mine], end) - begin) / NS_PER_S,
             }

@@ -10,6 +10,7 @@ from loadpath.tables.recorded import (
     OP_KINDS,
     RANK,
     STEP,
+    SYNCHRONISATION,
 )
 from loadpath.tables.recording import AlikeSteps, Recording, caveat_table, unroll
 from loadpath.tables.schema import Column, TableSchema
@@ -24,6 +25,7 @@ __all__ = [
     "OP_KINDS",
     "RANK",
     "STEP",
+    "SYNCHRONISATION",
     "AlikeSteps",
     "Column",
     "Recording",

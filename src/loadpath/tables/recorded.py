@@ -14,6 +14,8 @@ __all__ = [
     "OP_KINDS",
     "RANK",
     "STEP",
+    "SYNCHRONISATION",
+    "SYNCHRONISATION_KINDS",
 ]
 
 OP_KINDS = (
@@ -28,6 +30,15 @@ OP_KINDS = (
     "marker",
 )
 """What an op does; `marker` rows name a span and take part in nothing."""
+
+SYNCHRONISATION_KINDS = (
+    "stream_wait",
+    "event_record",
+    "event_wait",
+    "stream_synchronise",
+    "device_synchronise",
+)
+"""A stream waits for an event; an event is recorded; the host waits for event, stream, device."""
 
 OP = TableSchema(
     "op",
@@ -46,6 +57,8 @@ OP = TableSchema(
         Column("communicator", pl.Int32, "process group, see table communicator, -1 none", -1),
         Column("collective", pl.Categorical, "all_reduce, send, ...; empty if none", ""),
         Column("peer", pl.Int32, "other rank of a point-to-point op, or root; -1 unknown", -1),
+        Column("tag", pl.Int64, "tag of a point-to-point op, -1 unknown", -1),
+        Column("comms_id", pl.Int64, "equal for all members of a communication, 0 unknown", 0),
         Column("bytes", pl.Int64, "payload, -1 unknown", -1),
         Column("correlation", pl.Int64, "links a launch call with what it launched, -1 none", -1),
         Column("parent", pl.Int32, "op that encloses it on its lane, -1 none", -1),
@@ -99,6 +112,22 @@ INSTANCE = TableSchema(
         Column("n_members", pl.Int32, "members found"),
         Column("bytes", pl.Int64, "payload of one member, -1 unknown", -1),
         Column("matched", pl.Boolean, "all expected members were found and causality holds"),
+    ),
+)
+
+SYNCHRONISATION = TableSchema(
+    "synchronisation",
+    "a recorded wait between streams or of the host for a device, or an event that one waits for",
+    (
+        Column("rank", pl.Int32, "rank"),
+        Column("kind", pl.Enum(SYNCHRONISATION_KINDS), "what waits for what"),
+        Column("correlation", pl.Int64, "call that asked for it, see op.correlation; -1", -1),
+        Column("lane", pl.Int32, "stream that waits, is waited for or records; -1 unknown", -1),
+        Column("source_lane", pl.Int32, "stream that a stream waits for, -1 unknown", -1),
+        Column("record", pl.Int64, "correlation of the call that recorded the event, -1", -1),
+        Column("event", pl.Int64, "number of the event, -1 unknown", -1),
+        Column("start_ns", pl.Int64, "start on the recording's clock"),
+        Column("duration_ns", pl.Int64, "length"),
     ),
 )
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.tables.recorded import CAVEAT
+from loadpath.tables.recorded import CAVEAT, SYNCHRONISATION
 
 __all__ = ["AlikeSteps", "Recording", "caveat_table", "unroll"]
 
@@ -46,6 +46,8 @@ class Recording:
         Declared parallel sizes (``dp_size``, ``pp_size``, ...), empty if unknown.
     alike : AlikeSteps, optional
         Times of all steps, where they hold the same ops.
+    synchronisation : polars.DataFrame
+        Recorded waits between streams and of hosts; empty where none are recorded.
     """
 
     source: str
@@ -58,6 +60,7 @@ class Recording:
     inputs: tuple[tuple[str, str, int], ...] = ()
     layout: Mapping[str, int] = field(default_factory=dict)
     alike: AlikeSteps | None = None
+    synchronisation: pl.DataFrame = field(default_factory=SYNCHRONISATION.empty)
 
 
 def unroll(recording: Recording) -> Recording:

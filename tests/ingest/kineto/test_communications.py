@@ -56,7 +56,44 @@ def test_named_arguments_of_new_traces_are_read():
             "dtype": "BFloat16", "Seq": 12,
         }),
     )  # fmt: skip
-    assert said == Communication("all_reduce", "3", (0, 1), 2, 12, 20, -1)
+    assert said == Communication("all_reduce", "3", (0, 1), 2, 12, 20)
+
+
+def test_number_of_a_communication_of_2026_is_a_signed_one():
+    assert parse_communication("nccl:all_reduce", args(**{"Comms Id": 7})).comms_id == 7
+    said = parse_communication("nccl:all_reduce", args(**{"Comms Id": 2**64 - 3}))
+    assert said.comms_id == -3
+    assert parse_communication("nccl:all_reduce", args(**{"Comms Id": "?"})).comms_id == 0
+
+
+def test_group_of_2024_is_named_by_its_number():
+    assert parse_communication("nccl:all_reduce", args(**{"Process Group ID": 0})).group == "0"
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "root"),
+    [
+        ("c10d::broadcast_", ["", "", "2", "0"], 2),
+        ("c10d::reduce_", ["", "", "", "1", "0"], 1),
+        ("c10d::gather_", ["", "", "", "3"], 3),
+        ("c10d::scatter_", ["", "", "", "3"], 3),
+        ("c10d::broadcast_", [], -1),
+    ],
+)
+def test_roots_are_in_the_inputs_of_the_call(name, inputs, root):
+    assert parse_communication(name, args(**{"Concrete Inputs": inputs})).peer == root
+
+
+def test_root_is_given_by_its_place_in_the_group():
+    said = {"Collective name": "broadcast", "Process Group Ranks": "[4, 6]", "Rank": 1}
+    assert parse_communication("record_param_comms", args(**said)).peer == 6
+
+
+def test_tags_of_sends_are_read():
+    said = parse_communication("c10d::recv_", args(**{"Concrete Inputs": ["", "", "3", "17"]}))
+    assert (said.peer, said.tag) == (3, 17)
+    said = parse_communication("c10d::recv_any_source_", args(**{"Concrete Inputs": ["", "", "5"]}))
+    assert (said.peer, said.tag) == (-1, 5)
 
 
 def test_shortened_rank_lists_are_unknown_members():

@@ -9,7 +9,7 @@ from loadpath.couple.job import BETWEEN_CALLS, COUPLED_OP
 from loadpath.couple.trace.collectives import Facts
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
-from loadpath.couple.trace.segments import GAP, Segments, occurrences
+from loadpath.couple.trace.segments import GAP, MARKS, WAITS_FOR_DATA, Segments, occurrences
 
 __all__ = ["GraphOps", "graph_ops"]
 
@@ -99,9 +99,7 @@ def _host(rows: Rows, segments: Segments, kept: Int32Array) -> pl.DataFrame:
             "rank": segments.rank[kept],
             "lane": segments.lane[kept],
             "step": segments.step[kept],
-            "kind": pl.Series(
-                np.array(["host", "input", "optimise"], object)[mark], dtype=pl.String
-            ),
+            "kind": pl.Series(np.array(["host", *MARKS], object)[mark], dtype=pl.String),
             "name": name,
             "start_ns": segments.start[kept],
             "duration_ns": segments.end[kept] - segments.start[kept],
@@ -120,7 +118,7 @@ def _host(rows: Rows, segments: Segments, kept: Int32Array) -> pl.DataFrame:
             ).to_series(),
             "position": segments.position[kept],
             "mechanism": pl.Series(
-                np.array(["host", "input", "host"], object)[mark], dtype=pl.String
+                np.where(np.isin(mark, WAITS_FOR_DATA), "input", "host"), dtype=pl.String
             ),
             "stage": np.zeros(kept.size, np.int32),
             "replica": np.zeros(kept.size, np.int32),

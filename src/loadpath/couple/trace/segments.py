@@ -8,11 +8,14 @@ import numpy as np
 from loadpath.couple.trace import kernels
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 
-__all__ = ["GAP", "Segments", "cut_threads", "occurrences"]
+__all__ = ["GAP", "MARKS", "WAITS_FOR_DATA", "Segments", "cut_threads", "occurrences"]
 
 GAP = "gap"
 """Name of time between calls that no annotation encloses."""
-MARKS = {"input": 1, "optimise": 2}
+MARKS = {"input": 1, "optimise": 2, "checkpoint": 3, "storage": 4}
+"""Kinds of calls that mark what runs inside them, and their codes; 0 is other host work."""
+WAITS_FOR_DATA = tuple(MARKS[kind] for kind in ("input", "checkpoint", "storage"))
+"""Codes of the marks whose mechanism is input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Segments:
     name : (n,) array of int32
         Code of its name in `Rows.names`; one past the last for `GAP`.
     mark : (n,) array of uint8
-        1 inside data loading, 2 inside an optimiser step, 0 elsewhere.
+        Code of `MARKS` inside such a call, 0 elsewhere.
     position : (n,) array of int64
         Place in the program: equal for segments of peers between the same calls.
     """

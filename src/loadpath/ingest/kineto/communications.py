@@ -11,6 +11,7 @@ __all__ = [
     "collective_of",
     "is_communication",
     "parse_communication",
+    "whole_number",
     "without_impossible",
 ]
 
@@ -35,6 +36,7 @@ ITEM_BYTES = {
     "byte": 1, "char": 1, "bool": 1, "uint8": 1, "unsignedchar": 1, "signedchar": 1,
 }  # fmt: skip
 PREFIXES = ("record_param_comms", "nccl:", "gloo:", "ucc:", "mpi:", "c10d::")
+ROOTED = frozenset({"broadcast", "reduce", "gather", "scatter"})
 MAX_RANKS = 1 << 20
 MAX_BYTES = 1 << 62
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -59,7 +61,13 @@ class Communication:
     bytes : int
         Payload of this rank.
     peer : int
-        Other rank of a send or receive.
+        Other rank of a send or receive; root of a broadcast, reduce, gather or scatter.
+    tag : int
+        Tag of a send or receive.
+    comms_id : int
+        Number that all members of one communication share (2026), as a signed int64; 0 unknown.
+    own : int
+        Rank that runs it, where the call names it.
     """
 
     collective: str = ""
@@ -69,6 +77,9 @@ class Communication:
     sequence: int = -1
     bytes: int = -1
     peer: int = -1
+    tag: int = -1
+    comms_id: int = 0
+    own: int = -1
 
 
 def is_communication(name: str) -> bool:
@@ -127,22 +138,27 @@ def parse_communication(name: str, args: Any) -> Communication:
         What they say.
     """
     inputs = _old_inputs(args) if name == "record_param_comms" else ()
-    sequence = _whole(args.sequence)
-    size = _whole(args.group_size)
-    group = str(args.group)
+    sequence = whole_number(args.sequence)
+    size = whole_number(args.group_size)
+    group = str(args.group) or str(args.group_number)
     if inputs:
-        sequence = sequence if sequence >= 0 else _whole(inputs[1])
+        sequence = sequence if sequence >= 0 else whole_number(inputs[1])
         group = group or str(inputs[2])
-        size = size if size >= 0 else _whole(inputs[-1])
+        size = size if size >= 0 else whole_number(inputs[-1])
     members = _members(args.group_ranks)
+    collective = collective_of(args.collective or name)
+    peer, tag = _peer(name, args)
     return Communication(
-        collective=collective_of(args.collective or name),
+        collective=collective,
         group=group,
         members=members,
         size=size if size >= 0 else len(members) or -1,
         sequence=sequence,
         bytes=_payload(args),
-        peer=_peer(name, args),
+        peer=_root(name, args, members) if collective in ROOTED else peer,
+        tag=tag,
+        comms_id=_signed(args.comms_id),
+        own=_own(collective, args, members),
     )
 
 
@@ -182,7 +198,7 @@ def _old_inputs(args: Any) -> tuple[str, ...]:
 
 
 def _payload(args: Any) -> int:
-    n_item = max(_whole(args.n_in), _whole(args.n_out))
+    n_item = max(whole_number(args.n_in), whole_number(args.n_out))
     width = ITEM_BYTES.get(re.sub(r"^c10::|[ ]", "", args.dtype).lower(), -1)
     if n_item >= 0 and width > 0:
         return n_item * width
@@ -206,12 +222,40 @@ def _n_item(shape: Any) -> int:
     return n_item
 
 
-def _peer(name: str, args: Any) -> int:
+def _peer(name: str, args: Any) -> tuple[int, int]:
+    """Other rank and tag of a send or receive."""
     if name.startswith(("c10d::send", "c10d::recv")):
-        inputs = _json(args.inputs, list[Any])
-        return _whole(inputs[2]) if inputs and len(inputs) > 2 else -1
+        inputs = _json(args.inputs, list[Any]) or []
+        if name.startswith("c10d::recv_any"):
+            return -1, whole_number(inputs[2]) if len(inputs) > 2 else -1
+        peer, tag = (*inputs[2:4], -1, -1)[:2]
+        return whole_number(peer), whole_number(tag)
     is_send = collective_of(args.collective) == "send"
-    return _whole(args.target if is_send else args.source)
+    return whole_number(args.target if is_send else args.source), -1
+
+
+def _root(name: str, args: Any, members: tuple[int, ...]) -> int:
+    """Root, which calls name by its place in the group."""
+    if name.startswith("c10d::"):
+        inputs = _json(args.inputs, list[Any]) or []
+        place = 2 if name.startswith("c10d::broadcast") else 3
+        root = whole_number(inputs[place]) if len(inputs) > place else -1
+    else:
+        root = whole_number(args.rank)
+    return members[root] if 0 <= root < len(members) else root
+
+
+def _own(collective: str, args: Any, members: tuple[int, ...]) -> int:
+    """Rank of the caller, whose place in the group is named by calls that have no other rank."""
+    place = -1 if collective in {*ROOTED, "send", "recv", ""} else whole_number(args.rank)
+    return members[place] if 0 <= place < len(members) else -1
+
+
+def _signed(value: Any) -> int:
+    """Unsigned number of 64 bits as a signed one."""
+    text = str(value)
+    number = int(text) if text.isdecimal() and len(text) <= 20 else 0
+    return number - (1 << 64) if 1 << 63 <= number < 1 << 64 else number if number < 1 << 63 else 0
 
 
 def _members(raw: Any) -> tuple[int, ...]:
@@ -228,7 +272,24 @@ def _json(raw: Any, kind: Any) -> Any:
         return None
 
 
-def _whole(value: Any) -> int:
+def whole_number(value: Any) -> int:
+    """Read a recorded number.
+
+    Parameters
+    ----------
+    value : int, float or str
+        As recorded.
+
+    Returns
+    -------
+    int
+        -1 where it is no whole number of at least -1, or beyond 2**62.
+
+    Examples
+    --------
+    >>> whole_number("17"), whole_number("?")
+    (17, -1)
+    """
     try:
         number = int(value)
     except (ValueError, OverflowError):

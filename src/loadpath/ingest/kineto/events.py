@@ -1,17 +1,13 @@
-"""Kineto's events as typed records: decoded chunk by chunk, one damaged event costs that event."""
+"""One Kineto event as a typed record: the reader of events that the compiled scan found odd."""
 
 import functools
 import operator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from loadpath.decode import Chunk
-
-__all__ = ["Args", "Decoded", "EventDecoder", "Span", "ThreadName"]
+__all__ = ["BAD", "Args", "EventDecoder", "Span", "ThreadName", "decode_args"]
 
 Number = int | float | str
 EMPTY = msgspec.Raw(b"")
@@ -25,19 +21,30 @@ class Args(msgspec.Struct, frozen=True, gc=False):
     stream: Number = -1
     device: Number = -1
     bytes: Number = -1
+    external: Number = msgspec.field(default=-1, name="External id")
+    external_2021: Number = msgspec.field(default=-1, name="external id")
     collective: str = msgspec.field(default="", name="Collective name")
     group: Number = msgspec.field(default="", name="Process Group Name")
+    group_number: Number = msgspec.field(default="", name="Process Group ID")
     group_ranks: msgspec.Raw = msgspec.field(default=EMPTY, name="Process Group Ranks")
     group_size: Number = msgspec.field(default=-1, name="Group size")
+    rank: Number = msgspec.field(default=-1, name="Rank")
     n_in: Number = msgspec.field(default=-1, name="In msg nelems")
     n_out: Number = msgspec.field(default=-1, name="Out msg nelems")
     dtype: str = ""
     sequence: Number = msgspec.field(default=-1, name="Seq")
+    comms_id: Number = msgspec.field(default="", name="Comms Id")
     source: Number = msgspec.field(default=-1, name="Src Rank")
     target: Number = msgspec.field(default=-1, name="Dst Rank")
     dims: msgspec.Raw = msgspec.field(default=EMPTY, name="Input Dims")
     types: msgspec.Raw = msgspec.field(default=EMPTY, name="Input type")
     inputs: msgspec.Raw = msgspec.field(default=EMPTY, name="Concrete Inputs")
+    stream_id: Number = -1
+    event: Number = -1
+    event_id: Number = -1
+    waits_on_stream: Number = msgspec.field(default=-1, name="wait_on_stream")
+    waits_on_record: Number = msgspec.field(default=-1, name="wait_on_cuda_event_record_corr_id")
+    waits_on_event: Number = msgspec.field(default=-1, name="wait_on_cuda_event_id")
 
 
 NO_ARGS = Args()
@@ -70,19 +77,7 @@ class ThreadName(msgspec.Struct, tag_field="ph", tag="M", gc=False):
 
 
 class Span(msgspec.Struct, tag_field="ph", tag="X", gc=False):
-    """Complete event; times in us as float64."""
-
-    ts: float
-    dur: float = 0.0
-    pid: Number = -1
-    tid: Number = -1
-    name: str = ""
-    cat: str = ""
-    args: Args = NO_ARGS
-
-
-class ExactSpan(msgspec.Struct, tag_field="ph", tag="X", gc=False):
-    """Complete event whose times in us need more digits than float64 has, or are strings."""
+    """Complete event; times in us, exact."""
 
     ts: Decimal
     dur: Decimal = Decimal(0)
@@ -100,87 +95,48 @@ def _other(tag: str) -> Any:
 OTHERS = tuple(_other(tag) for tag in "stfiICBEbenNODPSTpFRcv")
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """Events of one chunk.
-
-    Attributes
-    ----------
-    spans : list of Span or ExactSpan
-        Complete events.
-    threads : list of ThreadName
-        Metadata events.
-    n_other : int
-        Events of other phases (flows, instants, counters).
-    n_malformed : int
-        Events that are not what Kineto writes.
-    example : str
-        First decoding error, empty if none.
-    """
-
-    spans: list[Any]
-    threads: list[ThreadName]
-    n_other: int
-    n_malformed: int = 0
-    example: str = ""
-
-
 class EventDecoder:
-    """Decoders for float and for exact times; the choice is made chunk by chunk."""
+    """Decoder of single events."""
 
     def __init__(self) -> None:
-        kinds: Any = (ThreadName, *OTHERS)
-        self._float = msgspec.json.Decoder(_list_of((Span, *kinds)))
-        self._exact = msgspec.json.Decoder(_list_of((ExactSpan, *kinds)))
+        kinds: Any = functools.reduce(operator.or_, (Span, ThreadName, *OTHERS))
+        self._decoder = msgspec.json.Decoder(kinds)
 
-    def decode(self, chunk: Chunk) -> Decoded:
-        """Decode a chunk; where it is not sound, event by event.
+    def decode(self, text: bytes) -> tuple[Any, str]:
+        """Decode one event.
 
         Parameters
         ----------
-        chunk : Chunk
-            Whole events.
+        text : bytes
+            Its JSON.
 
         Returns
         -------
-        Decoded
-            Its events; times as float us where those are exact to the ns, as Decimal otherwise.
+        event : Span, ThreadName, an event of another phase, or None
+            None if it is malformed.
+        error : str
+            Why, empty if it is sound.
         """
-        text = b"[" + chunk.body.lstrip(b", \t\r\n") + b"]"
-        for decoder in () if chunk.broken else (self._float, self._exact):
-            try:
-                decoded = _sorted_out(decoder.decode(text))
-            except BAD:
-                continue
-            if decoder is self._exact or _all_exact(decoded.spans):
-                return decoded
-        return self._one_by_one(chunk)
-
-    def _one_by_one(self, chunk: Chunk) -> Decoded:
-        events: list[Any] = []
-        n_malformed, example = 0, ""
-        for piece in chunk.pieces():
-            try:
-                events += self._exact.decode(b"[" + piece + b"]")
-            except BAD as error:
-                n_malformed += 1
-                example = example or str(error)[:120]
-        whole = _sorted_out(events)
-        return Decoded(whole.spans, whole.threads, whole.n_other, n_malformed, example)
+        try:
+            return self._decoder.decode(text), ""
+        except BAD as error:
+            return None, str(error)[:120]
 
 
-def _list_of(kinds: Any) -> Any:
-    member: Any = functools.reduce(operator.or_, kinds)
-    return list[member]
+def decode_args(text: bytes) -> Args | None:
+    """Decode the arguments of a span.
 
+    Parameters
+    ----------
+    text : bytes
+        JSON of the value of ``args``; empty where a span has none.
 
-def _sorted_out(events: list[Any]) -> Decoded:
-    spans = [event for event in events if type(event) in {Span, ExactSpan}]
-    threads = [event for event in events if type(event) is ThreadName]
-    return Decoded(spans, threads, len(events) - len(spans) - len(threads))
-
-
-def _all_exact(spans: list[Any]) -> bool:
-    """Below 2**43 us float64 holds three decimals; above it only whole numbers are safe."""
-    ts = np.fromiter((span.ts for span in spans), np.float64, len(spans))
-    return bool(ts.max(initial=0) < 2.0**43 or (ts == np.floor(ts)).all())
+    Returns
+    -------
+    Args or None
+        None if they are malformed.
+    """
+    try:
+        return msgspec.json.decode(text, type=Args) if text else NO_ARGS
+    except BAD:
+        return None

@@ -1,50 +1,89 @@
 """One trace to rows of the op table: lanes, kinds, steps, nesting."""
 
-import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.ingest.kineto import kernels
-from loadpath.ingest.kineto.columns import NO_TIME, ON_DEVICE, Columns
+from loadpath.ingest.kineto.columns import NO_TIME, Columns
 from loadpath.ingest.kineto.communications import Communication, collective_of, without_impossible
+from loadpath.ingest.kineto.kinds import CATEGORIES, ON_DEVICE, STEP_MARK, kind_of
 from loadpath.ingest.kineto.lanes import BACKEND, is_nccl, number_lanes
+from loadpath.ingest.kineto.synchronisations import Synchronisation
 from loadpath.ingest.kineto.trace import Trace
+from loadpath.tables import OP_KINDS
 
 __all__ = ["RankOps", "rank_ops"]
 
+Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-STEP_MARK = re.compile(r"ProfilerStep#([0-9]{1,15})$")
 MAX_DURATION_NS = 10**16
 MAX_TIME_NS = 1 << 62
-END = pl.col("start_ns") + pl.col("duration_ns")
-LOADER = re.compile(r"loader|next\(data|get_batch|fetch_batch", re.IGNORECASE)
+N_CATEGORY = len(CATEGORIES)
+CPU_OP, ANNOTATION, RUNTIME, KERNEL, SYNC = (
+    CATEGORIES.index(name) for name in ("cpu_op", "annotation", "runtime", "kernel", "sync")
+)
+DEVICE = tuple(CATEGORIES.index(name) for name in ON_DEVICE)
 
 
 @dataclass(frozen=True, slots=True)
 class RankOps:
-    """Ops, lanes and steps of one rank.
+    """Ops, lanes and steps of one trace, sorted by lane, start, and longest first.
 
     Attributes
     ----------
-    op : polars.DataFrame
-        Table `OP` without communicators; `parent` counts from this rank's first row.
-    lane, step : polars.DataFrame
-        Tables `LANE` and `STEP` of this rank.
+    rank, world_size, base_ns, host, device
+        As in `Trace`.
+    start_ns, duration_ns, bytes, correlation : (n,) arrays of int64
+        As in table `OP`, on the common epoch.
+    step : (n,) array of int64
+        Step, -1 outside all steps.
+    lane, parent : (n,) arrays of int32
+        Lane, and enclosing row (-1 none).
+    name, collective : (n,) arrays of int32
+        Codes into `names` and `collectives`.
+    kind : (n,) array of uint8
+        Place in `OP_KINDS`.
+    names, collectives : tuple of str
+        What codes stand for.
+    lanes : tuple of (str, str)
+        Kind and name of each lane.
+    steps : (n_step, 3) array of int64
+        Step number, start and end in ns.
     said : dict of int to Communication
-        What ops say about communications, by row of `op`.
+        What ops say about communications, by row.
+    asked : tuple of (Synchronisation, int, int, int, int)
+        Recorded synchronisations: facts, lane (-1 unknown), lane waited for, start and duration in
+        ns.
     doubts : tuple of (str, str, int)
         Code, text and count of everything dropped.
     """
 
-    op: pl.DataFrame
-    lane: pl.DataFrame
-    step: pl.DataFrame
+    rank: int
+    world_size: int
+    base_ns: int
+    host: str
+    device: str
+    start_ns: Int64Array
+    duration_ns: Int64Array
+    bytes: Int64Array
+    correlation: Int64Array
+    step: Int64Array
+    lane: Int32Array
+    parent: Int32Array
+    name: Int32Array
+    collective: Int32Array
+    kind: NDArray[np.uint8]
+    names: tuple[str, ...]
+    collectives: tuple[str, ...]
+    lanes: tuple[tuple[str, str], ...]
+    steps: Int64Array
     said: dict[int, Communication]
+    asked: tuple[tuple[Synchronisation, int, int, int, int], ...]
     doubts: tuple[tuple[str, str, int], ...]
 
 
@@ -59,51 +98,57 @@ def rank_ops(trace: Trace) -> RankOps:
     Returns
     -------
     RankOps
-        Ops sorted by lane, start, and longest first.
+        Its ops.
     """
-    category = np.array(trace.categories, object)[trace.columns.category]
-    number = _step_numbers(trace.names)[trace.columns.name]
-    number[~np.isin(category, ("annotation", "cpu_op"))] = -1
-    lane, lane_table = number_lanes(trace, category, number >= 0)
-    row, doubts = _sound_rows(trace, lane)
-    op = _table(trace, row, lane[row]).with_columns(
-        kind=pl.Series(_kinds(trace, category, lane_table, lane)[row], dtype=pl.String),
-        collective=pl.Series(_collectives(trace, category)[row], dtype=pl.String),
-    )
-    steps = _steps(
-        trace.rank, op.select(step=pl.Series(number[row]), start_ns="start_ns", end_ns=END)
-    )
-    on_device = np.isin(category[row], ON_DEVICE)
-    back = np.full(lane.size, -1, np.int64)
-    back[row] = np.arange(row.size)
-    facts = {i: without_impossible(fact) for i, fact in trace.columns.said.items()}
-    n_impossible = sum(fact is not trace.columns.said[i] for i, fact in facts.items())
-    impossible = f"{trace.path.name}: ranks, sizes or payloads that no job has are ignored"
-    return RankOps(
-        op=op.with_columns(step=pl.Series(_step_of(steps, op, on_device))),
-        lane=lane_table,
-        step=steps,
-        said={int(back[i]): fact for i, fact in facts.items() if back[i] >= 0},
-        doubts=(*doubts, _odd_marks(trace), ("impossible_group", impossible, n_impossible)),
-    )
-
-
-def _table(trace: Trace, row: Int64Array, lane: Int64Array) -> pl.DataFrame:
-    """Columns that are copied, and nesting."""
     columns = trace.columns
-    start, duration = columns.start_ns[row] + trace.base_ns, columns.duration_ns[row]
-    return pl.DataFrame(
-        {
-            "rank": np.full(row.size, trace.rank, np.int32),
-            "lane": lane.astype(np.int32),
-            "name": pl.Series(trace.names, dtype=pl.String).gather(columns.name[row]),
-            "start_ns": start,
-            "duration_ns": duration,
-            "bytes": columns.bytes[row],
-            "correlation": columns.correlation[row],
-            "parent": kernels.enclosing(lane, start, start + duration),
-        }
+    is_mark, number = _marks(trace)
+    lane_of, lanes = number_lanes(trace, is_mark)
+    row, doubts = _sound_rows(trace, lane_of)
+    what = (columns.name[row], columns.category[row])
+    copied = _copied(trace, row) | {"lane": lane_of[columns.lane[row]]}
+    steps = _steps(number[row], copied["start_ns"], copied["duration_ns"])
+    said, impossible = _said(columns, row)
+    collective, collectives = _collectives(trace, what, said)
+    return RankOps(
+        rank=trace.rank,
+        world_size=trace.world_size,
+        base_ns=trace.base_ns,
+        host=trace.host,
+        device=trace.device,
+        **copied,
+        step=_step_of(steps, copied, np.isin(what[1], DEVICE)),
+        parent=kernels.enclosing(
+            copied["lane"], copied["start_ns"], copied["start_ns"] + copied["duration_ns"]
+        ),
+        collective=collective,
+        kind=_kinds(trace, what, lanes, copied["lane"]),
+        names=trace.names,
+        collectives=collectives,
+        lanes=lanes,
+        steps=steps,
+        said=said,
+        asked=_asked(trace, lane_of),
+        doubts=(*trace.doubts, *doubts, _odd_marks(trace), impossible),
     )
+
+
+def _copied(trace: Trace, row: Int64Array) -> dict[str, Any]:
+    columns = trace.columns
+    return {
+        "start_ns": columns.start_ns[row] + trace.base_ns,
+        "duration_ns": columns.duration_ns[row],
+        "bytes": columns.bytes[row],
+        "correlation": columns.correlation[row],
+        "name": columns.name[row],
+    }
+
+
+def _marks(trace: Trace) -> tuple[BoolArray, Int64Array]:
+    """Tell which spans mark steps, and of which number; -1 for all others."""
+    category = trace.columns.category
+    can_mark = (category == ANNOTATION) | (category == CPU_OP)
+    number = np.where(can_mark, _step_numbers(trace.names)[trace.columns.name], -1)
+    return number >= 0, number
 
 
 def _step_numbers(names: tuple[str, ...]) -> Int64Array:
@@ -112,93 +157,117 @@ def _step_numbers(names: tuple[str, ...]) -> Int64Array:
 
 
 def _odd_marks(trace: Trace) -> tuple[str, str, int]:
-    odd = [
-        name
-        for name in trace.names
-        if name.startswith("ProfilerStep#") and not STEP_MARK.match(name)
-    ]
-    return "odd_step_marks", f"{trace.path.name}: step marks whose number is unusable", len(odd)
+    odd = [n for n in trace.names if n.startswith("ProfilerStep#") and not STEP_MARK.match(n)]
+    return "odd_step_marks", "step marks whose number is unusable", len(odd)
 
 
 def _kinds(
-    trace: Trace, category: NDArray[np.object_], lanes: pl.DataFrame, lane: Int64Array
-) -> NDArray[np.object_]:
-    name = trace.columns.name
-    named_input = np.array([bool(LOADER.search(text[:120])) for text in trace.names], np.bool_)
-    optimises = np.array([text.startswith("Optimizer.") for text in trace.names], np.bool_)
-    marks = _step_numbers(trace.names) >= 0
-    annotation, kernel = category == "annotation", category == "kernel"
-    called = annotation | (category == "cpu_op")
-    talking = (lanes["kind"] == "communication").to_numpy()[lane] & annotation
-    kind = np.full(name.size, "host", object)
-    kind[annotation] = "marker"
-    kind[annotation & optimises[name]] = "optimise"
-    kind[called & named_input[name]] = "input"
-    kind[called & marks[name]] = "marker"
-    kind[np.isin(category, ("copy", "set"))] = "copy"
-    kind[kernel] = "compute"
-    kind[(kernel & is_nccl(trace.names)[name]) | talking] = "communicate"
+    trace: Trace, what: tuple[Int32Array, NDArray[np.int8]],
+    lanes: tuple[tuple[str, str], ...], lane: Int32Array
+) -> NDArray[np.uint8]:  # fmt: skip
+    """Kind by name and category; communication by its kernel, or its thread."""
+    name, category = what
+    pair = name.astype(np.int64) * N_CATEGORY + category
+    code = np.zeros(len(trace.names) * N_CATEGORY, np.uint8)
+    code[pair] = 1
+    for value in np.flatnonzero(code).tolist():
+        text, read = trace.names[value // N_CATEGORY], CATEGORIES[value % N_CATEGORY]
+        code[value] = OP_KINDS.index(kind_of(text, read))
+    kind: NDArray[np.uint8] = code[pair]
+    threads = np.array([k == "communication" for k, _ in lanes], np.bool_)
+    talks = (category == KERNEL) & is_nccl(trace.names)[name]
+    kind[talks | (threads[lane] & (category == ANNOTATION))] = OP_KINDS.index("communicate")
     return kind
 
 
-def _collectives(trace: Trace, category: NDArray[np.object_]) -> NDArray[np.object_]:
+def _collectives(
+    trace: Trace, what: tuple[Int32Array, NDArray[np.int8]], said: dict[int, Communication]
+) -> tuple[Int32Array, tuple[str, ...]]:
     """Name collectives, by the span or by what its arguments say."""
+    name, category = what
     nccl = is_nccl(trace.names)
-    by_name = np.array(
-        [
-            collective_of(name) if nccl[i] or name.startswith((*BACKEND, "c10d::")) else ""
-            for i, name in enumerate(trace.names)
-        ],
-        object,
+    codes = {"": 0}
+    by_name = np.zeros(len(trace.names), np.int32)
+    for i, text in enumerate(trace.names):
+        if nccl[i] or text.startswith((*BACKEND, "c10d::")):
+            by_name[i] = codes.setdefault(collective_of(text), len(codes))
+    collective = by_name[name]
+    for row, fact in said.items():
+        if fact.collective and category[row] != RUNTIME:
+            collective[row] = codes.setdefault(fact.collective, len(codes))
+    return collective, tuple(codes)
+
+
+def _said(
+    columns: Columns, row: Int64Array
+) -> tuple[dict[int, Communication], tuple[str, str, int]]:
+    """Collect what sorted rows say, and count what of it was impossible."""
+    told = np.fromiter(columns.said, np.int64, len(columns.said))
+    back = np.full(columns.start_ns.size, -1, np.int32)
+    back[row] = np.arange(row.size)
+    facts = {i: without_impossible(columns.said[i]) for i in told.tolist()}
+    n_impossible = sum(fact is not columns.said[i] for i, fact in facts.items())
+    placed = sorted((int(back[i]), i) for i in facts)
+    doubt = (
+        "impossible_group",
+        "ranks, sizes or payloads that no job has are ignored",
+        n_impossible,
     )
-    collective = by_name[trace.columns.name]
-    for row, fact in trace.columns.said.items():
-        if fact.collective and category[row] != "runtime":
-            collective[row] = fact.collective
-    return collective
+    return {place: facts[i] for place, i in placed if place >= 0}, doubt
+
+
+def _asked(
+    trace: Trace, lane_of: Int32Array
+) -> tuple[tuple[Synchronisation, int, int, int, int], ...]:
+    columns = trace.columns
+    stream = {key[1:]: int(lane_of[i]) for i, key in enumerate(trace.lanes) if key[0]}
+    rows = []
+    for row, fact in sorted(columns.asked.items()):
+        start, duration = int(columns.start_ns[row]), int(columns.duration_ns[row])
+        lane = stream.get((fact.device, fact.stream), -1)
+        source = stream.get((fact.device, fact.source), -1)
+        rows.append((fact, lane, source, start + trace.base_ns, duration))
+    return tuple(rows)
 
 
 def _sound_rows(
-    trace: Trace, lane: Int64Array
+    trace: Trace, lane_of: Int32Array
 ) -> tuple[Int64Array, tuple[tuple[str, str, int], ...]]:
     """Rows with sound times, sorted by lane, start and longest first."""
-    columns: Columns = trace.columns
-    no_time = (columns.start_ns == NO_TIME) | (columns.duration_ns == NO_TIME)
-    start, duration = columns.start_ns.astype(np.float64), columns.duration_ns.astype(np.float64)
-    latest = np.maximum(np.abs(start + trace.base_ns), start + trace.base_ns + duration)
-    no_time |= (duration > MAX_DURATION_NS) | (latest > MAX_TIME_NS)
-    negative = ~no_time & (columns.duration_ns < 0)
-    sound = np.flatnonzero(~no_time & ~negative)
-    order = np.lexsort((-columns.duration_ns[sound], columns.start_ns[sound], lane[sound]))
-    name = trace.path.name
+    columns = trace.columns
+    start, duration = columns.start_ns, columns.duration_ns
+    bad = (start == NO_TIME) | (duration == NO_TIME) | (duration > MAX_DURATION_NS)
+    latest = np.where(bad, 0, start).astype(np.float64) + trace.base_ns
+    bad |= (np.abs(latest) > MAX_TIME_NS) | (latest + duration > MAX_TIME_NS)
+    negative = ~bad & (duration < 0)
+    sound = np.flatnonzero(~bad & ~negative & (columns.category != SYNC))
+    order = np.lexsort((-duration[sound], start[sound], lane_of[columns.lane[sound]]))
     doubts = (
-        ("bad_times", f"{name}: events dropped, their times are no times", int(no_time.sum())),
-        ("negative_durations", f"{name}: events dropped, they end too early", int(negative.sum())),
+        ("bad_times", "events dropped, their times are no times", int(bad.sum())),
+        ("negative_durations", "events dropped, they end too early", int(negative.sum())),
     )
     return sound[order], doubts
 
 
-def _steps(rank: int, spans: pl.DataFrame) -> pl.DataFrame:
+def _steps(number: Int64Array, start: Int64Array, duration: Int64Array) -> Int64Array:
     """Take steps from marks; the whole trace is one step where it has none."""
-    marks = spans.filter(pl.col("step") >= 0)
-    if not marks.height:
-        marks = spans.select(
-            step=pl.lit(0, pl.Int64),
-            start_ns=pl.col("start_ns").min(),
-            end_ns=pl.col("end_ns").max(),
-        ).head(int(spans.height > 0))
-    first = marks.sort("start_ns").unique("step", keep="first", maintain_order=True)
-    return first.select("step", pl.lit(rank).alias("rank"), "start_ns", "end_ns")
+    mark = np.flatnonzero(number >= 0)
+    if not mark.size:
+        whole = [[0, int(start.min()), int((start + duration).max())]] if start.size else []
+        return np.array(whole, np.int64).reshape(-1, 3)
+    mark = mark[np.argsort(start[mark], kind="stable")]
+    _, first = np.unique(number[mark], return_index=True)
+    mark = mark[np.sort(first)]
+    return np.stack([number[mark], start[mark], start[mark] + duration[mark]], axis=1)
 
 
-def _step_of(steps: pl.DataFrame, op: pl.DataFrame, on_device: BoolArray) -> Int64Array:
+def _step_of(steps: Int64Array, ops: dict[str, Any], on_device: BoolArray) -> Int64Array:
     """Step by start on the host; a device op belongs to the step of the call that launched it."""
-    start, correlation = op["start_ns"].to_numpy(), op["correlation"].to_numpy()
-    if not steps.height:
+    start, correlation = ops["start_ns"], ops["correlation"]
+    if not steps.size:
         return np.full(start.size, -1, np.int64)
-    place = np.searchsorted(steps["start_ns"].to_numpy(), start, "right") - 1
-    outside = (place < 0) | (start >= steps["end_ns"].to_numpy()[-1])
-    step = np.where(outside, -1, steps["step"].to_numpy()[place])
+    place = np.searchsorted(steps[:, 1], start, "right") - 1
+    step = np.where((place < 0) | (start >= steps[-1, 2]), -1, steps[place, 0])
     call = np.flatnonzero(~on_device & (correlation >= 0))
     launched = np.flatnonzero(on_device & (correlation >= 0))
     call = call[np.argsort(correlation[call], kind="stable")]

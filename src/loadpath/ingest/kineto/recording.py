@@ -1,26 +1,57 @@
 """Kineto traces of all ranks to one recording."""
 
-import itertools
-import operator
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from loadpath.errors import InputError
 from loadpath.ingest.kineto.groups import Groups, map_groups
-from loadpath.ingest.kineto.rank_ops import RankOps, rank_ops
-from loadpath.ingest.kineto.trace import Trace, read_trace
-from loadpath.tables import LANE, OP, RANK, STEP, Recording, caveat_table
+from loadpath.ingest.kineto.parsed import Parsed, parse_file
+from loadpath.ingest.kineto.rank_ops import RankOps
+from loadpath.ingest.kineto.ranks import rank_of
+from loadpath.tables import (
+    LANE,
+    OP,
+    OP_KINDS,
+    RANK,
+    STEP,
+    SYNCHRONISATION,
+    Recording,
+    caveat_table,
+)
 
 __all__ = ["read_kineto"]
 
 SUFFIXES = (".json", ".json.gz")
+MOST_THREADS = 16
+"""Files read at a time: each holds one trace in memory."""
+COPIED = ("lane", "step", "start_ns", "duration_ns", "correlation")
 Progress = Callable[[int, int], None]
 
 
-def read_kineto(paths: Sequence[Path], progress: Progress | None = None) -> Recording:
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    """One rank's file."""
+
+    rank: int
+    name: str
+    digest: tuple[str, str, int]
+    ops: RankOps
+
+
+def read_kineto(
+    paths: Sequence[Path],
+    progress: Progress | None = None,
+    *,
+    ranks: Mapping[str, int] | None = None,
+    shelf: Path | None = None,
+) -> Recording:
     """Read the Kineto traces of one job, one file per rank.
 
     Parameters
@@ -30,38 +61,39 @@ def read_kineto(paths: Sequence[Path], progress: Progress | None = None) -> Reco
         events (execution traces, flight-recorder dumps, logs) are skipped with a caveat.
     progress : callable of (int, int), optional
         Told the number of files done and in all.
+    ranks : mapping of str to int, optional
+        Rank by name of a file, where the traces do not say it or say it wrongly.
+    shelf : Path, optional
+        Folder in which parsed traces are kept for the next time.
 
     Returns
     -------
     Recording
-        Tables of all ranks, ordered by rank; times in ns of one epoch.
+        Tables of all ranks, ordered by rank; times in ns of one epoch. The same at any number of
+        threads, and with or without a shelf.
 
     Raises
     ------
     InputError
-        If there is no trace at all, a file is damaged beyond use or names no rank, or two files
-        hold the same rank.
+        If there is no trace at all, a file is damaged beyond use or names no rank, two files
+        hold the same rank, or `ranks` names a file that is not there.
     """
     files = _files(paths)
-    traces, skipped = _read_all(files, progress)
-    traces.sort(key=operator.attrgetter("rank"))
-    _refuse_twice(traces)
-    ranks = [rank_ops(trace) for trace in traces]
-    groups = map_groups(
-        {
-            trace.rank: [ops.said[row] for row in sorted(ops.said)]
-            for trace, ops in zip(traces, ranks, strict=True)
-        }
-    )
+    _refuse_unknown(files, ranks or {})
+    parsed = _parse_all(files, progress, shelf)
+    traces = _by_rank(parsed, ranks or {})
+    said = {trace.rank: [trace.ops.said[row] for row in sorted(trace.ops.said)] for trace in traces}
+    groups = map_groups(said)
     return Recording(
         source="kineto",
-        op=_ops(traces, ranks, groups),
-        lane=LANE.build(pl.concat(ops.lane for ops in ranks)),
+        op=_ops(traces, groups),
+        lane=_lanes(traces),
         communicator=groups.communicator,
         rank=_ranks(traces),
-        step=STEP.build(pl.concat(ops.step for ops in ranks)),
-        caveat=caveat_table(_doubts(traces, ranks, skipped)),
+        step=_steps(traces),
+        caveat=caveat_table(_doubts(traces, [one.path for one in parsed if one.ops is None])),
         inputs=tuple(trace.digest for trace in traces),
+        synchronisation=_synchronisations(traces),
     )
 
 
@@ -81,94 +113,145 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _read_all(files: list[Path], progress: Progress | None) -> tuple[list[Trace], list[Path]]:
-    traces, skipped = [], []
-    for i, path in enumerate(files):
-        trace = read_trace(path)
-        if trace is None:
-            skipped.append(path)
-        else:
-            traces.append(trace)
-        if progress is not None:
-            progress(i + 1, len(files))
-    if not traces:
+def _refuse_unknown(files: list[Path], ranks: Mapping[str, int]) -> None:
+    problems = [f"no file {name!r}" for name in sorted(set(ranks) - {path.name for path in files})]
+    if problems:
+        raise InputError("--ranks", problems, "Name files as they are in the folder.")
+
+
+def _parse_all(files: list[Path], progress: Progress | None, shelf: Path | None) -> list[Parsed]:
+    """Parse files side by side: decompression and scan run outside the interpreter's lock."""
+    n_thread = max(1, min(len(files), os.cpu_count() or 1, MOST_THREADS))
+    parsed = []
+    with ThreadPoolExecutor(n_thread) as pool:
+        waiting = [pool.submit(parse_file, path, shelf) for path in files]
+        try:
+            for i, one in enumerate(waiting):
+                parsed.append(one.result())
+                if progress is not None:
+                    progress(i + 1, len(files))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if not any(one.ops for one in parsed):
         where = str(files[0] if len(files) == 1 else files[0].parent)
         raise InputError(
             where,
             "no Kineto trace (JSON with traceEvents) among the files",
             "Give the traces that torch.profiler exported, one per rank.",
         )
-    return traces, skipped
+    return parsed
 
 
-def _refuse_twice(traces: list[Trace]) -> None:
-    problems = [
-        f"rank {one.rank} is in {one.path.name} and in {other.path.name}"
-        for one, other in itertools.pairwise(traces)
-        if one.rank == other.rank
-    ]
+def _by_rank(parsed: list[Parsed], told: Mapping[str, int]) -> list[_Traced]:
+    found: dict[int, Parsed] = {}
+    problems = []
+    for one in parsed:
+        if one.ops is None:
+            continue
+        rank = rank_of(one, one.ops, told)
+        if rank in found:
+            problems.append(f"rank {rank} is in {found[rank].path.name} and in {one.path.name}")
+        found.setdefault(rank, one)
     if problems:
-        raise InputError(str(traces[0].path.parent), problems, "Keep one trace per rank.")
+        raise InputError(str(parsed[0].path.parent), problems, "Keep one trace per rank.")
+    return [
+        _Traced(rank, one.path.name, one.digest, one.ops)
+        for rank, one in sorted(found.items())
+        if one.ops is not None
+    ]
 
 
-def _ops(traces: list[Trace], ranks: list[RankOps], groups: Groups) -> pl.DataFrame:
-    first = np.cumsum([0, *(ops.op.height for ops in ranks)])
-    frames = []
-    for i, (trace, ops) in enumerate(zip(traces, ranks, strict=True)):
-        parent = ops.op["parent"].to_numpy()
-        frames.append(
-            ops.op.with_columns(
-                *_said_columns(ops, trace.rank, groups),
-                parent=pl.Series(np.where(parent >= 0, parent + first[i], -1)),
-            )
-        )
-    return OP.build(pl.concat(frames))
-
-
-def _said_columns(ops: RankOps, rank: int, groups: Groups) -> list[pl.Series]:
-    n = ops.op.height
-    columns = {
-        "sequence": np.full(n, -1, np.int64),
-        "communicator": np.full(n, -1, np.int64),
-        "peer": np.full(n, -1, np.int64),
-        "bytes": ops.op["bytes"].to_numpy().copy(),
+def _ops(traces: list[_Traced], groups: Groups) -> pl.DataFrame:
+    height = [trace.ops.lane.size for trace in traces]
+    first = np.cumsum([0, *height])
+    columns: dict[str, Any] = {
+        "rank": np.repeat(np.array([trace.rank for trace in traces], np.int32), height)
     }
-    for row, fact in ops.said.items():
-        columns["sequence"][row] = fact.sequence
-        columns["communicator"][row] = groups.number.get((rank, fact.group), -1)
-        columns["peer"][row] = fact.peer
-        columns["bytes"][row] = max(fact.bytes, columns["bytes"][row])
-    return [pl.Series(name, values) for name, values in columns.items()]
+    columns |= {
+        name: np.concatenate([getattr(trace.ops, name) for trace in traces]) for name in COPIED
+    }
+    parents = [
+        np.where(t.ops.parent >= 0, t.ops.parent + first[i], -1) for i, t in enumerate(traces)
+    ]
+    columns["parent"] = np.concatenate(parents).astype(np.int32)
+    kinds = pl.Series(OP_KINDS, dtype=OP.schema["kind"])
+    columns["kind"] = kinds.gather(np.concatenate([trace.ops.kind for trace in traces]))
+    columns["name"] = pl.concat([_named(t.ops.names, t.ops.name) for t in traces])
+    columns["collective"] = pl.concat([_named(t.ops.collectives, t.ops.collective) for t in traces])
+    return OP.build(pl.DataFrame(columns | _said_columns(traces, first, groups)))
 
 
-def _ranks(traces: list[Trace]) -> pl.DataFrame:
+def _named(names: tuple[str, ...], code: Any) -> pl.Series:
+    return pl.Series(names, dtype=pl.Categorical).gather(code)
+
+
+def _said_columns(traces: list[_Traced], first: Any, groups: Groups) -> dict[str, Any]:
+    """Put what calls say at their rows; all other rows say nothing."""
+    n = int(first[-1])
+    columns = {name: np.full(n, -1) for name in ("sequence", "communicator", "peer", "tag")}
+    columns["comms_id"] = np.zeros(n, np.int64)
+    columns["bytes"] = np.concatenate([trace.ops.bytes for trace in traces])
+    for i, trace in enumerate(traces):
+        for row, fact in trace.ops.said.items():
+            at = int(first[i]) + row
+            for name in ("sequence", "peer", "tag", "comms_id"):
+                columns[name][at] = getattr(fact, name)
+            columns["communicator"][at] = groups.number.get((trace.rank, fact.group), -1)
+            columns["bytes"][at] = max(fact.bytes, columns["bytes"][at])
+    return columns
+
+
+def _lanes(traces: list[_Traced]) -> pl.DataFrame:
+    rows = [
+        (trace.rank, lane, kind, name)
+        for trace in traces
+        for lane, (kind, name) in enumerate(trace.ops.lanes)
+    ]
+    return LANE.validate(pl.DataFrame(rows, schema=LANE.schema, orient="row"))
+
+
+def _steps(traces: list[_Traced]) -> pl.DataFrame:
+    steps = np.concatenate([trace.ops.steps for trace in traces])
+    rank = np.repeat([trace.rank for trace in traces], [t.ops.steps.shape[0] for t in traces])
+    columns = {"step": steps[:, 0], "rank": rank, "start_ns": steps[:, 1], "end_ns": steps[:, 2]}
+    return STEP.build(columns)
+
+
+def _synchronisations(traces: list[_Traced]) -> pl.DataFrame:
+    rows = [
+        (trace.rank, fact.kind, fact.correlation, lane, source, fact.record, fact.event, start, ns)
+        for trace in traces
+        for fact, lane, source, start, ns in trace.ops.asked
+    ]
+    schema = SYNCHRONISATION.schema
+    return SYNCHRONISATION.validate(pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def _ranks(traces: list[_Traced]) -> pl.DataFrame:
     return RANK.build(
         {
             "rank": [trace.rank for trace in traces],
-            "host": [trace.host for trace in traces],
-            "device": [trace.device for trace in traces],
+            "host": [trace.ops.host for trace in traces],
+            "device": [trace.ops.device for trace in traces],
         }
     )
 
 
-def _doubts(
-    traces: list[Trace], ranks: list[RankOps], skipped: list[Path]
-) -> list[tuple[str, str, int]]:
-    rows = [row for trace in traces for row in trace.doubts]
-    rows += [row for ops in ranks for row in ops.doubts]
+def _doubts(traces: list[_Traced], skipped: list[Path]) -> list[tuple[str, str, int]]:
+    rows = [(code, f"{t.name}: {text}", n) for t in traces for code, text, n in t.ops.doubts]
     named = ", ".join(path.name for path in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
     rows.append(("not_kineto", f"files without trace events, skipped: {named}", len(skipped)))
-    size = max(trace.world_size for trace in traces)
+    size = max(trace.ops.world_size for trace in traces)
     missing = sorted(set(range(size)) - {trace.rank for trace in traces})
     listed = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
     rows.append(
         ("missing_ranks", f"of {size} ranks no trace of: {listed}; waits for them are unexplained",
          len(missing))
     )  # fmt: skip
-    sizes = {trace.world_size for trace in traces if trace.world_size >= 0}
+    sizes = {trace.ops.world_size for trace in traces if trace.ops.world_size >= 0}
     rows.append(("different_jobs", f"traces name different world sizes: {sorted(sizes)}",
                  max(0, len(sizes) - 1)))  # fmt: skip
-    epochs = {trace.base_ns > 0 for trace in traces}
+    epochs = {trace.ops.base_ns > 0 for trace in traces}
     rows.append(("no_common_epoch", "some traces have baseTimeNanoseconds, others not",
                  len(epochs) - 1))  # fmt: skip
     return rows

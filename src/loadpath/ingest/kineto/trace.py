@@ -1,31 +1,27 @@
 """One Kineto trace: the columns of its spans, its rank, and what could not be used."""
 
-import gc
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from loadpath.decode import Chunk, Envelope, array_chunks, file_digest, read_blocks
+from loadpath.decode import Envelope, array_chunks, read_blocks
 from loadpath.errors import InputError
-from loadpath.ingest.kineto.columns import CATEGORIES, Codes, Columns, join_columns, to_columns
-from loadpath.ingest.kineto.events import EventDecoder
+from loadpath.ingest.kineto.chunks import KEYS, ChunkReader
+from loadpath.ingest.kineto.columns import Columns, join_columns
+from loadpath.ingest.kineto.events import BAD
 
-__all__ = ["Trace", "read_trace"]
+__all__ = ["MAX_RANKS", "Trace", "read_trace"]
 
-RANK_IN_NAME = re.compile(r"rank[-_]?(\d+)", re.IGNORECASE)
-KEPT = frozenset(CATEGORIES) | {category.capitalize() for category in CATEGORIES}
-NOT_COUNTED = frozenset({"Trace", "gpu_user_annotation"})
-"""Spans that repeat what others say: the profiler's own, and annotations mirrored to a stream."""
+BLOCK_BYTES = 1 << 20
+"""Larger blocks are scanned no faster, and take memory."""
 MAX_RANKS = 1 << 20
 """Ranks and sizes beyond this are damage: no job has a million ranks."""
+MAX_LANES = 1 << 16
+"""No process has more threads and streams: identifiers are damaged, or no identifiers."""
 MAX_EPOCH_NS = 1 << 61
 """Epochs after 2043 are damage, and would overflow the times that are added to them."""
-REMEDY_RANK = "Name the file ..._rank_N.json, or record with a process group (distributedInfo)."
 
 
 class _DistributedInfo(msgspec.Struct, frozen=True):
@@ -45,31 +41,28 @@ class _Head(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One rank's trace.
+    """One trace as recorded.
 
     Attributes
     ----------
-    path : Path
-        File.
     rank, world_size : int
-        Rank, and number of ranks of the job (-1 unknown).
+        Rank, and number of ranks of the job, as `distributedInfo` says; -1 unknown.
     base_ns : int
         Added to all times to give ns of the common epoch.
     host, device : str
         Host name and device model, empty if unknown.
     columns : Columns
         Spans that loadpath uses.
-    names, categories, lanes : tuple
-        What the codes of the columns stand for.
+    names : tuple of str
+        What the codes of `columns.name` stand for.
+    lanes : tuple of (bool, str, str)
+        What the codes of `columns.lane` stand for: on a device, process or device, thread or stream.
     threads : dict
         Name of a thread by ``(str(pid), str(tid))``.
-    digest : tuple of (str, str, int)
-        Name, SHA-256 and bytes of the file.
     doubts : tuple of (str, str, int)
         Code, text and count of everything dropped.
     """
 
-    path: Path
     rank: int
     world_size: int
     base_ns: int
@@ -77,26 +70,9 @@ class Trace:
     device: str
     columns: Columns
     names: tuple[str, ...]
-    categories: tuple[str, ...]
-    lanes: tuple[tuple[bool, Any, Any], ...]
+    lanes: tuple[tuple[bool, str, str], ...]
     threads: dict[tuple[str, str], str]
-    digest: tuple[str, str, int]
     doubts: tuple[tuple[str, str, int], ...] = ()
-
-
-@dataclass(slots=True)
-class _Reading:
-    """What accumulates while the chunks of a file go by."""
-
-    parts: list[Columns] = field(default_factory=list)
-    names: Codes = field(default_factory=Codes)
-    categories: Codes = field(default_factory=Codes)
-    lanes: Codes = field(default_factory=Codes)
-    threads: dict[tuple[str, str], str] = field(default_factory=dict)
-    n_span: int = 0
-    n_unused: int = 0
-    n_malformed: int = 0
-    example: str = ""
 
 
 def read_trace(path: Path) -> Trace | None:
@@ -115,89 +91,68 @@ def read_trace(path: Path) -> Trace | None:
     Raises
     ------
     InputError
-        If the file cannot be read, holds events but no (possible) rank, or no usable event.
+        If the file cannot be read, or holds events but no usable one.
     """
-    reading = _Reading()
-    with _without_collector():
-        envelope = _read_chunks(path, reading)
-    if not envelope.found or reading.n_span + reading.n_malformed == 0:
+    reader, parts = ChunkReader(), []
+    envelope = Envelope(found=False, text=b"")
+    for chunk in array_chunks(read_blocks(path, BLOCK_BYTES), "traceEvents", KEYS):
+        if isinstance(chunk, Envelope):
+            envelope = chunk
+        else:
+            parts.append(reader.columns(chunk))
+            _check_lanes(path, len(reader.vocabulary.lanes))
+    if not envelope.found or reader.n_event + reader.n_malformed == 0:
         if envelope.damage:
             raise InputError(str(path), envelope.damage, "Copy or record the file again.")
         return None
-    head, head_doubts = _head(path, envelope)
-    columns = join_columns(reading.parts)
+    columns = join_columns(parts)
     if columns.start_ns.size == 0:
         raise InputError(
             str(path), "no usable event in it", "Record with ProfilerActivity.CPU or CUDA."
         )
+    head, doubts = _sound_head(envelope)
     info = head.info or _DistributedInfo()
-    if not 0 <= head.base_ns < MAX_EPOCH_NS:
-        text = f"{path.name}: baseTimeNanoseconds {str(head.base_ns)[:20]} is no time of today, ignored"
-        head_doubts.append(("bad_epoch", text, 1))
-    world_size = _number(info.world_size)
-    if world_size > MAX_RANKS:
-        text = f"{path.name}: world_size {world_size:.3g} is beyond {MAX_RANKS}, ignored"
-        head_doubts.append(("bad_world_size", text, 1))
     return Trace(
-        path=path,
-        rank=_rank(path, info),
-        world_size=world_size if world_size <= MAX_RANKS else -1,
-        base_ns=head.base_ns if 0 <= head.base_ns < MAX_EPOCH_NS else 0,
+        rank=_number(info.rank),
+        world_size=_number(info.world_size),
+        base_ns=head.base_ns,
         host=head.host,
         device=str(head.devices[0].get("name", "")) if head.devices else "",
         columns=columns,
-        names=tuple(reading.names),
-        categories=tuple(CATEGORIES[category.lower()] for category in reading.categories),
-        lanes=tuple(reading.lanes),
-        threads=reading.threads,
-        digest=file_digest(path),
-        doubts=(*head_doubts, *_doubts(path, reading, envelope)),
+        names=tuple(reader.vocabulary.names),
+        lanes=tuple(reader.vocabulary.lanes),
+        threads=reader.threads,
+        doubts=(*doubts, *_doubts(reader, envelope)),
     )
 
 
-def _read_chunks(path: Path, reading: _Reading) -> Envelope:
-    decoder = EventDecoder()
-    envelope = Envelope(found=False, text=b"")
-    for chunk in array_chunks(read_blocks(path), "traceEvents"):
-        if isinstance(chunk, Envelope):
-            envelope = chunk
-        else:
-            _take(reading, decoder, chunk)
-    return envelope
+def _check_lanes(path: Path, n_lane: int) -> None:
+    if n_lane > MAX_LANES:
+        what = f"more than {MAX_LANES} threads and streams"
+        raise InputError(str(path), what, "Check that it is the trace of one process.")
 
 
-def _take(reading: _Reading, decoder: EventDecoder, chunk: Chunk) -> None:
-    decoded = decoder.decode(chunk)
-    spans = [span for span in decoded.spans if span.cat in KEPT]
-    reading.n_span += len(decoded.spans) + len(decoded.threads) + decoded.n_other
-    reading.n_unused += sum(span.cat not in NOT_COUNTED for span in decoded.spans) - len(spans)
-    reading.n_malformed += decoded.n_malformed
-    reading.example = reading.example or decoded.example
-    for event in decoded.threads:
-        if event.name == "thread_name":
-            reading.threads[str(event.pid), str(event.tid)] = event.label()
-    if spans:
-        reading.parts.append(to_columns(spans, reading.names, reading.categories, reading.lanes))
+def _sound_head(envelope: Envelope) -> tuple[_Head, list[tuple[str, str, int]]]:
+    """Keys around the events; what no job has is left out and said."""
+    head, doubts = _head(envelope)
+    if not 0 <= head.base_ns < MAX_EPOCH_NS:
+        text = f"baseTimeNanoseconds {str(head.base_ns)[:20]} is no time of today, ignored"
+        doubts.append(("bad_epoch", text, 1))
+        head = msgspec.structs.replace(head, base_ns=0)
+    world_size = _number(head.info.world_size) if head.info else -1
+    if head.info and world_size > MAX_RANKS:
+        text = f"world_size {world_size:.3g} is beyond {MAX_RANKS}, ignored"
+        doubts.append(("bad_world_size", text, 1))
+        head = msgspec.structs.replace(head, info=msgspec.structs.replace(head.info, world_size=-1))
+    return head, doubts
 
 
-def _head(path: Path, envelope: Envelope) -> tuple[_Head, list[tuple[str, str, int]]]:
+def _head(envelope: Envelope) -> tuple[_Head, list[tuple[str, str, int]]]:
     try:
         return msgspec.json.decode(envelope.text, type=_Head), []
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        code, text = "damaged_head", f"{path.name}: keys around the events cannot be read ({error})"
-        return _Head(), [(code, text, 1)]
-
-
-def _rank(path: Path, info: _DistributedInfo) -> int:
-    rank = _number(info.rank)
-    if rank < 0:
-        named = RANK_IN_NAME.findall(path.name)
-        if not named:
-            raise InputError(str(path), "no rank in distributedInfo nor in the name", REMEDY_RANK)
-        rank = int(named[-1])
-    if rank >= MAX_RANKS:
-        raise InputError(str(path), f"rank {rank:.10g} is beyond {MAX_RANKS}", REMEDY_RANK)
-    return rank
+    except BAD as error:
+        text = f"keys around the events cannot be read ({error})"
+        return _Head(), [("damaged_head", text, 1)]
 
 
 def _number(value: int | str) -> int:
@@ -206,26 +161,11 @@ def _number(value: int | str) -> int:
     return int(text.lstrip("0")[:20] or 0) if text.isdecimal() else -1
 
 
-def _doubts(path: Path, reading: _Reading, envelope: Envelope) -> list[tuple[str, str, int]]:
-    name = path.name
+def _doubts(reader: ChunkReader, envelope: Envelope) -> list[tuple[str, str, int]]:
     rows = [
-        ("malformed_events", f"{name}: events dropped: {reading.example}", reading.n_malformed),
-        ("unused_events", f"{name}: spans of categories that are not read", reading.n_unused),
+        ("malformed_events", f"events dropped: {reader.example}", reader.n_malformed),
+        ("unused_events", "spans of categories that are not read", reader.n_unused),
     ]
     if envelope.damage:
-        rows.append(
-            ("truncated", f"{name}: {envelope.damage}; the whole events before are used", 1)
-        )
+        rows.append(("truncated", f"{envelope.damage}; the whole events before are used", 1))
     return rows
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Millions of small objects without cycles: the collector would only walk over them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
