@@ -3,6 +3,7 @@
 from loadpath.tables.recorded import (
     CAVEAT,
     COMMUNICATOR,
+    FLIGHT,
     INSTANCE,
     LANE,
     MEMBERSHIP,
@@ -18,6 +19,7 @@ from loadpath.tables.schema import Column, TableSchema
 __all__ = [
     "CAVEAT",
     "COMMUNICATOR",
+    "FLIGHT",
     "INSTANCE",
     "LANE",
     "MEMBERSHIP",

@@ -7,6 +7,7 @@ from loadpath.tables.schema import Column, TableSchema
 __all__ = [
     "CAVEAT",
     "COMMUNICATOR",
+    "FLIGHT",
     "INSTANCE",
     "LANE",
     "MEMBERSHIP",
@@ -62,6 +63,7 @@ OP = TableSchema(
         Column("bytes", pl.Int64, "payload, -1 unknown", -1),
         Column("correlation", pl.Int64, "links a launch call with what it launched, -1 none", -1),
         Column("parent", pl.Int32, "op that encloses it on its lane, -1 none", -1),
+        Column("tag", pl.Int64, "tag of a point-to-point op, -1 none", -1),
     ),
 )
 
@@ -157,6 +159,37 @@ STEP = TableSchema(
         Column("rank", pl.Int32, "rank"),
         Column("start_ns", pl.Int64, "start on the recording's clock"),
         Column("end_ns", pl.Int64, "end on the recording's clock"),
+    ),
+)
+
+WAIT_KINDS = ("stream", "event", "drain", "device")
+"""A stream or a host thread waits for an event; a host thread for a stream, or for all of them."""
+
+WAIT = TableSchema(
+    "wait",
+    "one recorded wait of a stream or a host thread for device ops",
+    (
+        Column("rank", pl.Int32, "rank"),
+        Column("kind", pl.Enum(WAIT_KINDS), "who waits for what"),
+        Column("correlation", pl.Int64, "call that asked for it, as in table op; -1 unknown", -1),
+        Column("lane", pl.Int32, "stream that waits (or is drained), -1 none", -1),
+        Column("source_lane", pl.Int32, "stream whose event is awaited, -1 unknown", -1),
+        Column("record", pl.Int64, "correlation of the call that recorded the event, -1", -1),
+    ),
+)
+
+FLIGHT = TableSchema(
+    "flight",
+    "one communication as a flight recorder on one rank noted it",
+    (
+        Column("rank", pl.Int32, "rank"),
+        Column("group", pl.String, "name of the process group"),
+        Column("members", pl.List(pl.Int32), "ranks of the group, empty if unknown"),
+        Column("collective", pl.String, "all_reduce, send, ..."),
+        Column("sequence", pl.Int64, "number within the group"),
+        Column("is_p2p", pl.Boolean, "a send or receive: numbered apart", False),
+        Column("created_ns", pl.Int64, "when it was asked for, ns of the epoch"),
+        Column("state", pl.String, "scheduled, started, completed; as recorded", ""),
     ),
 )
 

@@ -14,6 +14,7 @@ from loadpath.couple.trace.launches import (
     launch_latency,
 )
 from loadpath.couple.trace.ops import GraphOps
+from loadpath.couple.trace.recorded_waits import RecordedWaits
 from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
 from loadpath.couple.trace.streams import cross_stream
 from loadpath.couple.trace.synchronise import host_waits
@@ -36,6 +37,7 @@ def couple(
     work: DeviceWork,
     waits: WorkerWaits,
     *,
+    recorded: RecordedWaits,
     instances: Instances,
     ops: GraphOps,
 ) -> Coupling:
@@ -51,6 +53,8 @@ def couple(
         What hosts launched.
     waits : WorkerWaits
         Where threads wait for communication threads.
+    recorded : RecordedWaits
+        Waits for device ops that the profiler recorded.
     instances : Instances
         Communications.
     ops : GraphOps
@@ -62,10 +66,10 @@ def couple(
         Who waits for whom, by op.
     """
     latency = launch_latency(rows, work)
-    crossing = cross_stream(rows, work, latency, ops.label)
+    crossing = _crossing(rows, work, recorded, latency, ops.label)
     parts = [
         *_lanes(work, ops),
-        *_calls(rows, threads, work, ops),
+        *_calls(rows, threads, work, host_waits(rows, work, recorded), ops),
         _indexed(crossing, ops.of_work, ops.of_work, EdgeKind.CROSS_STREAM),
         _indexed((waits.source, waits.segment), ops.of_work, ops.of_segment, EdgeKind.HOST_WAIT),
         _indexed((threads.source, threads.target), ops.of_segment, ops.of_segment, EdgeKind.DATA),
@@ -106,12 +110,33 @@ def _indexed(pairs: tuple[Any, Any], of_source: Any, of_target: Any, kind: EdgeK
     return _Edges(source[known], target[known], kind)
 
 
-def _calls(rows: Rows, threads: Handover, work: DeviceWork, ops: GraphOps) -> list[_Edges]:
+def _crossing(
+    rows: Rows,
+    work: DeviceWork,
+    recorded: RecordedWaits,
+    latency: Int64Array,
+    label: Int64Array,
+) -> tuple[Int32Array, Int32Array]:
+    """Waits between streams: recorded ones, and inferred ones on ranks that recorded none."""
+    source, target = cross_stream(rows, work, latency, label)
+    guessed = ~recorded.is_known[target]
+    return (
+        np.concatenate([recorded.source, source[guessed]]),
+        np.concatenate([recorded.target, target[guessed]]),
+    )
+
+
+def _calls(
+    rows: Rows,
+    threads: Handover,
+    work: DeviceWork,
+    waits: tuple[Int32Array, Int32Array],
+    ops: GraphOps,
+) -> list[_Edges]:
     """Couple calls with the device ops that they launch or wait for."""
     begun = first_part(threads.segments, rows.rank.size)
     of_call = np.append(ops.of_segment, np.int32(-1))[begun]  # -1 where no call began
     launched = np.flatnonzero(first_of_call(work))
-    waits = host_waits(rows, work)
     return [
         _indexed((work.call[launched], launched), of_call, ops.of_work, EdgeKind.LAUNCH),
         _indexed(waits, ops.of_work, of_call, EdgeKind.HOST_WAIT),

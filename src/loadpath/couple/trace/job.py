@@ -15,6 +15,7 @@ from loadpath.couple.trace.edges import couple
 from loadpath.couple.trace.launches import device_work
 from loadpath.couple.trace.ops import graph_ops
 from loadpath.couple.trace.places import Places, place_ranks
+from loadpath.couple.trace.recorded_waits import recorded_waits
 from loadpath.couple.trace.rows import Rows, common_steps, rows_of
 from loadpath.couple.trace.segments import cut_threads
 from loadpath.couple.trace.threads import hand_over
@@ -81,7 +82,15 @@ def couple_trace(recording: Recording) -> CoupledJob:
     return assemble_job(
         dataclasses.replace(doubted, communicator=places.communicator, rank=places.rank),
         places.op,
-        couple(rows, threads, work, waits, instances=instances, ops=ops),
+        couple(
+            rows,
+            threads,
+            work,
+            waits,
+            recorded=recorded_waits(recording.wait, rows, work),
+            instances=instances,
+            ops=ops,
+        ),
         instance=places.instance,
         membership=membership,
     )

@@ -4,12 +4,15 @@ import numpy as np
 
 from loadpath.couple.trace import kernels
 from loadpath.couple.trace.launches import RESOLUTION_NS, TOLERATED_RATIO, DeviceWork
+from loadpath.couple.trace.recorded_waits import RecordedWaits
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 
 __all__ = ["host_waits"]
 
 
-def host_waits(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
+def host_waits(
+    rows: Rows, work: DeviceWork, recorded: RecordedWaits
+) -> tuple[Int32Array, Int32Array]:
     """Find which calls complete only after device ops ended.
 
     Parameters
@@ -18,6 +21,8 @@ def host_waits(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
         Recorded ops.
     work : DeviceWork
         What hosts launched.
+    recorded : RecordedWaits
+        Waits that the profiler recorded: what a call waits for need not be inferred then.
 
     Returns
     -------
@@ -31,6 +36,7 @@ def host_waits(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
     before it and the call is not asynchronous or the memory is pageable.
     """
     source, target = _synchronised(rows, work)
+    inferred = ~np.isin(target, recorded.host_call)
     is_copy = (rows.kind[work.row] == "copy") & (work.call >= 0) & rows.on_device[work.row]
     waits = np.array([_may_block(name) for name in rows.names], np.bool_)
     copies = np.flatnonzero(is_copy)
@@ -38,8 +44,10 @@ def host_waits(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
     ended = rows.end[work.row[copies]] <= rows.end[work.call[copies]] + RESOLUTION_NS
     keep = _sound(rows.name[work.row[copies]].astype(np.int64), ended)
     return (
-        np.concatenate([source, copies[keep]]).astype(np.int32),
-        np.concatenate([target, work.call[copies[keep]]]).astype(np.int32),
+        np.concatenate([recorded.host_source, source[inferred], copies[keep]]).astype(np.int32),
+        np.concatenate(
+            [recorded.host_call, target[inferred], work.call[copies[keep]]]
+        ).astype(np.int32),
     )
 
 

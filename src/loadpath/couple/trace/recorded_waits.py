@@ -1,0 +1,124 @@
+"""Waits for device ops that the profiler recorded: between streams, and of host threads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from loadpath.couple.trace.launches import DeviceWork
+from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+
+__all__ = ["RecordedWaits", "recorded_waits"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedWaits:
+    """Recorded waits as pairs; every index is into `DeviceWork` unless said otherwise.
+
+    Attributes
+    ----------
+    source, target : (n_edge,) arrays of int32
+        The target's stream was told to wait until the source has ended.
+    is_known : (n_work,) array of bool
+        Ops of ranks whose waits between streams were recorded: nothing need be inferred there.
+    host_source : (n_wait,) array of int32
+        What a host thread waited for.
+    host_call : (n_wait,) array of int32
+        Recorded row of the call in which it waited.
+    """
+
+    source: Int32Array
+    target: Int32Array
+    is_known: BoolArray
+    host_source: Int32Array
+    host_call: Int32Array
+
+
+def recorded_waits(wait: pl.DataFrame, rows: Rows, work: DeviceWork) -> RecordedWaits:
+    """Join recorded waits to the ops that they order.
+
+    Parameters
+    ----------
+    wait : polars.DataFrame
+        Table `WAIT`.
+    rows : Rows
+        Recorded ops.
+    work : DeviceWork
+        What hosts launched.
+
+    Returns
+    -------
+    RecordedWaits
+        Waits whose calls are recorded and whose streams ran something. A stream that waits for an
+        event waits for the last op launched on the event's stream before the event was recorded,
+        and the next op launched on it waits with it.
+    """
+    rank = wait["rank"].to_numpy()
+    called = _call_rows(rows, rank, wait["correlation"].to_numpy())
+    noted = _call_rows(rows, rank, wait["record"].to_numpy())
+    kind = wait["kind"].cast(pl.String).to_numpy()
+    lane, source_lane = wait["lane"].to_numpy(), wait["source_lane"].to_numpy()
+    streams = _Streams.of(rows, work)
+    asked = np.where(called >= 0, rows.start[called], 0)
+    event = np.where(noted >= 0, rows.start[noted], np.iinfo(np.int64).min)
+    by_event = np.isin(kind, ("stream", "event"))
+    before = np.where(by_event, event, asked)
+    source = streams.last_before(rank, np.where(by_event, source_lane, lane), before)
+    target = streams.first_after(rank, lane, asked)
+    between = (kind == "stream") & (called >= 0) & (source >= 0) & (target >= 0)
+    on_host = np.isin(kind, ("event", "drain")) & (called >= 0) & (source >= 0)
+    return RecordedWaits(
+        source=source[between],
+        target=target[between],
+        is_known=np.isin(rows.rank[work.row], rank[kind == "stream"]),
+        host_source=source[on_host],
+        host_call=called[on_host],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """Launched ops in order of stream and launch."""
+
+    index: Int64Array
+    slot: Int64Array
+    launched: Int64Array
+    width: int
+
+    @classmethod
+    def of(cls, rows: Rows, work: DeviceWork) -> "_Streams":
+        width = int(rows.lane.max(initial=0)) + 2
+        slot = rows.rank[work.row].astype(np.int64) * width + rows.lane[work.row]
+        index = np.lexsort((np.arange(slot.size), slot))
+        return cls(index, slot[index], work.launched[index], width)
+
+    def last_before(self, rank: Int32Array, lane: Int32Array, time: Int64Array) -> Int32Array:
+        return self._at(rank, lane, self._place(rank, lane, time) - 1)
+
+    def first_after(self, rank: Int32Array, lane: Int32Array, time: Int64Array) -> Int32Array:
+        return self._at(rank, lane, self._place(rank, lane, time))
+
+    def _place(self, rank: Int32Array, lane: Int32Array, time: Int64Array) -> Int64Array:
+        slot = rank.astype(np.int64) * self.width + lane
+        low, high = (np.searchsorted(self.slot, slot, side) for side in ("left", "right"))
+        return np.array(
+            [a + np.searchsorted(self.launched[a:b], t) for a, b, t in zip(low, high, time, strict=True)],
+            np.int64,
+        )  # fmt: skip
+
+    def _at(self, rank: Int32Array, lane: Int32Array, place: Int64Array) -> Int32Array:
+        slot = rank.astype(np.int64) * self.width + lane
+        padded = np.append(self.slot, -1)[place]
+        found = np.append(self.index, -1)[place]
+        return np.where((lane >= 0) & (padded == slot), found, -1).astype(np.int32)
+
+
+def _call_rows(rows: Rows, rank: Int32Array, correlation: Int64Array) -> Int32Array:
+    """Row of the host call of each rank and correlation, -1 if it is not recorded."""
+    host = np.flatnonzero(rows.on_host & (rows.correlation >= 0))
+    calls = pl.DataFrame(
+        {"rank": rows.rank[host], "correlation": rows.correlation[host], "row": host}
+    ).unique(["rank", "correlation"], keep="first", maintain_order=True)
+    asked = pl.DataFrame({"rank": rank, "correlation": correlation.astype(np.int64)})
+    found = asked.join(calls, on=["rank", "correlation"], how="left", maintain_order="left")
+    return found["row"].fill_null(-1).to_numpy().astype(np.int32)
