@@ -1,5 +1,7 @@
 """Couplings between streams, inferred from which orders are never broken."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from loadpath.couple.trace import kernels
@@ -39,9 +41,13 @@ def cross_stream(
     are pooled over ranks and steps by labels, streams, launch distance, and the number of
     stream-wait calls just before the launch. A pool is accepted if at
     most 0.5 % of its pairs overlap and at least one op was bound by the other alone: it started
-    when the other ended, although its own stream was free and its launch had arrived before. A
-    communication kernel needs no binding example: its backend always makes it wait for the stream
-    it was called from.
+    when the other ended, although its own stream was free and its launch had arrived before.
+
+    Two conventions of PyTorch's process groups widen the pools. A communication kernel always
+    waits for the stream it was called from, so a pool of computations before it needs no binding
+    example. And a wait for a communication is a stream-wait call outside any communication call,
+    before anything else is launched: pairs behind such a call are one pool for any target and
+    distance.
     """
     if not work.row.size:
         return np.empty(0, np.int32), np.empty(0, np.int32)
@@ -51,13 +57,58 @@ def cross_stream(
     broken = rows.start[row[target]] < end - RESOLUTION_NS
     ready = np.maximum(_lane_free(rows, work), work.launched + latency_ns)[target]
     is_last = (end > ready + RESOLUTION_NS) & (rows.start[row[target]] - end <= BINDING_NS)
-    talks = (rows.kind[row] == "communicate")[target]
-    lanes = _lane_pair(rows, work, source, target)
+    talks = rows.kind[row] == "communicate"
+    asks = _WaitCalls.of(rows)
+    pair = rows.stream[row[target]].astype(np.int64) << 16 | rows.stream[row[source]]
+    lanes = pair << 2 | np.clip(_calls_before(rows, work, asks.row), 0, 3)[target]
     distance = np.minimum(target - source, 1 << 16)
+    binds = ~broken & is_last
     pool = _groups(lanes << 20 | distance, label[target] << 32 | label[source])
-    keep = _accepted(pool, broken, ~broken & is_last)
-    keep |= talks & _accepted(_groups(lanes, label[target]), broken, talks)
-    return source[keep].astype(np.int32), target[keep].astype(np.int32)
+    keep = _accepted(pool, broken, binds)
+    called_from = talks[target] & ~talks[source]
+    keep |= called_from & _accepted(_groups(lanes, label[target] << 1 | called_from), broken, called_from)
+    waited = _asked_behind(rows, work, asks)[source] & talks[source] & ~talks[target]
+    keep |= waited & _accepted(_groups(pair, label[source] << 1 | waited), broken, binds)
+    return _without_implied(source[keep].astype(np.int32), target[keep].astype(np.int32), work)
+
+
+def _without_implied(
+    source: Int32Array, target: Int32Array, work: DeviceWork
+) -> tuple[Int32Array, Int32Array]:
+    """Leave out waits that the op before on the target's stream has as well."""
+    pair = source.astype(np.int64) * work.row.size + target
+    before = work.previous[target]
+    first = (before < 0) | ~np.isin(source.astype(np.int64) * work.row.size + before, pair)
+    return source[first], target[first]
+
+
+@dataclass(frozen=True, slots=True)
+class _WaitCalls:
+    """Rows of calls by which a stream is told to wait, and the communication call around each."""
+
+    row: Int32Array
+    inside: Int32Array
+
+    @classmethod
+    def of(cls, rows: Rows) -> "_WaitCalls":
+        asks = np.array(["StreamWaitEvent" in name for name in rows.names], np.bool_)[rows.name]
+        row = np.flatnonzero(asks & rows.on_host).astype(np.int32)
+        return cls(row, _communication_around(rows, row))
+
+
+def _communication_around(rows: Rows, row: Int32Array) -> Int32Array:
+    talks = rows.on_host & (rows.collective != rows.collectives.index(""))
+    return np.asarray(kernels.innermost_said(rows.parent, talks, row), np.int32)
+
+
+def _asked_behind(rows: Rows, work: DeviceWork, asks: _WaitCalls) -> BoolArray:
+    """Ops behind whose launch, and before the next one, a stream was told to wait."""
+    free = asks.row[asks.inside < 0]
+    before = _calls_before(rows, work, free)
+    follows = rows.rank[work.row][1:] == rows.rank[work.row][:-1]
+    behind = np.zeros(work.row.size, np.bool_)
+    behind[:-1] = follows & (before[1:] > 0)
+    return behind
 
 
 def _candidates(rows: Rows, work: DeviceWork) -> tuple[Int64Array, Int64Array]:
@@ -69,17 +120,14 @@ def _candidates(rows: Rows, work: DeviceWork) -> tuple[Int64Array, Int64Array]:
     return source[both], target[both]
 
 
-def _lane_pair(rows: Rows, work: DeviceWork, source: Int64Array, target: Int64Array) -> Int64Array:
-    """Code of both streams, and of how many stream-wait calls precede the target's launch."""
-    asks = np.array(["StreamWaitEvent" in name for name in rows.names], np.bool_)[rows.name]
-    call = np.flatnonzero(asks & rows.on_host)
-    n_wait = np.zeros(work.row.size, np.int64)
+def _calls_before(rows: Rows, work: DeviceWork, call: Int32Array) -> Int64Array:
+    """Count calls of the rank between the launch of the op before and each op's own."""
+    count = np.zeros(work.row.size, np.int64)
     for rank in np.unique(rows.rank[work.row]):
         here = np.flatnonzero(rows.rank[work.row] == rank)
         start = np.sort(rows.start[call[rows.rank[call] == rank]])
-        n_wait[here] = np.diff(np.searchsorted(start, work.launched[here]), prepend=0)
-    pair = rows.stream[work.row[target]].astype(np.int64) << 16 | rows.stream[work.row[source]]
-    return pair << 2 | np.clip(n_wait[target], 0, 3)
+        count[here] = np.diff(np.searchsorted(start, work.launched[here]), prepend=0)
+    return count
 
 
 def _lane_free(rows: Rows, work: DeviceWork) -> Int64Array:
