@@ -1,6 +1,7 @@
-"""What readers share: digests, gzip by content, JSON arrays in chunks, size limits."""
+"""What readers share: names of collectives, digests, gzip by content, JSON arrays in chunks, size limits."""
 
 from loadpath.decode.blocks import BLOCK_BYTES, read_blocks
+from loadpath.decode.collective import collective_of
 from loadpath.decode.digest import file_digest
 from loadpath.decode.json_array import Chunk, Envelope, Keys, array_chunks
 from loadpath.decode.kernels import read_thousandths, read_whole
@@ -16,6 +17,7 @@ __all__ = [
     "Tokens",
     "array_chunks",
     "check_regular",
+    "collective_of",
     "file_digest",
     "keep",
     "kept",

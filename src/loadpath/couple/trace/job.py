@@ -12,6 +12,7 @@ from loadpath.couple.trace.collectives import (
     find_instances,
 )
 from loadpath.couple.trace.edges import couple
+from loadpath.couple.trace.flights import join_flights
 from loadpath.couple.trace.launches import device_work
 from loadpath.couple.trace.ops import graph_ops
 from loadpath.couple.trace.places import Places, place_ranks
@@ -59,6 +60,7 @@ def couple_trace(recording: Recording) -> CoupledJob:
         raise InputError(
             "recording", "no step was recorded on every rank", "Record the same steps everywhere."
         )
+    recording = join_flights(recording)
     rows = rows_of(recording)
     threads = hand_over(cut_threads(rows, steps))
     segments = threads.segments

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from loadpath.decode import collective_of
+
 __all__ = [
     "Communication",
     "collective_of",
@@ -15,20 +17,6 @@ __all__ = [
     "without_impossible",
 ]
 
-WORDS = {
-    "reducescatter": "reduce_scatter",
-    "allreduce": "all_reduce",
-    "allgather": "all_gather",
-    "alltoall": "all_to_all",
-    "broadcast": "broadcast",
-    "sendrecv": "send_recv",
-    "barrier": "barrier",
-    "scatter": "scatter",
-    "gather": "gather",
-    "send": "send",
-    "recv": "recv",
-    "reduce": "reduce",
-}
 ITEM_BYTES = {
     "double": 8, "float64": 8, "long": 8, "longint": 8, "int64": 8, "int64_t": 8,
     "float": 4, "float32": 4, "int": 4, "int32": 4,
@@ -96,30 +84,6 @@ def is_communication(name: str) -> bool:
         True for c10d calls, backend annotations and `record_param_comms`.
     """
     return name.startswith(PREFIXES)
-
-
-def collective_of(name: str) -> str:
-    """Name the collective that a call, annotation or kernel runs.
-
-    Parameters
-    ----------
-    name : str
-        Name as recorded.
-
-    Returns
-    -------
-    str
-        Such as ``all_reduce``; empty if the name does not tell.
-
-    Examples
-    --------
-    >>> collective_of("ncclDevKernel_AllReduce_Sum_f16_RING_LL(ncclDevComm*)")
-    'all_reduce'
-    >>> collective_of("c10d::_allgather_base_"), collective_of("ncclDevKernel_Generic")
-    ('all_gather', '')
-    """
-    letters = re.sub(r"[^a-z]", "", name.split("(", maxsplit=1)[0].lower())
-    return next((known for word, known in WORDS.items() if word in letters), "")
 
 
 def parse_communication(name: str, args: Any) -> Communication:

@@ -1,0 +1,126 @@
+"""Numbers of communications from a flight recorder, for traces that record none."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from loadpath.tables import COMMUNICATOR, Recording, caveat_table
+
+__all__ = ["join_flights"]
+
+NEAR_NS = 100_000
+"""A recorder notes a communication inside the call that asks for it; the two read one clock."""
+
+
+def join_flights(recording: Recording) -> Recording:
+    """Give calls of communications the group and number that a flight recorder noted.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording, with table `FLIGHT` where dumps were recorded too.
+
+    Returns
+    -------
+    Recording
+        The same where there is no dump. Calls that have a number keep theirs. In a step in which a
+        call is missing from its rank's dump no number is used, for the others could not be
+        compared with it.
+    """
+    calls = _calls(recording)
+    if not recording.flight.height or not calls.height:
+        return recording
+    noted = _noted(calls, recording.flight)
+    whole = noted.group_by("step").agg(pl.col("group").is_not_null().all().alias("whole"))
+    used = noted.join(whole, on="step").filter("whole")
+    n_left = int(noted["group"].null_count())
+    text = "calls of communications that no flight recorder noted: their steps are matched by order"
+    doubts = caveat_table([("flight_recorder_gaps", text, n_left)])
+    groups = _groups(recording.communicator, used)
+    used = used.join(groups.select("group", "key", "communicator"), on=["group", "key"])
+    return dataclasses.replace(
+        recording,
+        op=_numbered(recording.op, used),
+        communicator=pl.concat([recording.communicator, _table(groups)]),
+        caveat=pl.concat([recording.caveat, doubts]),
+    )
+
+
+def _calls(recording: Recording) -> pl.DataFrame:
+    """Calls of collectives, inside steps, that have no number yet."""
+    return (
+        recording.op.with_row_index("row")
+        .filter(
+            (pl.col("step") >= 0)
+            & pl.col("name").cast(pl.String).str.starts_with("c10d::")
+            & ~pl.col("collective").cast(pl.String).is_in(["", "send", "recv"])
+            & (pl.col("sequence") < 0)
+        )
+        .select(
+            "row",
+            "rank",
+            "step",
+            pl.col("collective").cast(pl.String),
+            "start_ns",
+            end_ns=pl.col("start_ns") + pl.col("duration_ns"),
+        )
+    )
+
+
+def _noted(calls: pl.DataFrame, flight: pl.DataFrame) -> pl.DataFrame:
+    """Join each call to the entry that was made inside it; nothing is joined twice."""
+    entry = flight.filter(~pl.col("is_p2p")).sort("created_ns", "sequence")
+    found = (
+        entry.with_columns(at=pl.col("created_ns") + NEAR_NS)
+        .sort("at")
+        .join_asof(
+            calls.sort("start_ns"),
+            left_on="at",
+            right_on="start_ns",
+            by=["rank", "collective"],
+            check_sortedness=False,
+        )
+        .filter(pl.col("created_ns") <= pl.col("end_ns") + NEAR_NS)
+        .unique("row", keep="last", maintain_order=True)
+        .select("row", "group", "sequence", key=pl.col("members").list.eval(pl.element().cast(pl.String)).list.join(","))
+    )
+    return calls.join(found, on="row", how="left").sort("row")
+
+
+def _groups(known: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:
+    """Make one communicator of each group; its members are those that use it if none are listed."""
+    first = 1 + int(known["communicator"].max() or -1)  # type: ignore[arg-type]
+    return (
+        used.group_by("group", "key")
+        .agg(users=pl.col("rank").unique().sort())
+        .sort("group", "key")
+        .with_columns(
+            members=pl.when(pl.col("key") == "")
+            .then(pl.col("users"))
+            .otherwise(pl.col("key").str.split(",").cast(pl.List(pl.Int32), strict=False))
+        )
+        .with_row_index("communicator", offset=first)
+    )
+
+
+def _table(groups: pl.DataFrame) -> pl.DataFrame:
+    return COMMUNICATOR.build(
+        groups.select(
+            "communicator",
+            pl.col("group").alias("name"),
+            n_members=pl.when(pl.col("key") == "").then(-1).otherwise(pl.col("members").list.len().cast(pl.Int32)),
+            members="members",
+        )
+    )
+
+
+def _numbered(op: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:
+    row = used["row"].to_numpy()
+    sequence, communicator = op["sequence"].to_numpy().copy(), op["communicator"].to_numpy().copy()
+    sequence[row] = used["sequence"].to_numpy()
+    communicator[row] = np.where(communicator[row] >= 0, communicator[row], used["communicator"].to_numpy())
+    return op.with_columns(
+        sequence=pl.Series(sequence, dtype=pl.Int64),
+        communicator=pl.Series(communicator, dtype=pl.Int32),
+    )
