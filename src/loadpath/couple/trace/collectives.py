@@ -8,6 +8,7 @@ import polars as pl
 from loadpath.couple.trace import kernels
 from loadpath.couple.trace.groups import split_groups
 from loadpath.couple.trace.launches import DeviceWork
+from loadpath.couple.trace.roles import Members, member_roles
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import occurrences
 from loadpath.tables import Recording
@@ -34,6 +35,8 @@ class Instances:
         Whether others wait for it, and whether it waits for others.
     role : (n_member,) array of object
         Part it plays.
+    n_buffered : int
+        Sends that did not wait for their receiver.
     step, sequence, bytes : (n_instance,) arrays of int64
         Step, number within its group (or class and step), payload of one member.
     collective, communicator, n_members, n_expected : (n_instance,) arrays of int32
@@ -52,6 +55,7 @@ class Instances:
     contributes: BoolArray
     waits: BoolArray
     role: np.ndarray[tuple[int], np.dtype[np.object_]]
+    n_buffered: int
     step: Int64Array
     sequence: Int64Array
     bytes: Int64Array
@@ -79,7 +83,7 @@ class Facts:
         Index into `DeviceWork`.
     rank, communicator, collective, peer : (n,) arrays of int32
         As in `Rows`, from the op itself or from a call around its launch.
-    start, end, step, sequence, bytes : (n,) arrays of int64
+    start, end, step, sequence, bytes, tag : (n,) arrays of int64
         As in `Rows`, likewise.
     is_threaded : (n,) array of bool
         It runs on a communication thread, not on a device.
@@ -95,6 +99,7 @@ class Facts:
     collective: Int32Array
     bytes: Int64Array
     peer: Int32Array
+    tag: Int64Array
     is_threaded: BoolArray
 
 
@@ -114,7 +119,8 @@ def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
     -------
     Instances
         Matched by group and recorded sequence number where there is one, else by group (if
-        recorded), collective and order in the step; sends and receives by ranks and order.
+        recorded), collective and order in the step; sends and receives by ranks, tag
+        and order.
     """
     size = _group_sizes(recording, facts)
     facts = _pick(facts, size != 1)
@@ -165,7 +171,7 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
     grouped = kernels.innermost_said(rows.parent, rows.communicator >= 0, call)
     grouped = np.where(rows.communicator[row] >= 0, row, grouped)
     called = kernels.innermost_said(rows.parent, rows.collective != no_name, call)
-    called = np.where(rows.collective[row] != no_name, row, called)
+    called = np.where(_tells(rows)[rows.collective[row]] | (called < 0), row, called)
     by_call = kernels.innermost_said(rows.parent, rows.peer >= 0, call)
     paid = np.where(rows.bytes[row] >= 0, row, grouped)
     return Facts(
@@ -176,11 +182,17 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
         step=rows.step[row],
         communicator=np.where(grouped >= 0, rows.communicator[grouped], -1).astype(np.int32),
         sequence=np.where(grouped >= 0, rows.sequence[grouped], -1),
-        collective=np.where(called >= 0, rows.collective[called], no_name).astype(np.int32),
+        collective=rows.collective[called],
         bytes=np.where(paid >= 0, rows.bytes[paid], -1),
         peer=np.where(by_call >= 0, rows.peer[by_call], -1).astype(np.int32),
+        tag=np.where(by_call >= 0, rows.tag[by_call], -1),
         is_threaded=rows.on_worker[row],
     )
+
+
+def _tells(rows: Rows) -> BoolArray:
+    """Which collectives say what they are: a kernel that only sends and receives may be any."""
+    return np.array([name not in {"", "send_recv"} for name in rows.collectives], np.bool_)
 
 
 def _pick(facts: Facts, keep: BoolArray) -> Facts:
@@ -196,7 +208,8 @@ def _keys(rows: Rows, facts: Facts) -> tuple[Int64Array, Int64Array]:
     """Rows that are equal for members of one instance, and the number within the group or step."""
     by_sequence = (facts.sequence >= 0) & (facts.communicator >= 0)
     place = occurrences(
-        [facts.rank, facts.communicator, facts.collective, facts.peer, facts.step], facts.start
+        [facts.rank, facts.communicator, facts.collective, facts.peer, facts.tag, facts.step],
+        facts.start,
     )
     number = np.where(by_sequence, facts.sequence, place)
     step = np.where(by_sequence, -1, facts.step)
@@ -208,7 +221,8 @@ def _keys(rows: Rows, facts: Facts) -> tuple[Int64Array, Int64Array]:
     number = np.where(paired, place, number)
     step = np.where(paired, facts.step, step)
     pair = np.where(paired, sender.astype(np.int64) << 32 | receiver, -1)
-    key = np.stack([facts.communicator, collective, pair, step, number], axis=1)
+    tag = np.where(paired, facts.tag, -1)
+    key = np.stack([facts.communicator, collective, pair, tag, step, number], axis=1)
     return key.astype(np.int64), number
 
 
@@ -223,17 +237,28 @@ def _judged(recording: Recording, matched: _Matched, rows: Rows) -> Instances:
     n = int(instance.max(initial=-1)) + 1
     first = np.full(n, facts.rank.size)
     np.minimum.at(first, instance, np.arange(instance.size))
-    is_send = _is(rows, facts, "send")
-    paired = is_send | _is(rows, facts, "recv")
-    contributes = is_send | ~paired | ~facts.is_threaded
-    waits = ~(is_send & facts.is_threaded)
-    causal = _causal(matched, n, contributes, waits)
+    paired = _is(rows, facts, "send") | _is(rows, facts, "recv")
+    roles = member_roles(
+        Members(
+            instance,
+            facts.rank,
+            facts.peer,
+            np.array(rows.collectives, object)[facts.collective],
+            facts.start,
+            facts.end,
+            facts.bytes,
+            ~facts.is_threaded,
+        ),
+        LEAST_TOLERANCE_NS,
+    )
+    causal = _causal(matched, n, roles.contributes, roles.waits)
     return Instances(
         work=facts.work,
         instance=instance,
-        contributes=contributes,
-        waits=waits,
-        role=np.where(is_send, "sender", np.where(paired, "receiver", "all")).astype(object),
+        contributes=roles.contributes,
+        waits=roles.waits,
+        role=roles.name,
+        n_buffered=roles.n_buffered,
         step=facts.step[first],
         sequence=matched.number[first],
         bytes=facts.bytes[first],

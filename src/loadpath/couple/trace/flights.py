@@ -90,7 +90,7 @@ def _noted(calls: pl.DataFrame, flight: pl.DataFrame) -> pl.DataFrame:
 
 def _groups(known: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:
     """Make one communicator of each group; its members are those that use it if none are listed."""
-    first = 1 + int(known["communicator"].max() or -1)  # type: ignore[arg-type]
+    last = known["communicator"].max()
     return (
         used.group_by("group", "key")
         .agg(users=pl.col("rank").unique().sort())
@@ -100,7 +100,7 @@ def _groups(known: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:
             .then(pl.col("users"))
             .otherwise(pl.col("key").str.split(",").cast(pl.List(pl.Int32), strict=False))
         )
-        .with_row_index("communicator", offset=first)
+        .with_row_index("communicator", offset=1 + last if isinstance(last, int) else 0)
     )
 
 

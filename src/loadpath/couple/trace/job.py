@@ -15,7 +15,9 @@ from loadpath.couple.trace.edges import couple
 from loadpath.couple.trace.flights import join_flights
 from loadpath.couple.trace.launches import device_work
 from loadpath.couple.trace.ops import graph_ops
+from loadpath.couple.trace.peers import resolve_peers
 from loadpath.couple.trace.places import Places, place_ranks
+from loadpath.couple.trace.posted import split_posted
 from loadpath.couple.trace.recorded_waits import recorded_waits
 from loadpath.couple.trace.rows import Rows, common_steps, rows_of
 from loadpath.couple.trace.segments import cut_threads
@@ -60,7 +62,7 @@ def couple_trace(recording: Recording) -> CoupledJob:
         raise InputError(
             "recording", "no step was recorded on every rank", "Record the same steps everywhere."
         )
-    recording = join_flights(recording)
+    recording = split_posted(resolve_peers(join_flights(recording)))
     rows = rows_of(recording)
     threads = hand_over(cut_threads(rows, steps))
     segments = threads.segments

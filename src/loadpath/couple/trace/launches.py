@@ -127,6 +127,7 @@ def _streams(rows: Rows, row: Int32Array) -> Int32Array:
 def _previous(rows: Rows, row: Int32Array) -> Int32Array:
     """Op before each on its lane; on lanes whose ops overlap, the last one that had ended."""
     start, end, rank, lane = (x[row] for x in (rows.start, rows.end, rows.rank, rows.lane))
+    pair = rows.correlation[row]  # posted communications (below -1) follow their posts only
     order = np.lexsort((end, start, lane, rank))
     slot = rank[order].astype(np.int64) * (int(rows.lane.max(initial=0)) + 1) + lane[order]
     previous = np.full(row.size, -1, np.int32)
@@ -140,7 +141,7 @@ def _previous(rows: Rows, row: Int32Array) -> Int32Array:
             place = np.searchsorted(end[here][by_end], start[here], "right") - 1
             place = np.where(place >= 0, by_end[place], -1)
             place[place >= np.arange(here.size)] = -1
-        known = place >= 0
+        known = (place >= 0) & (pair[here] >= -1)
         previous[here[known]] = here[place[known]]
         low = high
     return previous

@@ -49,12 +49,12 @@ def place_ranks(places: Places, membership: pl.DataFrame) -> Places:
     pairs = _pairs(places.op, membership)
     if not pairs.height:
         return places
-    first = 1 + int(places.communicator["communicator"].max() or -1)  # type: ignore[arg-type]
+    last = places.communicator["communicator"].max()
     links = (
         pairs.select("low", "high")
         .unique()
         .sort("low", "high")
-        .with_row_index("link", offset=max(first, 0))
+        .with_row_index("link", offset=1 + last if isinstance(last, int) else 0)
         .with_columns(pl.col("link").cast(pl.Int32))
     )
     met = pairs.join(links, on=["low", "high"]).sort("instance")

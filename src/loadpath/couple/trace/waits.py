@@ -90,9 +90,10 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
     """
     begun = first_part(segments, rows.rank.size)
     index = np.flatnonzero(rows.on_worker[work.row] & (work.call >= 0))
-    index = index[begun[work.call[index]] >= 0]
+    index = index[(begun[work.call[index]] >= 0) & (rows.correlation[work.row[index]] >= -1)]
+    posted, known = _posted_waits(rows, begun, work)
     if not index.size:
-        return WorkerWaits(np.empty(0, np.int32), np.empty(0, np.int32), rows.end)
+        return WorkerWaits(posted, known, rows.end)
     found = _occurrences(rows, segments, work, index)
     waiting = (
         found.drop("name", "position", "offset", "may_wait")
@@ -107,7 +108,24 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
     end = rows.end.copy()
     row = work.row[source]
     end[row] = np.maximum(np.minimum(end[row], segments.end[segment]), rows.start[row])
-    return WorkerWaits(source.astype(np.int32), segment, end)
+    return WorkerWaits(
+        np.concatenate([posted, source.astype(np.int32)]), np.concatenate([known, segment]), end
+    )
+
+
+def _posted_waits(
+    rows: Rows, begun: Int32Array, work: DeviceWork
+) -> tuple[Int32Array, Int32Array]:
+    """Posted communications, and the segments in which their threads wait for them."""
+    posted = np.flatnonzero(rows.correlation[work.row] < -1)
+    if not posted.size:
+        return np.empty(0, np.int32), np.empty(0, np.int32)
+    waits = np.flatnonzero((rows.correlation < -1) & rows.on_host)
+    waits = waits[np.argsort(rows.correlation[waits])]
+    place = np.searchsorted(rows.correlation[waits], rows.correlation[work.row[posted]])
+    segment = begun[waits[place]]
+    kept = segment >= 0
+    return posted[kept].astype(np.int32), segment[kept]
 
 
 def _occurrences(

@@ -23,6 +23,16 @@ ITEM_BYTES = {
     "half": 2, "bfloat16": 2, "float16": 2, "short": 2, "shortint": 2,
     "byte": 1, "char": 1, "bool": 1, "uint8": 1, "unsignedchar": 1, "signedchar": 1,
 }  # fmt: skip
+PEER_AT = {
+    "c10d::send": 2,
+    "c10d::recv_": 2,
+    "c10d::broadcast_": 2,
+    "c10d::reduce_": 3,
+    "c10d::gather_": 3,
+    "c10d::scatter_": 3,
+}
+"""Place of the peer or root among the inputs of PyTorch's calls."""
+TAG_AT = {"c10d::send": 3, "c10d::recv_": 3, "c10d::recv_any_source_": 2}
 PREFIXES = ("record_param_comms", "nccl:", "gloo:", "ucc:", "mpi:", "c10d::")
 ROOTED = frozenset({"broadcast", "reduce", "gather", "scatter"})
 MAX_RANKS = 1 << 20
@@ -220,6 +230,12 @@ def _signed(value: Any) -> int:
     text = str(value)
     number = int(text) if text.isdecimal() and len(text) <= 20 else 0
     return number - (1 << 64) if 1 << 63 <= number < 1 << 64 else number if number < 1 << 63 else 0
+
+
+def _input(args: Any, place: int) -> int:
+    """Whole number among the inputs of a call, -1 if it is not there."""
+    inputs = _json(args.inputs, list[Any]) if place >= 0 else None
+    return _whole(inputs[place]) if inputs and len(inputs) > place else -1
 
 
 def _members(raw: Any) -> tuple[int, ...]:
