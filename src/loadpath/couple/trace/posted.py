@@ -39,12 +39,17 @@ def split_posted(recording: Recording) -> Recording:
     op = recording.op
     lanes, of_lane = _lanes(recording, posted)
     lane, correlation = op["lane"].to_numpy().copy(), op["correlation"].to_numpy().copy()
+    start = op["start_ns"].to_numpy().copy()
+    start[posted] = _asked(op, posted)
+    end = (op["start_ns"] + op["duration_ns"]).to_numpy()
     kind = op["kind"].cast(pl.String).to_numpy().copy()
     pair = FIRST_PAIR - np.arange(posted.size)
     lane[posted], correlation[posted], kind[posted] = of_lane, pair, "communicate"
     moved = op.with_columns(
         lane=pl.Series(lane, dtype=pl.Int32),
         correlation=pl.Series(correlation, dtype=pl.Int64),
+        start_ns=pl.Series(start),
+        duration_ns=pl.Series(np.where(start < end, end - start, 0)),
         kind=pl.Series(kind, dtype=OP.schema["kind"]),
     )
     return dataclasses.replace(
@@ -93,6 +98,21 @@ def _lanes(recording: Recording, posted: Int64Array) -> tuple[pl.DataFrame, Int6
     )
     of_lane = place.join(threads, on=["rank", "lane"], how="left", maintain_order="left")["new"]
     return table, of_lane.to_numpy()
+
+
+def _asked(op: pl.DataFrame, posted: Int64Array) -> Int64Array:
+    """When the call that posted each communication began: its data may travel from then on."""
+    key = ["rank", "lane", "collective"]
+    call = op.filter(pl.col("name").cast(pl.String).str.starts_with("c10d::")).select(
+        *key, asked="start_ns", done=pl.col("start_ns") + pl.col("duration_ns")
+    )
+    mark = op[posted].select(*key, "start_ns").with_row_index("mark").sort("start_ns")
+    found = mark.join_asof(
+        call.sort("asked"), left_on="start_ns", right_on="asked", by=key, check_sortedness=False
+    ).sort("mark")
+    inside = (found["start_ns"] <= found["done"]).fill_null(value=False).to_numpy()
+    asked = found["asked"].fill_null(0).to_numpy()
+    return np.where(inside, asked, found["start_ns"].to_numpy())
 
 
 def _waits(op: pl.DataFrame, posted: Int64Array, pair: Int64Array) -> pl.DataFrame:

@@ -76,9 +76,9 @@ def member_roles(members: Members, tolerance_ns: int) -> Roles:
     Roles
         Members of all-to-all kinds wait for all. Receivers wait for the root of a broadcast or
         scatter, the root of a reduce or gather for all, and a receive for its send. Whether those
-        who only give also wait for those who take depends on sizes that no record holds, so the
-        record decides, class by class of collective and payload: they do if at most 0.5 % of the
-        communications contradict it and one of them waited (kernels: if nothing contradicts it).
+        who only give wait too depends on limits that no record holds, so the record decides, class
+        by class of collective and payload: all wait for all if at most 0.5 % of the communications
+        contradict it and a giver waited in one (kernels: if no more contradict it).
     """
     kind = members.collective
     is_send, is_recv = kind == "send", kind == "recv"
@@ -87,7 +87,7 @@ def member_roles(members: Members, tolerance_ns: int) -> Roles:
     gives = is_send | (is_root & np.isin(kind, FROM_ROOT))
     gives |= rooted & ~is_root & np.isin(kind, TO_ROOT)
     takes = is_recv | (rooted & ~gives)
-    meets = _giver_waits(members, gives, takes, tolerance_ns)
+    meets = _all_wait(members, gives, tolerance_ns)
     one_way = (gives | takes) & ~meets
     return Roles(
         name=np.select(
@@ -99,23 +99,20 @@ def member_roles(members: Members, tolerance_ns: int) -> Roles:
     )
 
 
-def _giver_waits(
-    members: Members, gives: BoolArray, takes: BoolArray, tolerance_ns: int
-) -> BoolArray:
-    """Members of communications whose givers wait for the takers too."""
+def _all_wait(members: Members, gives: BoolArray, tolerance_ns: int) -> BoolArray:
+    """Members of communications in which all wait for all, though some only give."""
     instance = members.instance
     n = int(instance.max(initial=-1)) + 1
-    last_taken = _latest(n, instance[takes], members.start[takes])
+    last_come = _latest(n, instance, members.start)
     last_given = _latest(n, instance[gives], members.start[gives])
-    first_left = -_latest(n, instance[gives], -members.end[gives])
-    complete = (np.bincount(instance[takes], minlength=n) > 0) & (
-        np.bincount(instance[gives], minlength=n) > 0
-    )
-    early = complete & (first_left < last_taken - tolerance_ns)
-    waited = complete & ~early & (last_taken > last_given + tolerance_ns)
+    first_gone = -_latest(n, instance, -members.end)
+    known = np.zeros(n, np.bool_)
+    known[instance[gives]] = True
+    early = known & (first_gone < last_come - tolerance_ns)
+    waited = known & ~early & (last_come > last_given + tolerance_ns)
     group = _classes(members, n)
     total, wrong, held = (
-        np.bincount(group, weights=what, minlength=n) for what in (complete, early, waited)
+        np.bincount(group, weights=what, minlength=n) for what in (known, early, waited)
     )
     kernel = np.zeros(n, np.bool_)
     kernel[instance[members.on_device]] = True
