@@ -9,7 +9,7 @@ from loadpath.tables import COMMUNICATOR, Recording, caveat_table
 
 __all__ = ["join_flights"]
 
-NEAR_NS = 100_000
+NEAR_NS = 10_000
 """A recorder notes a communication inside the call that asks for it; the two read one clock."""
 
 
@@ -69,23 +69,31 @@ def _calls(recording: Recording) -> pl.DataFrame:
 
 
 def _noted(calls: pl.DataFrame, flight: pl.DataFrame) -> pl.DataFrame:
-    """Join each call to the entry that was made inside it; nothing is joined twice."""
-    entry = flight.filter(~pl.col("is_p2p")).sort("created_ns", "sequence")
-    found = (
-        entry.with_columns(at=pl.col("created_ns") + NEAR_NS)
-        .sort("at")
-        .join_asof(
-            calls.sort("start_ns"),
+    """Join each call to the entry made inside it; of one collective first, for names may differ."""
+    entry = flight.filter(~pl.col("is_p2p")).with_row_index("entry")
+    alike = _inside(calls, entry, ["rank", "collective"])
+    free = calls.join(alike, on="row", how="anti"), entry.join(alike, on="entry", how="anti")
+    found = pl.concat([alike, _inside(*free, ["rank"])]).join(entry, on="entry")
+    key = pl.col("members").list.eval(pl.element().cast(pl.String)).list.join(",")
+    said = found.select("row", "group", "sequence", key=key)
+    return calls.join(said, on="row", how="left").sort("row")
+
+
+def _inside(calls: pl.DataFrame, entry: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Pairs of a call and the last entry made inside it."""
+    at = entry.select(*by, "entry", at=pl.col("created_ns") + NEAR_NS).sort("at", "entry")
+    return (
+        at.join_asof(
+            calls.select(*by, "row", "start_ns", "end_ns").sort("start_ns", "row"),
             left_on="at",
             right_on="start_ns",
-            by=["rank", "collective"],
+            by=by,
             check_sortedness=False,
         )
-        .filter(pl.col("created_ns") <= pl.col("end_ns") + NEAR_NS)
+        .filter(pl.col("at") <= pl.col("end_ns") + 2 * NEAR_NS)
         .unique("row", keep="last", maintain_order=True)
-        .select("row", "group", "sequence", key=pl.col("members").list.eval(pl.element().cast(pl.String)).list.join(","))
+        .select("row", "entry")
     )
-    return calls.join(found, on="row", how="left").sort("row")
 
 
 def _groups(known: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:

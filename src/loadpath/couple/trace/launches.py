@@ -53,7 +53,8 @@ def match_workers(rows: Rows) -> Int32Array:
     """Join ops of communication threads to the calls that queued them.
 
     The k-th call of a collective on the other threads of a rank queued the k-th execution of it
-    on its communication threads.
+    on its communication threads. Backends run some collectives as others (gloo a reduce-scatter
+    as an all-reduce): those whose numbers differ on a rank are one kind there if their sums agree.
 
     Parameters
     ----------
@@ -71,10 +72,9 @@ def match_workers(rows: Rows) -> Int32Array:
     asked, done = np.flatnonzero(is_call), np.flatnonzero(rows.on_worker)
     if not done.size or not asked.size:
         return call
+    kind = _executed_kinds(rows, asked, done)
     keys = [
-        (rows.rank[i].astype(np.int64) << 40)
-        | (rows.collective[i].astype(np.int64) << 32)
-        | occurrences([rows.rank[i], rows.collective[i]], rows.start[i])
+        kind[i] << 32 | occurrences([kind[i]], rows.start[i])
         for i in (asked, done)
     ]
     order = np.argsort(keys[0])
@@ -84,6 +84,20 @@ def match_workers(rows: Rows) -> Int32Array:
     late = np.flatnonzero(call >= 0)
     call[late[rows.start[late] < rows.start[call[late]] - RESOLUTION_NS]] = -1
     return call
+
+
+def _executed_kinds(rows: Rows, asked: Int64Array, done: Int64Array) -> Int64Array:
+    """Code of rank and collective; collectives that are run as others share the code 0."""
+    width = len(rows.collectives)
+    kind = rows.rank.astype(np.int64) * width + rows.collective
+    size = (int(rows.rank.max(initial=0)) + 1) * width
+    surplus = np.bincount(kind[asked], minlength=size) - np.bincount(kind[done], minlength=size)
+    paired = [rows.collectives.index(name) for name in ("send", "recv") if name in rows.collectives]
+    by_rank = surplus.reshape(-1, width)
+    by_rank[:, paired] = 0
+    mixed = (by_rank != 0) & (by_rank.sum(axis=1) == 0)[:, None]
+    nothing = rows.collectives.index("")
+    return np.where(mixed.ravel()[kind], rows.rank.astype(np.int64) * width + nothing, kind)
 
 
 def device_work(rows: Rows, steps: list[int]) -> DeviceWork:
