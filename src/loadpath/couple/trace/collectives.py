@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple.trace import kernels
-from loadpath.couple.trace.groups import split_groups
+from loadpath.couple.trace.groups import REFUSED_RATIO, Joined, split_groups
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.roles import Members, member_roles
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
@@ -17,8 +17,8 @@ __all__ = ["Facts", "Instances", "communication_facts", "find_instances"]
 
 LEAST_TOLERANCE_NS = 100_000
 """Ends of one collective differ by this much between ranks with one clock."""
-REFUSED_RATIO = 0.05
-"""Share of instances whose members end before the last starts, above which clocks are refused."""
+SAME_BYTES = ("all_reduce", "reduce_scatter", "broadcast", "reduce")
+"""Collectives in which the payloads of all members are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +124,13 @@ def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
     """
     size = _group_sizes(recording, facts)
     facts = _pick(facts, size != 1)
-    part = split_groups(
-        recording, facts.communicator, (facts.rank, facts.start, facts.end), facts.sequence
-    )
     key, number = _keys(rows, facts)
+    _, joined = np.unique(key, axis=0, return_inverse=True)
+    label = np.where(_paired(rows, facts), -1, _labels(rows, facts))
+    part = split_groups(
+        recording,
+        Joined(facts.communicator, facts.rank, label, joined.ravel(), facts.start, facts.end),
+    )
     key = np.column_stack([key, part])
     _, first, found_in = np.unique(key, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(facts.start[first], kind="stable")
@@ -207,23 +210,34 @@ def _group_sizes(recording: Recording, facts: Facts) -> Int64Array:
 def _keys(rows: Rows, facts: Facts) -> tuple[Int64Array, Int64Array]:
     """Rows that are equal for members of one instance, and the number within the group or step."""
     by_sequence = (facts.sequence >= 0) & (facts.communicator >= 0)
-    place = occurrences(
-        [facts.rank, facts.communicator, facts.collective, facts.peer, facts.tag, facts.step],
-        facts.start,
-    )
+    label = _labels(rows, facts)
+    place = occurrences([facts.rank, label, facts.peer, facts.tag, facts.step], facts.start)
     number = np.where(by_sequence, facts.sequence, place)
     step = np.where(by_sequence, -1, facts.step)
-    is_send, is_recv = _is(rows, facts, "send"), _is(rows, facts, "recv")
-    paired = (is_send | is_recv) & (facts.peer >= 0)
+    is_send, paired = _is(rows, facts, "send"), _paired(rows, facts)
     sender = np.where(is_send, facts.rank, facts.peer)
     receiver = np.where(is_send, facts.peer, facts.rank)
     collective = np.where(paired, -1, facts.collective)
+    unnamed = np.where(paired | (facts.communicator >= 0), -1, label)
     number = np.where(paired, place, number)
     step = np.where(paired, facts.step, step)
     pair = np.where(paired, sender.astype(np.int64) << 32 | receiver, -1)
     tag = np.where(paired, facts.tag, -1)
-    key = np.stack([facts.communicator, collective, pair, tag, step, number], axis=1)
+    key = np.stack([facts.communicator, collective, unnamed, pair, tag, step, number], axis=1)
     return key.astype(np.int64), number
+
+
+def _paired(rows: Rows, facts: Facts) -> BoolArray:
+    is_either = _is(rows, facts, "send") | _is(rows, facts, "recv")
+    return np.asarray(is_either & (facts.peer >= 0))
+
+
+def _labels(rows: Rows, facts: Facts) -> Int64Array:
+    """Group and collective; payload too where no group is known and all members' are equal."""
+    equal = np.array([name in SAME_BYTES for name in rows.collectives], np.bool_)
+    sized = (facts.communicator < 0) & equal[facts.collective]
+    key = [facts.communicator, facts.collective, np.where(sized, facts.bytes, -1)]
+    return np.asarray(np.unique(np.stack(key), axis=1, return_inverse=True)[1].ravel(), np.int64)
 
 
 def _is(rows: Rows, facts: Facts, collective: str) -> BoolArray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import polars as pl
 
+from loadpath.couple.trace.groups import equal_parts
 from loadpath.couple.trace.rows import Int64Array
 from loadpath.tables import Recording
 
@@ -77,7 +78,7 @@ def _arrangement(recording: Recording, row: Int64Array, peer: Int64Array) -> Arr
     rank = recording.op["rank"].to_numpy()[row].astype(np.int64)
     tag = recording.op["tag"].to_numpy()[row]
     is_send = (recording.op["collective"].cast(pl.String) == "send").to_numpy()[row]
-    choices = [_whole_job, *_equal_parts(n)]
+    choices = [_whole_job, *_parts(n)]
     n_lone = []
     for arrange in choices:
         other = arrange(rank, peer[row])
@@ -93,14 +94,15 @@ def _whole_job(_: Int64Array, number: Int64Array) -> Int64Array:
     return number
 
 
-def _equal_parts(n: int) -> list[Arrangement]:
-    sizes = [size for size in range(2, n) if n % size == 0]
-    return [_neighbours(size) for size in sizes] + [_spaced(size, n // size) for size in sizes]
-
-
-def _neighbours(size: int) -> Arrangement:
-    return lambda rank, number: np.where(number < size, rank // size * size + number, -1)
+def _parts(n: int) -> Iterator[Arrangement]:
+    for size in range(2, n):
+        for stride in equal_parts(n, size):
+            yield _spaced(size, stride)
 
 
 def _spaced(size: int, stride: int) -> Arrangement:
-    return lambda rank, number: np.where(number < size, rank % stride + number * stride, -1)
+    def arrange(rank: Int64Array, number: Int64Array) -> Int64Array:
+        first = rank // (size * stride) * (size * stride) + rank % stride
+        return np.where(number < size, first + number * stride, -1)
+
+    return arrange
