@@ -8,7 +8,7 @@ import polars as pl
 from loadpath.couple.trace import kernels
 from loadpath.couple.trace.groups import REFUSED_RATIO, Joined, split_groups
 from loadpath.couple.trace.launches import DeviceWork
-from loadpath.couple.trace.roles import Members, member_roles
+from loadpath.couple.trace.roles import FROM_ROOT, TO_ROOT, Members, member_roles
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import occurrences
 from loadpath.tables import Recording
@@ -17,6 +17,7 @@ __all__ = ["Facts", "Instances", "communication_facts", "find_instances"]
 
 LEAST_TOLERANCE_NS = 100_000
 """Ends of one collective differ by this much between ranks with one clock."""
+ONE_WAY = (*FROM_ROOT, *TO_ROOT, "send", "recv")
 SAME_BYTES = ("all_reduce", "reduce_scatter", "broadcast", "reduce")
 """Collectives in which the payloads of all members are equal."""
 
@@ -122,15 +123,10 @@ def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
         recorded), collective and order in the step; sends and receives by ranks, tag
         and order.
     """
-    size = _group_sizes(recording, facts)
-    facts = _pick(facts, size != 1)
+    facts = _pick(facts, _group_sizes(recording, facts) != 1)
     key, number = _keys(rows, facts)
     _, joined = np.unique(key, axis=0, return_inverse=True)
-    label = np.where(_paired(rows, facts), -1, _labels(rows, facts))
-    part = split_groups(
-        recording,
-        Joined(facts.communicator, facts.rank, label, joined.ravel(), facts.start, facts.end),
-    )
+    part, size = split_groups(recording, _joined(rows, facts, joined.ravel()))
     key = np.column_stack([key, part])
     _, first, found_in = np.unique(key, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(facts.start[first], kind="stable")
@@ -139,18 +135,19 @@ def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
     instance = renumber[found_in.ravel()]
     found = np.bincount(instance, minlength=order.size)
     shared = (found > 1)[instance]
-    facts, number = _pick(facts, shared), number[shared]
-    dense = np.unique(instance[shared], return_inverse=True)[1]
-    return _judged(recording, _Matched(facts, dense.astype(np.int32), number), rows)
+    dense = np.unique(instance[shared], return_inverse=True)[1].astype(np.int32)
+    matched = _Matched(_pick(facts, shared), dense, number[shared], size[shared])
+    return _judged(recording, matched, rows)
 
 
 @dataclass(frozen=True, slots=True)
 class _Matched:
-    """Communication ops with their instance, and its number within group or step."""
+    """Communication ops: their instance, its number within group or step, ranks of a split group."""
 
     facts: Facts
     instance: Int32Array
     number: Int64Array
+    size: Int64Array
 
 
 def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
@@ -232,6 +229,23 @@ def _paired(rows: Rows, facts: Facts) -> BoolArray:
     return np.asarray(is_either & (facts.peer >= 0))
 
 
+def _joined(rows: Rows, facts: Facts, instance: Int64Array) -> Joined:
+    """Communications of whole groups; one-way kinds of unknown groups are not to be split."""
+    one_way = np.array([name in ONE_WAY for name in rows.collectives], np.bool_)[facts.collective]
+    unnamed = facts.communicator.max(initial=0) + 1 + _labels(rows, facts)
+    label = np.where(facts.communicator >= 0, facts.communicator, unnamed)
+    lone = _paired(rows, facts) | (one_way & (facts.communicator < 0))
+    return Joined(
+        facts.communicator,
+        facts.rank,
+        ~one_way,
+        np.where(lone, -1, label),
+        instance,
+        facts.start,
+        facts.end,
+    )
+
+
 def _labels(rows: Rows, facts: Facts) -> Int64Array:
     """Group and collective; payload too where no group is known and all members' are equal."""
     equal = np.array([name in SAME_BYTES for name in rows.collectives], np.bool_)
@@ -279,7 +293,11 @@ def _judged(recording: Recording, matched: _Matched, rows: Rows) -> Instances:
         collective=facts.collective[first],
         communicator=facts.communicator[first],
         n_members=np.bincount(instance, minlength=n).astype(np.int32),
-        n_expected=_expected(recording, facts.communicator[first], paired[first]),
+        n_expected=np.where(
+            matched.size[first] > 0,
+            matched.size[first],
+            _expected(recording, facts.communicator[first], paired[first]),
+        ).astype(np.int32),
         causal=causal,
         residual_ns=_residuals(facts, instance),
         is_refused=n > 0 and float((~causal).mean()) > REFUSED_RATIO,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from loadpath.couple.trace.rows import Int32Array, Int64Array
+from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array
 from loadpath.tables import Recording
 
 __all__ = ["REFUSED_RATIO", "Joined", "equal_parts", "split_groups"]
@@ -25,6 +25,8 @@ class Joined:
     ----------
     communicator, rank : (n,) arrays of int32
         Process group (-1 unknown) and rank.
+    meets : (n,) array of bool
+        No member leaves it before all have come.
     label, instance : (n,) arrays of int64
         What may be split (equal for ops of one group, or of one collective where no group is
         known; -1 for what may not), and the communication.
@@ -34,13 +36,14 @@ class Joined:
 
     communicator: Int32Array
     rank: Int32Array
+    meets: BoolArray
     label: Int64Array
     instance: Int64Array
     start: Int64Array
     end: Int64Array
 
 
-def split_groups(recording: Recording, joined: Joined) -> Int64Array:
+def split_groups(recording: Recording, joined: Joined) -> tuple[Int64Array, Int64Array]:
     """Split groups that stand for several sets of ranks.
 
     Old traces name a group by a pointer, flight recorders by a number of the process, and some
@@ -56,25 +59,28 @@ def split_groups(recording: Recording, joined: Joined) -> Int64Array:
 
     Returns
     -------
-    (n,) array of int64
-        Number of the part; 0 where nothing is split.
+    part, size : (n,) arrays of int64
+        Number of the part, and its ranks; 0 and -1 where nothing is split.
 
     Notes
     -----
     Times decide, whatever the clocks: each rank's typical deviation of its ends is taken off, then
     communications are counted in which a member ends before another starts. A group that is larger
     than its recorded size is split where fewest are. One of unknown size is split only if more than
-    5 % contradict it as a whole; into the largest parts that at most 5 % contradict.
+    5 % contradict it as a whole; into the largest parts that at most 5 % contradict. Only kinds
+    that wait for all can contradict.
     """
     sizes = np.append(recording.communicator["n_members"].to_numpy(), -1)
-    part = np.zeros(joined.rank.size, np.int64)
+    part, n_rank = np.zeros(joined.rank.size, np.int64), np.full(joined.rank.size, -1)
     for label in np.unique(joined.label[joined.label >= 0]):
         here = np.flatnonzero(joined.label == label)
         ranks, place = np.unique(joined.rank[here], return_inverse=True)
         size = int(sizes[joined.communicator[here[0]]])
         if ranks.size > 2 and not (0 < size and size >= ranks.size):  # noqa: PLR2004 - two ranks are one group
             part[here] = _best_split(joined, here, place.ravel(), (size, ranks.size))
-    return part
+            n_part = np.unique(part[here]).size
+            n_rank[here] = ranks.size // n_part if n_part > 1 else -1
+    return part, n_rank
 
 
 def equal_parts(n: int, size: int) -> Iterator[int]:
@@ -118,6 +124,8 @@ def _best_split(
 
 def _impossible_ratio(joined: Joined, here: Int64Array, part: Int64Array) -> float:
     """Share of communications in which a member ends before another starts, clocks set right."""
+    known = joined.meets[here]
+    here, part = here[known], part[known]
     member = pl.DataFrame(
         {
             "part": part,

@@ -55,6 +55,8 @@ def match_workers(rows: Rows) -> Int32Array:
     The k-th call of a collective on the other threads of a rank queued the k-th execution of it
     on its communication threads. Backends run some collectives as others (gloo a reduce-scatter
     as an all-reduce): those whose numbers differ on a rank are one kind there if their sums agree.
+    Groups have threads of their own, which may overtake each other: payloads keep them apart, where
+    calls and executions tell the same ones.
 
     Parameters
     ----------
@@ -73,10 +75,9 @@ def match_workers(rows: Rows) -> Int32Array:
     if not done.size or not asked.size:
         return call
     kind = _executed_kinds(rows, asked, done)
-    keys = [
-        kind[i] << 32 | occurrences([kind[i]], rows.start[i])
-        for i in (asked, done)
-    ]
+    start = rows.start[np.concatenate([asked, done])]
+    sides = slice(0, asked.size), slice(asked.size, None)
+    keys = [kind[i] << 32 | occurrences([kind[i]], start[i]) for i in sides]
     order = np.argsort(keys[0])
     found = np.minimum(np.searchsorted(keys[0][order], keys[1]), asked.size - 1)
     same = keys[0][order][found] == keys[1]
@@ -87,17 +88,28 @@ def match_workers(rows: Rows) -> Int32Array:
 
 
 def _executed_kinds(rows: Rows, asked: Int64Array, done: Int64Array) -> Int64Array:
-    """Code of rank and collective; collectives that are run as others share the code 0."""
-    width = len(rows.collectives)
-    kind = rows.rank.astype(np.int64) * width + rows.collective
-    size = (int(rows.rank.max(initial=0)) + 1) * width
-    surplus = np.bincount(kind[asked], minlength=size) - np.bincount(kind[done], minlength=size)
-    paired = [rows.collectives.index(name) for name in ("send", "recv") if name in rows.collectives]
-    by_rank = surplus.reshape(-1, width)
-    by_rank[:, paired] = 0
-    mixed = (by_rank != 0) & (by_rank.sum(axis=1) == 0)[:, None]
-    nothing = rows.collectives.index("")
-    return np.where(mixed.ravel()[kind], rows.rank.astype(np.int64) * width + nothing, kind)
+    """Code of what each call asked for, then of what each execution ran: equal where they agree."""
+    row = np.concatenate([asked, done])
+    sign = np.where(np.arange(row.size) < asked.size, 1, -1)
+    rank, collective = rows.rank[row].astype(np.int64), rows.collective[row]
+    kind = rank * len(rows.collectives) + collective
+    paired = np.isin(np.array(rows.collectives, object)[collective], ("send", "recv"))
+    differs = (_sums(kind, sign) != 0) & ~paired
+    mixed = differs & (_sums(rank * 2 + differs, sign) == 0)
+    kind[mixed] = -1 - rank[mixed]
+    sized = np.unique(np.stack([kind, rows.bytes[row]]), axis=1, return_inverse=True)[1].ravel()
+    uneven = _sums(kind, np.abs(_sums(sized, sign))) != 0
+    return np.unique(
+        np.stack([kind, np.where(uneven, -1, sized)]), axis=1, return_inverse=True
+    )[1].ravel().astype(np.int64)
+
+
+def _sums(key: Int64Array, value: Int64Array) -> Int64Array:
+    """Sum of the values of equal keys, for each."""
+    _, group = np.unique(key, return_inverse=True)
+    total = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
+    np.add.at(total, group, value)
+    return total[group]
 
 
 def device_work(rows: Rows, steps: list[int]) -> DeviceWork:

@@ -180,7 +180,8 @@ def _payload(args: Any) -> int:
     if not dims or not types:
         return -1
     width = ITEM_BYTES.get(re.sub(r"^c10::|[ ]", "", str(types[0])).lower(), 4)
-    n_item = _n_item(dims[0])
+    tensors = dims[:2] if name.endswith("_base_") else dims[:1]  # output and input
+    n_item = max(map(_n_item, tensors))
     return n_item * width if n_item >= 0 else -1
 
 
