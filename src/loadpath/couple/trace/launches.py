@@ -69,9 +69,10 @@ def match_workers(rows: Rows) -> Int32Array:
         Row of the call of each worker op, -1 elsewhere and where the numbers differ.
     """
     call = np.full(rows.rank.size, -1, np.int32)
-    is_call = rows.on_host & (rows.kind == "host") & (rows.collective != rows.collectives.index(""))
+    talks = rows.collective != rows.collectives.index("")
+    is_call = rows.on_host & (rows.kind == "host") & talks
     is_call &= np.array([name.startswith("c10d::") for name in rows.names], np.bool_)[rows.name]
-    asked, done = np.flatnonzero(is_call), np.flatnonzero(rows.on_worker)
+    asked, done = np.flatnonzero(is_call), np.flatnonzero(rows.on_worker & talks)
     if not done.size or not asked.size:
         return call
     kind = _executed_kinds(rows, asked, done)
