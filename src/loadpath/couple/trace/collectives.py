@@ -8,6 +8,7 @@ import polars as pl
 from loadpath.couple.trace import kernels
 from loadpath.couple.trace.groups import REFUSED_RATIO, Joined, split_groups
 from loadpath.couple.trace.launches import DeviceWork
+from loadpath.couple.trace.posted import are_ends, are_posts
 from loadpath.couple.trace.roles import FROM_ROOT, TO_ROOT, Members, member_roles
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import occurrences
@@ -88,6 +89,8 @@ class Facts:
         As in `Rows`, likewise.
     is_threaded : (n,) array of bool
         It runs on a communication thread, not on a device.
+    is_post, is_end : (n,) arrays of bool
+        It is only the post, or only the end, of a communication.
     """
 
     work: Int32Array
@@ -102,6 +105,8 @@ class Facts:
     peer: Int32Array
     tag: Int64Array
     is_threaded: BoolArray
+    is_post: BoolArray
+    is_end: BoolArray
 
 
 def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
@@ -133,7 +138,7 @@ def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
     renumber = np.empty(order.size, np.int32)
     renumber[order] = np.arange(order.size)
     instance = renumber[found_in.ravel()]
-    found = np.bincount(instance, minlength=order.size)
+    found = np.bincount(instance[~facts.is_end], minlength=order.size)
     shared = (found > 1)[instance]
     dense = np.unique(instance[shared], return_inverse=True)[1].astype(np.int32)
     matched = _Matched(_pick(facts, shared), dense, number[shared], size[shared])
@@ -187,6 +192,8 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
         peer=np.where(by_call >= 0, rows.peer[by_call], -1).astype(np.int32),
         tag=np.where(by_call >= 0, rows.tag[by_call], -1),
         is_threaded=rows.on_worker[row],
+        is_post=are_posts(rows.correlation[row]),
+        is_end=are_ends(rows.correlation[row]),
     )
 
 
@@ -208,7 +215,8 @@ def _keys(rows: Rows, facts: Facts) -> tuple[Int64Array, Int64Array]:
     """Rows that are equal for members of one instance, and the number within the group or step."""
     by_sequence = (facts.sequence >= 0) & (facts.communicator >= 0)
     label = _labels(rows, facts)
-    place = occurrences([facts.rank, label, facts.peer, facts.tag, facts.step], facts.start)
+    kind = [facts.rank, label, facts.peer, facts.tag, facts.is_end, facts.step]
+    place = occurrences(kind, facts.start)
     number = np.where(by_sequence, facts.sequence, place)
     step = np.where(by_sequence, -1, facts.step)
     is_send, paired = _is(rows, facts, "send"), _paired(rows, facts)
@@ -276,6 +284,8 @@ def _judged(recording: Recording, matched: _Matched, rows: Rows) -> Instances:
             facts.end,
             facts.bytes,
             ~facts.is_threaded,
+            ~facts.is_end,
+            ~facts.is_post,
         ),
         LEAST_TOLERANCE_NS,
     )
@@ -292,7 +302,7 @@ def _judged(recording: Recording, matched: _Matched, rows: Rows) -> Instances:
         bytes=facts.bytes[first],
         collective=facts.collective[first],
         communicator=facts.communicator[first],
-        n_members=np.bincount(instance, minlength=n).astype(np.int32),
+        n_members=np.bincount(instance[~facts.is_end], minlength=n).astype(np.int32),
         n_expected=np.where(
             matched.size[first] > 0,
             matched.size[first],

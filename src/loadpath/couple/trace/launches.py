@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loadpath.couple.trace.posted import are_ends, are_posts
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import occurrences
 
@@ -66,13 +67,14 @@ def match_workers(rows: Rows) -> Int32Array:
     Returns
     -------
     (n,) array of int32
-        Row of the call of each worker op, -1 elsewhere and where the numbers differ.
+        Row of the call of each worker op, -1 elsewhere and where the numbers differ. A posted
+        communication was begun by the call that posted it; its end by the wait for it.
     """
-    call = np.full(rows.rank.size, -1, np.int32)
+    call = _posting_calls(rows)
     talks = rows.collective != rows.collectives.index("")
     is_call = rows.on_host & (rows.kind == "host") & talks
     is_call &= np.array([name.startswith("c10d::") for name in rows.names], np.bool_)[rows.name]
-    asked, done = np.flatnonzero(is_call), np.flatnonzero(rows.on_worker & talks)
+    asked, done = np.flatnonzero(is_call), np.flatnonzero(rows.on_worker & talks & (rows.correlation == -1))
     if not done.size or not asked.size:
         return call
     kind = _executed_kinds(rows, asked, done)
@@ -83,8 +85,18 @@ def match_workers(rows: Rows) -> Int32Array:
     found = np.minimum(np.searchsorted(keys[0][order], keys[1]), asked.size - 1)
     same = keys[0][order][found] == keys[1]
     call[done[same]] = asked[order][found[same]]
-    late = np.flatnonzero(call >= 0)
+    late = done[same]
     call[late[rows.start[late] < rows.start[call[late]] - RESOLUTION_NS]] = -1
+    return call
+
+
+def _posting_calls(rows: Rows) -> Int32Array:
+    call = np.full(rows.rank.size, -1, np.int32)
+    post = np.flatnonzero(rows.on_worker & are_posts(rows.correlation))
+    call[post] = rows.parent[post]
+    end = np.flatnonzero(are_ends(rows.correlation))
+    end = end[np.lexsort((rows.on_host[end], rows.correlation[end]))]  # each end, then its wait
+    call[end[::2]] = end[1::2]
     return call
 
 
@@ -255,7 +267,8 @@ def first_of_call(work: DeviceWork) -> BoolArray:
 
 def _lane_class(rows: Rows, work: DeviceWork) -> Int64Array:
     talks = rows.kind[work.row] == "communicate"
-    return np.where(rows.on_worker[work.row], 2, talks.astype(np.int64))
+    worker = np.where(rows.correlation[work.row] < -1, 3, 2)
+    return np.where(rows.on_worker[work.row], worker, talks.astype(np.int64))
 
 
 def _busy_until(rows: Rows, work: DeviceWork) -> Int64Array:

@@ -5,21 +5,54 @@ import dataclasses
 import numpy as np
 import polars as pl
 
-from loadpath.couple.trace.rows import Int64Array
+from loadpath.couple.trace.rows import BoolArray, Int64Array
 from loadpath.tables import LANE, OP, Recording
 
-__all__ = ["split_posted"]
+__all__ = ["are_ends", "are_posts", "split_posted"]
 
 FIRST_PAIR = -2
-"""Correlations from here on down pair a posted communication with the wait for it."""
+"""Correlations below -1 tie the parts of a posted communication: even its end, odd its post."""
+
+
+def are_posts(correlation: Int64Array) -> BoolArray:
+    """Tell posts of communications by their correlation.
+
+    Parameters
+    ----------
+    correlation : (n,) array of int64
+        As `split_posted` left it.
+
+    Returns
+    -------
+    (n,) array of bool
+        Rows that begin a communication on the lane of posted ones.
+    """
+    return np.asarray((correlation < -1) & (correlation % 2 == 1))
+
+
+def are_ends(correlation: Int64Array) -> BoolArray:
+    """Tell ends of posted communications, and the waits for them, by their correlation.
+
+    Parameters
+    ----------
+    correlation : (n,) array of int64
+        As `split_posted` left it.
+
+    Returns
+    -------
+    (n,) array of bool
+        Pairs of rows with equal correlations: one on a communication lane, one on a host thread.
+    """
+    return np.asarray((correlation < -1) & (correlation % 2 == 0))
 
 
 def split_posted(recording: Recording) -> Recording:
-    """Give communications that were posted by a host thread a lane and a wait of their own.
+    """Split communications that a host thread posted into their post and their end.
 
     Backends such as gloo mark a send or receive on the thread that posts it, from the post to the
-    moment when that thread has waited for it. The thread runs on between the two; what it waits is
-    the time from its last call before that moment.
+    moment when that thread has waited for it. The thread runs on between the two, and the data may
+    be there long before it looks; so nothing but the time from its last call before that moment
+    is known to be waiting or transfer.
 
     Parameters
     ----------
@@ -29,34 +62,55 @@ def split_posted(recording: Recording) -> Recording:
     Returns
     -------
     Recording
-        The same where nothing was posted. Posted communications lie on a communication lane of
-        their rank; the waits for them are further rows of the host thread, tied to them by equal
-        correlations below -1.
+        The same where nothing was posted. Posts (from their call, without length) and ends (from
+        when the thread looked) lie on a communication lane of their rank; the waits for the ends
+        are further rows of the host thread.
     """
-    posted = _posted(recording)
-    if not posted.size:
+    row = _posted(recording)
+    if not row.size:
         return recording
     op = recording.op
-    lanes, of_lane = _lanes(recording, posted)
-    lane, correlation = op["lane"].to_numpy().copy(), op["correlation"].to_numpy().copy()
-    start = op["start_ns"].to_numpy().copy()
-    start[posted] = _asked(op, posted)
-    end = (op["start_ns"] + op["duration_ns"]).to_numpy()
-    kind = op["kind"].cast(pl.String).to_numpy().copy()
-    pair = FIRST_PAIR - np.arange(posted.size)
-    lane[posted], correlation[posted], kind[posted] = of_lane, pair, "communicate"
-    moved = op.with_columns(
-        lane=pl.Series(lane, dtype=pl.Int32),
-        correlation=pl.Series(correlation, dtype=pl.Int64),
-        start_ns=pl.Series(start),
-        duration_ns=pl.Series(np.where(start < end, end - start, 0)),
-        kind=pl.Series(kind, dtype=OP.schema["kind"]),
+    mark, call = op[row], _calls(op, row)
+    begin = mark["start_ns"].to_numpy()
+    end = begin + mark["duration_ns"].to_numpy()
+    looked = np.maximum(_last_border(op, row, end), begin)
+    asked = np.where(call >= 0, op["start_ns"].to_numpy()[call], begin)
+    lanes, lane = _lanes(recording, row)
+    pair = FIRST_PAIR - 2 * np.arange(row.size)
+    post = mark.with_columns(
+        start_ns=pl.Series(asked),
+        duration_ns=pl.lit(0),
+        lane=pl.Series(lane),
+        correlation=pl.Series(pair - 1),
+        parent=pl.Series(call),
+        kind=pl.lit("communicate"),
     )
+    wait = mark.select("rank", "lane", "step").with_columns(
+        start_ns=pl.Series(looked),
+        duration_ns=pl.Series(end - looked),
+        correlation=pl.Series(pair),
+        parent=pl.Series(call),
+        kind=pl.lit("host"),
+        name=pl.format("wait for {}", mark["name"].cast(pl.String)),
+    )
+    ends = {"start_ns": looked, "duration_ns": end - looked, "lane": lane, "correlation": pair}
     return dataclasses.replace(
         recording,
-        op=pl.concat([moved, _waits(op, posted, pair)]),
+        op=pl.concat([_changed(op, row, ends), OP.build(post), OP.build(wait)]),
         lane=pl.concat([recording.lane, lanes]),
     )
+
+
+def _changed(op: pl.DataFrame, row: Int64Array, values: dict[str, Int64Array]) -> pl.DataFrame:
+    """Put values into some rows, which are communications from now on."""
+    columns = []
+    for name, value in values.items():
+        column = op[name].to_numpy().copy()
+        column[row] = value
+        columns.append(pl.Series(name, column, dtype=OP.schema[name]))
+    kind = op["kind"].cast(pl.String).to_numpy().copy()
+    kind[row] = "communicate"
+    return op.with_columns(*columns, pl.Series("kind", kind, dtype=OP.schema["kind"]))
 
 
 def _posted(recording: Recording) -> Int64Array:
@@ -97,41 +151,21 @@ def _lanes(recording: Recording, posted: Int64Array) -> tuple[pl.DataFrame, Int6
         )
     )
     of_lane = place.join(threads, on=["rank", "lane"], how="left", maintain_order="left")["new"]
-    return table, of_lane.to_numpy()
+    return table, of_lane.to_numpy().astype(np.int64)
 
 
-def _asked(op: pl.DataFrame, posted: Int64Array) -> Int64Array:
-    """When the call that posted each communication began: its data may travel from then on."""
+def _calls(op: pl.DataFrame, posted: Int64Array) -> Int64Array:
+    """Row of the call that posted each communication, -1 where none is recorded."""
     key = ["rank", "lane", "collective"]
-    call = op.filter(pl.col("name").cast(pl.String).str.starts_with("c10d::")).select(
-        *key, asked="start_ns", done=pl.col("start_ns") + pl.col("duration_ns")
-    )
+    is_call = pl.col("name").cast(pl.String).str.starts_with("c10d::")
+    call = op.with_row_index("call").filter(is_call)
+    call = call.select(*key, "call", asked="start_ns", done=pl.col("start_ns") + pl.col("duration_ns"))
     mark = op[posted].select(*key, "start_ns").with_row_index("mark").sort("start_ns")
     found = mark.join_asof(
         call.sort("asked"), left_on="start_ns", right_on="asked", by=key, check_sortedness=False
     ).sort("mark")
     inside = (found["start_ns"] <= found["done"]).fill_null(value=False).to_numpy()
-    asked = found["asked"].fill_null(0).to_numpy()
-    return np.where(inside, asked, found["start_ns"].to_numpy())
-
-
-def _waits(op: pl.DataFrame, posted: Int64Array, pair: Int64Array) -> pl.DataFrame:
-    """Rows for the time that the thread waited: from its last call before the mark's end."""
-    row = op[posted]
-    end = (row["start_ns"] + row["duration_ns"]).to_numpy()
-    start = np.maximum(_last_border(op, posted, end), row["start_ns"].to_numpy())
-    return OP.build(
-        row.select(
-            "rank",
-            "lane",
-            "step",
-            kind=pl.lit("host"),
-            name=pl.format("wait for {}", pl.col("name").cast(pl.String)),
-            start_ns=pl.Series(start),
-            duration_ns=pl.Series(end - start),
-            correlation=pl.Series(pair),
-        )
-    )
+    return np.where(inside, found["call"].fill_null(0).to_numpy(), -1).astype(np.int64)
 
 
 def _last_border(op: pl.DataFrame, posted: Int64Array, end: Int64Array) -> Int64Array:

@@ -29,6 +29,8 @@ class Members:
         Times in ns, and payload.
     on_device : (n,) array of bool
         It is a kernel.
+    may_give, may_take : (n,) arrays of bool
+        False for the end of a posted communication, and for its post.
     """
 
     instance: Int32Array
@@ -39,6 +41,8 @@ class Members:
     end: Int64Array
     bytes: Int64Array
     on_device: BoolArray
+    may_give: BoolArray
+    may_take: BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,8 @@ def member_roles(members: Members, tolerance_ns: int) -> Roles:
         name=np.select(
             [is_send, is_recv, is_root, rooted], ["sender", "receiver", "root", "leaf"], "all"
         ).astype(object),
-        contributes=~one_way | gives,
-        waits=~one_way | takes,
+        contributes=(~one_way | gives) & members.may_give,
+        waits=(~one_way | takes) & members.may_take,
         n_buffered=int((is_send & one_way & members.on_device).sum()),
     )
 
@@ -103,9 +107,10 @@ def _all_wait(members: Members, gives: BoolArray, tolerance_ns: int) -> BoolArra
     """Members of communications in which all wait for all, though some only give."""
     instance = members.instance
     n = int(instance.max(initial=-1)) + 1
-    last_come = _latest(n, instance, members.start)
-    last_given = _latest(n, instance[gives], members.start[gives])
-    first_gone = -_latest(n, instance, -members.end)
+    comes, goes = members.may_give, members.may_take
+    last_come = _latest(n, instance[comes], members.start[comes])
+    last_given = _latest(n, instance[gives & comes], members.start[gives & comes])
+    first_gone = -_latest(n, instance[goes], -members.end[goes])
     known = np.zeros(n, np.bool_)
     known[instance[gives]] = True
     early = known & (first_gone < last_come - tolerance_ns)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple.trace.launches import DeviceWork
+from loadpath.couple.trace.posted import are_ends
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import Segments, occurrences
 
@@ -116,16 +117,11 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
 def _posted_waits(
     rows: Rows, begun: Int32Array, work: DeviceWork
 ) -> tuple[Int32Array, Int32Array]:
-    """Posted communications, and the segments in which their threads wait for them."""
-    posted = np.flatnonzero(rows.correlation[work.row] < -1)
-    if not posted.size:
-        return np.empty(0, np.int32), np.empty(0, np.int32)
-    waits = np.flatnonzero((rows.correlation < -1) & rows.on_host)
-    waits = waits[np.argsort(rows.correlation[waits])]
-    place = np.searchsorted(rows.correlation[waits], rows.correlation[work.row[posted]])
-    segment = begun[waits[place]]
+    """Ends of posted communications, and the segments in which their threads wait for them."""
+    end = np.flatnonzero(are_ends(rows.correlation[work.row]) & (work.call >= 0))
+    segment = begun[work.call[end]]
     kept = segment >= 0
-    return posted[kept].astype(np.int32), segment[kept]
+    return end[kept].astype(np.int32), segment[kept]
 
 
 def _occurrences(
