@@ -278,7 +278,7 @@ def _attribution(table: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _weight(caveat: tuple[str, str, int]) -> int:
     """Order caveats by what they take from the conclusions; others keep their order."""
-    heavy = ("cut_off", "truncated", "not_causal", "missing_rank", "missing_ranks")
+    heavy = ("wrong_ranks", "cut_off", "truncated", "not_causal", "missing_rank", "missing_ranks")
     return heavy.index(caveat[0]) - len(heavy) if caveat[0] in heavy else caveat[0] == "not_kineto"
 
 

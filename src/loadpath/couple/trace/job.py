@@ -13,6 +13,7 @@ from loadpath.couple.trace.collectives import (
 )
 from loadpath.couple.trace.edges import couple
 from loadpath.couple.trace.flights import join_flights
+from loadpath.couple.trace.identity import copied_ranks, misplaced_ranks
 from loadpath.couple.trace.launches import device_work
 from loadpath.couple.trace.ops import graph_ops
 from loadpath.couple.trace.peers import resolve_peers
@@ -75,10 +76,11 @@ def couple_trace(recording: Recording) -> CoupledJob:
     rows = dataclasses.replace(rows, end=waits.end)
     facts = communication_facts(rows, work)
     instances = find_instances(recording, rows, facts)
-    if is_cut_off(recording):
+    wrong = [*copied_ranks(recording, rows), *misplaced_ranks(recording, rows, facts)]
+    if wrong or is_cut_off(recording):
         instances = dataclasses.replace(instances, is_refused=True)
     ops = graph_ops(rows, segments, work, facts)
-    doubts = [*_late_doubt(late.sum()), *_left_out(rows, steps)]
+    doubts = [_wrong_doubt(wrong), *_late_doubt(late.sum()), *_left_out(rows, steps)]
     doubted = _with_doubts(recording, instances, doubts)
     membership = _membership_table(instances, ops.of_work)
     found = _instance_table(rows, instances)
@@ -154,6 +156,15 @@ def _left_out(rows: Rows, steps: list[int]) -> list[Doubt]:
         ("outside_steps", "ops outside the steps that all ranks recorded; left out", outside),
         ("unknown_launch", "device ops without a recorded launch; stream order only", orphans),
     ]
+
+
+def _wrong_doubt(problems: list[str]) -> Doubt:
+    listed = "; ".join(problems[:4]) + ("; ..." if len(problems) > 4 else "")  # noqa: PLR2004 - enough to see
+    text = (
+        f"traces are not of the ranks that they name ({listed}): conclusions across ranks are "
+        "refused; give the trace of every rank once, under its own rank"
+    )
+    return "wrong_ranks", text, len(problems)
 
 
 def _late_doubt(n: int) -> list[Doubt]:
