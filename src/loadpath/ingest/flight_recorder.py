@@ -106,7 +106,9 @@ def read_flight_recorders(paths: Sequence[Path]) -> Flights:
     return Flights(pl.concat(frames), caveat_table(doubts), tuple(inputs))
 
 
-def flight_rows(rank: int, entries: Sequence[Any], groups: dict[str, dict[str, Any]]) -> pl.DataFrame:
+def flight_rows(
+    rank: int, entries: Sequence[Any], groups: dict[str, dict[str, Any]]
+) -> pl.DataFrame:
     """Turn the entries of one dump into rows; whatever it was decoded from.
 
     Parameters
@@ -132,7 +134,9 @@ def flight_rows(rank: int, entries: Sequence[Any], groups: dict[str, dict[str, A
                 [members.get(entry.process_group[0], []) for entry in entries],
                 dtype=pl.List(pl.Int32),
             ),
-            "collective": pl.Series([collective_of(e.profiling_name.split(":")[-1]) for e in entries], dtype=pl.String),
+            "collective": pl.Series(
+                [collective_of(e.profiling_name.split(":")[-1]) for e in entries], dtype=pl.String
+            ),
             "sequence": pl.Series(
                 [e.p2p_seq_id if e.is_p2p else e.collective_seq_id for e in entries], dtype=pl.Int64
             ),
@@ -155,7 +159,11 @@ def _read(path: Path) -> tuple[list[_Entry], dict[str, dict[str, Any]], list[tup
         for found in _decoded(decoder, part):
             entries += found
             n_bad += not found
-    sound = [e for e in entries if 0 < e.time_created_ns < MAX_TIME_NS and abs(e.collective_seq_id) < MAX_TIME_NS]
+    sound = [
+        e
+        for e in entries
+        if 0 < e.time_created_ns < MAX_TIME_NS and abs(e.collective_seq_id) < MAX_TIME_NS
+    ]
     text = f"{path.name}: entries that are not what PyTorch writes, left out"
     doubts = [("flight_recorder_damaged", text, n_bad + len(entries) - len(sound))]
     if envelope.damage:

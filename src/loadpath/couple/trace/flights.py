@@ -117,7 +117,9 @@ def _table(groups: pl.DataFrame) -> pl.DataFrame:
         groups.select(
             "communicator",
             pl.col("group").alias("name"),
-            n_members=pl.when(pl.col("key") == "").then(-1).otherwise(pl.col("members").list.len().cast(pl.Int32)),
+            n_members=pl.when(pl.col("key") == "")
+            .then(-1)
+            .otherwise(pl.col("members").list.len().cast(pl.Int32)),
             members="members",
         )
     )
@@ -127,7 +129,9 @@ def _numbered(op: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:
     row = used["row"].to_numpy()
     sequence, communicator = op["sequence"].to_numpy().copy(), op["communicator"].to_numpy().copy()
     sequence[row] = used["sequence"].to_numpy()
-    communicator[row] = np.where(communicator[row] >= 0, communicator[row], used["communicator"].to_numpy())
+    communicator[row] = np.where(
+        communicator[row] >= 0, communicator[row], used["communicator"].to_numpy()
+    )
     return op.with_columns(
         sequence=pl.Series(sequence, dtype=pl.Int64),
         communicator=pl.Series(communicator, dtype=pl.Int32),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.special import bdtr
 
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array
 from loadpath.tables import Recording
@@ -13,6 +14,10 @@ __all__ = ["REFUSED_RATIO", "Joined", "equal_parts", "split_groups"]
 
 REFUSED_RATIO = 0.05
 """Share of communications whose members end before the last starts, above which they are refused."""
+FALSE_SPLITS = 0.005
+"""Probability with which a whole group may be split by chance."""
+LEAST_FOR_DRIFT = 16
+"""Communications of a rank from which on its clock's drift is taken off too."""
 TOLERANCE_NS = 100_000
 """Ends of one communication differ by this much between ranks with one clock."""
 
@@ -64,11 +69,12 @@ def split_groups(recording: Recording, joined: Joined) -> tuple[Int64Array, Int6
 
     Notes
     -----
-    Times decide, whatever the clocks: each rank's typical deviation of its ends is taken off, then
-    communications are counted in which a member ends before another starts. A group that is larger
+    Times decide, whatever the clocks: each rank's typical deviation of its ends (a line through the
+    medians of both halves of the recording) is taken off, then communications are counted in which
+    a member ends before another starts; only kinds that wait for all can. A group that is larger
     than its recorded size is split where fewest are. One of unknown size is split only if more than
-    5 % contradict it as a whole; into the largest parts that at most 5 % contradict. Only kinds
-    that wait for all can contradict.
+    5 % contradict it as a whole, into the largest parts that at most 5 % contradict; and only if
+    chance would leave so few with a probability of 0.5 % at most (binomial, all strides counted).
     """
     sizes = np.append(recording.communicator["n_members"].to_numpy(), -1)
     part, n_rank = np.zeros(joined.rank.size, np.int64), np.full(joined.rank.size, -1)
@@ -76,7 +82,7 @@ def split_groups(recording: Recording, joined: Joined) -> tuple[Int64Array, Int6
         here = np.flatnonzero(joined.label == label)
         ranks, place = np.unique(joined.rank[here], return_inverse=True)
         size = int(sizes[joined.communicator[here[0]]])
-        if ranks.size > 2 and not (0 < size and size >= ranks.size):  # noqa: PLR2004 - two ranks are one group
+        if ranks.size > 2 and not (size > 0 and size >= ranks.size):
             part[here] = _best_split(joined, here, place.ravel(), (size, ranks.size))
             n_part = np.unique(part[here]).size
             n_rank[here] = ranks.size // n_part if n_part > 1 else -1
@@ -110,22 +116,39 @@ def _best_split(
 ) -> Int64Array:
     size, n = counts
     whole = np.zeros(here.size, np.int64)
-    if size < 0 and _impossible_ratio(joined, here, whole) <= REFUSED_RATIO:
+    n_met = np.unique(joined.instance[here]).size
+    against = _impossible(joined, here, whole)
+    if size < 0 and against.size <= REFUSED_RATIO * n_met:
         return whole
     for length in [size] if size > 0 else range(n - 1, 1, -1):
         splits = [
-            place // (length * stride) * stride + place % stride for stride in equal_parts(n, length)
+            place // (length * stride) * stride + place % stride
+            for stride in equal_parts(n, length)
         ]
-        wrong = [_impossible_ratio(joined, here, split) for split in splits]
-        if splits and (size > 0 or min(wrong) <= REFUSED_RATIO):
-            return np.asarray(splits[int(np.argmin(wrong))])
+        left = [_impossible(joined, here, split).size for split in splits]
+        if splits and (size > 0 or _explains(against.size, left, n_met, (length - 1) / (n - 1))):
+            as_recorded = [_impossible(joined, here, split, moved=False).size for split in splits]
+            return np.asarray(splits[int(np.lexsort((as_recorded, left))[0])])
     return whole
 
 
-def _impossible_ratio(joined: Joined, here: Int64Array, part: Int64Array) -> float:
-    """Share of communications in which a member ends before another starts, clocks set right."""
+def _explains(n_against: int, left: list[int], n_met: int, inside_ratio: float) -> bool:
+    """Say whether the best split leaves so few contradictions that chance cannot have done it.
+
+    If the group were whole, each of its contradictions would be between ranks of one part as often
+    as `inside_ratio`.
+    """
+    by_chance = float(bdtr(min(left), n_against, inside_ratio)) * len(left)
+    return min(left) <= REFUSED_RATIO * n_met and by_chance <= FALSE_SPLITS
+
+
+def _impossible(
+    joined: Joined, here: Int64Array, part: Int64Array, *, moved: bool = True
+) -> Int64Array:
+    """Communications in a part of which a member ends before another starts, clocks set right."""
     known = joined.meets[here]
     here, part = here[known], part[known]
+    key = ["part", "instance"]
     member = pl.DataFrame(
         {
             "part": part,
@@ -134,15 +157,31 @@ def _impossible_ratio(joined: Joined, here: Int64Array, part: Int64Array) -> flo
             "start": joined.start[here],
             "end": joined.end[here],
         }
-    )
-    key = ["part", "instance"]
-    off = (pl.col("end") - pl.col("end").median().over(key)).median().over("part", "rank")
+    ).with_columns(moment=pl.col("end").median().over(key))
     met = (
-        member.with_columns(off=off)
+        (_with_clocks(member) if moved else member.with_columns(off=pl.lit(0)))
         .group_by(key)
         .agg(
             last_start=(pl.col("start") - pl.col("off")).max(),
             first_end=(pl.col("end") - pl.col("off")).min(),
         )
+        .filter(pl.col("first_end") < pl.col("last_start") - TOLERANCE_NS)
     )
-    return float((met["first_end"] < met["last_start"] - TOLERANCE_NS).mean() or 0.0)  # type: ignore[arg-type]
+    return met["instance"].unique().to_numpy()
+
+
+def _with_clocks(member: pl.DataFrame) -> pl.DataFrame:
+    """Add how far each end is off its communication's middle end by the clock of its rank alone."""
+    off = (pl.col("end") - pl.col("moment")).cast(pl.Float64)
+    half = pl.col("moment") > pl.col("moment").median()
+    early, late = (
+        (off.filter(side).median(), pl.col("moment").filter(side).median())
+        for side in (~half, half)
+    )
+    drift = pl.when(pl.len() >= LEAST_FOR_DRIFT).then((late[0] - early[0]) / (late[1] - early[1]))
+    line = member.group_by("part", "rank").agg(
+        level=off.median(), middle=pl.col("moment").median(), drift=drift
+    )
+    return member.join(line, on=["part", "rank"]).with_columns(
+        off=pl.col("level") + pl.col("drift").fill_null(0.0) * (pl.col("moment") - pl.col("middle"))
+    )

@@ -159,7 +159,7 @@ def _left_out(rows: Rows, steps: list[int]) -> list[Doubt]:
 
 
 def _wrong_doubt(problems: list[str]) -> Doubt:
-    listed = "; ".join(problems[:4]) + ("; ..." if len(problems) > 4 else "")  # noqa: PLR2004 - enough to see
+    listed = "; ".join(problems[:4]) + ("; ..." if len(problems) > 4 else "")
     text = (
         f"traces are not of the ranks that they name ({listed}): conclusions across ranks are "
         "refused; give the trace of every rank once, under its own rank"

@@ -74,7 +74,10 @@ def match_workers(rows: Rows) -> Int32Array:
     talks = rows.collective != rows.collectives.index("")
     is_call = rows.on_host & (rows.kind == "host") & talks
     is_call &= np.array([name.startswith("c10d::") for name in rows.names], np.bool_)[rows.name]
-    asked, done = np.flatnonzero(is_call), np.flatnonzero(rows.on_worker & talks & (rows.correlation == -1))
+    asked, done = (
+        np.flatnonzero(is_call),
+        np.flatnonzero(rows.on_worker & talks & (rows.correlation == -1)),
+    )
     if not done.size or not asked.size:
         return call
     kind = _executed_kinds(rows, asked, done)
@@ -112,9 +115,11 @@ def _executed_kinds(rows: Rows, asked: Int64Array, done: Int64Array) -> Int64Arr
     kind[mixed] = -1 - rank[mixed]
     sized = np.unique(np.stack([kind, rows.bytes[row]]), axis=1, return_inverse=True)[1].ravel()
     uneven = _sums(kind, np.abs(_sums(sized, sign))) != 0
-    return np.unique(
-        np.stack([kind, np.where(uneven, -1, sized)]), axis=1, return_inverse=True
-    )[1].ravel().astype(np.int64)
+    return (
+        np.unique(np.stack([kind, np.where(uneven, -1, sized)]), axis=1, return_inverse=True)[1]
+        .ravel()
+        .astype(np.int64)
+    )
 
 
 def _sums(key: Int64Array, value: Int64Array) -> Int64Array:

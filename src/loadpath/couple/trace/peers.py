@@ -45,15 +45,13 @@ def resolve_peers(recording: Recording) -> Recording:
         at = np.append(members, -1)
         peer[here] = at[np.minimum(peer[here], members.size)]
         group[group == number] = -2
-    open_ended = row[group != -2]  # noqa: PLR2004 - resolved above
+    open_ended = row[group != -2]
     collective = op["collective"].cast(pl.String).to_numpy()[open_ended]
     paired = open_ended[np.isin(collective, ("send", "recv"))]
     if paired.size:
         arrange = _arrangement(recording, paired, peer)
         peer[paired] = arrange(rank[paired].astype(np.int64), peer[paired])
-    return dataclasses.replace(
-        recording, op=op.with_columns(peer=pl.Series(peer.astype(np.int32)))
-    )
+    return dataclasses.replace(recording, op=op.with_columns(peer=pl.Series(peer.astype(np.int32))))
 
 
 def _groups(op: pl.DataFrame, row: Int64Array) -> Int64Array:

@@ -159,7 +159,9 @@ def _calls(op: pl.DataFrame, posted: Int64Array) -> Int64Array:
     key = ["rank", "lane", "collective"]
     is_call = pl.col("name").cast(pl.String).str.starts_with("c10d::")
     call = op.with_row_index("call").filter(is_call)
-    call = call.select(*key, "call", asked="start_ns", done=pl.col("start_ns") + pl.col("duration_ns"))
+    call = call.select(
+        *key, "call", asked="start_ns", done=pl.col("start_ns") + pl.col("duration_ns")
+    )
     mark = op[posted].select(*key, "start_ns").with_row_index("mark").sort("start_ns")
     found = mark.join_asof(
         call.sort("asked"), left_on="start_ns", right_on="asked", by=key, check_sortedness=False

@@ -66,7 +66,9 @@ def cross_stream(
     pool = _groups(lanes << 20 | distance, label[target] << 32 | label[source])
     keep = _accepted(pool, broken, binds)
     called_from = talks[target] & ~talks[source]
-    keep |= called_from & _accepted(_groups(lanes, label[target] << 1 | called_from), broken, called_from)
+    keep |= called_from & _accepted(
+        _groups(lanes, label[target] << 1 | called_from), broken, called_from
+    )
     waited = _asked_behind(rows, work, asks)[source] & talks[source] & ~talks[target]
     keep |= waited & _accepted(_groups(pair, label[source] << 1 | waited), broken, binds)
     return _without_implied(source[keep].astype(np.int32), target[keep].astype(np.int32), work)

@@ -45,9 +45,9 @@ def host_waits(
     keep = _sound(rows.name[work.row[copies]].astype(np.int64), ended)
     return (
         np.concatenate([recorded.host_source, source[inferred], copies[keep]]).astype(np.int32),
-        np.concatenate(
-            [recorded.host_call, target[inferred], work.call[copies[keep]]]
-        ).astype(np.int32),
+        np.concatenate([recorded.host_call, target[inferred], work.call[copies[keep]]]).astype(
+            np.int32
+        ),
     )
 
 

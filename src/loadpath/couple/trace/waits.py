@@ -114,9 +114,7 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
     )
 
 
-def _posted_waits(
-    rows: Rows, begun: Int32Array, work: DeviceWork
-) -> tuple[Int32Array, Int32Array]:
+def _posted_waits(rows: Rows, begun: Int32Array, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
     """Ends of posted communications, and the segments in which their threads wait for them."""
     end = np.flatnonzero(are_ends(rows.correlation[work.row]) & (work.call >= 0))
     segment = begun[work.call[end]]
