@@ -158,7 +158,8 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
     """Format and code of each (code, text, count) that reading or coupling may add."""
     for part in ("ingest", "couple"):
         for path in sorted((ROOT / "src" / "loadpath" / part).rglob("*.py")):
-            page = "kineto" if {"kineto", "trace"} & set(path.parts) else "op_table"
+            in_folder = "kineto" if {"kineto", "trace"} & set(path.parts) else "op_table"
+            page = path.stem if path.stem == "flight_recorder" else in_folder
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Tuple) and len(node.elts) == 3:
                     code, _, count = (getattr(part, "value", None) for part in node.elts)

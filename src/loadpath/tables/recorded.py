@@ -187,7 +187,7 @@ FLIGHT = TableSchema(
         Column("members", pl.List(pl.Int32), "ranks of the group, empty if unknown"),
         Column("collective", pl.String, "all_reduce, send, ..."),
         Column("sequence", pl.Int64, "number within the group"),
-        Column("is_p2p", pl.Boolean, "a send or receive: numbered apart", False),
+        Column("is_p2p", pl.Boolean, "a send or receive: numbered apart", default=False),
         Column("created_ns", pl.Int64, "when it was asked for, ns of the epoch"),
         Column("state", pl.String, "scheduled, started, completed; as recorded", ""),
     ),

@@ -113,7 +113,7 @@ def parts(recording, joined, size=-1):
     schema = {name: COMMUNICATOR.schema[name] for name in groups}
     named = COMMUNICATOR.build(pl.DataFrame(groups, schema=schema))
     part, n_rank = split_groups(dataclasses.replace(recording, communicator=named), joined)
-    found = {}
+    found: dict[int, list[int]] = {}
     for number, rank in sorted(set(zip(part.tolist(), joined.rank.tolist(), strict=True))):
         found.setdefault(number, []).append(rank)
     return sorted(found.values()), set(n_rank.tolist())

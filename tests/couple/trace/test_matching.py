@@ -1,10 +1,13 @@
 """Which communications of different ranks are one, and who waits for whom in them."""
 
+import itertools
+
 import polars as pl
 import pytest
 
 from loadpath.diagnose.fidelity import measure_fidelity
 from loadpath.errors import InputError
+from loadpath.ingest.kineto import read_kineto
 
 SEND_RECV = "ncclKernel_SendRecv_RING_SIMPLE_Sum_int8_t(ncclDevComm*, unsigned long, ncclWork*)"
 ALL_REDUCE = "ncclKernel_AllReduce_RING_LL_Sum_float(ncclDevComm*, unsigned long, ncclWork*)"
@@ -61,7 +64,7 @@ def gloo(make, name, start, wait, *, peer=None, tag=0):
 
 
 def step(make, *parts, end=1000):
-    return [make["span"]("ProfilerStep#1", "user_annotation", 0, end), *sum(parts, [])]
+    return [make["span"]("ProfilerStep#1", "user_annotation", 0, end), *itertools.chain(*parts)]
 
 
 def pairs(job):
@@ -125,7 +128,7 @@ def test_data_that_lay_ready_is_no_transfer(couple, make):
     assert job.work_ns[end.to_numpy()].max() <= 5_000
 
 
-def rooted(make, rank, start, wait, collective="broadcast", root=0):
+def rooted(make, start, wait, collective="broadcast", root=0):
     """A gloo collective with a root: call, execution on a thread of its own, wait."""
     place = {"broadcast": 2, "gather": 3}[collective]
     inputs = ["", "", *[""] * (place - 2), str(root)]
@@ -147,22 +150,18 @@ def roles(job):
 
 def test_receivers_of_a_broadcast_wait_for_its_root_alone(couple, make):
     # root 0 is done at 215 although rank 2 comes only at 400
-    job = couple(*[rooted(make, rank, 200 * rank + 200, 10) for rank in range(3)])
+    job = couple(*[rooted(make, 200 * rank + 200, 10) for rank in range(3)])
     assert roles(job) == {0: (True, False), 1: (False, True), 2: (False, True)}
 
 
 def test_root_of_a_gather_waits_for_all_and_the_others_for_nobody(couple, make):
     waits = (500, 10, 10)
-    job = couple(
-        *[rooted(make, rank, 200 * rank + 100, waits[rank], "gather") for rank in range(3)]
-    )
+    job = couple(*[rooted(make, 200 * rank + 100, waits[rank], "gather") for rank in range(3)])
     assert roles(job) == {0: (False, True), 1: (True, False), 2: (True, False)}
     assert job.instance["matched"].all()
 
 
-def test_files_whose_names_hold_each_others_ranks_are_refused(tmp_path, couple, make):
-    from loadpath.ingest.kineto import read_kineto
-
+def test_files_whose_names_hold_each_others_ranks_are_refused(tmp_path):
     for name, rank in ((0, 1), (1, 0)):
         text = f'{{"distributedInfo": {{"rank": {rank}}}, "traceEvents": [{{"ph": "X", "cat": "cpu_op", "name": "a", "ts": 1, "dur": 1}}]}}'
         (tmp_path / f"rank{name}.json").write_text(text)

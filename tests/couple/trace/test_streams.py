@@ -1,5 +1,7 @@
 """Waits between streams and of hosts: as recorded, and as inferred where nothing is recorded."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +12,7 @@ from loadpath.couple.trace import couple_trace
 from loadpath.ingest.kineto import read_kineto
 from loadpath.testing import Cause, make_job, write_kineto
 
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "overlap": {"pp": 1, "dp": 4, "steps": 6, "microbatches": 2, "overlap": True},
     "tensor": {"pp": 2, "tp": 2, "dp": 2, "steps": 4, "microbatches": 3},
     "pipeline": {"pp": 4, "dp": 1, "steps": 4, "microbatches": 4},
@@ -21,7 +23,7 @@ SHAPES = {
 def predecessors(job):
     """Nodes before each node, and the waits between streams as pairs of ops."""
     graph = job.graph
-    before = [set() for _ in range(graph.n_node)]
+    before: list[set[int]] = [set() for _ in range(graph.n_node)]
     overflow = np.repeat(graph.overflow_node, np.diff(graph.overflow_start))
     crossing = set()
     for pred, node, kind in (

@@ -5,22 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from loadpath.couple.trace import kernels
-from loadpath.couple.trace.groups import REFUSED_RATIO, Joined, split_groups
-from loadpath.couple.trace.launches import DeviceWork
-from loadpath.couple.trace.posted import are_ends, are_posts
-from loadpath.couple.trace.roles import FROM_ROOT, TO_ROOT, Members, member_roles
+from loadpath.couple.trace.facts import Facts, are_collective, communication_facts
+from loadpath.couple.trace.groups import REFUSED_RATIO
+from loadpath.couple.trace.matching import Matched, match_ops
+from loadpath.couple.trace.roles import POINT_TO_POINT, Members, member_roles
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
-from loadpath.couple.trace.segments import occurrences
 from loadpath.tables import Recording
 
 __all__ = ["Facts", "Instances", "communication_facts", "find_instances"]
 
 LEAST_TOLERANCE_NS = 100_000
 """Ends of one collective differ by this much between ranks with one clock."""
-ONE_WAY = (*FROM_ROOT, *TO_ROOT, "send", "recv")
-SAME_BYTES = ("all_reduce", "reduce_scatter", "broadcast", "reduce")
-"""Collectives in which the payloads of all members are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,40 +70,6 @@ class Instances:
         return int(self.step.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of each communication op; one entry per op.
-
-    Attributes
-    ----------
-    work : (n,) array of int32
-        Index into `DeviceWork`.
-    rank, communicator, collective, peer : (n,) arrays of int32
-        As in `Rows`, from the op itself or from a call around its launch.
-    start, end, step, sequence, bytes, tag : (n,) arrays of int64
-        As in `Rows`, likewise.
-    is_threaded : (n,) array of bool
-        It runs on a communication thread, not on a device.
-    is_post, is_end : (n,) arrays of bool
-        It is only the post, or only the end, of a communication.
-    """
-
-    work: Int32Array
-    rank: Int32Array
-    start: Int64Array
-    end: Int64Array
-    step: Int64Array
-    communicator: Int32Array
-    sequence: Int64Array
-    collective: Int32Array
-    bytes: Int64Array
-    peer: Int32Array
-    tag: Int64Array
-    is_threaded: BoolArray
-    is_post: BoolArray
-    is_end: BoolArray
-
-
 def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
     """Match communication ops of different ranks.
 
@@ -124,156 +85,18 @@ def find_instances(recording: Recording, rows: Rows, facts: Facts) -> Instances:
     Returns
     -------
     Instances
-        Matched by group and recorded sequence number where there is one, else by group (if
-        recorded), collective and order in the step; sends and receives by ranks, tag
-        and order.
+        Communications that at least two recorded ranks took part in.
     """
-    facts = _pick(facts, _group_sizes(recording, facts) != 1)
-    key, number = _keys(rows, facts)
-    _, joined = np.unique(key, axis=0, return_inverse=True)
-    part, size = split_groups(recording, _joined(rows, facts, joined.ravel()))
-    key = np.column_stack([key, part])
-    _, first, found_in = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(facts.start[first], kind="stable")
-    renumber = np.empty(order.size, np.int32)
-    renumber[order] = np.arange(order.size)
-    instance = renumber[found_in.ravel()]
-    found = np.bincount(instance[~facts.is_end], minlength=order.size)
-    shared = (found > 1)[instance]
-    dense = np.unique(instance[shared], return_inverse=True)[1].astype(np.int32)
-    matched = _Matched(_pick(facts, shared), dense, number[shared], size[shared])
-    return _judged(recording, matched, rows)
+    return _judged(recording, match_ops(recording, rows, facts), rows)
 
 
-@dataclass(frozen=True, slots=True)
-class _Matched:
-    """Communication ops: their instance, its number within group or step, ranks of a split group."""
-
-    facts: Facts
-    instance: Int32Array
-    number: Int64Array
-    size: Int64Array
-
-
-def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
-    """Collect what is known of communication ops.
-
-    Parameters
-    ----------
-    rows : Rows
-        Recorded ops.
-    work : DeviceWork
-        What hosts launched, communication ops among it.
-
-    Returns
-    -------
-    Facts
-        One entry per communication op.
-    """
-    index = np.flatnonzero(rows.kind[work.row] == "communicate").astype(np.int32)
-    row, call = work.row[index], work.call[index]
-    no_name = rows.collectives.index("")
-    grouped = kernels.innermost_said(rows.parent, rows.communicator >= 0, call)
-    grouped = np.where(rows.communicator[row] >= 0, row, grouped)
-    called = kernels.innermost_said(rows.parent, rows.collective != no_name, call)
-    called = np.where(_tells(rows)[rows.collective[row]] | (called < 0), row, called)
-    by_call = kernels.innermost_said(rows.parent, rows.peer >= 0, call)
-    paid = np.where(rows.bytes[row] >= 0, row, grouped)
-    return Facts(
-        work=index,
-        rank=rows.rank[row],
-        start=rows.start[row],
-        end=rows.end[row],
-        step=rows.step[row],
-        communicator=np.where(grouped >= 0, rows.communicator[grouped], -1).astype(np.int32),
-        sequence=np.where(grouped >= 0, rows.sequence[grouped], -1),
-        collective=rows.collective[called],
-        bytes=np.where(paid >= 0, rows.bytes[paid], -1),
-        peer=np.where(by_call >= 0, rows.peer[by_call], -1).astype(np.int32),
-        tag=np.where(by_call >= 0, rows.tag[by_call], -1),
-        is_threaded=rows.on_worker[row],
-        is_post=are_posts(rows.correlation[row]),
-        is_end=are_ends(rows.correlation[row]),
-    )
-
-
-def _tells(rows: Rows) -> BoolArray:
-    """Which collectives say what they are: a kernel that only sends and receives may be any."""
-    return np.array([name not in {"", "send_recv"} for name in rows.collectives], np.bool_)
-
-
-def _pick(facts: Facts, keep: BoolArray) -> Facts:
-    return Facts(*(getattr(facts, name)[keep] for name in Facts.__slots__))
-
-
-def _group_sizes(recording: Recording, facts: Facts) -> Int64Array:
-    sizes = np.append(recording.communicator["n_members"].to_numpy(), -1).astype(np.int64)
-    return sizes[facts.communicator]
-
-
-def _keys(rows: Rows, facts: Facts) -> tuple[Int64Array, Int64Array]:
-    """Rows that are equal for members of one instance, and the number within the group or step."""
-    by_sequence = (facts.sequence >= 0) & (facts.communicator >= 0)
-    label = _labels(rows, facts)
-    kind = [facts.rank, label, facts.peer, facts.tag, facts.is_end, facts.step]
-    place = occurrences(kind, facts.start)
-    number = np.where(by_sequence, facts.sequence, place)
-    step = np.where(by_sequence, -1, facts.step)
-    is_send, paired = _is(rows, facts, "send"), _paired(rows, facts)
-    sender = np.where(is_send, facts.rank, facts.peer)
-    receiver = np.where(is_send, facts.peer, facts.rank)
-    collective = np.where(paired, -1, facts.collective)
-    unnamed = np.where(paired | (facts.communicator >= 0), -1, label)
-    number = np.where(paired, place, number)
-    step = np.where(paired, facts.step, step)
-    pair = np.where(paired, sender.astype(np.int64) << 32 | receiver, -1)
-    tag = np.where(paired, facts.tag, -1)
-    key = np.stack([facts.communicator, collective, unnamed, pair, tag, step, number], axis=1)
-    return key.astype(np.int64), number
-
-
-def _paired(rows: Rows, facts: Facts) -> BoolArray:
-    is_either = _is(rows, facts, "send") | _is(rows, facts, "recv")
-    return np.asarray(is_either & (facts.peer >= 0))
-
-
-def _joined(rows: Rows, facts: Facts, instance: Int64Array) -> Joined:
-    """Communications of whole groups; one-way kinds of unknown groups are not to be split."""
-    one_way = np.array([name in ONE_WAY for name in rows.collectives], np.bool_)[facts.collective]
-    unnamed = facts.communicator.max(initial=0) + 1 + _labels(rows, facts)
-    label = np.where(facts.communicator >= 0, facts.communicator, unnamed)
-    lone = _paired(rows, facts) | (one_way & (facts.communicator < 0))
-    return Joined(
-        facts.communicator,
-        facts.rank,
-        ~one_way,
-        np.where(lone, -1, label),
-        instance,
-        facts.start,
-        facts.end,
-    )
-
-
-def _labels(rows: Rows, facts: Facts) -> Int64Array:
-    """Group and collective; payload too where no group is known and all members' are equal."""
-    equal = np.array([name in SAME_BYTES for name in rows.collectives], np.bool_)
-    sized = (facts.communicator < 0) & equal[facts.collective]
-    key = [facts.communicator, facts.collective, np.where(sized, facts.bytes, -1)]
-    return np.asarray(np.unique(np.stack(key), axis=1, return_inverse=True)[1].ravel(), np.int64)
-
-
-def _is(rows: Rows, facts: Facts, collective: str) -> BoolArray:
-    known = rows.collectives.index(collective) if collective in rows.collectives else -2
-    return np.asarray(facts.collective == known)
-
-
-def _judged(recording: Recording, matched: _Matched, rows: Rows) -> Instances:
+def _judged(recording: Recording, matched: Matched, rows: Rows) -> Instances:
     """Add what each member does, and whether the times allow it."""
     facts, instance = matched.facts, matched.instance
     n = int(instance.max(initial=-1)) + 1
     first = np.full(n, facts.rank.size)
     np.minimum.at(first, instance, np.arange(instance.size))
-    paired = _is(rows, facts, "send") | _is(rows, facts, "recv")
+    paired = are_collective(rows, facts, POINT_TO_POINT)
     roles = member_roles(
         Members(
             instance,
@@ -322,7 +145,7 @@ def _expected(recording: Recording, communicator: Int32Array, paired: BoolArray)
     return np.where(paired, 2, known[communicator]).astype(np.int32)
 
 
-def _causal(matched: _Matched, n: int, contributes: BoolArray, waits: BoolArray) -> BoolArray:
+def _causal(matched: Matched, n: int, contributes: BoolArray, waits: BoolArray) -> BoolArray:
     facts, instance = matched.facts, matched.instance
     last_start = np.full(n, np.iinfo(np.int64).min)
     np.maximum.at(last_start, instance[contributes], facts.start[contributes])

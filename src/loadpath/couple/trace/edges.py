@@ -31,7 +31,7 @@ class _Edges:
     kind: EdgeKind
 
 
-def couple(
+def couple(  # noqa: PLR0913 - every argument is one kind of coupling
     rows: Rows,
     threads: Handover,
     work: DeviceWork,
@@ -66,10 +66,10 @@ def couple(
         Who waits for whom, by op.
     """
     latency = launch_latency(rows, work)
-    crossing = _crossing(rows, work, recorded, latency, ops.label)
+    crossing = _crossing(recorded, cross_stream(rows, work, latency, ops.label))
     parts = [
         *_lanes(work, ops),
-        *_calls(rows, threads, work, host_waits(rows, work, recorded), ops),
+        *_calls(rows, threads, work, waits=host_waits(rows, work, recorded), ops=ops),
         _indexed(crossing, ops.of_work, ops.of_work, EdgeKind.CROSS_STREAM),
         _indexed((waits.source, waits.segment), ops.of_work, ops.of_segment, EdgeKind.HOST_WAIT),
         _indexed((threads.source, threads.target), ops.of_segment, ops.of_segment, EdgeKind.DATA),
@@ -111,14 +111,10 @@ def _indexed(pairs: tuple[Any, Any], of_source: Any, of_target: Any, kind: EdgeK
 
 
 def _crossing(
-    rows: Rows,
-    work: DeviceWork,
-    recorded: RecordedWaits,
-    latency: Int64Array,
-    label: Int64Array,
+    recorded: RecordedWaits, inferred: tuple[Int32Array, Int32Array]
 ) -> tuple[Int32Array, Int32Array]:
-    """Waits between streams: recorded ones, and inferred ones on ranks that recorded none."""
-    source, target = cross_stream(rows, work, latency, label)
+    """Take recorded waits between streams, and inferred ones of ranks that recorded none."""
+    source, target = inferred
     guessed = ~recorded.is_known[target]
     return (
         np.concatenate([recorded.source, source[guessed]]),
@@ -127,11 +123,7 @@ def _crossing(
 
 
 def _calls(
-    rows: Rows,
-    threads: Handover,
-    work: DeviceWork,
-    waits: tuple[Int32Array, Int32Array],
-    ops: GraphOps,
+    rows: Rows, threads: Handover, work: DeviceWork, *, waits: Any, ops: GraphOps
 ) -> list[_Edges]:
     """Couple calls with the device ops that they launch or wait for."""
     begun = first_part(threads.segments, rows.rank.size)

@@ -48,7 +48,7 @@ def join_flights(recording: Recording) -> Recording:
 
 
 def _calls(recording: Recording) -> pl.DataFrame:
-    """Calls of collectives, inside steps, that have no number yet."""
+    """List calls of collectives, inside steps, that have no number yet."""
     return (
         recording.op.with_row_index("row")
         .filter(

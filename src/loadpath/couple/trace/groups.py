@@ -1,6 +1,5 @@
 """Groups whose members no record names: which ranks belong together."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +88,7 @@ def split_groups(recording: Recording, joined: Joined) -> tuple[Int64Array, Int6
     return part, n_rank
 
 
-def equal_parts(n: int, size: int) -> Iterator[int]:
+def equal_parts(n: int, size: int) -> list[int]:
     """List the strides by which `n` ranks can form groups of `size`.
 
     Parameters
@@ -97,18 +96,18 @@ def equal_parts(n: int, size: int) -> Iterator[int]:
     n, size : int
         Ranks in all, and of a group.
 
-    Yields
-    ------
-    int
-        Distance of neighbours in a group, ascending.
+    Returns
+    -------
+    list of int
+        Distances of neighbours in a group, ascending; none if `size` does not divide `n`.
 
     Examples
     --------
-    >>> list(equal_parts(8, 2)), list(equal_parts(8, 3))
+    >>> equal_parts(8, 2), equal_parts(8, 3)
     ([1, 2, 4], [])
     """
-    if n % size == 0:
-        yield from (stride for stride in range(1, n // size + 1) if (n // size) % stride == 0)
+    n_group = n // size if n % size == 0 else 0
+    return [stride for stride in range(1, n_group + 1) if n_group % stride == 0]
 
 
 def _best_split(
@@ -133,11 +132,8 @@ def _best_split(
 
 
 def _explains(n_against: int, left: list[int], n_met: int, inside_ratio: float) -> bool:
-    """Say whether the best split leaves so few contradictions that chance cannot have done it.
-
-    If the group were whole, each of its contradictions would be between ranks of one part as often
-    as `inside_ratio`.
-    """
+    """Say whether the best split leaves fewer contradictions than chance would."""
+    # in a whole group this share of the contradictions would lie inside a part
     by_chance = float(bdtr(min(left), n_against, inside_ratio)) * len(left)
     return min(left) <= REFUSED_RATIO * n_met and by_chance <= FALSE_SPLITS
 

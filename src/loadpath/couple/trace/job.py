@@ -34,6 +34,11 @@ CUT_OFF = (
     "conclusions across ranks are refused; record or copy that trace again"
 )
 
+BUFFERED = (
+    "sends that ended before their receive began: those of their size are taken as buffered, and "
+    "wait for nobody; the limit is not recorded"
+)
+
 Doubt = tuple[str, str, int]
 
 
@@ -66,12 +71,11 @@ def couple_trace(recording: Recording) -> CoupledJob:
     recording = split_posted(resolve_peers(join_flights(recording)))
     rows = rows_of(recording)
     threads = hand_over(cut_threads(rows, steps))
-    segments = threads.segments
     work = device_work(rows, steps)
     if is_cut_off(recording):
         # ops of communication threads meet their calls by order, which the lacking ones upset
         work = dataclasses.replace(work, call=np.where(rows.on_worker[work.row], -1, work.call))
-    waits = worker_waits(rows, segments, work)
+    waits = worker_waits(rows, threads.segments, work)
     late = waits.end < rows.end
     rows = dataclasses.replace(rows, end=waits.end)
     facts = communication_facts(rows, work)
@@ -79,12 +83,14 @@ def couple_trace(recording: Recording) -> CoupledJob:
     wrong = [*copied_ranks(recording, rows), *misplaced_ranks(recording, rows, facts)]
     if wrong or is_cut_off(recording):
         instances = dataclasses.replace(instances, is_refused=True)
-    ops = graph_ops(rows, segments, work, facts)
+    ops = graph_ops(rows, threads.segments, work, facts)
     doubts = [_wrong_doubt(wrong), *_late_doubt(late.sum()), *_left_out(rows, steps)]
     doubted = _with_doubts(recording, instances, doubts)
     membership = _membership_table(instances, ops.of_work)
-    found = _instance_table(rows, instances)
-    places = place_ranks(Places(ops.table, found, doubted.communicator, doubted.rank), membership)
+    places = place_ranks(
+        Places(ops.table, _instance_table(rows, instances), doubted.communicator, doubted.rank),
+        membership,
+    )
     return assemble_job(
         dataclasses.replace(doubted, communicator=places.communicator, rank=places.rank),
         places.op,
@@ -190,6 +196,7 @@ def _with_doubts(recording: Recording, instances: Instances, doubts: list[Doubt]
                 "communications of which not all members were recorded or found",
                 n_part,
             ),
+            ("buffered_sends", BUFFERED, instances.n_buffered),
             *doubts,
         ]
     )

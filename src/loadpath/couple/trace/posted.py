@@ -131,7 +131,7 @@ def _posted(recording: Recording) -> Int64Array:
 
 
 def _lanes(recording: Recording, posted: Int64Array) -> tuple[pl.DataFrame, Int64Array]:
-    """New lanes, one for each host thread that posts; and the new lane of each communication."""
+    """Make a lane for each host thread that posts; tell the new lane of each communication."""
     place = recording.op[posted].select("rank", "lane")
     next_lane = recording.lane.group_by("rank").agg(first=pl.col("lane").max() + 1)
     threads = (

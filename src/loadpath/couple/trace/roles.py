@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array
 
-__all__ = ["FROM_ROOT", "TO_ROOT", "Members", "Roles", "member_roles"]
+__all__ = ["FROM_ROOT", "POINT_TO_POINT", "TO_ROOT", "Members", "Roles", "member_roles"]
 
 FROM_ROOT = ("broadcast", "scatter")
 TO_ROOT = ("reduce", "gather")
+POINT_TO_POINT = ("send", "recv")
 TOLERATED_RATIO = 0.005
 """Share of contradictions that a rule about who waits may show."""
 
@@ -115,13 +116,12 @@ def _all_wait(members: Members, gives: BoolArray, tolerance_ns: int) -> BoolArra
     known[instance[gives]] = True
     early = known & (first_gone < last_come - tolerance_ns)
     waited = known & ~early & (last_come > last_given + tolerance_ns)
+    waited[instance[members.on_device]] = True
     group = _classes(members, n)
     total, wrong, held = (
         np.bincount(group, weights=what, minlength=n) for what in (known, early, waited)
     )
-    kernel = np.zeros(n, np.bool_)
-    kernel[instance[members.on_device]] = True
-    met = (wrong <= TOLERATED_RATIO * total)[group] & (kernel | (held > 0)[group])
+    met = ((wrong <= TOLERATED_RATIO * total) & (held > 0))[group]
     return np.asarray(met[instance])
 
 

@@ -14,7 +14,7 @@ BINDING_NS = 50_000
 """An op that starts within this time after another's end may have waited for it."""
 
 
-def cross_stream(
+def cross_stream(  # noqa: PLR0914 - what is known of each pair of ops reads best in one place
     rows: Rows, work: DeviceWork, latency_ns: Int64Array, label: Int64Array
 ) -> tuple[Int32Array, Int32Array]:
     """Find ops that wait for an op of another stream of their rank.

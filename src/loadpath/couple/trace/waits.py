@@ -115,7 +115,7 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
 
 
 def _posted_waits(rows: Rows, begun: Int32Array, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
-    """Ends of posted communications, and the segments in which their threads wait for them."""
+    """Pair ends of posted communications with the segments in which their threads wait."""
     end = np.flatnonzero(are_ends(rows.correlation[work.row]) & (work.call >= 0))
     segment = begun[work.call[end]]
     kept = segment >= 0
