@@ -168,7 +168,7 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
 
 
 def test_caveat_codes_of_all_formats_are_found():
-    assert {page for page, _ in caveat_codes()} == {"kineto", "op_table"}
+    assert {page for page, _ in caveat_codes()} == {"flight_recorder", "kineto", "op_table"}
     assert ("op_table", "lone_transfer") in set(caveat_codes())
 
 

@@ -59,7 +59,11 @@ def build_document(
         "record": {"source": job.source, "layout": dict(job.layout)},
         "inputs": [{"path_name": n, "sha256": h, "bytes": b} for n, h, b in job.inputs],
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
-        "job": _job(job, fidelity) | {"rank_time_s": _rank_time(tables["rank_time"])},
+        "job": _job(job, fidelity)
+        | {
+            "rank_time_s": _rank_time(tables["rank_time"]),
+            "bound_steps": _bound_steps(tables["step_bound"]),
+        },
         "replay": {
             "error_ratio_median": fidelity.error_ratio_median,
             "error_ratio_max": fidelity.error_ratio_max,
@@ -99,6 +103,12 @@ def _job(job: CoupledJob, fidelity: Fidelity) -> dict[str, Any]:
         "transfer_s": float(job.work_ns[member].sum()) / 1e9 / n_rank,
         "wait_s": float(job.wait_ns[member].sum()) / 1e9 / n_rank,
     }
+
+
+def _bound_steps(table: pl.DataFrame) -> dict[str, int]:
+    """Count the steps that each kind of work bounds."""
+    counted = table.group_by(pl.col("bound").cast(pl.String)).len().sort("bound")
+    return dict(counted.iter_rows())
 
 
 def _rank_time(table: pl.DataFrame) -> dict[str, float]:

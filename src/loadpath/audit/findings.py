@@ -24,6 +24,7 @@ from loadpath.diagnose.published import published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.rank_time import rank_step, rank_time
 from loadpath.diagnose.root_cause import walk_back
+from loadpath.diagnose.step_bound import step_bounds
 from loadpath.diagnose.verdict import Judgement, judge
 from loadpath.replay import Timeline, replay, step_time_ns
 from loadpath.tables.results import CAUSE, STEP_TIME
@@ -151,6 +152,7 @@ def _causeless(
         job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure)
     )
     return {
+        "step_bound": step_bounds(job),
         "rank_time": rank_time(job, actual, exposure, ideal_exposure),
         "attribution": attribute(job, effects.work_ns, ideal),
         "sink": sink,

@@ -7,6 +7,7 @@ from loadpath.tables.schema import Column, TableSchema
 __all__ = [
     "ATTRIBUTION",
     "BLINDNESS",
+    "BOUNDS",
     "CAUSE",
     "COUPLING",
     "PATH",
@@ -14,6 +15,7 @@ __all__ = [
     "RANK_TIME",
     "RESULT_TABLES",
     "SINK",
+    "STEP_BOUND",
     "STEP_TIME",
     "TIMELINE",
 ]
@@ -27,6 +29,23 @@ STEP_TIME = TableSchema(
         Column("replayed_s", pl.Float64, "replay of measured durations without lag"),
         Column("ideal_s", pl.Float64, "replay of the chosen ideal"),
         Column("without_cause_s", pl.Float64, "replay without the verdict's cause"),
+    ),
+)
+
+BOUNDS = ("device", "communication", "input", "launch", "host", "balanced")
+"""What bounds a step; `balanced` where nothing alone does."""
+
+STEP_BOUND = TableSchema(
+    "step_bound",
+    "what bounds a step: by how much it would be shorter if one kind of work took no time",
+    (
+        Column("step", pl.Int64, "step number"),
+        Column("bound", pl.Enum(BOUNDS), "the kind whose absence shortens the step most"),
+        Column("device_s", pl.Float64, "without kernels and copies"),
+        Column("communication_s", pl.Float64, "without transfers"),
+        Column("input_s", pl.Float64, "without data loading"),
+        Column("launch_s", pl.Float64, "without the host time that launching usually takes"),
+        Column("host_s", pl.Float64, "without other host work"),
     ),
 )
 
@@ -163,6 +182,7 @@ BLINDNESS = TableSchema(
 
 RESULT_TABLES = (
     STEP_TIME,
+    STEP_BOUND,
     RANK_TIME,
     RANK_STEP,
     ATTRIBUTION,
