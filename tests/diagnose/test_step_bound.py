@@ -1,5 +1,7 @@
 """Steps bound by the device, communication, input, launches and other host work are told apart."""
 
+from typing import Any
+
 import pytest
 
 from loadpath.couple.trace import couple_trace
@@ -7,8 +9,8 @@ from loadpath.diagnose.step_bound import step_bounds
 from loadpath.ingest.kineto import read_kineto
 from loadpath.testing import Cause, job, make_job, write_kineto
 
-DATA_PARALLEL = {"pp": 1, "dp": 2, "steps": 3, "microbatches": 2}
-PLANTED = {
+DATA_PARALLEL: dict[str, Any] = {"pp": 1, "dp": 2, "steps": 3, "microbatches": 2}
+PLANTED: dict[str, dict[str, Any]] = {
     "device": {},
     "launch": {"launch_bound": True},
     "communication": {"transfer_ratio": 5.0},
