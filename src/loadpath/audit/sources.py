@@ -102,12 +102,28 @@ def cache_folder() -> Path | None:
 def _read_traces(traces: list[Path], settings: Settings, progress: Progress) -> Recording:
     from loadpath.ingest.kineto import read_kineto  # noqa: PLC0415 - an op table starts faster
 
-    progress(f"reading {len(traces)} traces")
-    return read_kineto(
-        traces,
+    dumps = [path for path in traces if is_flight_recorder(path)]
+    timed = [path for path in traces if path not in dumps] or traces
+    progress(f"reading {len(timed)} traces")
+    recording = read_kineto(
+        timed,
         lambda i, n: progress(f"reading trace {i} of {n}"),
         ranks=told_ranks(settings.ranks),
         shelf=cache_folder() if settings.cache else None,
+    )
+    return _with_flights(recording, dumps if timed is not traces else [])
+
+
+def _with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
+    """Add what flight recorders noted beside the traces."""
+    if not dumps:
+        return recording
+    found = read_flight_recorders(dumps)
+    return replace(
+        recording,
+        flight=found.flight,
+        caveat=pl.concat([recording.caveat, found.caveat]),
+        inputs=(*recording.inputs, *found.inputs),
     )
 
 

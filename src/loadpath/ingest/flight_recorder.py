@@ -176,17 +176,10 @@ def _read(path: Path) -> tuple[list[_Entry], dict[str, dict[str, Any]], list[tup
 
 
 def _decoded(decoder: Any, chunk: Chunk) -> Iterator[list[_Entry]]:
-    """Entries of a chunk; piece by piece where it is not sound, an empty list for a bad one."""
-    if not chunk.broken:
+    """Entries of a chunk, one by one: an empty list for a bad one."""
+    for row in range(chunk.border.shape[0]):
         try:
-            yield decoder.decode(b"[" + chunk.body.lstrip(b", \t\r\n") + b"]")
-        except BAD:
-            pass
-        else:
-            return
-    for piece in chunk.pieces():
-        try:
-            yield decoder.decode(b"[" + piece + b"]")
+            yield decoder.decode(b"[" + chunk.piece(row) + b"]")
         except BAD:
             yield []
 

@@ -63,7 +63,6 @@ OP = TableSchema(
         Column("bytes", pl.Int64, "payload, -1 unknown", -1),
         Column("correlation", pl.Int64, "links a launch call with what it launched, -1 none", -1),
         Column("parent", pl.Int32, "op that encloses it on its lane, -1 none", -1),
-        Column("tag", pl.Int64, "tag of a point-to-point op, -1 none", -1),
     ),
 )
 
@@ -159,22 +158,6 @@ STEP = TableSchema(
         Column("rank", pl.Int32, "rank"),
         Column("start_ns", pl.Int64, "start on the recording's clock"),
         Column("end_ns", pl.Int64, "end on the recording's clock"),
-    ),
-)
-
-WAIT_KINDS = ("stream", "event", "drain", "device")
-"""A stream or a host thread waits for an event; a host thread for a stream, or for all of them."""
-
-WAIT = TableSchema(
-    "wait",
-    "one recorded wait of a stream or a host thread for device ops",
-    (
-        Column("rank", pl.Int32, "rank"),
-        Column("kind", pl.Enum(WAIT_KINDS), "who waits for what"),
-        Column("correlation", pl.Int64, "call that asked for it, as in table op; -1 unknown", -1),
-        Column("lane", pl.Int32, "stream that waits (or is drained), -1 none", -1),
-        Column("source_lane", pl.Int32, "stream whose event is awaited, -1 unknown", -1),
-        Column("record", pl.Int64, "correlation of the call that recorded the event, -1", -1),
     ),
 )
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.tables.recorded import CAVEAT, SYNCHRONISATION
+from loadpath.tables.recorded import CAVEAT, FLIGHT, SYNCHRONISATION
 
 __all__ = ["AlikeSteps", "Recording", "caveat_table", "unroll"]
 
@@ -48,6 +48,8 @@ class Recording:
         Times of all steps, where they hold the same ops.
     synchronisation : polars.DataFrame
         Recorded waits between streams and of hosts; empty where none are recorded.
+    flight : polars.DataFrame
+        What flight recorders noted; empty where none did.
     """
 
     source: str
@@ -61,6 +63,7 @@ class Recording:
     layout: Mapping[str, int] = field(default_factory=dict)
     alike: AlikeSteps | None = None
     synchronisation: pl.DataFrame = field(default_factory=SYNCHRONISATION.empty)
+    flight: pl.DataFrame = field(default_factory=FLIGHT.empty)
 
 
 def unroll(recording: Recording) -> Recording:

@@ -22,7 +22,7 @@ class Facts:
         Index into `DeviceWork`.
     rank, communicator, collective, peer : (n,) arrays of int32
         As in `Rows`, from the op itself or from a call around its launch.
-    start, end, step, sequence, bytes, tag : (n,) arrays of int64
+    start, end, step, sequence, bytes, tag, comms_id : (n,) arrays of int64
         As in `Rows`, likewise.
     is_threaded : (n,) array of bool
         It runs on a communication thread, not on a device.
@@ -41,6 +41,7 @@ class Facts:
     bytes: Int64Array
     peer: Int32Array
     tag: Int64Array
+    comms_id: Int64Array
     is_threaded: BoolArray
     is_post: BoolArray
     is_end: BoolArray
@@ -68,6 +69,8 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
     grouped = np.where(rows.communicator[row] >= 0, row, grouped)
     called = kernels.innermost_said(rows.parent, rows.collective != no_name, call)
     called = np.where(_tells(rows)[rows.collective[row]] | (called < 0), row, called)
+    numbered = kernels.innermost_said(rows.parent, rows.comms_id != 0, call)
+    numbered = np.where(rows.comms_id[row] != 0, row, numbered)
     by_call = kernels.innermost_said(rows.parent, rows.peer >= 0, call)
     paid = np.where(rows.bytes[row] >= 0, row, grouped)
     return Facts(
@@ -82,6 +85,7 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
         bytes=np.where(paid >= 0, rows.bytes[paid], -1),
         peer=np.where(by_call >= 0, rows.peer[by_call], -1).astype(np.int32),
         tag=np.where(by_call >= 0, rows.tag[by_call], -1),
+        comms_id=np.where(numbered >= 0, rows.comms_id[numbered], 0),
         is_threaded=rows.on_worker[row],
         is_post=are_posts(rows.correlation[row]),
         is_end=are_ends(rows.correlation[row]),

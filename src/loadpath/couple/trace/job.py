@@ -99,7 +99,7 @@ def couple_trace(recording: Recording) -> CoupledJob:
             threads,
             work,
             waits,
-            recorded=recorded_waits(recording.wait, rows, work),
+            recorded=recorded_waits(recording.synchronisation, rows, work),
             instances=instances,
             ops=ops,
         ),

@@ -55,7 +55,8 @@ def match_ops(recording: Recording, rows: Rows, facts: Facts) -> Matched:
     Returns
     -------
     Matched
-        By group and recorded sequence number where there is one, else by group (if recorded),
+        By the number that members share where one is recorded (`Comms Id`), else by group and
+        sequence number where there is one, else by group (if recorded),
         collective and order in the step; sends and receives by ranks, tag and order. Ops that met
         no other are left out, and so are those of groups of one rank.
     """
@@ -89,16 +90,24 @@ def _keys(rows: Rows, facts: Facts) -> tuple[Int64Array, Int64Array]:
     number = np.where(by_sequence, facts.sequence, place)
     step = np.where(by_sequence, -1, facts.step)
     is_send, paired = are_collective(rows, facts, ("send",)), _paired(rows, facts)
-    sender = np.where(is_send, facts.rank, facts.peer)
-    receiver = np.where(is_send, facts.peer, facts.rank)
+    ends = np.where(is_send, [facts.rank, facts.peer], [facts.peer, facts.rank])
     collective = np.where(paired, -1, facts.collective)
     unnamed = np.where(paired | (facts.communicator >= 0), -1, label)
     number = np.where(paired, place, number)
     step = np.where(paired, facts.step, step)
-    pair = np.where(paired, sender.astype(np.int64) << 32 | receiver, -1)
+    pair = np.where(paired, ends[0].astype(np.int64) << 32 | ends[1], -1)
     tag = np.where(paired, facts.tag, -1)
     key = np.stack([facts.communicator, collective, unnamed, pair, tag, step, number], axis=1)
-    return key.astype(np.int64), number
+    return _shared(facts, key.astype(np.int64)), number
+
+
+def _shared(facts: Facts, key: Int64Array) -> Int64Array:
+    """Let a number that all members share stand for everything else."""
+    said = facts.comms_id != 0
+    again = occurrences([facts.rank, facts.comms_id, facts.is_end], facts.start)
+    key[said] = -1
+    key[said, 0], key[said, -1] = facts.comms_id[said], again[said]
+    return np.column_stack([key, said])
 
 
 def _paired(rows: Rows, facts: Facts) -> BoolArray:

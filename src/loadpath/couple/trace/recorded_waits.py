@@ -34,13 +34,13 @@ class RecordedWaits:
     host_call: Int32Array
 
 
-def recorded_waits(wait: pl.DataFrame, rows: Rows, work: DeviceWork) -> RecordedWaits:
+def recorded_waits(said: pl.DataFrame, rows: Rows, work: DeviceWork) -> RecordedWaits:
     """Join recorded waits to the ops that they order.
 
     Parameters
     ----------
-    wait : polars.DataFrame
-        Table `WAIT`.
+    said : polars.DataFrame
+        Table `SYNCHRONISATION`.
     rows : Rows
         Recorded ops.
     work : DeviceWork
@@ -53,26 +53,48 @@ def recorded_waits(wait: pl.DataFrame, rows: Rows, work: DeviceWork) -> Recorded
         event waits for the last op launched on the event's stream before the event was recorded,
         and the next op launched on it waits with it.
     """
-    rank = wait["rank"].to_numpy()
+    wait = _with_records(said)
+    rank, lane = wait["rank"].to_numpy(), wait["lane"].to_numpy()
     called = _call_rows(rows, rank, wait["correlation"].to_numpy())
     noted = _call_rows(rows, rank, wait["record"].to_numpy())
     kind = wait["kind"].cast(pl.String).to_numpy()
-    lane, source_lane = wait["lane"].to_numpy(), wait["source_lane"].to_numpy()
-    streams = _Streams.of(rows, work)
     asked = np.where(called >= 0, rows.start[called], 0)
     event = np.where(noted >= 0, rows.start[noted], np.iinfo(np.int64).min)
-    by_event = np.isin(kind, ("stream", "event"))
-    before = np.where(by_event, event, asked)
-    source = streams.last_before(rank, np.where(by_event, source_lane, lane), before)
-    target = streams.first_after(rank, lane, asked)
-    between = (kind == "stream") & (called >= 0) & (source >= 0) & (target >= 0)
-    on_host = np.isin(kind, ("event", "drain")) & (called >= 0) & (source >= 0)
+    by_event = np.isin(kind, ("stream_wait", "event_wait"))
+    awaited = np.where(by_event, wait["source_lane"].to_numpy(), lane)
+    source = _Streams.of(rows, work).last_before(rank, awaited, np.where(by_event, event, asked))
+    target = _Streams.of(rows, work).first_after(rank, lane, asked)
+    told = (called >= 0) & (source >= 0)
+    between = (kind == "stream_wait") & told & (target >= 0)
+    on_host = np.isin(kind, ("event_wait", "stream_synchronise")) & told
     return RecordedWaits(
         source=source[between],
         target=target[between],
-        is_known=np.isin(rows.rank[work.row], rank[kind == "stream"]),
+        is_known=np.isin(rows.rank[work.row], rank[(kind == "stream_wait") & (awaited >= 0)]),
         host_source=source[on_host],
         host_call=called[on_host],
+    )
+
+
+def _with_records(said: pl.DataFrame) -> pl.DataFrame:
+    """Fill in who recorded an event that a wait names by its number alone."""
+    key = ["rank", "event"]
+    waits = pl.col("kind").cast(pl.String) != "event_record"
+    numbered = said.filter(~waits & (pl.col("event") >= 0))
+    noted = numbered.select(*key, "start_ns", noted="correlation", noted_lane="lane").sort(
+        "start_ns"
+    )
+    found = (
+        said.filter(waits)
+        .sort("start_ns", maintain_order=True)
+        .join_asof(noted, on="start_ns", by=key, check_sortedness=False)
+    )
+    unsaid = pl.col("record") < 0
+    return found.with_columns(
+        record=pl.when(unsaid).then(pl.col("noted").fill_null(-1)).otherwise("record"),
+        source_lane=pl.when(pl.col("source_lane") < 0)
+        .then(pl.col("noted_lane").fill_null(-1))
+        .otherwise("source_lane"),
     )
 
 

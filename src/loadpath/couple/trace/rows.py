@@ -27,7 +27,7 @@ class Rows:
     ----------
     rank, lane, parent, communicator, peer : (n,) arrays of int32
         As in table `op`.
-    step, start, end, bytes, correlation, sequence, tag : (n,) arrays of int64
+    step, start, end, bytes, correlation, sequence, tag, comms_id : (n,) arrays of int64
         As in table `op`; times in ns after the first selected start.
     name, collective : (n,) arrays of int32
         Codes into `names` and `collectives`.
@@ -59,6 +59,7 @@ class Rows:
     correlation: Int64Array
     sequence: Int64Array
     tag: Int64Array
+    comms_id: Int64Array
     communicator: Int32Array
     peer: Int32Array
     parent: Int32Array
@@ -131,6 +132,7 @@ def rows_of(recording: Recording) -> Rows:
         correlation=correlation,
         sequence=op["sequence"].to_numpy(),
         tag=op["tag"].to_numpy(),
+        comms_id=op["comms_id"].to_numpy(),
         communicator=op["communicator"].to_numpy(),
         peer=op["peer"].to_numpy(),
         parent=op["parent"].to_numpy(),

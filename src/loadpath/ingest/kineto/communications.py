@@ -23,16 +23,6 @@ ITEM_BYTES = {
     "half": 2, "bfloat16": 2, "float16": 2, "short": 2, "shortint": 2,
     "byte": 1, "char": 1, "bool": 1, "uint8": 1, "unsignedchar": 1, "signedchar": 1,
 }  # fmt: skip
-PEER_AT = {
-    "c10d::send": 2,
-    "c10d::recv_": 2,
-    "c10d::broadcast_": 2,
-    "c10d::reduce_": 3,
-    "c10d::gather_": 3,
-    "c10d::scatter_": 3,
-}
-"""Place of the peer or root among the inputs of PyTorch's calls."""
-TAG_AT = {"c10d::send": 3, "c10d::recv_": 3, "c10d::recv_any_source_": 2}
 PREFIXES = ("record_param_comms", "nccl:", "gloo:", "ucc:", "mpi:", "c10d::")
 ROOTED = frozenset({"broadcast", "reduce", "gather", "scatter"})
 MAX_RANKS = 1 << 20
@@ -59,7 +49,8 @@ class Communication:
     bytes : int
         Payload of this rank.
     peer : int
-        Other rank of a send or receive; root of a broadcast, reduce, gather or scatter.
+        Other rank of a send or receive; root of a broadcast, reduce, gather or scatter; by number
+        in the group where a call (``c10d::``) does not say the group's members.
     tag : int
         Tag of a send or receive.
     comms_id : int
@@ -128,7 +119,7 @@ def parse_communication(name: str, args: Any) -> Communication:
         members=members,
         size=size if size >= 0 else len(members) or -1,
         sequence=sequence,
-        bytes=_payload(args),
+        bytes=_payload(name, args),
         peer=_root(name, args, members) if collective in ROOTED else peer,
         tag=tag,
         comms_id=_signed(args.comms_id),
@@ -171,7 +162,7 @@ def _old_inputs(args: Any) -> tuple[str, ...]:
     return tuple(str(item) for item in inputs)
 
 
-def _payload(args: Any) -> int:
+def _payload(name: str, args: Any) -> int:
     n_item = max(whole_number(args.n_in), whole_number(args.n_out))
     width = ITEM_BYTES.get(re.sub(r"^c10::|[ ]", "", args.dtype).lower(), -1)
     if n_item >= 0 and width > 0:
@@ -231,12 +222,6 @@ def _signed(value: Any) -> int:
     text = str(value)
     number = int(text) if text.isdecimal() and len(text) <= 20 else 0
     return number - (1 << 64) if 1 << 63 <= number < 1 << 64 else number if number < 1 << 63 else 0
-
-
-def _input(args: Any, place: int) -> int:
-    """Whole number among the inputs of a call, -1 if it is not there."""
-    inputs = _json(args.inputs, list[Any]) if place >= 0 else None
-    return _whole(inputs[place]) if inputs and len(inputs) > place else -1
 
 
 def _members(raw: Any) -> tuple[int, ...]:

@@ -3,13 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 from loadpath.errors import InputError
 from loadpath.ingest.kineto.parsed import Parsed
 from loadpath.ingest.kineto.rank_ops import RankOps
 from loadpath.ingest.kineto.trace import MAX_RANKS
 
-__all__ = ["rank_of"]
+__all__ = ["rank_in_name", "rank_of"]
 
 RANK_IN_NAME = re.compile(r"rank[-_]?(\d+)", re.IGNORECASE)
 REMEDY = (
@@ -46,13 +47,29 @@ def rank_of(parsed: Parsed, ops: RankOps, told: Mapping[str, int]) -> int:
     if rank < 0:
         rank = _own_rank(ops)
     if rank < 0:
-        named = RANK_IN_NAME.findall(path.name)
-        if not named:
-            raise InputError(str(path), "no rank in distributedInfo nor in the name", REMEDY)
-        rank = int(named[-1][:20])
+        rank = rank_in_name(path)
+    if rank < 0:
+        raise InputError(str(path), "no rank in distributedInfo nor in the name", REMEDY)
     if rank >= MAX_RANKS:
         raise InputError(str(path), f"rank {rank:.10g} is beyond {MAX_RANKS}", REMEDY)
     return rank
+
+
+def rank_in_name(path: Path) -> int:
+    """Read the rank in the name of a file.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+
+    Returns
+    -------
+    int
+        The last number after ``rank``, -1 if there is none.
+    """
+    named = RANK_IN_NAME.findall(path.name)
+    return int(named[-1][:20]) if named else -1
 
 
 def _own_rank(ops: RankOps) -> int:

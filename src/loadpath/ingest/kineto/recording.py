@@ -14,7 +14,7 @@ from loadpath.errors import InputError
 from loadpath.ingest.kineto.groups import Groups, map_groups
 from loadpath.ingest.kineto.parsed import Parsed, parse_file
 from loadpath.ingest.kineto.rank_ops import RankOps
-from loadpath.ingest.kineto.ranks import rank_of
+from loadpath.ingest.kineto.ranks import rank_in_name, rank_of
 from loadpath.tables import (
     LANE,
     OP,
@@ -154,11 +154,26 @@ def _by_rank(parsed: list[Parsed], told: Mapping[str, int]) -> list[_Traced]:
         found.setdefault(rank, one)
     if problems:
         raise InputError(str(parsed[0].path.parent), problems, "Keep one trace per rank.")
+    _refuse_exchanged(found, told)
     return [
         _Traced(rank, one.path.name, one.digest, one.ops)
         for rank, one in sorted(found.items())
         if one.ops is not None
     ]
+
+
+def _refuse_exchanged(found: Mapping[int, Parsed], told: Mapping[str, int]) -> None:
+    """Refuse files whose names hold the ranks of the traces, but in another order."""
+    named = {one.path.name: rank_in_name(one.path) for one in found.values()}
+    problems = [
+        f"{one.path.name} holds rank {rank}"
+        for rank, one in sorted(found.items())
+        if named[one.path.name] != rank and one.path.name not in told
+    ]
+    if problems and sorted(named.values()) == sorted(found):
+        where = str(next(iter(found.values())).path.parent)
+        remedy = "Let name and distributedInfo of each trace agree, or say --ranks FILE=RANK."
+        raise InputError(where, problems, remedy)
 
 
 def _ops(traces: list[_Traced], groups: Groups) -> pl.DataFrame:
