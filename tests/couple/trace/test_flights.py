@@ -47,13 +47,24 @@ def test_calls_get_the_number_that_the_recorder_noted_inside_them(recording):
     joined = join_flights(recording)
     assert set(numbers(recording)) == {-1}
     assert sorted(numbers(joined)) == sorted([*range(100, 100 + N_CALL)] * 4)
-    assert joined.communicator["members"].to_list() == [[0, 1, 2, 3]]
+    used = calls(joined)["communicator"].unique().to_list()
+    members = joined.communicator.filter(pl.col("communicator").is_in(used))["members"]
+    assert members.to_list() == [[0, 1, 2, 3]]
 
 
 def test_a_collective_that_the_backend_runs_as_another_is_joined_by_time(recording):
     renamed = recording.flight.with_columns(collective=pl.lit("reduce_scatter"))
     joined = join_flights(dataclasses.replace(recording, flight=renamed))
     assert numbers(joined) == numbers(join_flights(recording))
+
+
+def test_a_group_that_the_trace_names_too_is_that_group(recording):
+    row = {"communicator": [7], "name": ["0"], "n_members": [4], "members": [[0, 1, 2, 3]]}
+    schema = {name: COMMUNICATOR.schema[name] for name in row}
+    named = COMMUNICATOR.build(pl.DataFrame(row, schema=schema))
+    joined = join_flights(dataclasses.replace(recording, communicator=named))
+    assert calls(joined)["communicator"].unique().to_list() == [7]
+    assert joined.communicator.height == 1
 
 
 def test_a_step_with_a_call_that_no_recorder_noted_is_left_to_order(recording):

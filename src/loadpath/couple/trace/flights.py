@@ -42,7 +42,7 @@ def join_flights(recording: Recording) -> Recording:
     return dataclasses.replace(
         recording,
         op=_numbered(recording.op, used),
-        communicator=pl.concat([recording.communicator, _table(groups)]),
+        communicator=pl.concat([recording.communicator, _table(groups.filter("is_new"))]),
         caveat=pl.concat([recording.caveat, doubts]),
     )
 
@@ -97,9 +97,8 @@ def _inside(calls: pl.DataFrame, entry: pl.DataFrame, by: list[str]) -> pl.DataF
 
 
 def _groups(known: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:
-    """Make one communicator of each group; its members are those that use it if none are listed."""
-    last = known["communicator"].max()
-    return (
+    """Give each group a communicator: the one of its name that the trace knows, or a new one."""
+    groups = (
         used.group_by("group", "key")
         .agg(users=pl.col("rank").unique().sort())
         .sort("group", "key")
@@ -108,8 +107,22 @@ def _groups(known: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:
             .then(pl.col("users"))
             .otherwise(pl.col("key").str.split(",").cast(pl.List(pl.Int32), strict=False))
         )
-        .with_row_index("communicator", offset=1 + last if isinstance(last, int) else 0)
     )
+    named = groups.select("group", "members").rows()
+    found = np.array([_known(known, name, members) for name, members in named], np.int64)
+    last = known["communicator"].max()
+    first = 1 + last if isinstance(last, int) else 0
+    fresh = first + np.cumsum(found < 0) - 1
+    return groups.with_columns(
+        communicator=pl.Series(np.where(found >= 0, found, fresh)), is_new=pl.Series(found < 0)
+    )
+
+
+def _known(known: pl.DataFrame, name: str, members: list[int]) -> int:
+    """Communicator of the trace with this name that holds these ranks, -1 if not one does."""
+    same = known.filter(pl.col("name") == name).select("communicator", "members").rows()
+    holding = [number for number, ranks in same if set(members) <= set(ranks)]
+    return int(holding[0]) if len(holding) == 1 else -1
 
 
 def _table(groups: pl.DataFrame) -> pl.DataFrame:
