@@ -124,7 +124,9 @@ def shard(net: nn.Sequential, mesh: DeviceMesh) -> nn.Sequential:
     """Shard parameters block by block over the ranks of a mesh (FSDP2)."""
     for block in net:
         fully_shard(block, mesh=mesh)
-    return fully_shard(net, mesh=mesh)
+    sharded = fully_shard(net, mesh=mesh)
+    sharded.set_force_sum_reduction_for_comms(True)  # gloo has no average on every device
+    return sharded
 
 
 def split(net: nn.Sequential, mesh: DeviceMesh) -> nn.Sequential:

@@ -69,7 +69,9 @@ class SlowStorage:
 def write_checkpoint(optimizer: torch.optim.Optimizer, path: Path, delay_s: float) -> None:
     """Write the state as users do: `torch.save`, then `fsync`, under a name of their own."""
     with record_function("save_checkpoint"):
-        tensors = [tensor.detach() for group in optimizer.param_groups for tensor in group["params"]]
+        tensors = [
+            tensor.detach() for group in optimizer.param_groups for tensor in group["params"]
+        ]
         storage = SlowStorage(path, delay_s / sum(tensor.nbytes for tensor in tensors))
         torch.save(tensors, storage)
         storage.close()
