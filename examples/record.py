@@ -118,7 +118,7 @@ def dump_flight_recorder(target: Path) -> None:
     """Write what the flight recorder holds, where this PyTorch can say it as JSON."""
     dump = getattr(torch._C._distributed_c10d, "_dump_fr_trace_json", None)  # noqa: SLF001
     if dump is not None:
-        target.write_bytes(dump())
+        target.write_bytes(gzip.compress(dump(), 9, mtime=0))
 
 
 def run_rank(rank: int, options: argparse.Namespace, meeting: str) -> None:
@@ -143,7 +143,7 @@ def run_rank(rank: int, options: argparse.Namespace, meeting: str) -> None:
     ) as recorder:
         train(options, rank, recorder, folder)
     publish(raw, options.out / f"rank{rank}.json.gz")
-    dump_flight_recorder(options.out / f"fr_rank{rank}.json")
+    dump_flight_recorder(options.out / f"fr_rank{rank}.json.gz")
     dist.destroy_process_group()
 
 
