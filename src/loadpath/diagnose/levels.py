@@ -82,6 +82,9 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     repetitions), so one culprit does not move it; of an even number it is the lower of the two
     middle ones, so that half of the peers may be slow.
 
+    Waiting for data (input, checkpoints, files) belongs to no stage: its peers are all ranks, and a
+    rank that waits for none of a class counts with 0. So what one rank alone writes is in excess.
+
     Parameters
     ----------
     job : CoupledJob
@@ -101,7 +104,26 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     transfer = _level(work, like, like, peer=communicator)
     within = joint_code(op_class, stage)
     own = _level(work, joint_code(op_class, stage, position), within, peer=rank)
+    for_data = (job.op["mechanism"] == "input").to_numpy()
+    if for_data.any():
+        own[for_data] = _data_level(work[for_data], like[for_data], rank[for_data], job.rank.height)
     return np.where(_is_transfer(job), transfer, own)
+
+
+def _data_level(
+    work: FloatArray, like: NDArray[np.int64], rank: NDArray[np.int32], n_rank: int
+) -> FloatArray:
+    """Lower median over all ranks, where those without such an op count as 0."""
+    found, pair = compact(joint_code(like, rank))
+    of_rank, _ = medians(pair, work, found.size)
+    group = np.empty(found.size, np.int64)
+    group[pair] = compact(like)[1]
+    order = np.lexsort((of_rank, group))
+    n = np.bincount(group)
+    place = (n_rank - 1) // 2 - (n_rank - n)
+    first = np.cumsum(n) - n
+    level = np.where(place >= 0, of_rank[order][first + np.maximum(place, 0)], 0.0)
+    return np.asarray(level[group][pair])
 
 
 def stage_level_ns(job: CoupledJob, level_ns: FloatArray) -> FloatArray:

@@ -195,7 +195,7 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     """
     mechanism = job.op["mechanism"]
     host = mechanism.is_in(["host", "input"]).to_numpy() & ~effects.is_transfer
-    if not host.any() or not (mechanism == "device").any():
+    if not host.any() or not (job.lane["kind"] == "device").any():
         return []
     residual = effects.residual_ns
     frame = pl.DataFrame({"c": job.op["op_class"], "r": np.abs(residual)}).filter(host)

@@ -10,6 +10,7 @@ from loadpath.couple.trace.collectives import Facts
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import GAP, MARKS, WAITS_FOR_DATA, Segments, occurrences
+from loadpath.couple.trace.waits import WAITS_INSIDE
 
 __all__ = ["GraphOps", "graph_ops"]
 
@@ -60,7 +61,8 @@ def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) ->
     is_call[:-1] |= rows.synchronises
     is_anchor = is_call[segments.call] & (segments.before < 0)
     kept = np.flatnonzero((segments.end > segments.start) | is_anchor).astype(np.int32)
-    frame = pl.concat([_host(rows, segments, kept), _launched(rows, work, facts)])
+    host = _computing(_host(rows, segments, kept), rows)
+    frame = pl.concat([host, _launched(rows, work, facts)])
     origin = int(frame["start_ns"].min() or 0)  # type: ignore[arg-type]
     order = np.lexsort(
         (
@@ -123,6 +125,25 @@ def _host(rows: Rows, segments: Segments, kept: Int32Array) -> pl.DataFrame:
             "stage": np.zeros(kept.size, np.int32),
             "replica": np.zeros(kept.size, np.int32),
         }
+    )
+
+
+def _computing(host: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+    """Ranks without a device compute in their calls; only time between calls is host work there."""
+    with_device = np.unique(rows.rank[rows.on_device])
+    if np.isin(rows.rank, with_device).all():
+        return host
+    talks = [name for name in rows.names if WAITS_INSIDE.search(name[:200])]
+    computes = (
+        ~pl.col("rank").is_in(with_device.tolist())
+        & pl.col("kind").is_in(["host", "optimise"])
+        & ~pl.col("op_class").str.starts_with(BETWEEN_CALLS)
+        & ~pl.col("name").is_in(talks)
+    )
+    plain = computes & (pl.col("kind") == "host")
+    return host.with_columns(
+        kind=pl.when(plain).then(pl.lit("compute")).otherwise("kind"),
+        mechanism=pl.when(computes).then(pl.lit("device")).otherwise("mechanism"),
     )
 
 
