@@ -159,3 +159,45 @@ def test_level_lies_within_its_peers_and_best_is_below_the_median(works):
     assert min(works) <= level.min() <= level.max() <= max(works)
     # of an even number of peers the median is the lower of the middle two
     assert (best <= np.median(works) + 1e-9).all()
+
+
+def waiting(waits, *, stages=None, steps=4):
+    # each rank waits for data (0: never asks for any), computes 5 ms, then all meet
+    ops, meetings = [], []
+    for step in range(steps):
+        met = []
+        for rank, wait in enumerate(waits):
+            if wait:
+                ops.append(compute(rank, wait * MS, name="read", kind="input", step=step))
+            ops.append(compute(rank, 5 * MS, step=step))
+            met.append(len(ops))
+            ops.append(communicate(rank, MS, step=step))
+        meetings.append(met)
+    columns = {
+        "mechanism": [{"read": "input", "compute": "host"}.get(o.name, "communication") for o in ops],
+        "stage": [stages[o.rank] if stages else 0 for o in ops],
+    }
+    return coupled(ops, meetings, op=columns)
+
+
+def waits_level(small):
+    reads = (small.op["mechanism"] == "input").to_numpy()
+    return dict(zip(small.op["rank"].to_numpy()[reads], peer_level_ns(small)[reads] / MS, strict=True))
+
+
+def test_what_one_rank_alone_waits_for_is_all_in_excess():
+    assert waits_level(waiting([80, 0, 0, 0])) == {0: 0.0}
+
+
+def test_half_of_the_ranks_may_wait_for_data_that_the_others_do_not_need():
+    assert waits_level(waiting([80, 60, 0, 0])) == {0: 0.0, 1: 0.0}
+
+
+def test_what_most_ranks_wait_for_is_the_level_of_all():
+    # middle of 0, 2, 3, 80 is the lower one, 2
+    assert waits_level(waiting([80, 2, 3, 0])) == {0: 2.0, 1: 2.0, 2: 2.0}
+
+
+def test_waiting_for_data_is_compared_over_stages():
+    small = waiting([80, 2, 3, 4], stages=[0, 1, 2, 3])
+    assert set(waits_level(small).values()) == {3.0}

@@ -1,0 +1,68 @@
+"""Real jobs with planted faults, each recorded beside its healthy twin, get the verdict they earned.
+
+The truth is read from the traces by other means than loadpath's: the step marks of all ranks.
+"""
+
+import gzip
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from loadpath import run_audit
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def periods_ms(folder):
+    """Time from step to step, mean over ranks."""
+    begins = {}
+    for trace in sorted((EXAMPLES / folder).glob("rank*.json.gz")):
+        for event in json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]:
+            if event["name"].startswith("ProfilerStep#"):
+                begins.setdefault(int(event["name"][13:]), []).append(event["ts"] / 1e3)
+    means = [statistics.mean(begins[step]) for step in sorted(begins)]
+    return [after - before for before, after in zip(means, means[1:], strict=False)]
+
+
+def lost_ms(folder, twin):
+    return statistics.median(periods_ms(folder)) - statistics.median(periods_ms(twin))
+
+
+@pytest.fixture(scope="module")
+def verdict():
+    """Verdict on a recording; each is audited once."""
+    known = {}
+
+    def judge(folder):
+        if folder not in known:
+            known[folder] = run_audit(EXAMPLES / folder).verdict
+        return known[folder]
+
+    return judge
+
+
+FAULTS = {
+    "ddp-rank": ("rank", "device", [1]),
+    "fsdp2-rank": ("rank", "device", [2]),
+    "tp-host": ("host", "host", [3]),
+}
+
+
+@pytest.mark.parametrize("folder", FAULTS)
+def test_planted_fault_is_named_by_kind_mechanism_and_rank(verdict, folder):
+    found = verdict(folder)
+    assert (found["kind"], found["mechanism"], found["ranks"]) == FAULTS[folder]
+
+
+@pytest.mark.parametrize("folder", FAULTS)
+def test_predicted_gain_is_what_the_healthy_twin_is_faster_by(verdict, folder):
+    lost = lost_ms(folder, folder.split("-")[0] + "-healthy")
+    assert verdict(folder)["gain_s"] * 1e3 == pytest.approx(lost, rel=0.1)
+
+
+@pytest.mark.parametrize("folder", ["ddp-healthy", "fsdp2-healthy", "tp-healthy"])
+def test_healthy_job_accuses_no_rank(verdict, folder):
+    assert verdict(folder)["kind"] in {"jitter", "none", "not_assessable"}
+    assert verdict(folder)["ranks"] == []
