@@ -99,8 +99,10 @@ def train(options: argparse.Namespace, rank: int, recorder: profile, folder: Pat
     batches = Batches((options.batch, options.width), WARM_UP + options.steps, delay_s)
     for index, (features, targets) in enumerate(DataLoader(batches, batch_size=None)):
         step(features.to(home), targets.to(home))
-        if options.fault == "checkpoint" and own_s and index % options.every == options.every - 1:
-            write_checkpoint(optimizer, folder / "checkpoint.pt", own_s)
+        if options.fault == "checkpoint" and index % options.every == options.every - 1:
+            if own_s:
+                write_checkpoint(optimizer, folder / "checkpoint.pt", own_s)
+            dist.barrier()
         recorder.step()
 
 

@@ -4,6 +4,7 @@ The truth is read from the traces by other means than loadpath's: the step marks
 """
 
 import gzip
+import itertools
 import json
 import statistics
 from pathlib import Path
@@ -23,7 +24,7 @@ def periods_ms(folder):
             if event["name"].startswith("ProfilerStep#"):
                 begins.setdefault(int(event["name"][13:]), []).append(event["ts"] / 1e3)
     means = [statistics.mean(begins[step]) for step in sorted(begins)]
-    return [after - before for before, after in zip(means, means[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(means)]
 
 
 def lost_ms(folder, twin):
