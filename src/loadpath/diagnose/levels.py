@@ -13,6 +13,7 @@ from loadpath.errors import UsageError
 
 __all__ = [
     "BASELINES",
+    "WAITS_FOR_DATA",
     "Baseline",
     "FloatArray",
     "ideal_work_ns",
@@ -24,6 +25,7 @@ FloatArray = NDArray[np.float64]
 Baseline = Literal["median", "mean", "best"]
 BASELINES: tuple[Baseline, ...] = ("median", "mean", "best")
 
+WAITS_FOR_DATA = ("input", "checkpoint", "storage")
 BEST_QUANTILE = 0.1
 """The `best` baseline is this quantile of the peers, not the minimum, which noise decides."""
 
@@ -104,7 +106,7 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     transfer = _level(work, like, like, peer=communicator)
     within = joint_code(op_class, stage)
     own = _level(work, joint_code(op_class, stage, position), within, peer=rank)
-    for_data = (job.op["mechanism"] == "input").to_numpy()
+    for_data = job.op["kind"].is_in(WAITS_FOR_DATA).to_numpy()
     if for_data.any():
         own[for_data] = _data_level(work[for_data], like[for_data], rank[for_data], job.rank.height)
     return np.where(_is_transfer(job), transfer, own)

@@ -5,6 +5,7 @@ import polars as pl
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.exposure import COMPUTE, HOST, TRANSFER, WAIT, Exposure, rank_index
+from loadpath.diagnose.levels import WAITS_FOR_DATA
 from loadpath.replay import Timeline, step_bounds_ns
 from loadpath.tables.results import TIMELINE
 from loadpath.units import NS_PER_S
@@ -23,7 +24,6 @@ MAX_BARS = 2_000
 SHORT = 1_000
 """Gaps below this fraction of the step are joined."""
 
-WAITS_FOR_DATA = ("input", "checkpoint", "storage")
 PART_NAMES = {COMPUTE: "compute", HOST: "host", TRANSFER: "transfer", WAIT: "wait"}
 
 
