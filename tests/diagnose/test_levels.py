@@ -174,7 +174,9 @@ def waiting(waits, *, stages=None, steps=4):
             ops.append(communicate(rank, MS, step=step))
         meetings.append(met)
     columns = {
-        "mechanism": [{"read": "input", "compute": "host"}.get(o.name, "communication") for o in ops],
+        "mechanism": [
+            {"read": "input", "compute": "host"}.get(o.name, "communication") for o in ops
+        ],
         "stage": [stages[o.rank] if stages else 0 for o in ops],
     }
     return coupled(ops, meetings, op=columns)
@@ -182,7 +184,9 @@ def waiting(waits, *, stages=None, steps=4):
 
 def waits_level(small):
     reads = (small.op["mechanism"] == "input").to_numpy()
-    return dict(zip(small.op["rank"].to_numpy()[reads], peer_level_ns(small)[reads] / MS, strict=True))
+    return dict(
+        zip(small.op["rank"].to_numpy()[reads], peer_level_ns(small)[reads] / MS, strict=True)
+    )
 
 
 def test_what_one_rank_alone_waits_for_is_all_in_excess():

@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def periods_ms(folder):
     """Time from step to step, mean over ranks."""
-    begins = {}
+    begins: dict[int, list[float]] = {}
     for trace in sorted((EXAMPLES / folder).glob("rank*.json.gz")):
         for event in json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]:
             if event["name"].startswith("ProfilerStep#"):
