@@ -58,7 +58,7 @@ FAULTS = {
 @pytest.mark.parametrize("folder", FAULTS)
 def test_planted_fault_is_named_by_kind_mechanism_and_rank(verdict, folder):
     found = verdict(folder)
-    assert (found["kind"], found["mechanism"], found["ranks"]) == FAULTS[folder]
+    assert (found["kind"], found["mechanism"], found["culprit_ranks"]) == FAULTS[folder]
 
 
 @pytest.mark.parametrize("folder", FAULTS)
