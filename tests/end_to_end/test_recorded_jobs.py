@@ -52,6 +52,8 @@ FAULTS = {
     "ddp-checkpoint": ("host", "input", [0]),
     "fsdp2-rank": ("rank", "device", [2]),
     "tp-host": ("host", "host", [3]),
+    "pp-rank": ("stage", "device", [2]),
+    "2d-input": ("host", "input", [2]),
 }
 
 
