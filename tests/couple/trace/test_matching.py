@@ -116,6 +116,26 @@ def test_peers_that_count_within_neighbours_are_found(couple, make):
     assert pairs(couple(first, second, first, second)) == [(0, 1), (2, 3)]
 
 
+def test_users_of_a_process_local_name_are_not_taken_for_its_members(couple, make):
+    # pipelines 0 -> 2 and 1 -> 3 with peers by rank; each stage's pointers look like one group of two
+    def rank(number, numbers, name, *, peer, start, wait):
+        inputs = ["", "", str(93_000 + number), str(number), "", "", "", "2"]
+        records = [
+            make["span"]("record_param_comms", "cpu_op", start + 1 + i, 1,
+                         **{"Concrete Inputs": [inputs[0], str(k), *inputs[2:]]})
+            for i, k in enumerate(numbers)
+        ]  # fmt: skip
+        return step(make, gloo(make, name, start, wait, peer=peer), records)
+
+    job = couple(
+        rank(0, (1, 2), "send", peer=2, start=100, wait=5),
+        rank(1, (1, 2), "send", peer=3, start=100, wait=5),
+        rank(2, (1, 3), "recv", peer=0, start=50, wait=70),
+        rank(3, (1, 3), "recv", peer=1, start=50, wait=70),
+    )
+    assert pairs(job) == [(0, 2), (1, 3)]
+
+
 def test_data_that_lay_ready_is_no_transfer(couple, make):
     # posted at 100, sent at 150, awaited only at 600 after other work
     receive = [

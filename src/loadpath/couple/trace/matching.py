@@ -97,7 +97,9 @@ def _keys(rows: Rows, facts: Facts) -> tuple[Int64Array, Int64Array]:
     step = np.where(paired, facts.step, step)
     pair = np.where(paired, ends[0].astype(np.int64) << 32 | ends[1], -1)
     tag = np.where(paired, facts.tag, -1)
-    key = np.stack([facts.communicator, collective, unnamed, pair, tag, step, number], axis=1)
+    # process-local names of a group differ between its ranks: two ranks and a tag say enough
+    group = np.where(paired, -1, facts.communicator)
+    key = np.stack([group, collective, unnamed, pair, tag, step, number], axis=1)
     return _shared(facts, key.astype(np.int64)), number
 
 

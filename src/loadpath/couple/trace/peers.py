@@ -37,20 +37,12 @@ def resolve_peers(recording: Recording) -> Recording:
     row = called.to_numpy()
     if not row.size:
         return recording
-    peer = op["peer"].to_numpy().astype(np.int64)
-    group = _groups(op, row)
-    rank = op["rank"].to_numpy()
-    for number, members in _known_groups(recording):
-        here = row[group == number]
-        at = np.append(members, -1)
-        peer[here] = at[np.minimum(peer[here], members.size)]
-        group[group == number] = -2
-    open_ended = row[group != -2]
-    collective = op["collective"].cast(pl.String).to_numpy()[open_ended]
-    paired = open_ended[np.isin(collective, ("send", "recv"))]
+    said = op["peer"].to_numpy().astype(np.int64)
+    peer = said.copy()
+    peer[row] = _by_members(recording, _groups(op, row), said[row])
+    paired = row[op["collective"].cast(pl.String).is_in(["send", "recv"]).to_numpy()[row]]
     if paired.size:
-        arrange = _arrangement(recording, paired, peer)
-        peer[paired] = arrange(rank[paired].astype(np.int64), peer[paired])
+        peer[paired] = _best_arranged(recording, paired, said[paired], peer[paired])
     return dataclasses.replace(recording, op=op.with_columns(peer=pl.Series(peer.astype(np.int32))))
 
 
@@ -63,33 +55,45 @@ def _groups(op: pl.DataFrame, row: Int64Array) -> Int64Array:
     return np.asarray(of_row[row])
 
 
-def _known_groups(recording: Recording) -> Iterator[tuple[int, Int64Array]]:
+def _by_members(recording: Recording, group: Int64Array, number: Int64Array) -> Int64Array:
+    """Rank by number in the group, where the members are recorded; elsewhere the number."""
+    rank = number.copy()
     groups = recording.communicator.select("communicator", "members", "n_members").rows()
-    for number, members, size in groups:
-        if members and size == len(members):
-            yield number, np.array(members, np.int64)
+    for communicator, members, size in groups:
+        here = group == communicator
+        if size == len(members) > 0 and here.any():
+            at = np.array([*members, -1], np.int64)
+            rank[here] = at[np.minimum(number[here], size)]
+    return rank
 
 
-def _arrangement(recording: Recording, row: Int64Array, peer: Int64Array) -> Arrangement:
-    """Find the arrangement of unnamed groups in which most sends and receives pair up."""
-    n = recording.rank.height
-    rank = recording.op["rank"].to_numpy()[row].astype(np.int64)
-    tag = recording.op["tag"].to_numpy()[row]
-    is_send = (recording.op["collective"].cast(pl.String) == "send").to_numpy()[row]
-    choices = [_whole_job, *_parts(n)]
-    n_lone = []
-    for arrange in choices:
-        other = arrange(rank, peer[row])
-        pair = np.stack([np.where(is_send, rank, other), np.where(is_send, other, rank), tag])
-        key = np.unique(pair, axis=1, return_inverse=True)[1].ravel()
-        surplus = np.bincount(key, weights=np.where(is_send, 1, -1))
-        impossible = (other < 0) | (other == rank)
-        n_lone.append(np.abs(surplus).sum() + impossible.sum())
-    return choices[int(np.argmin(n_lone))]
+def _best_arranged(
+    recording: Recording, row: Int64Array, number: Int64Array, told: Int64Array
+) -> Int64Array:
+    """Take the arrangement of groups in which most sends and receives pair up."""
+    # members come first, but who uses a process-local name need not be all its members
+    op = recording.op
+    is_send = (op["collective"].cast(pl.String) == "send").to_numpy()[row]
+    rank, tag = (op[name].to_numpy()[row].astype(np.int64) for name in ("rank", "tag"))
+    kinds = np.stack([rank, tag, is_send, number, told])
+    kind, of_row, count = np.unique(kinds, axis=1, return_inverse=True, return_counts=True)
+    choices = [
+        kind[4],
+        kind[3],
+        *(part(kind[0], kind[3]) for part in _parts(recording.rank.height)),
+    ]
+    n_lone = [_n_lone(kind, count, other) for other in choices]
+    return np.asarray(choices[int(np.argmin(n_lone))][of_row.ravel()])
 
 
-def _whole_job(_: Int64Array, number: Int64Array) -> Int64Array:
-    return number
+def _n_lone(kind: Int64Array, count: Int64Array, other: Int64Array) -> int:
+    """Count sends and receives that would have no counterpart."""
+    rank, tag, is_send = kind[:3]
+    pair = np.stack([np.where(is_send, rank, other), np.where(is_send, other, rank), tag])
+    key = np.unique(pair, axis=1, return_inverse=True)[1].ravel()
+    surplus = np.bincount(key, weights=np.where(is_send, count, -count))
+    impossible = count[(other < 0) | (other == rank)].sum()
+    return int(np.abs(surplus).sum() + impossible)
 
 
 def _parts(n: int) -> Iterator[Arrangement]:
