@@ -263,6 +263,7 @@ def make_audit(kind="rank", *, ranks=16, steps=44, names=None, rate=True):
             "ops": 47_328,
             "instances": 9_152,
             "instances_matched": 9_152,
+            "clock_residual_s": 0.00003,
             "duration_s": step_s,
             "transfer_s": parts["transfer"],
             "wait_s": parts["wait"],

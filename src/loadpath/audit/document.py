@@ -91,6 +91,7 @@ def _job(job: CoupledJob, fidelity: Fidelity) -> dict[str, Any]:
     computes = (job.op["kind"].cast(pl.String).is_in(["compute", "optimise", "copy"])).to_numpy()
     n_rank = max(1, job.rank.height)
     matched = job.instance["matched"] if job.instance.height else pl.Series([], dtype=pl.Boolean)
+    residual_ns = int(job.rank["clock_residual_ns"].max() or 0)  # type: ignore[arg-type]
     return {
         "ranks": job.rank.height,
         "ranks_represented": int(job.rank["n_represented"].sum()),
@@ -98,6 +99,7 @@ def _job(job: CoupledJob, fidelity: Fidelity) -> dict[str, Any]:
         "ops": job.n_op,
         "instances": job.instance.height,
         "instances_matched": int(matched.sum()),
+        "clock_residual_s": residual_ns / 1e9 if residual_ns >= 0 else None,
         "duration_s": float(fidelity.measured_s.sum()),
         "compute_s": float(job.work_ns[computes & ~member].sum()) / 1e9 / n_rank,
         "transfer_s": float(job.work_ns[member].sum()) / 1e9 / n_rank,

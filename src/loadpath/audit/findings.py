@@ -44,7 +44,7 @@ class _Recorded(NamedTuple):
 
 MISSING_CODES = ("missing_rank", "missing_ranks")
 """Caveats that say who was not recorded."""
-REFUSING_CODES = ("wrong_ranks", "cut_off", "not_causal")
+REFUSING_CODES = ("wrong_ranks", "bad_clocks", "contradicting_times", "cut_off", "not_causal")
 """Caveats that rule out conclusions across ranks."""
 VICTIM_RATIO = 0.005
 """A rank is a victim if it waits this share of the step because of the cause."""
@@ -126,6 +126,7 @@ def _judgement(
     rng = np.random.default_rng(settings.seed)
     judgement = judge(job, effects, find_candidates(job, effects, rng), rng)
     doubt = judgement.contradiction or _cannot_clear(job, judgement, settings)
+    doubt = doubt or _below_clocks(job, judgement)
     return (doubt, None) if doubt else ("", judgement)
 
 
@@ -207,6 +208,24 @@ def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> 
             "more than the gate: who was late cannot be told, and nobody can be cleared."
         )
     return ""
+
+
+def _below_clocks(job: CoupledJob, judgement: Judgement) -> str:
+    """Why no one place may be blamed for less than the clocks leave open; empty if it may."""
+    cause = judgement.cause
+    if cause is None or cause.candidate.place == "all":
+        return ""
+    residual_ns = max(0, int(job.rank["clock_residual_ns"].max() or 0))  # type: ignore[arg-type]
+    # what clocks leave open differs from one communication to the next, so it adds up in squares
+    n_step = max(1, job.graph.step.size)
+    doubt_s = residual_ns / 1e9 * (job.instance.height / n_step) ** 0.5
+    if not (job.lane["kind"] == "device").any() or cause.gain_s >= doubt_s:
+        return ""
+    return (
+        f"the clocks of the ranks disagree by up to {residual_ns / 1e3:.0f} us at the end of a "
+        f"communication, {doubt_s * 1e3:.3g} ms over a step; the best cause returns "
+        f"{cause.gain_s * 1e3:.3g} ms, which may be theirs."
+    )
 
 
 def _baselines(

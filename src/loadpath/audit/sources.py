@@ -13,6 +13,7 @@ from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, first_line
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
+from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.tables import RANK, Recording, caveat_table
 
@@ -73,7 +74,7 @@ def load_recording(
         progress(f"reading {op_tables[0].name}")
         recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
     elif traces:
-        recording = _read_traces(traces, settings, progress)
+        recording = _with_handshakes(_read_traces(traces, settings, progress), traces)
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
@@ -129,8 +130,14 @@ def _with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
 
 def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], list[Path]]:
     """Op tables and traces among the files of one source, by name."""
-    tables = [path for path in files if is_op_table(path) and not _names_places(path, settings)]
-    return tables, [path for path in files if path.name.lower().endswith((".json", ".json.gz"))]
+    traces = [path for path in files if path.name.lower().endswith((".json", ".json.gz"))]
+    of_traces = HANDSHAKE_FILE if traces else ""
+    tables = [
+        path
+        for path in files
+        if is_op_table(path) and path.name != of_traces and not _names_places(path, settings)
+    ]
+    return tables, traces
 
 
 def _with_unread(recording: Recording, beside: Sequence[Path]) -> Recording:
@@ -139,6 +146,19 @@ def _with_unread(recording: Recording, beside: Sequence[Path]) -> Recording:
     text = f"files beside the op table are not read: {names}"
     unread = caveat_table([("unread_files", text, len(beside))])
     return replace(recording, caveat=pl.concat([recording.caveat, unread]))
+
+
+def _with_handshakes(recording: Recording, traces: Sequence[Path]) -> Recording:
+    """Add the handshakes of clocks that lie beside the traces."""
+    folders = dict.fromkeys(path.parent for path in traces)
+    found = [folder / HANDSHAKE_FILE for folder in folders if (folder / HANDSHAKE_FILE).exists()]
+    if not found:
+        return recording
+    return replace(
+        recording,
+        handshake=pl.concat([read_handshakes(path) for path in found]),
+        inputs=(*recording.inputs, *map(file_digest, found)),
+    )
 
 
 def _names_places(path: Path, settings: Settings) -> bool:

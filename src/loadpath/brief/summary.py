@@ -90,6 +90,7 @@ def _job(job: Mapping[str, Any]) -> str:
     return (
         f"{counted(job['ranks'], 'rank')}, {counted(job['steps'], 'step')}, {job['ops']:,} ops, "
         f"{job['instances_matched']:,} of {job['instances']:,} instances matched"
+        + (f", clocks within {_time(job['clock_residual_s'])}" if job["clock_residual_s"] else "")
     )
 
 

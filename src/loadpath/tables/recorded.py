@@ -8,6 +8,7 @@ __all__ = [
     "CAVEAT",
     "COMMUNICATOR",
     "FLIGHT",
+    "HANDSHAKE",
     "INSTANCE",
     "LANE",
     "MEMBERSHIP",
@@ -86,6 +87,7 @@ COMMUNICATOR = TableSchema(
         Column("n_members", pl.Int32, "size, -1 unknown", -1),
         Column("members", pl.List(pl.Int32), "ranks, empty when not recorded"),
         Column("backend", pl.String, "nccl, gloo, ...; empty if unknown", ""),
+        Column("description", pl.String, "what the group is for, as recorded; empty if not", ""),
     ),
 )
 
@@ -145,7 +147,17 @@ RANK = TableSchema(
         Column("dp", pl.Int32, "data-parallel coordinate, -1 unknown", -1),
         Column("pp", pl.Int32, "pipeline stage, -1 unknown", -1),
         Column("tp", pl.Int32, "tensor-parallel coordinate, -1 unknown", -1),
-        Column("clock_offset_ns", pl.Int64, "subtracted from its recorded times", 0),
+        Column("ep", pl.Int32, "expert-parallel coordinate, -1 unknown", -1),
+        Column("cp", pl.Int32, "context-parallel coordinate, -1 unknown", -1),
+        Column(
+            "clock_offset_ns", pl.Int64, "error of its clock, subtracted from its recorded times", 0
+        ),
+        Column(
+            "clock_drift_ppb",
+            pl.Int64,
+            "growth of that error, zero in the middle of the recording",
+            0,
+        ),
         Column("clock_residual_ns", pl.Int64, "what the clocks still disagree by, -1 unknown", -1),
     ),
 )
@@ -173,6 +185,19 @@ FLIGHT = TableSchema(
         Column("is_p2p", pl.Boolean, "a send or receive: numbered apart", default=False),
         Column("created_ns", pl.Int64, "when it was asked for, ns of the epoch"),
         Column("state", pl.String, "scheduled, started, completed; as recorded", ""),
+    ),
+)
+
+HANDSHAKE = TableSchema(
+    "handshake",
+    "a message between two ranks and its answer, on the clocks of both",
+    (
+        Column("rank", pl.Int32, "rank that asks"),
+        Column("peer", pl.Int32, "rank that answers"),
+        Column("sent_ns", pl.Int64, "question sent, on the asking rank's clock"),
+        Column("arrived_ns", pl.Int64, "question taken, on the answering rank's clock"),
+        Column("returned_ns", pl.Int64, "answer sent, on the answering rank's clock"),
+        Column("received_ns", pl.Int64, "answer taken, on the asking rank's clock"),
     ),
 )
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.tables.recorded import CAVEAT, FLIGHT, SYNCHRONISATION
+from loadpath.tables.recorded import CAVEAT, FLIGHT, HANDSHAKE, SYNCHRONISATION
 
 __all__ = ["AlikeSteps", "Recording", "caveat_table", "unroll"]
 
@@ -42,6 +42,8 @@ class Recording:
         when those of all steps ran.
     inputs : tuple of (str, str, int)
         Name, SHA-256 and size in bytes of every file read.
+    handshake : polars.DataFrame
+        Table `HANDSHAKE`, empty where none was recorded.
     layout : mapping of str to int
         Declared parallel sizes (``dp_size``, ``pp_size``, ...), empty if unknown.
     alike : AlikeSteps, optional
@@ -64,6 +66,7 @@ class Recording:
     alike: AlikeSteps | None = None
     synchronisation: pl.DataFrame = field(default_factory=SYNCHRONISATION.empty)
     flight: pl.DataFrame = field(default_factory=FLIGHT.empty)
+    handshake: pl.DataFrame = field(default_factory=HANDSHAKE.empty)
 
 
 def unroll(recording: Recording) -> Recording:

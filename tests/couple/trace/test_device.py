@@ -1,4 +1,5 @@
 import polars as pl
+import pytest
 
 from loadpath.couple.graph import EdgeKind
 from loadpath.couple.trace import couple_trace
@@ -128,6 +129,31 @@ def test_equal_pointer_groups_of_other_ranks_are_split_by_their_times(couple, ma
     assert neighbours.instance["matched"].all()
     spaced = couple(*[rank(start) for start in (10, 500, 10, 500)])
     assert spaced.instance["matched"].all()
+
+
+@pytest.mark.parametrize("ahead", [0, 5_000])
+def test_equal_pointer_groups_are_split_alike_whatever_the_clocks(couple, make, ahead):
+    # two pairs of neighbours, each with its own pace; the clock of rank 1 is ahead
+    first = [1_000 * k for k in range(1, 9)]
+    second = [t + 137 * (k * k % 5) for k, t in enumerate(first)]
+
+    def rank(starts):
+        events = []
+        for k, start in enumerate(starts):
+            said = {"Concrete Inputs": ["", str(k), "9382", "0", "", "[]", "[]", "2"]}
+            events += [
+                make["span"]("record_param_comms", "cpu_op", start, 40, **said),
+                make["launch"](start + 10, 10, 2 + k, "cudaLaunchKernelExC"),
+                make["kernel"]("ncclDevKernel_AllReduce_Sum_f32", start + 30, 50, 9, 2 + k),
+            ]
+        return events
+
+    moved = [t + ahead for t in first]
+    job = couple(rank(first), rank(moved), rank(second), rank(second))
+    met = job.membership.with_columns(rank=job.op["rank"].gather(job.membership["op"]))
+    pairs = met.group_by("instance").agg(pl.col("rank").sort())["rank"].to_list()
+    assert sorted(pairs) == [[0, 1]] * 8 + [[2, 3]] * 8
+    assert job.instance["matched"].all()
 
 
 def test_pipeline_with_tensor_and_data_parallel_ranks_replays_as_measured(tmp_path):

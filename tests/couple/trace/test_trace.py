@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from loadpath.audit.sources import load_recording
 from loadpath.couple.graph import EdgeKind
 from loadpath.couple.trace import couple_trace
 from loadpath.errors import InputError
@@ -118,10 +120,78 @@ def test_time_between_calls_has_a_class_of_its_own(couple, make):
     assert set(between["name"].cast(pl.String)) == {"ProfilerStep", "nccl:all_reduce"}
 
 
+def reduces_at(make, *starts):
+    """All-reduces of one rank, each 50 us long."""
+    events = []
+    for i, start in enumerate(starts):
+        events += make["all_reduce"](start - 90, 2 + i, 1 + i)
+        events.append(make["kernel"]("ncclDevKernel_AllReduce_Sum_f16", start, 50, 9, 2 + i))
+    return events
+
+
+def test_clock_that_is_off_is_set_and_that_is_said(couple, make):
+    starts = [1_000 * k for k in range(1, 9)]
+    job = couple(reduces_at(make, *starts), reduces_at(make, *(t + 5_000 for t in starts)))
+    codes = job.caveat["code"].to_list()
+    assert "clocks_set" in codes
+    assert "not_causal" not in codes
+    assert job.instance["matched"].all()
+    assert sorted(job.rank["clock_offset_ns"].to_list()) in ([0, 5_000_000], [-5_000_000, 0])
+    assert job.rank["clock_residual_ns"].to_list() == [0, 0]
+
+
+def test_handshakes_beside_the_traces_tell_clocks_that_no_communication_tells(tmp_path, make):
+    # a broadcast leaves open who waits; rank 1 is 4 ms ahead, a message takes 60 us each way
+    def broadcasts(ahead):
+        said = {"Collective name": "broadcast", "Process Group Name": "5", "Group size": 2,
+                "Process Group Ranks": "[0, 1]", "In msg nelems": 8, "dtype": "Float"}  # fmt: skip
+        return [
+            event
+            for k in range(1, 9)
+            for event in (
+                make["span"]("record_param_comms", "cpu_op", 1_000 * k + ahead, 40, Seq=k, **said),
+                make["launch"](1_000 * k + ahead + 5, 10, k, "cudaLaunchKernelExC"),
+                make["kernel"]("ncclDevKernel_Broadcast", 1_000 * k + ahead + 50, 20, 9, k),
+            )
+        ]
+
+    for rank in (0, 1):
+        text = json.dumps({"traceEvents": broadcasts(4_000 * rank)})
+        (tmp_path / f"rank{rank}.json").write_text(text)
+    lines = [
+        f"0,1,{t},{t + 4_060_000},{t + 4_070_000},{t + 130_000}"
+        for t in range(1_000_000, 9_000_000, 500_000)
+    ]
+    head = "rank,peer,sent_ns,arrived_ns,returned_ns,received_ns"
+    (tmp_path / "clock_handshake.csv").write_text("\n".join([head, *lines]))
+    job = couple_trace(load_recording(tmp_path))
+    offset = job.rank["clock_offset_ns"].to_list()
+    assert offset[1] - offset[0] == pytest.approx(4_000_000, abs=10_000)
+    assert "clock_handshake.csv" in [name for name, *_ in job.inputs]
+
+
+def test_clock_that_jumps_is_refused_and_named(couple, make):
+    starts = [10_000 * k for k in range(1, 21)]
+    jumped = [t + 3_000 * (t > 100_000) for t in starts]
+    steady = reduces_at(make, *starts)
+    job = couple(steady, steady, reduces_at(make, *jumped))
+    bad = job.caveat.filter(pl.col("code") == "bad_clocks")
+    assert "that of rank 2 jumps by 3 ms" in bad["text"][0]
+    assert not job.instance["matched"].any()
+
+
+def test_clock_that_runs_backwards_is_refused_and_named(couple, make):
+    starts = [10_000 * k for k in range(1, 21)]
+    back = [t - 3_600_000_000 * (t > 100_000) for t in starts]
+    job = couple(reduces_at(make, *starts), reduces_at(make, *back))
+    bad = job.caveat.filter(pl.col("code") == "bad_clocks")
+    assert "that of rank 1 runs backwards" in bad["text"][0]
+    assert (job.op["duration_ns"] >= 0).all()
+
+
 def test_impossible_collectives_refuse_conclusions_across_ranks(couple, make):
-    one, other = two_ranks(make, 0)
-    for event in other:
-        event["ts"] += 5_000
+    # no clock makes both meet: 10 ms apart on one rank, 20 ms on the other
+    one, other = reduces_at(make, 10_000, 20_000), reduces_at(make, 5_000, 25_000)
     job = couple(one, other)
     assert "not_causal" in job.caveat["code"].to_list()
     assert not job.instance["matched"].any()

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from loadpath.couple.trace.facts import Facts, are_collective, communication_facts
 from loadpath.couple.trace.groups import REFUSED_RATIO
@@ -40,8 +39,6 @@ class Instances:
         Code of the collective, process group (-1 unknown), members found, and ranks expected.
     causal : (n_instance,) array of bool
         No member ends before the last one starts.
-    residual_ns : dict of int to int
-        By rank: typical deviation of its ends from the other members'.
     is_refused : bool
         Too many instances are not causal: the clocks or the recording do not allow conclusions
         across ranks.
@@ -61,7 +58,6 @@ class Instances:
     n_members: Int32Array
     n_expected: Int32Array
     causal: BoolArray
-    residual_ns: dict[int, int]
     is_refused: bool
 
     @property
@@ -132,7 +128,6 @@ def _judged(recording: Recording, matched: Matched, rows: Rows) -> Instances:
             _expected(recording, facts.communicator[first], paired[first]),
         ).astype(np.int32),
         causal=causal,
-        residual_ns=_residuals(facts, instance),
         is_refused=n > 0 and float((~causal).mean()) > REFUSED_RATIO,
     )
 
@@ -152,12 +147,3 @@ def _causal(matched: Matched, n: int, contributes: BoolArray, waits: BoolArray) 
     first_end = np.full(n, np.iinfo(np.int64).max)
     np.minimum.at(first_end, instance[waits], facts.end[waits])
     return np.asarray(first_end >= last_start - LEAST_TOLERANCE_NS)
-
-
-def _residuals(facts: Facts, instance: Int32Array) -> dict[int, int]:
-    """Distance of a rank's ends from the middle end of the instance: 95 % lie within it."""
-    ends = pl.DataFrame({"instance": instance, "rank": facts.rank, "end": facts.end})
-    distance = (pl.col("end") - pl.col("end").median().over("instance")).abs()
-    table = ends.with_columns(distance.alias("ns")).group_by("rank")
-    wide = table.agg(pl.col("ns").quantile(0.95, "nearest")).sort("rank")
-    return {int(rank): round(ns) for rank, ns in wide.iter_rows()}

@@ -1,30 +1,34 @@
 """A trace recording to a coupled job."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import polars as pl
 
+from loadpath.couple.graph import Coupling, EdgeKind
 from loadpath.couple.job import CoupledJob, assemble_job
-from loadpath.couple.trace.collectives import (
-    Instances,
-    communication_facts,
-    find_instances,
+from loadpath.couple.trace.alignment import (
+    Aligned,
+    Timed,
+    align_ranks,
+    clock_columns,
+    clock_doubts,
+    is_cut_off,
 )
+from loadpath.couple.trace.collectives import Instances
+from loadpath.couple.trace.coordinates import rank_coordinates
 from loadpath.couple.trace.edges import couple
 from loadpath.couple.trace.flights import join_flights
 from loadpath.couple.trace.identity import copied_ranks, misplaced_ranks
-from loadpath.couple.trace.launches import device_work
-from loadpath.couple.trace.ops import graph_ops
+from loadpath.couple.trace.ops import GraphOps, graph_ops
 from loadpath.couple.trace.peers import resolve_peers
 from loadpath.couple.trace.places import Places, place_ranks
 from loadpath.couple.trace.posted import split_posted
 from loadpath.couple.trace.recorded_waits import recorded_waits
 from loadpath.couple.trace.rows import Rows, common_steps, rows_of
-from loadpath.couple.trace.segments import cut_threads
-from loadpath.couple.trace.threads import hand_over
-from loadpath.couple.trace.waits import worker_waits
-from loadpath.errors import InputError
+from loadpath.couple.trace.steps import UNMARKED, repeated_steps
+from loadpath.errors import InputError, StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
 
 __all__ = ["couple_trace"]
@@ -34,10 +38,17 @@ CUT_OFF = (
     "conclusions across ranks are refused; record or copy that trace again"
 )
 
+CONTRADICTING = (
+    "times of ops contradict each other, so a clock jumped or the recording is damaged; conclusions "
+    "across ranks are refused"
+)
+REFUSED = "clocks or recording allow no conclusions across ranks, which are refused"
+INCOMPLETE = "communications of which not all members were recorded or found"
 BUFFERED = (
     "sends that ended before their receive began: those of their size are taken as buffered, and "
     "wait for nobody; the limit is not recorded"
 )
+LATE = "communications recorded to end after the thread that waited went on; cut to that time"
 
 Doubt = tuple[str, str, int]
 
@@ -60,51 +71,85 @@ def couple_trace(recording: Recording) -> CoupledJob:
     ------
     InputError
         If no step was recorded on all ranks.
-    StructureError
-        If the couplings form a cycle.
     """
+    recording, aligned = _aligned(recording)
+    wrong = _wrong_ranks(recording, aligned.timed)
+    timed = aligned.timed
+    if wrong:
+        refused = dataclasses.replace(timed.instances, is_refused=True)
+        timed = dataclasses.replace(timed, instances=refused)
+    ops = graph_ops(timed.rows, timed.threads.segments, timed.work, timed.facts)
+    doubts = [_wrong_doubt(wrong), *_left_out(timed.rows, common_steps(recording))]
+    doubted = _with_doubts(recording, dataclasses.replace(aligned, timed=timed), doubts)
+    membership = _membership_table(timed.instances, ops.of_work)
+    found = _instance_table(timed.rows, timed.instances)
+    places = place_ranks(Places(ops.table, found, doubted.communicator, doubted.rank), membership)
+    assemble = functools.partial(
+        assemble_job, op=places.op, instance=places.instance, membership=membership
+    )
+    placed = dataclasses.replace(doubted, communicator=places.communicator, rank=places.rank)
+    coupling = _coupling(recording, timed, ops)
+    if aligned.faults:
+        return assemble(placed, coupling=_lanes_only(coupling))
+    try:
+        return assemble(placed, coupling=coupling)
+    except StructureError as error:
+        return assemble(_contradicting(placed, error), coupling=_lanes_only(coupling))
+
+
+def _coupling(recording: Recording, timed: Timed, ops: GraphOps) -> Coupling:
+    return couple(
+        timed.rows,
+        timed.threads,
+        timed.work,
+        timed.waits,
+        recorded=recorded_waits(recording.synchronisation, timed.rows, timed.work),
+        instances=timed.instances,
+        ops=ops,
+    )
+
+
+def _wrong_ranks(recording: Recording, timed: Timed) -> list[str]:
+    return [
+        *copied_ranks(recording, timed.rows),
+        *misplaced_ranks(recording, timed.rows, timed.facts),
+    ]
+
+
+def _contradicting(recording: Recording, error: StructureError) -> Recording:
+    """Say that the times of ops allow no order of them."""
+    text = f"{CONTRADICTING} ({error.problems[0][:160]}...)"
+    found = caveat_table([("contradicting_times", text, 1)])
+    return dataclasses.replace(recording, caveat=pl.concat([recording.caveat, found]))
+
+
+def _aligned(recording: Recording) -> tuple[Recording, Aligned]:
+    """Align ranks over the steps that all of them recorded; find steps where none are marked."""
     steps = common_steps(recording)
     if not steps:
         raise InputError(
             "recording", "no step was recorded on every rank", "Record the same steps everywhere."
         )
     recording = split_posted(resolve_peers(join_flights(recording)))
-    rows = rows_of(recording)
-    threads = hand_over(cut_threads(rows, steps))
-    work = device_work(rows, steps)
-    if is_cut_off(recording):
-        # ops of communication threads meet their calls by order, which the lacking ones upset
-        work = dataclasses.replace(work, call=np.where(rows.on_worker[work.row], -1, work.call))
-    waits = worker_waits(rows, threads.segments, work)
-    late = waits.end < rows.end
-    rows = dataclasses.replace(rows, end=waits.end)
-    facts = communication_facts(rows, work)
-    instances = find_instances(recording, rows, facts)
-    wrong = [*copied_ranks(recording, rows), *misplaced_ranks(recording, rows, facts)]
-    if wrong or is_cut_off(recording):
-        instances = dataclasses.replace(instances, is_refused=True)
-    ops = graph_ops(rows, threads.segments, work, facts)
-    doubts = [_wrong_doubt(wrong), *_late_doubt(late.sum()), *_left_out(rows, steps)]
-    doubted = _with_doubts(recording, instances, doubts)
-    membership = _membership_table(instances, ops.of_work)
-    places = place_ranks(
-        Places(ops.table, _instance_table(rows, instances), doubted.communicator, doubted.rank),
-        membership,
-    )
-    return assemble_job(
-        dataclasses.replace(doubted, communicator=places.communicator, rank=places.rank),
-        places.op,
-        couple(
-            rows,
-            threads,
-            work,
-            waits,
-            recorded=recorded_waits(recording.synchronisation, rows, work),
-            instances=instances,
-            ops=ops,
-        ),
-        instance=places.instance,
-        membership=membership,
+    aligned = align_ranks(recording, rows_of(recording), steps)
+    unmarked = recording.caveat.filter(pl.col("code") == UNMARKED)["n"].sum()
+    if unmarked < recording.rank.height:
+        return recording, aligned
+    repeated = repeated_steps(recording, aligned.timed)
+    if repeated is None:
+        return recording, aligned
+    steps = common_steps(repeated)
+    return repeated, align_ranks(repeated, rows_of(repeated), steps)
+
+
+def _lanes_only(coupling: Coupling) -> Coupling:
+    """Couple nothing but each lane: what lanes say of each other needs a steady clock."""
+    keep = np.isin(coupling.edge_kind, (EdgeKind.PROGRAM, EdgeKind.STREAM, EdgeKind.STEP))
+    edges = ("edge_source", "edge_target", "edge_kind")
+    members = ("member_op", "member_instance", "member_contributes", "member_waits")
+    kept = {name: getattr(coupling, name)[keep] for name in edges}
+    return dataclasses.replace(
+        coupling, **kept, **{name: getattr(coupling, name)[:0] for name in members}
     )
 
 
@@ -137,23 +182,6 @@ def _membership_table(instances: Instances, op: np.ndarray) -> pl.DataFrame:
     )
 
 
-def is_cut_off(recording: Recording) -> bool:
-    """Say whether a trace lacks its end.
-
-    Parameters
-    ----------
-    recording : Recording
-        A trace recording.
-
-    Returns
-    -------
-    bool
-        True if so: its events are not ordered by time, so communications of any step may be
-        missing, and the others cannot be matched by order.
-    """
-    return bool((recording.caveat["code"] == "truncated").any())
-
-
 def _left_out(rows: Rows, steps: list[int]) -> list[Doubt]:
     inside = np.isin(rows.step, steps)
     outside = int((~inside & (rows.kind != "marker")).sum())
@@ -173,40 +201,30 @@ def _wrong_doubt(problems: list[str]) -> Doubt:
     return "wrong_ranks", text, len(problems)
 
 
-def _late_doubt(n: int) -> list[Doubt]:
-    text = "communications recorded to end after the thread that waited went on; cut to that time"
-    return [("late_records", text, int(n))]
-
-
-def _with_doubts(recording: Recording, instances: Instances, doubts: list[Doubt]) -> Recording:
-    """Add clock residuals and what is doubtful about communications."""
+def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) -> Recording:
+    """Add clocks and coordinates, and what is doubtful about them and about communications."""
+    instances = aligned.timed.instances
+    rank, axes = rank_coordinates(clock_columns(recording, aligned), recording.communicator)
     n_bad = int((~instances.causal).sum())
     n_part = int((instances.n_members < instances.n_expected).sum())
-    refused = "clocks or recording allow no conclusions across ranks, which are refused"
     cut = is_cut_off(recording)
     contradicts = instances.is_refused and not cut
     code = "not_causal" if contradicts else "instances_not_causal"
-    said = refused if contradicts else "they couple nothing"
+    said = REFUSED if contradicts else "they couple nothing"
     found = caveat_table(
         [
             ("cut_off", CUT_OFF, int(cut)),
+            *clock_doubts(aligned),
             (code, f"communications in which a rank ends before another starts: {said}", n_bad),
-            (
-                "incomplete_instances",
-                "communications of which not all members were recorded or found",
-                n_part,
-            ),
+            ("incomplete_instances", INCOMPLETE, n_part),
             ("buffered_sends", BUFFERED, instances.n_buffered),
+            ("late_records", LATE, aligned.timed.n_late),
             *doubts,
+            *axes,
         ]
     )
-    residual = pl.DataFrame(
-        {"rank": list(instances.residual_ns), "ns": list(instances.residual_ns.values())},
-        schema={"rank": pl.Int32, "ns": pl.Int64},
-    )
-    rank = recording.rank.join(residual, on="rank", how="left", maintain_order="left")
     return dataclasses.replace(
         recording,
-        rank=rank.with_columns(clock_residual_ns=pl.col("ns").fill_null(-1)).drop("ns"),
+        rank=rank,
         caveat=pl.concat([recording.caveat, found]),
     )

@@ -1,6 +1,6 @@
 """Where ranks stand: pipeline stages and links, read off who sends to whom."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -32,7 +32,8 @@ def place_ranks(places: Places, membership: pl.DataFrame) -> Places:
     """Give every pair that sends and receives a link of its own, and every rank its stage.
 
     A rank that sends before it has received is in stage 0; whoever first receives from a stage is
-    in the next one. Without sends all ranks are in stage 0.
+    in the next one. Without sends the named groups tell (table `RANK`), else all ranks are in
+    stage 0.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def place_ranks(places: Places, membership: pl.DataFrame) -> Places:
     """
     pairs = _pairs(places.op, membership)
     if not pairs.height:
-        return places
+        return replace(places, op=_at_coordinates(places.op, places.rank))
     last = places.communicator["communicator"].max()
     links = (
         pairs.select("low", "high")
@@ -60,15 +61,24 @@ def place_ranks(places: Places, membership: pl.DataFrame) -> Places:
     met = pairs.join(links, on=["low", "high"]).sort("instance")
     stage = _stages(pairs)
     of_rank = pl.col("rank").replace_strict(stage, default=0, return_dtype=pl.Int32)
-    op = _numbered(places.op, met, ["sender_op", "receiver_op"]).with_columns(
-        of_rank.alias("stage")
-    )
+    rank = places.rank.with_columns(of_rank.alias("pp"))
+    op = _numbered(places.op, met, ["sender_op", "receiver_op"])
     return Places(
-        op=op,
+        op=_at_coordinates(op, rank),
         instance=_numbered(places.instance, met, ["instance"]),
         communicator=pl.concat([places.communicator, _table(links)]),
-        rank=places.rank.with_columns(of_rank.alias("pp")),
+        rank=rank,
     )
+
+
+def _at_coordinates(op: pl.DataFrame, rank: pl.DataFrame) -> pl.DataFrame:
+    """Give ops the stage and replica of their rank, 0 where a coordinate is not known."""
+    place = rank.select(
+        "rank",
+        stage=pl.col("pp").clip(0).cast(op.schema["stage"]),
+        replica=pl.col("dp").clip(0).cast(op.schema["replica"]),
+    )
+    return op.drop("stage", "replica").join(place, on="rank", how="left", maintain_order="left")
 
 
 def _pairs(op: pl.DataFrame, membership: pl.DataFrame) -> pl.DataFrame:

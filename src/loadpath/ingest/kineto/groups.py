@@ -2,12 +2,59 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import polars as pl
 
 from loadpath.ingest.kineto.communications import Communication
 from loadpath.tables import COMMUNICATOR
 
-__all__ = ["Groups", "map_groups"]
+__all__ = ["Groups", "RecordedGroup", "describe_groups", "map_groups", "recorded_groups"]
+
+BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class RecordedGroup(msgspec.Struct, frozen=True):
+    """A process group as the configuration of a rank lists it.
+
+    Attributes
+    ----------
+    name, description : str
+        Its name on that rank, and what it is for.
+    ranks : tuple of int
+        Its members.
+    """
+
+    name: str | int = msgspec.field(default="", name="pg_name")
+    description: str = msgspec.field(default="", name="pg_desc")
+    ranks: tuple[int, ...] = ()
+
+
+def recorded_groups(raw: msgspec.Raw, max_ranks: int) -> tuple[RecordedGroup, ...]:
+    """Read the process groups that a trace lists beside its events.
+
+    Parameters
+    ----------
+    raw : msgspec.Raw
+        Value of ``distributedInfo.pg_config``.
+    max_ranks : int
+        Ranks from here on are damage.
+
+    Returns
+    -------
+    tuple of RecordedGroup
+        Groups with possible ranks; none if the value is no such list.
+
+    Examples
+    --------
+    >>> raw = b'[{"pg_name": "3", "pg_desc": "mesh_tp", "pg_size": 2, "ranks": [0, 1]}]'
+    >>> recorded_groups(msgspec.Raw(raw), 8)
+    (RecordedGroup(name='3', description='mesh_tp', ranks=(0, 1)),)
+    """
+    try:
+        groups = msgspec.json.decode(raw, type=list[RecordedGroup])
+    except BAD:
+        return ()
+    return tuple(group for group in groups if all(0 <= rank < max_ranks for rank in group.ranks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +116,47 @@ def map_groups(said: dict[int, list[Communication]]) -> Groups:
         COMMUNICATOR.build(pl.DataFrame(rows, schema=schema)),
         {place: number[key] for place, key in keys.items()},
     )
+
+
+def describe_groups(groups: Groups, made: dict[int, tuple[RecordedGroup, ...]]) -> pl.DataFrame:
+    """Add what ranks list of their groups: descriptions, and groups that nobody used.
+
+    Parameters
+    ----------
+    groups : Groups
+        Communicators in use.
+    made : dict of int to tuple of RecordedGroup
+        Groups that each rank lists.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `COMMUNICATOR`; groups without use come last.
+    """
+    said = [""] * groups.communicator.height
+    unused: dict[tuple[str, tuple[int, ...]], str] = {}
+    for rank in sorted(made):
+        for group in made[rank]:
+            number = groups.number.get((rank, str(group.name)))
+            if number is None:
+                if len(group.ranks) > 1:
+                    unused.setdefault((group.description, group.ranks), str(group.name))
+            else:
+                said[number] = said[number] or group.description
+    known = groups.communicator.with_columns(description=pl.Series(said, dtype=pl.String))
+    listed = {
+        (text, tuple(members)) for text, members in known.select("description", "members").rows()
+    }
+    fresh = [(*key, name) for key, name in unused.items() if key not in listed]
+    rows = {
+        "communicator": [known.height + i for i in range(len(fresh))],
+        "name": [name for *_, name in fresh],
+        "n_members": [len(members) for _, members, _ in fresh],
+        "members": [list(members) for _, members, _ in fresh],
+        "description": [text for text, *_ in fresh],
+    }
+    schema = {name: COMMUNICATOR.schema[name] for name in rows}
+    return pl.concat([known, COMMUNICATOR.build(pl.DataFrame(rows, schema=schema))])
 
 
 def _by_group(facts: list[Communication]) -> dict[str, list[Communication]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from loadpath.decode import file_digest, keep, kept, source_digest
 from loadpath.ingest.kineto.communications import Communication
+from loadpath.ingest.kineto.groups import RecordedGroup
 from loadpath.ingest.kineto.rank_ops import RankOps, rank_ops
 from loadpath.ingest.kineto.synchronisations import Synchronisation
 from loadpath.ingest.kineto.trace import read_trace
@@ -34,6 +35,8 @@ class _Facts(msgspec.Struct, frozen=True):
     lanes: tuple[tuple[str, str], ...]
     said: dict[int, Communication]
     asked: tuple[tuple[Synchronisation, int, int, int, int], ...]
+    groups: tuple[RecordedGroup, ...]
+    is_marked: bool
     doubts: tuple[tuple[str, str, int], ...]
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from loadpath.ingest.kineto import kernels
 from loadpath.ingest.kineto.columns import NO_TIME, Columns
 from loadpath.ingest.kineto.communications import Communication, collective_of, without_impossible
+from loadpath.ingest.kineto.groups import RecordedGroup
 from loadpath.ingest.kineto.kinds import CATEGORIES, ON_DEVICE, STEP_MARK, kind_of
 from loadpath.ingest.kineto.lanes import BACKEND, is_nccl, number_lanes
 from loadpath.ingest.kineto.synchronisations import Synchronisation
@@ -59,6 +60,10 @@ class RankOps:
     asked : tuple of (Synchronisation, int, int, int, int)
         Recorded synchronisations: facts, lane (-1 unknown), lane waited for, start and duration in
         ns.
+    groups : tuple of RecordedGroup
+        As in `Trace`.
+    is_marked : bool
+        The trace has step marks.
     doubts : tuple of (str, str, int)
         Code, text and count of everything dropped.
     """
@@ -84,6 +89,8 @@ class RankOps:
     steps: Int64Array
     said: dict[int, Communication]
     asked: tuple[tuple[Synchronisation, int, int, int, int], ...]
+    groups: tuple[RecordedGroup, ...]
+    is_marked: bool
     doubts: tuple[tuple[str, str, int], ...]
 
 
@@ -128,6 +135,8 @@ def rank_ops(trace: Trace) -> RankOps:
         steps=steps,
         said=said,
         asked=_asked(trace, lane_of),
+        groups=trace.groups,
+        is_marked=bool((number[row] >= 0).any()),
         doubts=(*trace.doubts, *doubts, _odd_marks(trace), impossible),
     )
 

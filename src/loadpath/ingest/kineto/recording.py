@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.errors import InputError
-from loadpath.ingest.kineto.groups import Groups, map_groups
+from loadpath.ingest.kineto.groups import Groups, describe_groups, map_groups
 from loadpath.ingest.kineto.parsed import Parsed, parse_file
 from loadpath.ingest.kineto.rank_ops import RankOps
 from loadpath.ingest.kineto.ranks import rank_in_name, rank_of
@@ -88,7 +88,7 @@ def read_kineto(
         source="kineto",
         op=_ops(traces, groups),
         lane=_lanes(traces),
-        communicator=groups.communicator,
+        communicator=describe_groups(groups, {t.rank: t.ops.groups for t in traces}),
         rank=_ranks(traces),
         step=_steps(traces),
         caveat=caveat_table(_doubts(traces, [one.path for one in parsed if one.ops is None])),
@@ -255,6 +255,8 @@ def _ranks(traces: list[_Traced]) -> pl.DataFrame:
 def _doubts(traces: list[_Traced], skipped: list[Path]) -> list[tuple[str, str, int]]:
     rows = [(code, f"{t.name}: {text}", n) for t in traces for code, text, n in t.ops.doubts]
     named = ", ".join(path.name for path in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
+    unmarked = "traces without step marks (ProfilerStep#N): each is taken as one step"
+    rows.append(("no_step_marks", unmarked, sum(not t.ops.is_marked for t in traces)))
     rows.append(("not_kineto", f"files without trace events, skipped: {named}", len(skipped)))
     size = max(trace.ops.world_size for trace in traces)
     missing = sorted(set(range(size)) - {trace.rank for trace in traces})

@@ -11,6 +11,7 @@ from loadpath.errors import InputError
 from loadpath.ingest.kineto.chunks import KEYS, ChunkReader
 from loadpath.ingest.kineto.columns import Columns, join_columns
 from loadpath.ingest.kineto.events import BAD
+from loadpath.ingest.kineto.groups import RecordedGroup, recorded_groups
 
 __all__ = ["MAX_RANKS", "Trace", "read_trace"]
 
@@ -24,10 +25,14 @@ MAX_EPOCH_NS = 1 << 61
 """Epochs after 2043 are damage, and would overflow the times that are added to them."""
 
 
+NO_GROUPS = msgspec.Raw(b"[]")
+
+
 class _DistributedInfo(msgspec.Struct, frozen=True):
     rank: int | str = -1
     world_size: int | str = -1
     backend: str = ""
+    groups: msgspec.Raw = msgspec.field(default=NO_GROUPS, name="pg_config")
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -59,6 +64,8 @@ class Trace:
         What the codes of `columns.lane` stand for: on a device, process or device, thread or stream.
     threads : dict
         Name of a thread by ``(str(pid), str(tid))``.
+    groups : tuple of RecordedGroup
+        Process groups that the rank has made, used or not.
     doubts : tuple of (str, str, int)
         Code, text and count of everything dropped.
     """
@@ -72,6 +79,7 @@ class Trace:
     names: tuple[str, ...]
     lanes: tuple[tuple[bool, str, str], ...]
     threads: dict[tuple[str, str], str]
+    groups: tuple[RecordedGroup, ...]
     doubts: tuple[tuple[str, str, int], ...] = ()
 
 
@@ -122,6 +130,7 @@ def read_trace(path: Path) -> Trace | None:
         names=tuple(reader.vocabulary.names),
         lanes=tuple(reader.vocabulary.lanes),
         threads=reader.threads,
+        groups=recorded_groups(info.groups, MAX_RANKS),
         doubts=(*doubts, *_doubts(reader, envelope)),
     )
 

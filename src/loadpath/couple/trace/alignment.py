@@ -1,0 +1,241 @@
+"""Ranks on one clock: communications timed, clocks set by them, and what cannot be set."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from loadpath.couple.trace.clock_faults import clock_faults, clock_residuals, end_deviations
+from loadpath.couple.trace.clocks import Clocks, estimate_clocks, only, set_clocks
+from loadpath.couple.trace.collectives import (
+    Facts,
+    Instances,
+    communication_facts,
+    find_instances,
+)
+from loadpath.couple.trace.launches import DeviceWork, device_work
+from loadpath.couple.trace.rows import Rows
+from loadpath.couple.trace.segments import cut_threads
+from loadpath.couple.trace.sightings import (
+    handshake_sightings,
+    join_sightings,
+    meeting_members,
+    sightings,
+)
+from loadpath.couple.trace.threads import Handover, hand_over
+from loadpath.couple.trace.waits import WorkerWaits, worker_waits
+from loadpath.tables import Recording
+
+__all__ = ["Aligned", "Timed", "align_ranks", "clock_columns", "clock_doubts", "is_cut_off"]
+
+Doubt = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Ops of all ranks as they are timed, and where they meet.
+
+    Attributes
+    ----------
+    rows : Rows
+        Recorded ops.
+    threads : Handover
+        Parts of host threads.
+    work : DeviceWork
+        What hosts launched.
+    waits : WorkerWaits
+        Where threads wait for communication threads.
+    n_late : int
+        Ops of communication threads that were recorded to end too late.
+    facts : Facts
+        What is known of communication ops.
+    instances : Instances
+        Communications.
+    """
+
+    rows: Rows
+    threads: Handover
+    work: DeviceWork
+    waits: WorkerWaits
+    n_late: int
+    facts: Facts
+    instances: Instances
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """Ops of all ranks on one clock.
+
+    Attributes
+    ----------
+    timed : Timed
+        The ops, and where they meet.
+    clocks : Clocks
+        What was taken off the recorded times.
+    residual_ns : dict of int to int
+        By rank: what its clock still disagrees by.
+    faults : tuple of str
+        Clocks that cannot be set right.
+    """
+
+    timed: Timed
+    clocks: Clocks
+    residual_ns: dict[int, int]
+    faults: tuple[str, ...]
+
+
+def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
+    """Match communications, and set the clocks of the ranks by them.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording.
+    rows : Rows
+        Its ops.
+    steps : list of int
+        Steps to keep.
+
+    Returns
+    -------
+    Aligned
+        Ops on one clock.
+
+    Notes
+    -----
+    Clocks that are off are set, the others stay as recorded: a repair does not touch what is fine.
+    If communications remain impossible (a member ends before another starts), all clocks as
+    recorded, and all of them set, are tried as well; what leaves fewest is taken.
+    """
+    timed, clocks = _on_one_clock(recording, rows, steps)
+    member = _members(timed)
+    away = end_deviations(member)
+    faults = clock_faults(recording, member, away, clocks)
+    if faults:
+        refused = dataclasses.replace(timed.instances, is_refused=True)
+        timed = dataclasses.replace(timed, instances=refused)
+    return Aligned(timed, clocks, clock_residuals(away), tuple(faults))
+
+
+def clock_columns(recording: Recording, aligned: Aligned) -> pl.DataFrame:
+    """Give every rank its clock.
+
+    Parameters
+    ----------
+    recording : Recording
+        Ranks.
+    aligned : Aligned
+        Their clocks.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `RANK`.
+    """
+    residual = aligned.residual_ns
+    return recording.rank.with_columns(
+        clock_offset_ns=pl.Series(aligned.clocks.offset_ns),
+        clock_drift_ppb=pl.Series(aligned.clocks.drift_ppb),
+        clock_residual_ns=pl.Series(
+            [residual.get(rank, -1) for rank in recording.rank["rank"]], dtype=pl.Int64
+        ),
+    )
+
+
+def clock_doubts(aligned: Aligned) -> list[Doubt]:
+    """Say which clocks were set, and which cannot be.
+
+    Parameters
+    ----------
+    aligned : Aligned
+        Ranks on one clock.
+
+    Returns
+    -------
+    list of (str, str, int)
+        Code, text and count of each doubt; counts of 0 say that it did not occur.
+    """
+    clocks, moved = aligned.clocks, aligned.clocks.are_moved
+    most = np.abs(clocks.offset_ns).max(initial=0) / 1e6
+    drift = np.abs(clocks.drift_ppb).max(initial=0) / 1e3
+    residual = max(aligned.residual_ns.values(), default=0) / 1e3
+    was_set = (
+        f"clocks of ranks set by up to {most:.3g} ms and {drift:.3g} ppm, from the ends of "
+        f"communications; they still disagree by up to {residual:.0f} us, within which arrivals "
+        "are ties"
+    )
+    listed = "; ".join(aligned.faults[:4]) + ("; ..." if len(aligned.faults) > 4 else "")
+    bad = (
+        f"clocks cannot be brought together ({listed}): conclusions across ranks are refused; "
+        "record again with steady clocks"
+    )
+    apart = np.unique(clocks.part).size - 1
+    lone = (
+        "parts of the job share no communication that tells their clocks apart: times between "
+        "these parts are as recorded"
+    )
+    return [
+        ("clocks_set", was_set, int(moved.sum())),
+        ("bad_clocks", bad, len(aligned.faults)),
+        ("clocks_apart", lone, apart),
+    ]
+
+
+def is_cut_off(recording: Recording) -> bool:
+    """Say whether a trace lacks its end.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording.
+
+    Returns
+    -------
+    bool
+        True if so: its events are not ordered by time, so communications of any step may be
+        missing, and the others cannot be matched by order.
+    """
+    return bool((recording.caveat["code"] == "truncated").any())
+
+
+def _on_one_clock(recording: Recording, rows: Rows, steps: list[int]) -> tuple[Timed, Clocks]:
+    """Set the clocks in the way that makes fewest communications impossible."""
+    recorded = _match(recording, rows, steps)
+    rank = recording.rank["rank"].to_numpy()
+    seen = join_sightings(sightings(_members(recorded)), handshake_sightings(recording))
+    clocks = estimate_clocks(rank, seen)
+    nobody, all_ranks = np.zeros_like(clocks.is_off), np.ones_like(clocks.is_off)
+    # what a cut trace lacks shifts what was matched by order: its ends tell no clock
+    choices = [nobody] if is_cut_off(recording) else [clocks.is_off, nobody, all_ranks]
+    tried: list[tuple[Timed, Clocks]] = []
+    for chosen in choices:
+        setting, moved = only(clocks, chosen), recorded
+        if setting.are_moved.any():
+            start, end = (set_clocks(setting, rows.rank, time) for time in (rows.start, rows.end))
+            moved = _match(recording, dataclasses.replace(rows, start=start, end=end), steps)
+        tried.append((moved, setting))
+        if moved.instances.causal.all():
+            break
+    return min(tried, key=lambda one: int((~one[0].instances.causal).sum()))
+
+
+def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:
+    """Match communications of ops as they are timed."""
+    threads = hand_over(cut_threads(rows, steps))
+    work = device_work(rows, steps)
+    if is_cut_off(recording):
+        # ops of communication threads meet their calls by order, which the lacking ones upset
+        work = dataclasses.replace(work, call=np.where(rows.on_worker[work.row], -1, work.call))
+    waits = worker_waits(rows, threads.segments, work)
+    n_late = int((waits.end < rows.end).sum())
+    rows = dataclasses.replace(rows, end=waits.end)
+    facts = communication_facts(rows, work)
+    instances = find_instances(recording, rows, facts)
+    if is_cut_off(recording):
+        instances = dataclasses.replace(instances, is_refused=True)
+    return Timed(rows, threads, work, waits, n_late, facts, instances)
+
+
+def _members(timed: Timed) -> pl.DataFrame:
+    return meeting_members(timed.rows, timed.facts, timed.instances)

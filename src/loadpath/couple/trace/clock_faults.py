@@ -1,0 +1,149 @@
+"""What no line can set right: clocks that jump, run backwards, or run at another speed."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple.trace.clocks import Clocks
+from loadpath.tables import Recording
+
+__all__ = ["clock_faults", "clock_residuals", "end_deviations"]
+
+FloatArray = NDArray[np.float64]
+
+MOST_DRIFT_PPB = 1_000_000
+"""A clock that gains 1,000 ppm is none: crystals keep 100 ppm, and NTP steers by at most 500."""
+LEAST_SIDE = 4
+"""Ends on each side of a jump."""
+LEAST_JUMP_NS = 100_000
+"""Smaller jumps are lost in what ends of one collective differ by between ranks with one clock."""
+JUMP_SPREADS = 6.0
+"""A jump is this many times what ends spread by on both of its sides."""
+SPREAD_OF_MEDIAN = 1.4826
+
+
+def end_deviations(member: pl.DataFrame) -> pl.DataFrame:
+    """Compare the ends of communications that have one moment.
+
+    Parameters
+    ----------
+    member : polars.DataFrame
+        Members of communications: ``instance``, ``rank``, ``end``, ``one_moment``, ``waits``; a
+        buffered send, which waits for nobody, ends at a moment of its own.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``rank``, ``end`` and ``away``, the end after the middle one of the instance, in ns.
+    """
+    met = member.filter(pl.col("one_moment") & pl.col("waits").all().over("instance"))
+    middle = pl.col("end").median().over("instance")
+    # integers of 2^60 ns are no float64: the middle is taken of what they differ by
+    first = pl.col("end").min().over("instance")
+    return (
+        met.with_columns(first.alias("first"))
+        .with_columns(pl.col("end") - pl.col("first"))
+        .with_columns((pl.col("end") - middle).alias("away"))
+        .select("rank", pl.col("end") + pl.col("first"), "away")
+    )
+
+
+def clock_residuals(away: pl.DataFrame) -> dict[int, int]:
+    """Say what the clock of each rank still disagrees by.
+
+    Parameters
+    ----------
+    away : polars.DataFrame
+        What `end_deviations` returned.
+
+    Returns
+    -------
+    dict of int to int
+        By rank: 95 % of its ends lie within it from the middle end of the others, in ns.
+    """
+    wide = away.group_by("rank").agg(pl.col("away").abs().quantile(0.95, "nearest")).sort("rank")
+    return {int(rank): round(ns) for rank, ns in wide.iter_rows()}
+
+
+def clock_faults(
+    recording: Recording, member: pl.DataFrame, away: pl.DataFrame, clocks: Clocks
+) -> list[str]:
+    """Find clocks that cannot be set right.
+
+    Parameters
+    ----------
+    recording : Recording
+        Steps and ranks.
+    member : polars.DataFrame
+        Members of communications, with their start and number.
+    away : polars.DataFrame
+        What `end_deviations` returned, after the clocks were set.
+    clocks : Clocks
+        How they were set.
+
+    Returns
+    -------
+    list of str
+        One entry for each fault: rank and what is wrong.
+    """
+    fast = np.abs(clocks.drift_ppb) > MOST_DRIFT_PPB
+    return [
+        *(
+            f"that of rank {rank} gains {ppb / 1000:.0f} ppm"
+            for rank, ppb in zip(clocks.rank[fast], clocks.drift_ppb[fast], strict=True)
+        ),
+        *(f"that of rank {rank} runs backwards" for rank in _backward(recording, member)),
+        *_jumps(away),
+    ]
+
+
+def _backward(recording: Recording, member: pl.DataFrame) -> list[int]:
+    """Ranks on which a later step, or a later communication of a group, began earlier."""
+    steps = recording.step.sort("rank", "step").select("rank", at="start_ns", within="rank")
+    numbered = member.filter((pl.col("number") >= 0) & (pl.col("role") == "all"))
+    numbered = numbered.sort("rank", "communicator", "number", maintain_order=True)
+    calls = numbered.select(
+        "rank", at="start", within=pl.struct("rank", "communicator").rank("dense")
+    )
+    found: set[int] = set()
+    for table in (steps, calls):
+        back = (pl.col("at").diff() < 0) & (pl.col("within").diff() == 0)
+        found.update(table.filter(back)["rank"].to_list())
+    return sorted(found)
+
+
+def _jumps(away: pl.DataFrame) -> list[str]:
+    found: list[tuple[float, int, float]] = []
+    origin = away["end"].min() if away.height else 0
+    for (rank,), mine in away.sort("rank", "end", maintain_order=True).group_by(
+        "rank", maintain_order=True
+    ):
+        place, jump = _largest_jump(mine["away"].to_numpy())
+        if place:
+            second = (mine["end"][place] - origin) / 1e9
+            found.append((abs(jump), int(rank), second))
+    # who meets a rank whose clock jumps seems to jump as well, by less
+    found.sort(reverse=True)
+    return [
+        f"that of rank {rank} jumps by {jump / 1e6:.3g} ms after {second:.3g} s"
+        for jump, rank, second in found[:1]
+    ]
+
+
+def _largest_jump(value: FloatArray) -> tuple[int, float]:
+    """Place and size of a jump in a series; 0 where it has none that its spread allows to tell."""
+    if value.size < 2 * LEAST_SIDE:
+        return 0, 0.0
+    apart = value - np.median(value)
+    bound = max(LEAST_JUMP_NS, JUMP_SPREADS * SPREAD_OF_MEDIAN * float(np.median(np.abs(apart))))
+    near = np.clip(apart, -bound, bound)  # a few ends far off are no jump
+    walk = np.abs(np.cumsum(near - near.mean()))
+    inside = slice(LEAST_SIDE - 1, value.size - LEAST_SIDE)
+    place = LEAST_SIDE + int(np.argmax(walk[inside]))
+    sides = value[:place], value[place:]
+    middle = [float(np.median(side)) for side in sides]
+    rest = np.concatenate([side - m for side, m in zip(sides, middle, strict=True)])
+    spread = SPREAD_OF_MEDIAN * float(np.median(np.abs(rest)))
+    jump = middle[1] - middle[0]
+    is_jump = abs(jump) > max(LEAST_JUMP_NS, JUMP_SPREADS * spread)
+    return (place, jump) if is_jump else (0, 0.0)
