@@ -55,6 +55,8 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         residual = np.where(mine, all_residual, 0.0)
         unit = np.where(mine, rank, -1).astype(np.int32)
         cells = cells_by_unit(job, unit, residual)
+        if mechanism == "input":
+            cells = _with_idle_ranks(job, cells)
         by_step = excess_by_step(job, unit, cells.unit, residual)
         by_chance = exchange_p_values(_comparable(job, effects, cells, mine), rng)
         p = either(by_chance, dominance_p_values(by_step))
@@ -80,6 +82,14 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     return found
 
 
+def _with_idle_ranks(job: CoupledJob, cells: Cells) -> Cells:
+    """Add ranks that neither load data nor write: they are peers of those that do."""
+    every = np.unique(job.op["rank"].to_numpy()).astype(cells.unit.dtype)
+    excess = np.zeros((every.size, cells.excess_s.shape[1]))
+    excess[np.searchsorted(every, cells.unit)] = cells.excess_s
+    return Cells(every, excess)
+
+
 def _comparable(
     job: CoupledJob, effects: Effects, cells: Cells, mine: NDArray[np.bool_]
 ) -> FloatArray:
@@ -93,7 +103,9 @@ def _comparable(
     typical = np.median(total[total > 0]) if (total > 0).any() else 1.0
     relative = cells.excess_s * (typical / np.maximum(total, typical * 1e-6))[:, None]
     stage = np.zeros(cells.unit.size, np.int64)
-    stage[place] = job.op["stage"].to_numpy()[mine]
+    known = np.isin(job.op["rank"].to_numpy(), cells.unit)
+    everywhere = np.searchsorted(cells.unit, job.op["rank"].to_numpy()[known])
+    stage[everywhere] = job.op["stage"].to_numpy()[known]
     mean = [relative[stage == s].mean(axis=0) if np.sum(stage == s) > 1 else 0.0 for s in stage]
     return np.asarray(relative - np.asarray(np.broadcast_arrays(*mean, relative[0])[:-1]))
 
