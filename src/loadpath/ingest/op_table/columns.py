@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from loadpath.decode.blocks import FREE_BYTES, MAX_EXPANSION
 from loadpath.decode.regular import check_regular
+from loadpath.decode.table_file import read_table
 from loadpath.errors import InputError, first_line
 from loadpath.ingest.op_table.vocabulary import OP_NAME
 
@@ -32,8 +32,6 @@ WHOLE = {
     "seq_id": pl.Int64,
 }
 OPTIONAL = {"mc": -1, "mb_id": -1}
-ROW_BYTES = 64
-"""What a row takes in memory, about."""
 
 
 def read_columns(path: Path) -> pl.DataFrame:
@@ -57,7 +55,7 @@ def read_columns(path: Path) -> pl.DataFrame:
     check_regular(path)
     suffix = path.suffix.lower()
     try:
-        frame = _read_parquet(path) if suffix == ".parquet" else pl.read_csv(path)
+        frame = read_table(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InputError(
             path.name,
@@ -74,18 +72,6 @@ def read_columns(path: Path) -> pl.DataFrame:
     if not frame.height:
         raise InputError(path.name, "the table has no rows", "Record at least one step.")
     return frame.rechunk()
-
-
-def _read_parquet(path: Path) -> pl.DataFrame:
-    """Read all columns, unless a small file says that it holds very many rows."""
-    n_row = int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    if n_row * ROW_BYTES > max(FREE_BYTES, MAX_EXPANSION * path.stat().st_size):
-        raise InputError(
-            path.name,
-            f"{n_row} rows expand more than {MAX_EXPANSION} times (a bomb?)",
-            "Check that the file is what its name says.",
-        )
-    return pl.read_parquet(path)
 
 
 def typed_rows(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[Doubt]]:

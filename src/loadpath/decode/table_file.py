@@ -1,0 +1,56 @@
+"""Parquet and CSV files within bounds: a small file that becomes a large table is refused."""
+
+from pathlib import Path
+
+import polars as pl
+
+from loadpath.decode.blocks import FREE_BYTES, MAX_EXPANSION
+from loadpath.errors import InputError
+
+__all__ = ["read_table"]
+
+LONGEST_LINE_BYTES = 1 << 20
+ROW_BYTES = 64
+"""What a row takes in memory, about."""
+REMEDY = "Check that the file is what its name says."
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read all columns of a table.
+
+    Parameters
+    ----------
+    path : Path
+        ``.parquet``; anything else is read as CSV.
+
+    Returns
+    -------
+    polars.DataFrame
+        The table, with the types of the file.
+
+    Raises
+    ------
+    InputError
+        If a small Parquet file says that it holds very many rows, or a line of a CSV has 1 MiB and
+        more; damage is raised as Polars says it.
+    """
+    if path.suffix.lower() == ".parquet":
+        _check_rows(path)
+        return pl.read_parquet(path)
+    _check_lines(path)
+    return pl.read_csv(path)
+
+
+def _check_rows(path: Path) -> None:
+    n_row = int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    if n_row * ROW_BYTES > max(FREE_BYTES, MAX_EXPANSION * path.stat().st_size):
+        what = f"{n_row} rows expand more than {MAX_EXPANSION} times (a bomb?)"
+        raise InputError(path.name, what, REMEDY)
+
+
+def _check_lines(path: Path) -> None:
+    with path.open("rb") as stream:
+        while block := stream.read(LONGEST_LINE_BYTES):
+            if len(block) == LONGEST_LINE_BYTES and b"\n" not in block:
+                what = f"a line of {LONGEST_LINE_BYTES >> 20} MiB and more"
+                raise InputError(path.name, what, REMEDY)
