@@ -33,8 +33,8 @@ def test_many_tokens_outgrow_the_first_table():
 
 def test_text_is_what_the_string_says():
     tokens = Tokens()
-    numbered(tokens, [b'"a \\"b\\" \\\\"', b"-7.5", b'""'])
-    assert [tokens.text(i) for i in range(3)] == ['a "b" \\', "-7.5", ""]
+    numbered(tokens, [b'"a \\"b\\" \\\\"', b"-7.50", b'""', b'"7.50"'])
+    assert [tokens.text(i) for i in range(4)] == ['a "b" \\', "-7.5", "", "7.50"]
 
 
 def test_keys_are_numbered_across_calls():

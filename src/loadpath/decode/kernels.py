@@ -134,6 +134,8 @@ def _object(data: Any, i: int, n: int, keys: Any, tools: Any, low: Any, high: An
             if depth == 0:
                 return i
             if depth <= 2 and stack[depth - 1] == 123 and key_at[depth] >= 0:
+                if high[key_at[depth]] >= 0:
+                    return ODD
                 low[key_at[depth]] = begin
                 high[key_at[depth]] = i
             i = _blank(data, i)

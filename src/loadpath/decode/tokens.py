@@ -69,7 +69,7 @@ class Tokens:
         Returns
         -------
         str
-            What the string says, or the number as written.
+            What the string says, or the number in its shortest form.
         """
         return self.texts(np.array([token]))[0]
 
@@ -84,7 +84,7 @@ class Tokens:
         Returns
         -------
         list of str
-            What each string says, or each number as written.
+            What each string says, or each number in its shortest form.
         """
         if not tokens.size:
             return []
@@ -111,9 +111,9 @@ class Tokens:
 
 
 def _content(raw: bytes) -> str:
-    if b"\\" in raw:
-        return msgspec.json.decode(raw, type=str)
-    return raw.strip(b'"').decode("ascii")
+    if b"\\" in raw or not raw.startswith(b'"'):
+        return str(msgspec.json.decode(raw))
+    return raw[1:-1].decode("ascii")
 
 
 def number_keys(

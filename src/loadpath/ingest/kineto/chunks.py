@@ -164,7 +164,11 @@ class ChunkReader:
             if args is None:
                 rows.read[row] = ODD
             else:
-                rows.told[row] = (text(name), text(pid), args)
+                rows.told[row] = (
+                    text(name) if name >= 0 else "",
+                    text(pid) if pid >= 0 else "-1",
+                    args,
+                )
 
     def _decode(self, text: bytes, rows: _Rows, row: int) -> None:
         event, error = self._decoder.decode(text)
