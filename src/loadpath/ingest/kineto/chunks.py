@@ -142,7 +142,8 @@ class ChunkReader:
         """Find categories, names and lanes, and look into the arguments that tell more."""
         words, low, high = self.vocabulary, spans.low, spans.high
         cat, name, pid, tid = (
-            words.tokens.codes(chunk.body, low[:, c], high[:, c]) for c in (CAT, NAME, PID, TID)
+            words.tokens.codes(chunk.body, np.where(spans.odd, -1, low[:, c]), high[:, c])
+            for c in (CAT, NAME, PID, TID)
         )
         read = words.categories(cat, name)
         rows.read[spans.row] = read
