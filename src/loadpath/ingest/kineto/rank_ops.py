@@ -24,6 +24,7 @@ BoolArray = NDArray[np.bool_]
 
 MAX_DURATION_NS = 10**16
 MAX_TIME_NS = 1 << 62
+SORTED = ("start_ns", "duration_ns", "bytes", "correlation", "name")
 N_CATEGORY = len(CATEGORIES)
 CPU_OP, ANNOTATION, RUNTIME, KERNEL, SYNC = (
     CATEGORIES.index(name) for name in ("cpu_op", "annotation", "runtime", "kernel", "sync")
@@ -95,12 +96,12 @@ class RankOps:
 
 
 def rank_ops(trace: Trace) -> RankOps:
-    """Turn one trace into ops.
+    """Turn one trace into ops; its columns are given up on the way, to save memory.
 
     Parameters
     ----------
     trace : Trace
-        Spans as recorded.
+        Spans as recorded; without columns afterwards.
 
     Returns
     -------
@@ -108,13 +109,17 @@ def rank_ops(trace: Trace) -> RankOps:
         Its ops.
     """
     columns = trace.columns
+    columns.external = np.empty(0, np.int64)
     is_mark, number = _marks(trace)
     lane_of, lanes = number_lanes(trace, is_mark)
     row, doubts = _sound_rows(trace, lane_of)
-    what = (columns.name[row], columns.category[row])
-    copied = _copied(trace, row) | {"lane": lane_of[columns.lane[row]]}
-    steps = _steps(number[row], copied["start_ns"], copied["duration_ns"])
     said, impossible = _said(columns, row)
+    asked = _asked(trace, lane_of)
+    copied = {name: _sorted(columns, name, row) for name in SORTED}
+    copied["start_ns"] += trace.base_ns
+    copied["lane"] = lane_of[_sorted(columns, "lane", row)]
+    what = (copied["name"], _sorted(columns, "category", row))
+    steps = _steps(number[row], copied["start_ns"], copied["duration_ns"])
     collective, collectives = _collectives(trace, what, said)
     return RankOps(
         rank=trace.rank,
@@ -134,22 +139,18 @@ def rank_ops(trace: Trace) -> RankOps:
         lanes=lanes,
         steps=steps,
         said=said,
-        asked=_asked(trace, lane_of),
+        asked=asked,
         groups=trace.groups,
         is_marked=bool((number[row] >= 0).any()),
         doubts=(*trace.doubts, *doubts, _odd_marks(trace), impossible),
     )
 
 
-def _copied(trace: Trace, row: Int64Array) -> dict[str, Any]:
-    columns = trace.columns
-    return {
-        "start_ns": columns.start_ns[row] + trace.base_ns,
-        "duration_ns": columns.duration_ns[row],
-        "bytes": columns.bytes[row],
-        "correlation": columns.correlation[row],
-        "name": columns.name[row],
-    }
+def _sorted(columns: Columns, name: str, row: Int64Array) -> Any:
+    """Rows of a column in order; the column as recorded is given up."""
+    values = getattr(columns, name)[row]
+    setattr(columns, name, None)
+    return values
 
 
 def _marks(trace: Trace) -> tuple[BoolArray, Int64Array]:

@@ -84,16 +84,22 @@ def read_kineto(
     traces = _by_rank(parsed, ranks or {})
     said = {trace.rank: [trace.ops.said[row] for row in sorted(trace.ops.said)] for trace in traces}
     groups = map_groups(said)
+    doubts = _doubts(traces, [one.path for one in parsed if one.ops is None])
+    lane, step = _lanes(traces), _steps(traces)
+    rank, synchronisation = _ranks(traces), _synchronisations(traces)
+    communicator = describe_groups(groups, {t.rank: t.ops.groups for t in traces})
+    digests, columns = tuple(trace.digest for trace in traces), _op_columns(traces, groups)
+    del parsed, traces
     return Recording(
         source="kineto",
-        op=_ops(traces, groups),
-        lane=_lanes(traces),
-        communicator=describe_groups(groups, {t.rank: t.ops.groups for t in traces}),
-        rank=_ranks(traces),
-        step=_steps(traces),
-        caveat=caveat_table(_doubts(traces, [one.path for one in parsed if one.ops is None])),
-        inputs=tuple(trace.digest for trace in traces),
-        synchronisation=_synchronisations(traces),
+        op=_ops(columns),
+        lane=lane,
+        communicator=communicator,
+        rank=rank,
+        step=step,
+        caveat=caveat_table(doubts),
+        inputs=digests,
+        synchronisation=synchronisation,
     )
 
 
@@ -176,24 +182,33 @@ def _refuse_exchanged(found: Mapping[int, Parsed], told: Mapping[str, int]) -> N
         raise InputError(where, problems, remedy)
 
 
-def _ops(traces: list[_Traced], groups: Groups) -> pl.DataFrame:
+def _op_columns(traces: list[_Traced], groups: Groups) -> dict[str, list[Any]]:
+    """Columns of table `OP`, rank by rank."""
     height = [trace.ops.lane.size for trace in traces]
     first = np.cumsum([0, *height])
-    columns: dict[str, Any] = {
-        "rank": np.repeat(np.array([trace.rank for trace in traces], np.int32), height)
+    columns: dict[str, list[Any]] = {
+        name: [getattr(trace.ops, name) for trace in traces] for name in COPIED
     }
-    columns |= {
-        name: np.concatenate([getattr(trace.ops, name) for trace in traces]) for name in COPIED
-    }
-    parents = [
-        np.where(t.ops.parent >= 0, t.ops.parent + first[i], -1) for i, t in enumerate(traces)
+    columns["rank"] = [np.full(n, t.rank, np.int32) for n, t in zip(height, traces, strict=True)]
+    columns["parent"] = [
+        np.where(trace.ops.parent >= 0, trace.ops.parent + np.int32(first[i]), np.int32(-1))
+        for i, trace in enumerate(traces)
     ]
-    columns["parent"] = np.concatenate(parents).astype(np.int32)
     kinds = pl.Series(OP_KINDS, dtype=OP.schema["kind"])
-    columns["kind"] = kinds.gather(np.concatenate([trace.ops.kind for trace in traces]))
-    columns["name"] = pl.concat([_named(t.ops.names, t.ops.name) for t in traces])
-    columns["collective"] = pl.concat([_named(t.ops.collectives, t.ops.collective) for t in traces])
-    return OP.build(pl.DataFrame(columns | _said_columns(traces, first, groups)))
+    columns["kind"] = [kinds.gather(trace.ops.kind) for trace in traces]
+    columns["name"] = [_named(trace.ops.names, trace.ops.name) for trace in traces]
+    columns["collective"] = [_named(t.ops.collectives, t.ops.collective) for t in traces]
+    return columns | {name: [said] for name, said in _said_columns(traces, first, groups).items()}
+
+
+def _ops(columns: dict[str, list[Any]]) -> pl.DataFrame:
+    """Put the ranks under each other, one column after another: each is given up when it is done."""
+    joined = {}
+    for name in list(columns):
+        parts = columns.pop(name)
+        is_series = isinstance(parts[0], pl.Series)
+        joined[name] = pl.concat(parts) if is_series else pl.Series(np.concatenate(parts))
+    return OP.build(joined)
 
 
 def _named(names: tuple[str, ...], code: Any) -> pl.Series:
@@ -203,13 +218,18 @@ def _named(names: tuple[str, ...], code: Any) -> pl.Series:
 def _said_columns(traces: list[_Traced], first: Any, groups: Groups) -> dict[str, Any]:
     """Put what calls say at their rows; all other rows say nothing."""
     n = int(first[-1])
-    columns = {name: np.full(n, -1) for name in ("sequence", "communicator", "peer", "tag")}
-    columns["comms_id"] = np.zeros(n, np.int64)
+    columns = {"sequence": np.full(n, -1)}
+    columns |= {name: np.full(n, -1, np.int32) for name in ("communicator", "peer")}
+    facts = [fact for trace in traces for fact in trace.ops.said.values()]
+    if any(fact.tag >= 0 for fact in facts):
+        columns["tag"] = np.full(n, -1)
+    if any(fact.comms_id for fact in facts):
+        columns["comms_id"] = np.zeros(n, np.int64)
     columns["bytes"] = np.concatenate([trace.ops.bytes for trace in traces])
     for i, trace in enumerate(traces):
         for row, fact in trace.ops.said.items():
             at = int(first[i]) + row
-            for name in ("sequence", "peer", "tag", "comms_id"):
+            for name in {"sequence", "peer", "tag", "comms_id"} & columns.keys():
                 columns[name][at] = getattr(fact, name)
             columns["communicator"][at] = groups.number.get((trace.rank, fact.group), -1)
             columns["bytes"][at] = max(fact.bytes, columns["bytes"][at])

@@ -17,6 +17,8 @@ __all__ = ["MAX_RANKS", "Trace", "read_trace"]
 
 BLOCK_BYTES = 1 << 20
 """Larger blocks are scanned no faster, and take memory."""
+JOINED_AT_ONCE = 64
+"""Columns of so many blocks are put together, so that memory of small arrays is used again."""
 MAX_RANKS = 1 << 20
 """Ranks and sizes beyond this are damage: no job has a million ranks."""
 MAX_LANES = 1 << 16
@@ -101,7 +103,9 @@ def read_trace(path: Path) -> Trace | None:
     InputError
         If the file cannot be read, or holds events but no usable one.
     """
-    reader, parts = ChunkReader(), []
+    reader = ChunkReader()
+    parts: list[Columns] = []
+    joined: list[Columns] = []
     envelope = Envelope(found=False, text=b"")
     for chunk in array_chunks(read_blocks(path, BLOCK_BYTES), "traceEvents", KEYS):
         if isinstance(chunk, Envelope):
@@ -109,11 +113,14 @@ def read_trace(path: Path) -> Trace | None:
         else:
             parts.append(reader.columns(chunk))
             _check_lanes(path, len(reader.vocabulary.lanes))
+            if len(parts) == JOINED_AT_ONCE:
+                joined.append(join_columns(parts))
+                parts = []
     if not envelope.found or reader.n_event + reader.n_malformed == 0:
         if envelope.damage:
             raise InputError(str(path), envelope.damage, "Copy or record the file again.")
         return None
-    columns = join_columns(parts)
+    columns = join_columns([*joined, *parts])
     if columns.start_ns.size == 0:
         raise InputError(
             str(path), "no usable event in it", "Record with ProfilerActivity.CPU or CUDA."
