@@ -127,13 +127,14 @@ def _refuse_unknown(files: list[Path], ranks: Mapping[str, int]) -> None:
 
 def _parse_all(files: list[Path], progress: Progress | None, shelf: Path | None) -> list[Parsed]:
     """Parse files side by side: decompression and scan run outside the interpreter's lock."""
-    n_thread = max(1, min(len(files), os.cpu_count() or 1, MOST_THREADS))
+    n_thread = max(1, min(len(files) - 1, os.cpu_count() or 1, MOST_THREADS))
     parsed = []
     with ThreadPoolExecutor(n_thread) as pool:
-        waiting = [pool.submit(parse_file, path, shelf) for path in files]
+        waiting = [pool.submit(parse_file, path, shelf) for path in files[1:]]
+        # the first is read here: a single trace needs less memory than in a thread of its own
         try:
-            for i, one in enumerate(waiting):
-                parsed.append(one.result())
+            for i in range(len(files)):
+                parsed.append(waiting[i - 1].result() if i else parse_file(files[0], shelf))
                 if progress is not None:
                     progress(i + 1, len(files))
         finally:
