@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate, join
-from loadpath.diagnose.dominance import dominance_p_values, either, excess_by_step
+from loadpath.diagnose.dominance import any_of, dominance_p_values, excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.significance import (
     ALPHA,
@@ -17,6 +17,7 @@ from loadpath.diagnose.significance import (
     is_intermittent,
     worth_judging,
 )
+from loadpath.diagnose.step_noise import design_effect, step_noise_p_values
 
 __all__ = ["link_candidates"]
 
@@ -50,7 +51,10 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         residual = np.where(unit >= 0, all_residual, 0.0)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        p = either(exchange_p_values(cells.excess_s, rng), dominance_p_values(by_step))
+        inflation = design_effect(cells.excess_s, cells.step)
+        by_chance = exchange_p_values(cells.excess_s, rng, inflation=inflation)
+        by_steps = step_noise_p_values(cells.excess_s, cells.step)
+        p = any_of(by_chance, by_steps, dominance_p_values(by_step))
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(unit == number).astype(np.int32)

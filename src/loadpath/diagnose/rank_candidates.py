@@ -1,5 +1,6 @@
 """Ranks, sets of ranks and hosts as candidate causes."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate, join
-from loadpath.diagnose.dominance import dominance_p_values, either, excess_by_step
+from loadpath.diagnose.dominance import any_of, dominance_p_values, excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import (
@@ -19,6 +20,7 @@ from loadpath.diagnose.significance import (
     is_intermittent,
     worth_judging,
 )
+from loadpath.diagnose.step_noise import design_effect, step_noise_p_values
 
 __all__ = ["common_hosts", "rank_candidates", "sets_of_ranks", "shared_hosts"]
 
@@ -26,6 +28,10 @@ PAUSE_SPREADS = 8.0
 """A host op is a pause when it exceeds its level by this many spreads of its class."""
 PAUSE_FLOOR_NS = 1_000.0
 """Spreads below the resolution of the clocks are not told apart."""
+TAIL_MEAN, TAIL_SQUARE = 0.4436, 8.156
+"""Mean and mean square of an op's pause, in spreads, if host noise has the law of docs/verdicts."""
+BEYOND_TAIL = 5.0
+"""Pauses must exceed what that law makes of their sum by this many standard deviations."""
 MOST_JOINED = 8
 """Ranks in a set, most."""
 
@@ -56,8 +62,8 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         unit = np.where(mine, rank, -1).astype(np.int32)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        by_chance = exchange_p_values(_comparable(job, effects, cells, mine), rng)
-        p = either(by_chance, dominance_p_values(by_step))
+        p = _p_values(mechanism, _comparable(job, effects, cells, mine), cells.step, rng=rng)
+        p = any_of(*p, dominance_p_values(by_step))
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(mine & (rank == number)).astype(np.int32)
@@ -78,6 +84,20 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                 )
             )
     return found
+
+
+def _p_values(
+    mechanism: str, excess: FloatArray, step: NDArray[np.int64], *, rng: np.random.Generator
+) -> list[FloatArray]:
+    """Test ranks against shuffles, and devices against the noise of steps.
+
+    Noise of hosts is rare and heavy: a step without it says nothing about the next one.
+    """  # noqa: DOC201
+    inflation = design_effect(excess, step)
+    by_chance = exchange_p_values(excess, rng, inflation=inflation)
+    if mechanism in {"host", "input"}:
+        return [by_chance]
+    return [by_chance, step_noise_p_values(excess, step)]
 
 
 def _comparable(
@@ -200,7 +220,8 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     residual = effects.residual_ns
     frame = pl.DataFrame({"c": job.op["op_class"], "r": np.abs(residual)}).filter(host)
     spread = frame.select(pl.col("r").quantile(0.75).over("c"))["r"].to_numpy()
-    pause = residual[host] > PAUSE_SPREADS * np.maximum(spread, PAUSE_FLOOR_NS)
+    spread = np.maximum(spread, PAUSE_FLOOR_NS)
+    pause = residual[host] > PAUSE_SPREADS * spread
     op = np.flatnonzero(host)[pause].astype(np.int32)
     ranks = tuple(sorted(set(job.op["rank"].gather(op).to_list())))
     everyone = len(ranks) == job.rank.height
@@ -214,12 +235,24 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
             key="all hosts",
             op=op,
             change_ns=-residual[op],
-            significant=True,
+            significant=_beyond_tail(float(residual[op].sum()), spread),
             specificity=3,
             ranks=ranks,
             hosts=tuple(sorted(set(job.rank["host"].to_list()) - {""})),
         )
     ]
+
+
+def _beyond_tail(total_ns: float, spread_ns: FloatArray) -> bool:
+    """Say whether pauses are more than heavy-tailed noise of these spreads adds up to.
+
+    Noise is a squared exponential variable (a Weibull law of shape 1/2), whose tail is heavier than
+    that of exponential, gamma, and log-normal noise of sigma 1: 1 in 32 of its values lies beyond 8
+    spreads.
+    """  # noqa: DOC201
+    mean = TAIL_MEAN * float(spread_ns.sum())
+    square = (TAIL_SQUARE - TAIL_MEAN**2) * float((spread_ns**2).sum())
+    return total_ns > mean + BEYOND_TAIL * math.sqrt(square)
 
 
 def _mechanisms(job: CoupledJob, effects: Effects) -> list[tuple[str, NDArray[np.bool_]]]:

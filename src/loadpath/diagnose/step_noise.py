@@ -1,0 +1,109 @@
+"""Noise that a whole step shares on a unit: how far it spoils shuffles, and a test against it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.tails import student_tail
+
+__all__ = ["by_steps", "design_effect", "step_noise_p_values"]
+
+LEAST_STEPS = 3
+"""Fewer steps do not show how steps differ once the largest excess is left out."""
+
+
+def by_steps(excess: FloatArray, step: NDArray[np.int64]) -> FloatArray:
+    """Sum blocks over the step that they are part of.
+
+    Parameters
+    ----------
+    excess : (n_unit, n_block) array of float64
+        Excess of each unit in each block.
+    step : (n_block,) array of int64
+        Step of each block, ascending from 0.
+
+    Returns
+    -------
+    (n_unit, n_step) array of float64
+        Sums.
+    """
+    first = np.flatnonzero(np.diff(step, prepend=-1))
+    return np.asarray(np.add.reduceat(excess, first, axis=1))
+
+
+def design_effect(excess: FloatArray, step: NDArray[np.int64]) -> float:
+    """Say how much more the sums of steps vary than those of independent blocks would.
+
+    Blocks that are parts of one step may share noise (a clock, a neighbour on the host). Shuffling
+    them one by one then makes the noise of a sum look smaller than it is. The effect is that of
+    the typical unit, so that a culprit, whose steps may differ, does not hide in its own spread.
+
+    Parameters
+    ----------
+    excess : (n_unit, n_block) array of float64
+        Excess of each unit in each block, in comparable units.
+    step : (n_block,) array of int64
+        Step of each block, ascending from 0.
+
+    Returns
+    -------
+    float
+        Ratio of variances, at least 1; 1 where blocks are steps, or there is but one step.
+
+    References
+    ----------
+    .. [1] L. Kish, "Survey Sampling", Wiley, 1965, section 5.4.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> step = np.repeat(np.arange(8), 4)
+    >>> shared = np.repeat(rng.normal(size=(6, 8)), 4, axis=1)
+    >>> round(design_effect(rng.normal(size=(6, 32)), step), 1), round(design_effect(shared, step), 1)
+    (1.2, 4.4)
+    """
+    sums = by_steps(excess, step)
+    n_step, n_block = sums.shape[1], excess.shape[1]
+    if n_step < 2 or n_step == n_block:
+        return 1.0
+    of_blocks = float(np.median(excess.var(axis=1, ddof=1))) * n_block / n_step
+    of_steps = float(np.median(sums.var(axis=1, ddof=1)))
+    return max(1.0, of_steps / of_blocks) if of_blocks > 0 else 1.0
+
+
+def step_noise_p_values(excess: FloatArray, step: NDArray[np.int64]) -> FloatArray:
+    """Probability that the noise of whole steps alone gives a unit so large an excess.
+
+    Sums over a step are sums of many ops, so their law is taken as normal; their spread is that of
+    the noisiest other unit. A unit's largest step is left out: one slow step is an event, no habit.
+
+    Parameters
+    ----------
+    excess : (n_unit, n_block) array of float64
+        Excess of each unit in each block, in comparable units.
+    step : (n_block,) array of int64
+        Step of each block, ascending from 0.
+
+    Returns
+    -------
+    (n_unit,) array of float64
+        Family-wise p-values (Bonferroni); 1 under three steps or three units.
+
+    Examples
+    --------
+    >>> excess = np.random.default_rng(1).normal(size=(5, 4))
+    >>> excess[3] += 20.0
+    >>> (step_noise_p_values(excess, np.arange(4)) < 0.001).tolist()
+    [False, False, False, True, False]
+    """
+    sums = by_steps(excess, step)
+    sums -= np.median(sums, axis=0)
+    n_unit, n_step = sums.shape
+    if n_unit < 3 or n_step < LEAST_STEPS:
+        return np.ones(n_unit)
+    spread = sums.std(axis=1, ddof=1)
+    rest = sums.sum(axis=1) - sums.max(axis=1)
+    error = np.array([np.delete(spread, i).max() for i in range(n_unit)]) * np.sqrt(n_step - 1)
+    t = rest / np.maximum(error, np.finfo(float).tiny)
+    freedom = (n_unit - 2) * (n_step - 1)
+    return np.minimum(1.0, n_unit * np.array([student_tail(value, freedom) for value in t]))
