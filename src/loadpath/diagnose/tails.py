@@ -41,7 +41,7 @@ def student_tail(t: float, freedom: int) -> float:
     inside = math.sin(angle) * total
     if odd:
         inside = 2 / math.pi * (angle + inside)
-    return (1 - inside) / 2
+    return max(0.0, (1 - inside) / 2)
 
 
 def poisson_tail(n: int, rate: float) -> float:
