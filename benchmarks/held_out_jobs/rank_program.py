@@ -9,7 +9,18 @@ import numpy as np
 from held_out_jobs.machine import Loop, Meeting, Stream, Work
 from held_out_jobs.plan import Plan, group_of, lengths_of, place_of, rank_at
 
-__all__ = ["Cluster", "Rank", "Span", "communicate", "schedule", "train"]
+__all__ = [
+    "Cluster",
+    "Rank",
+    "Span",
+    "begin_step",
+    "communicate",
+    "launch",
+    "schedule",
+    "synchronise",
+    "train",
+    "wait_for",
+]
 
 Event = dict[str, Any]
 
@@ -140,11 +151,7 @@ def train(rank: Rank) -> Generator[list[Work], int, None]:
     noise = np.random.default_rng([plan.seed, 3, rank.rank])
     for step in range(plan.steps):
         begin = rank.now
-        rank.step = step
-        rank.factor = plan.stage_work[stage] * float(np.exp(noise.normal(0, plan.noise / 4)))
-        rank.factor *= 1 + _device_excess(plan, rank.rank, stage, step)
-        rank.pause_ns = _pause_ns(plan, rank.rank, step)
-        _load(rank)
+        begin_step(rank, step, plan.stage_work[stage] * float(np.exp(noise.normal(0, plan.noise / 4))))
         reduced: list[Work] = []
         for direction, number in schedule(plan, stage):
             length = float(lengths[step, replica, number])
@@ -155,6 +162,16 @@ def train(rank: Rank) -> Generator[list[Work], int, None]:
         name = f"ProfilerStep#{step + 5}"
         rank.spans.append(Span("user_annotation", name, 1, begin, rank.now, {}))
         rank.take(8_000)
+
+
+def begin_step(rank: Rank, step: int, factor: float) -> None:
+    """Set how fast the rank is in this step, and fetch a batch."""
+    plan = rank.cluster.plan
+    stage, _, _ = place_of(plan, rank.rank)
+    rank.step = step
+    rank.factor = factor * (1 + _device_excess(plan, rank.rank, stage, step))
+    rank.pause_ns = _pause_ns(plan, rank.rank, step)
+    _load(rank)
 
 
 def _device_excess(plan: Plan, rank: int, stage: int, step: int) -> float:
@@ -188,13 +205,12 @@ def _load(rank: Rank) -> None:
     if fault.kind == "input" and rank.rank in fault.ranks:
         rank.now += int(fault.size * 1e6 * (0.8 + 0.4 * rank.pauses.random()))
     rank.span("user_annotation", DATA_LOADER, start)
-    copy = ("aten::to", "aten::copy_", 0.1, "Memcpy HtoD (Pinned -> Device)")
-    _kernel(rank, copy, 0.1)
+    launch(rank, ("aten::to", "aten::copy_", "Memcpy HtoD (Pinned -> Device)"), 0.1)
 
 
-def _kernel(rank: Rank, row: Sequence[Any], work: float, **args: Any) -> Work:
+def launch(rank: Rank, calls: Sequence[str], work: float, **args: Any) -> Work:
     """Make the calls around one kernel and launch it."""
-    outer, inner, _, name = row
+    outer, inner, name = calls
     begin = rank.now
     rank.take(5_000)
     inside = rank.now
@@ -202,7 +218,7 @@ def _kernel(rank: Rank, row: Sequence[Any], work: float, **args: Any) -> Work:
     is_copy = name.startswith("Memcpy")
     length = rank.cluster.plan.kernel_us * 1e3 * work * rank.factor
     noise = np.exp(rank.cluster.plan.noise * next(rank.draws))
-    done = _launch(rank, "cudaMemcpyAsync" if is_copy else "cudaLaunchKernel", "compute", name,
+    done = _enqueue(rank, "cudaMemcpyAsync" if is_copy else "cudaLaunchKernel", "compute", name,
                    length=int(length * noise) + 1_500)  # fmt: skip
     rank.take(1_500)
     if inner:
@@ -213,7 +229,7 @@ def _kernel(rank: Rank, row: Sequence[Any], work: float, **args: Any) -> Work:
     return done
 
 
-def _launch(rank: Rank, call: str, stream: str, name: str, *, length: int = 0,
+def _enqueue(rank: Rank, call: str, stream: str, name: str, *, length: int = 0,
             meeting: Meeting | None = None, **args: Any) -> Work:  # fmt: skip
     start = rank.now
     correlation = rank.call(call, 6_000)
@@ -267,7 +283,7 @@ def communicate(rank: Rank, kind: str, collective: str, size: float, *, peer: in
     if before is not None:
         _wait_event(rank, stream, before, recorded, "compute")
     on_kernel = facts if plan.ids in {"full", "no_seq"} else {}
-    work = _launch(rank, "cudaLaunchKernelExC", stream, kernel, meeting=meeting, **on_kernel)
+    work = _enqueue(rank, "cudaLaunchKernelExC", stream, kernel, meeting=meeting, **on_kernel)
     recorded = rank.call("cudaEventRecord", 1_200)
     arrow = {"send": f"nccl:send {rank.rank}->{peer}", "recv": f"nccl:recv {rank.rank}<-{peer}"}
     rank.span("user_annotation", arrow.get(collective, f"nccl:{collective}"), annotated)
@@ -307,7 +323,7 @@ def comm_args(plan: Plan, rank: int, kind: str, label: str, number: int, *, memb
     return facts
 
 
-def _await(rank: Rank, handle: tuple[Work, int, str]) -> None:
+def wait_for(rank: Rank, handle: tuple[Work, int, str]) -> None:
     work, recorded, stream = handle
     _wait_event(rank, "compute", work, recorded, stream)
 
@@ -320,12 +336,12 @@ def _microbatch(rank: Rank, direction: str, length: float, *, reduce: bool) -> l
     source, target = (stage - 1, stage + 1) if forward else (stage + 1, stage - 1)
     if 0 <= source < plan.pp:
         other = rank_at(plan, source, replica, peer)
-        _await(rank, communicate(rank, "pp", "recv", TRANSFER["pp"] * length, peer=other))
+        wait_for(rank, communicate(rank, "pp", "recv", TRANSFER["pp"] * length, peer=other))
     rank.thread = 2 if plan.second_thread and not forward else 1
     handles = []
     for _ in range(plan.layers):
         if forward and plan.sharded and plan.dp > 1:
-            _await(rank, communicate(rank, "dp", "all_gather", TRANSFER["dp"] / 2))
+            wait_for(rank, communicate(rank, "dp", "all_gather", TRANSFER["dp"] / 2))
         _layer(rank, FORWARD if forward else BACKWARD, length)
         if reduce and plan.dp > 1 and plan.overlap:
             handles.append(_reduce(rank))
@@ -350,35 +366,35 @@ def _layer(rank: Rank, rows: Sequence[Sequence[Any]], length: float) -> None:
     for row in rows:
         if row[0] == "tp":
             if plan.tp > 1:
-                _await(rank, communicate(rank, "tp", "all_reduce", row[2] * length))
+                wait_for(rank, communicate(rank, "tp", "all_reduce", row[2] * length))
             continue
-        _kernel(rank, row, row[2] * length, **(shape if plan.shapes else {}))
+        outer, inner, work, name = row
+        launch(rank, (outer, inner, name), work * length, **(shape if plan.shapes else {}))
 
 
 def _finish_step(rank: Rank, handles: list[tuple[Work, int, str]]) -> Generator[list[Work], int, None]:  # fmt: skip
     """Wait for gradients, clip them (which needs a number on the host), optimise."""
     plan = rank.cluster.plan
     for handle in handles:
-        _await(rank, handle)
-    norm = ("aten::_foreach_norm", "", 0.3, "multi_tensor_apply_kernel<LpNormFunctor<float>>")
-    _kernel(rank, norm, 0.3)
+        wait_for(rank, handle)
+    launch(rank, ("aten::_foreach_norm", "", "multi_tensor_apply_kernel<LpNormFunctor<float>>"), 0.3)
     if plan.pp > 1 or plan.tp > 1 or plan.sharded:
-        _await(rank, communicate(rank, "world", "all_reduce", TRANSFER["world"]))
+        wait_for(rank, communicate(rank, "world", "all_reduce", TRANSFER["world"]))
     begin = rank.now
     rank.take(4_000)
-    copy = _launch(rank, "cudaMemcpyAsync", "compute", "Memcpy DtoH (Device -> Pageable)", length=1_800)  # fmt: skip
-    yield from _synchronise(rank, "cudaStreamSynchronize", [copy])
+    copy = _enqueue(rank, "cudaMemcpyAsync", "compute", "Memcpy DtoH (Device -> Pageable)", length=1_800)  # fmt: skip
+    yield from synchronise(rank, "cudaStreamSynchronize", [copy])
     rank.span("cpu_op", "aten::item", begin)
     start = rank.now
-    adam = ("aten::_fused_adamw_", "", 1.2, "multi_tensor_apply_kernel<FusedAdamMathFunctor<float>>")
+    adam = ("aten::_fused_adamw_", "", "multi_tensor_apply_kernel<FusedAdamMathFunctor<float>>")
     for _ in range(plan.layers):
-        _kernel(rank, adam, 1.2)
+        launch(rank, adam, 1.2)
     rank.span("user_annotation", "Optimizer.step#AdamW.step", start)
     last = [stream.last for stream in rank.streams.values() if stream.last is not None]
-    yield from _synchronise(rank, "cudaDeviceSynchronize", last)
+    yield from synchronise(rank, "cudaDeviceSynchronize", last)
 
 
-def _synchronise(rank: Rank, name: str, works: list[Work]) -> Generator[list[Work], int, None]:
+def synchronise(rank: Rank, name: str, works: list[Work]) -> Generator[list[Work], int, None]:
     start = rank.now
     ended = yield works
     rank.now = max(start + 2_000, ended + 3_000)
