@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ class Outcome:
     error_ratio: float
     gain_error_ratio: float
     seconds: float
+    under_skew: str = ""
 
 
 def cases(rng: np.random.Generator, repeats: int, nulls: int) -> Iterator[Case]:
@@ -174,7 +176,7 @@ def recorded(plan: Plan, form: str) -> list[int]:
     return list(range(0, plan.n_rank, plan.tp if form == TABLE else 1))
 
 
-def examine(case: Case) -> Outcome:
+def examine(case: Case, *, skew: bool = False) -> Outcome:
     """Execute, record and audit one job; a cause too weak to count is made stronger."""
     maker: Any = op_table if case.form == TABLE else kineto
     base = maker.makespan_s(maker.execute(without(case.plan)))
@@ -185,11 +187,7 @@ def examine(case: Case) -> Outcome:
             break
         stronger = replace(case.plan.fault, size=2 * case.plan.fault.size)
         case = replace(case, plan=replace(case.plan, fault=stronger))
-    with tempfile.TemporaryDirectory() as folder:
-        source = maker.write(case.plan, job, Path(folder))
-        begin = time.perf_counter()
-        audit = run_audit(source, hosts=Path(folder) / "hosts.csv")
-        seconds = time.perf_counter() - begin
+    audit, seconds = audited(case, job)
     verdict = audit.verdict
     right = is_right(case, verdict, lambda plan: maker.makespan_s(maker.execute(plan)))
     return Outcome(
@@ -201,7 +199,28 @@ def examine(case: Case) -> Outcome:
         error_ratio=audit.document["replay"]["error_ratio_median"],
         gain_error_ratio=gain_error(case, verdict, gain_s) if right else float("nan"),
         seconds=seconds,
+        under_skew=skewed(case, job, verdict) if skew and maker is kineto else "",
     )
+
+
+def audited(case: Case, job: Any) -> tuple[Any, float]:
+    """Record and audit an executed job; also how many seconds the audit took."""
+    maker: Any = op_table if case.form == TABLE else kineto
+    with tempfile.TemporaryDirectory() as folder:
+        source = maker.write(case.plan, job, Path(folder))
+        begin = time.perf_counter()
+        audit = run_audit(source, hosts=Path(folder) / "hosts.csv")
+        return audit, time.perf_counter() - begin
+
+
+SAME = ("kind", "place", "ranks", "hosts", "stage", "link")
+
+
+def skewed(case: Case, job: Any, verdict: Any) -> str:
+    """Record the same execution with clocks up to 5 ms and 50 ppm apart; tell a changed verdict."""
+    audit, _ = audited(replace(case, plan=replace(case.plan, skew=True)), job)
+    same = all(audit.verdict[name] == verdict[name] for name in SAME)
+    return "same" if same else f"changed: {words(audit.verdict)}"
 
 
 def is_right(case: Case, verdict: Any, makespan_s: Callable[[Plan], float]) -> bool:
@@ -256,12 +275,13 @@ def words(verdict: Any) -> str:
     return f"{verdict['kind']} {verdict['place']} {verdict['mechanism']}{shown}{more}"
 
 
-def run(drawn: Sequence[Case], processes: int) -> list[Outcome]:
+def run(drawn: Sequence[Case], processes: int, *, skew: bool = False) -> list[Outcome]:
     """Examine all cases; in this process alone if `processes` is 1."""
+    look = partial(examine, skew=skew)
     if processes == 1:
-        return [examine(case) for case in drawn]
+        return [look(case) for case in drawn]
     with get_context("spawn").Pool(processes) as pool:
-        return list(pool.imap(examine, drawn, chunksize=2))
+        return list(pool.imap(look, drawn, chunksize=2))
 
 
 def sample() -> list[Case]:
@@ -280,6 +300,7 @@ def report(outcomes: Sequence[Outcome]) -> str:
         "\n".join(by_habit(counted)),
         "\n".join(accusations(nulls)),
         "\n".join(gains(counted)),
+        *clocks(outcomes),
     ]
     return "\n\n".join(parts)
 
@@ -354,10 +375,18 @@ def gains(outcomes: Sequence[Outcome]) -> Iterable[str]:
             yield f"| {name} | {len(errors)} | {100 * middle:.1f} % | {100 * high:.1f} % |"
 
 
+def clocks(outcomes: Sequence[Outcome]) -> Iterable[str]:
+    """Say how many verdicts stayed the same when clocks were skewed."""
+    twice = [o for o in outcomes if o.under_skew]
+    if twice:
+        same = sum(o.under_skew == "same" for o in twice)
+        yield f"Clocks up to 5 ms and 50 ppm apart: {same} of {len(twice)} verdicts are the same."
+
+
 def miss(outcome: Outcome) -> str:
     """Tell one miss."""
     told = {"cause": outcome.case.name, "form": outcome.case.form, "effect": round(outcome.effect_ratio, 4),
-            "verdict": outcome.verdict, "error": round(outcome.error_ratio, 5), "plan": asdict(outcome.case.plan)}  # fmt: skip
+            "verdict": outcome.verdict, "error": round(outcome.error_ratio, 5), "under_skew": outcome.under_skew, "plan": asdict(outcome.case.plan)}  # fmt: skip
     return json.dumps(told, sort_keys=False)
 
 
@@ -371,6 +400,7 @@ def main() -> None:
     parser.add_argument("--causes", nargs="*", choices=sorted(CAUSES))
     parser.add_argument("--forms", nargs="*", choices=FORMS)
     parser.add_argument("--misses", type=Path)
+    parser.add_argument("--skew", action="store_true", help="audit each trace with skewed clocks too")
     parser.add_argument("--sample", action="store_true", help="the fixed sample of the tests")
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
@@ -378,12 +408,17 @@ def main() -> None:
     drawn = [c for c in drawn if c.name in (asked.causes or CAUSES)]
     drawn = [c for c in drawn if c.form in (asked.forms or FORMS)]
     begin = time.perf_counter()
-    outcomes = run(drawn, asked.processes)
+    outcomes = run(drawn, asked.processes, skew=asked.skew)
     seconds = time.perf_counter() - begin
     print(report(outcomes))
     audits = sum(o.seconds for o in outcomes)
     print(f"\n{len(outcomes)} jobs in {seconds:.0f} s, {audits:.0f} s of them audits.")
-    wrong = [o for o in outcomes if not o.right and (o.effect_ratio >= LEAST_EFFECT or o.accuses)]
+    wrong = [
+        o
+        for o in outcomes
+        if (not o.right and (o.effect_ratio >= LEAST_EFFECT or o.accuses))
+        or o.under_skew.startswith("changed")
+    ]
     if asked.misses:
         asked.misses.write_text("".join(miss(o) + "\n" for o in wrong), encoding="utf-8")
 

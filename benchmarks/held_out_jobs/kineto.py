@@ -41,9 +41,9 @@ def execute(plan: Plan, program: Any = train) -> list[Rank]:
 
 
 def makespan_s(ranks: list[Rank]) -> float:
-    """Earliest start to latest end of the whole job, in s."""
-    marks = [s for rank in ranks for s in rank.spans if s.name.startswith("ProfilerStep")]
-    return (max(s.end for s in marks) - min(s.start for s in marks)) / 1e9
+    """Earliest start to latest end of the whole job, in s; each rank ends on its host."""
+    hosts = [span for rank in ranks for span in rank.spans if span.work is None]
+    return (max(span.end for span in hosts) - min(span.start for span in hosts)) / 1e9
 
 
 def write(plan: Plan, ranks: list[Rank], folder: Path) -> Path:
@@ -61,10 +61,11 @@ def write(plan: Plan, ranks: list[Rank], folder: Path) -> Path:
 
 
 def clock_of(plan: Plan, rank: int) -> tuple[int, float]:
-    """Offset in ns and drift of a rank's clock; ranks of one host share one."""
+    """Offset in ns and drift of a rank's clock; in every second job ranks of one host share one."""
     if not plan.skew:
         return 0, 0.0
-    rng = np.random.default_rng([plan.seed, 6, rank // plan.per_host])
+    clock = rank // plan.per_host if plan.seed % 2 else rank
+    rng = np.random.default_rng([plan.seed, 6, clock])
     return int(rng.uniform(-5e6, 5e6)), float(rng.uniform(-50e-6, 50e-6))
 
 
