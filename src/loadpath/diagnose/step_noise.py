@@ -8,10 +8,6 @@ from loadpath.diagnose.tails import student_tail
 
 __all__ = ["by_steps", "design_effect", "step_noise_p_values"]
 
-LEAST_STEPS = 3
-"""Fewer steps do not show how steps differ once the largest excess is left out."""
-
-
 def by_steps(excess: FloatArray, step: NDArray[np.int64]) -> FloatArray:
     """Sum blocks over the step that they are part of.
 
@@ -75,7 +71,7 @@ def step_noise_p_values(excess: FloatArray, step: NDArray[np.int64]) -> FloatArr
     """Probability that the noise of whole steps alone gives a unit so large an excess.
 
     Sums over a step are sums of many ops, so their law is taken as normal; their spread is that of
-    the noisiest other unit. A unit's largest step is left out: one slow step is an event, no habit.
+    the noisiest other unit. A unit's largest block is left out: one slow op accuses nobody.
 
     Parameters
     ----------
@@ -87,7 +83,7 @@ def step_noise_p_values(excess: FloatArray, step: NDArray[np.int64]) -> FloatArr
     Returns
     -------
     (n_unit,) array of float64
-        Family-wise p-values (Bonferroni); 1 under three steps or three units.
+        Family-wise p-values (Bonferroni); 1 under two steps or three units.
 
     Examples
     --------
@@ -96,14 +92,14 @@ def step_noise_p_values(excess: FloatArray, step: NDArray[np.int64]) -> FloatArr
     >>> (step_noise_p_values(excess, np.arange(4)) < 0.001).tolist()
     [False, False, False, True, False]
     """
-    sums = by_steps(excess, step)
-    sums -= np.median(sums, axis=0)
+    centred = excess - np.median(excess, axis=0)
+    sums = by_steps(centred, step)
     n_unit, n_step = sums.shape
-    if n_unit < 3 or n_step < LEAST_STEPS:
+    if n_unit < 3 or n_step < 2:
         return np.ones(n_unit)
     spread = sums.std(axis=1, ddof=1)
-    rest = sums.sum(axis=1) - sums.max(axis=1)
-    error = np.array([np.delete(spread, i).max() for i in range(n_unit)]) * np.sqrt(n_step - 1)
+    rest = centred.sum(axis=1) - centred.max(axis=1)
+    error = np.array([np.delete(spread, i).max() for i in range(n_unit)]) * np.sqrt(n_step)
     t = rest / np.maximum(error, np.finfo(float).tiny)
     freedom = (n_unit - 2) * (n_step - 1)
     return np.minimum(1.0, n_unit * np.array([student_tail(value, freedom) for value in t]))
