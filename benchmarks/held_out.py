@@ -16,9 +16,10 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from typing import Any
 import numpy as np
 from detection import clopper_pearson
 from held_out_jobs import kineto, op_table
-from held_out_jobs.plan import Fault, Plan, group_of, hosts_of, rank_at, without
+from held_out_jobs.cases import CAUSES, FORMS, TABLE, Case, cases, recorded
+from held_out_jobs.plan import Plan, hosts_of, without
 
 from loadpath.audit import run_audit
 
@@ -34,45 +36,6 @@ ACQUITTED = ("none", "jitter", "absorbed", "not_assessable")
 LEAST_EFFECT = 0.01
 ENOUGH_RATIO = 0.8
 MAX_TRIALS = 5
-TABLE, DATA, SHARDED, TENSOR, MIXED = "op table", "dp", "sharded dp", "tp", "pp x tp x dp"
-FORMS = (TABLE, DATA, SHARDED, TENSOR, MIXED)
-CAUSES: dict[str, tuple[str, ...]] = {
-    "rank": FORMS,
-    "rank, intermittent": FORMS,
-    "two ranks": (TABLE, DATA, SHARDED, MIXED),
-    "host": (TABLE, DATA, SHARDED, MIXED),
-    "rank, host pauses": (DATA, SHARDED, TENSOR, MIXED),
-    "rank, late input": (DATA, SHARDED),
-    "all hosts": (DATA, SHARDED, TENSOR, MIXED),
-    "link": (TABLE, MIXED),
-    "group": (TABLE, MIXED),
-    "stage": (TABLE, MIXED),
-    "data": (TABLE, MIXED),
-    "nobody": FORMS,
-}
-SIZES = {
-    "rank": (0.03, 0.4), "rank, intermittent": (0.08, 0.8), "two ranks": (0.03, 0.4),
-    "host": (0.03, 0.4), "rank, host pauses": (0.3, 3.0), "rank, late input": (0.3, 5.0),
-    "all hosts": (0.1, 1.0), "link": (1.0, 12.0), "group": (0.4, 4.0), "stage": (0.3, 0.8),
-    "data": (0.05, 0.4),
-}  # fmt: skip
-LAYOUTS = {
-    TABLE: [(1, 1, 4), (1, 1, 8), (2, 1, 4), (2, 4, 2), (4, 1, 4), (4, 2, 4), (8, 1, 2), (4, 1, 8)],
-    DATA: [(1, 1, 4), (1, 1, 8), (1, 1, 16)],
-    SHARDED: [(1, 1, 4), (1, 1, 8)],
-    TENSOR: [(1, 4, 1), (1, 8, 1), (1, 4, 2), (1, 2, 4)],
-    MIXED: [(2, 2, 2), (4, 2, 2), (4, 1, 2), (2, 2, 4), (4, 2, 4), (8, 2, 2), (8, 1, 2), (2, 4, 4)],
-}
-"""Stages, tensor peers and replicas."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One job to audit."""
-
-    name: str
-    form: str
-    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,92 +51,6 @@ class Outcome:
     gain_error_ratio: float
     seconds: float
     under_skew: str = ""
-
-
-def cases(rng: np.random.Generator, repeats: int, nulls: int) -> Iterator[Case]:
-    """Draw jobs of every cause and form."""
-    for name, forms in CAUSES.items():
-        for form in forms:
-            for _ in range(-(-nulls // len(forms)) if name == "nobody" else repeats):
-                plan = draw_plan(rng, name, form)
-                yield Case(name, form, replace(plan, fault=draw_fault(rng, name, form, plan)))
-
-
-def draw_plan(rng: np.random.Generator, name: str, form: str) -> Plan:
-    """Draw a layout and habits that such a cause fits into."""
-    layouts = [size for size in LAYOUTS[form] if fits(name, form, *size)]
-    pp, tp, dp = layouts[rng.integers(len(layouts))]
-    n_rank = pp * tp * dp
-    spread = float(rng.choice([0.0, 0.05, 0.15]))
-    ids = ("full", "no_seq", "inputs") if form == MIXED else ("full", "no_seq", "inputs", "names")
-    return Plan(
-        seed=int(rng.integers(1 << 30)),
-        pp=pp,
-        tp=tp,
-        dp=dp,
-        steps=int(rng.choice([4, 8, 12] if n_rank <= 8 or form == TABLE else [3, 5])),
-        microbatches=int(rng.choice([4, 8] if form == TABLE else [2, 4])) + pp // 4 * 2,
-        layers=int(rng.choice([1, 2, 3] if n_rank <= 8 else [1, 2])),
-        noise=float(rng.choice([0.01, 0.02, 0.03, 0.05])),
-        overlap=bool(rng.random() < 0.6),
-        sharded=form == SHARDED,
-        second_thread=bool(rng.random() < 0.5),
-        kernel_us=12.0 if name == "all hosts" else float(rng.choice([60.0, 120.0, 250.0])),
-        stage_work=tuple(1 + spread * rng.uniform(-1, 1, pp)),
-        per_host=2 if n_rank <= 8 else 4,
-        ids="full" if form == TABLE else str(rng.choice(ids if tp * dp in {tp, dp} else ids[:3])),
-        sync_events=bool(rng.random() < 0.5),
-        shapes=bool(rng.random() < 0.5),
-    )
-
-
-def fits(name: str, form: str, pp: int, tp: int, dp: int) -> bool:
-    """Say whether a layout has peers that such a cause stands out from."""
-    if name in {"stage"}:
-        return pp >= 4
-    if name == "link":
-        return pp >= 2 and (form != TABLE or tp == 1)
-    if name == "group":
-        return pp * tp >= 3 and dp >= 2
-    if name in {"two ranks", "host"}:
-        return tp * dp >= 4 and (form != TABLE or tp == 1)
-    return True
-
-
-def draw_fault(rng: np.random.Generator, name: str, form: str, plan: Plan) -> Fault:
-    """Draw where the cause sits and how large it is."""
-    if name == "nobody":
-        return Fault()
-    low, high = SIZES[name]
-    size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    ranks = recorded(plan, form)
-    one = int(rng.choice(ranks))
-    some = tuple(sorted(map(int, rng.choice(plan.steps, max(1, plan.steps // 3), replace=False))))
-    pair = tuple(sorted(map(int, rng.choice(ranks, 2, replace=False))))
-    host = hosts_of(plan)[one]
-    on_host = tuple(r for r in ranks if hosts_of(plan)[r] == host)
-    upper = int(rng.integers(1, plan.pp)) if plan.pp > 1 else 0
-    stage, replica, peer = upper, int(rng.integers(plan.dp)), 0 if form == TABLE else int(rng.integers(plan.tp))
-    link = (rank_at(plan, stage - 1, replica, peer), rank_at(plan, stage, replica, peer))
-    group = group_of(plan, "dp", one)
-    return {
-        "rank": Fault("rank", (one,), size=size),
-        "rank, intermittent": Fault("rank", (one,), size=size, steps=some),
-        "two ranks": Fault("rank", pair, size=size),
-        "host": Fault("host", on_host, size=size),
-        "rank, host pauses": Fault("pauses", (one,), size=size),
-        "rank, late input": Fault("input", (one,), size=size),
-        "all hosts": Fault("pauses", tuple(range(plan.n_rank)), size=size),
-        "link": Fault("link", link=link, size=size),
-        "group": Fault("link", link=group, size=size),
-        "stage": Fault("stage", stage=int(rng.integers(plan.pp)), size=size),
-        "data": Fault("data", size=size),
-    }[name]
-
-
-def recorded(plan: Plan, form: str) -> list[int]:
-    """Ranks that have a record: an op table has one of each tensor group."""
-    return list(range(0, plan.n_rank, plan.tp if form == TABLE else 1))
 
 
 def examine(case: Case, *, skew: bool = False) -> Outcome:
@@ -225,33 +102,34 @@ def skewed(case: Case, job: Any, verdict: Any) -> str:
 
 def is_right(case: Case, verdict: Any, makespan_s: Callable[[Plan], float]) -> bool:
     """Compare kind and place of a verdict with the truth."""
-    plan, fault = case.plan, case.plan.fault
-    kind, place, ranks = verdict["kind"], verdict["place"], set(verdict["ranks"])
+    fault, kind = case.plan.fault, verdict["kind"]
     if case.name == "nobody":
         return kind in ACQUITTED
     if case.name in {"link", "group"}:
         return kind == "link" and set(verdict["link"] or ()) == set(fault.link)
     if case.name == "stage":
-        alike = f"stage {fault.stage}" in verdict["indistinguishable_from"]
-        return (kind == "stage" and verdict["stage"] == fault.stage) or alike
-    if case.name == "data":
-        return bool(kind == "data")
-    if case.name == "all hosts":
-        return bool(kind == "host" and place == "all")
-    if place == "host" and case.name in {"rank", "two ranks", "host"}:
-        ranks = {r for r in recorded(plan, case.form) if hosts_of(plan)[r] in verdict["hosts"]}
-    mechanisms = {"rank, host pauses": ("host",), "rank, late input": ("input",)}
-    if verdict["mechanism"] not in mechanisms.get(case.name, ("device", "unknown")):
-        return False
-    if place == "stage":
+        named = kind == "stage" and verdict["stage"] == fault.stage
+        return named or f"stage {fault.stage}" in verdict["indistinguishable_from"]
+    if case.name in {"data", "all hosts"}:
+        return (kind, verdict["place"]) == PLACE_OF[case.name]
+    mechanisms = MECHANISMS.get(case.name, ("device", "unknown"))
+    return verdict["mechanism"] in mechanisms and names_ranks(case, verdict, makespan_s)
+
+
+PLACE_OF = {"data": ("data", "microbatch"), "all hosts": ("host", "all")}
+MECHANISMS = {"rank, host pauses": ("host",), "rank, late input": ("input",)}
+
+
+def names_ranks(case: Case, verdict: Any, makespan_s: Callable[[Plan], float]) -> bool:
+    """Say whether a verdict names the ranks at fault, or of two those that cost most of it."""
+    plan, fault, ranks = case.plan, case.plan.fault, set(verdict["ranks"])
+    if verdict["place"] == "stage":
         names = ", ".join(map(str, fault.ranks))
-        alike = {f"rank{'s' * (len(fault.ranks) > 1)} {names}"}
-        alike |= {f"host {hosts_of(plan)[fault.ranks[0]]}"} if case.name == "host" else set()
-        return bool(alike & set(verdict["indistinguishable_from"]))
-    if ranks == set(fault.ranks):
-        return True
+        return f"rank{'s' * (len(fault.ranks) > 1)} {names}" in verdict["indistinguishable_from"]
+    if verdict["place"] == "host":
+        ranks = {r for r in recorded(plan, case.form) if hosts_of(plan)[r] in verdict["hosts"]}
     if case.name != "two ranks" or not ranks or not ranks < set(fault.ranks):
-        return False
+        return ranks == set(fault.ranks)
     whole, base = makespan_s(plan), makespan_s(without(plan))
     return whole - makespan_s(without(plan, *ranks)) >= ENOUGH_RATIO * (whole - base)
 
@@ -271,7 +149,9 @@ def words(verdict: Any) -> str:
     runner = verdict.get("runner_up")
     more = f", runner-up {runner['key']} {runner['gain_s']:.4g} s" if runner else ""
     more += f" ({verdict['summary']})" if verdict["kind"] == "not_assessable" else ""
-    shown = "".join(f", {n} {v:.4g}" if isinstance(v, float) else f", {n} {v}" for n, v in told.items())
+    shown = "".join(
+        f", {n} {v:.4g}" if isinstance(v, float) else f", {n} {v}" for n, v in told.items()
+    )
     return f"{verdict['kind']} {verdict['place']} {verdict['mechanism']}{shown}{more}"
 
 
@@ -339,12 +219,14 @@ def by_habit(outcomes: Sequence[Outcome]) -> Iterable[str]:
     for habit in HABITS:
         mine = [o for o in outcomes if o.case.form != TABLE or habit in {"noise", "steps"}]
         values = sorted({getattr(o.case.plan, habit) for o in mine})
-        cells = [f"{v}: {share([o for o in mine if getattr(o.case.plan, habit) == v])}" for v in values]
+        cells = [
+            f"{v}: {share([o for o in mine if getattr(o.case.plan, habit) == v])}" for v in values
+        ]
         yield f"| {habit} | {', '.join(cells)} |"
     edges = (LEAST_EFFECT, 0.02, 0.05, 0.1, 0.3, np.inf)
     bands = [
         f"{100 * a:.0f} % and more: {share([o for o in outcomes if a <= o.effect_ratio < b])}"
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in pairwise(edges)
     ]
     yield f"| effect | {', '.join(bands)} |"
 
@@ -400,7 +282,9 @@ def main() -> None:
     parser.add_argument("--causes", nargs="*", choices=sorted(CAUSES))
     parser.add_argument("--forms", nargs="*", choices=FORMS)
     parser.add_argument("--misses", type=Path)
-    parser.add_argument("--skew", action="store_true", help="audit each trace with skewed clocks too")
+    parser.add_argument(
+        "--skew", action="store_true", help="audit each trace with skewed clocks too"
+    )
     parser.add_argument("--sample", action="store_true", help="the fixed sample of the tests")
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)

@@ -6,14 +6,34 @@ import numpy as np
 
 from held_out_jobs.machine import Work
 from held_out_jobs.plan import Plan
-from held_out_jobs.rank_program import Rank, Span, begin_step, communicate, launch, synchronise, wait_for
+from held_out_jobs.rank_program import (
+    Rank,
+    Span,
+    begin_step,
+    communicate,
+    launch,
+    synchronise,
+    wait_for,
+)
 
 __all__ = ["recommend", "recommendation_plan"]
 
-LOOKUP = ("fbgemm::split_embedding_codegen_lookup_rowwise_adagrad_function", "", "split_embedding_codegen_forward_unweighted_kernel<float>")
-LOOKUP_BACK = ("autograd::engine::evaluate_function: SplitLookupFunction_Op", "", "split_embedding_backward_codegen_rowwise_adagrad_kernel<float>")
+LOOKUP = (
+    "fbgemm::split_embedding_codegen_lookup_rowwise_adagrad_function",
+    "",
+    "split_embedding_codegen_forward_unweighted_kernel<float>",
+)
+LOOKUP_BACK = (
+    "autograd::engine::evaluate_function: SplitLookupFunction_Op",
+    "",
+    "split_embedding_backward_codegen_rowwise_adagrad_kernel<float>",
+)
 DENSE = ("aten::linear", "aten::addmm", "ampere_sgemm_128x64_tn")
-DENSE_BACK = ("autograd::engine::evaluate_function: AddmmBackward0", "aten::mm", "ampere_sgemm_128x64_nn")
+DENSE_BACK = (
+    "autograd::engine::evaluate_function: AddmmBackward0",
+    "aten::mm",
+    "ampere_sgemm_128x64_nn",
+)
 CROSS = ("aten::bmm", "", "ampere_sgemm_64x32_sliced1x4_nn")
 BUCKETS = 3
 

@@ -54,7 +54,7 @@ def write(plan: Plan, ranks: list[Rank], folder: Path) -> Path:
     lines = "".join(f"{rank},{host}\n" for rank, host in enumerate(names))
     (folder / "hosts.csv").write_text("rank,host\n" + lines, encoding="utf-8")
     for rank in ranks:
-        text = json.dumps(_trace(plan, rank, names), separators=(",", ":"))
+        text = json.dumps(_trace(plan, rank), separators=(",", ":"))
         path = traces / f"job_rank{rank.rank}.pt.trace.json.gz"
         path.write_bytes(gzip.compress(text.encode(), 1, mtime=0))
     return traces
@@ -69,7 +69,7 @@ def clock_of(plan: Plan, rank: int) -> tuple[int, float]:
     return int(rng.uniform(-5e6, 5e6)), float(rng.uniform(-50e-6, 50e-6))
 
 
-def _trace(plan: Plan, rank: Rank, hosts: list[str]) -> dict[str, Any]:
+def _trace(plan: Plan, rank: Rank) -> dict[str, Any]:
     offset, drift = clock_of(plan, rank.rank)
     process = 4_000 + rank.rank
     events = [

@@ -15,6 +15,19 @@ from held_out_jobs.rank_program import schedule
 __all__ = ["Worker", "execute", "makespan_s", "write"]
 
 FORWARD_NS = 80e6
+P2P = ("forward-send", "forward-recv", "backward-send", "backward-recv")
+COLUMNS = (
+    "dp_rank",
+    "stage",
+    "rank",
+    "step",
+    "optype",
+    "start_ts",
+    "duration",
+    "seq_id",
+    "mc",
+    "mb_id",
+)
 TRANSFER_NS = {"pp": 3e6, "dp": 30e6, "world": 2e6, "embedding": 4e6}
 
 
@@ -69,11 +82,13 @@ def write(plan: Plan, workers: list[Worker], folder: Path) -> Path:
              "vpp_size": 1, "world_size": plan.n_rank}  # fmt: skip
     layout = "".join(f"{key}: {value}\n" for key, value in sizes.items())
     (folder / "meta-job.yaml").write_text("trial_name: job\nrun_id: 0\n" + layout, encoding="utf-8")
-    zero = [min(r[-1].start for w in workers for r in w.rows if r[0] == s) for s in range(plan.steps)]
+    zero = [
+        min(r[-1].start for w in workers for r in w.rows if r[0] == s) for s in range(plan.steps)
+    ]
     path = folder / "trace-job.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
-        out.writerow("dp_rank stage rank step optype start_ts duration seq_id mc mb_id".split())
+        out.writerow(COLUMNS)
         for worker in workers:
             for step, name, sequence, chunk, microbatch, work in worker.rows:
                 start = np.float32((work.start - zero[step]) / 1e9)
@@ -89,8 +104,16 @@ def _draws(seed: list[int]) -> Iterator[float]:
         yield from rng.normal(size=1024).tolist()
 
 
-def _run(worker: Worker, stream: str, name: str, places: tuple[int, int, int], *,
-         after: list[Work | None], length: float = 0.0, meeting: Meeting | None = None) -> Work:  # fmt: skip
+def _run(
+    worker: Worker,
+    name: str,
+    places: tuple[int, int, int],
+    *,
+    after: list[Work | None],
+    length: float = 0.0,
+    meeting: Meeting | None = None,
+) -> Work:
+    stream = "compute" if meeting is None else name if name in P2P else "dp"
     lane = worker.streams.setdefault(stream, Stream(worker.loop, 0))
     for awaited in after:
         if awaited is not None:
@@ -142,7 +165,7 @@ def _passes(worker: Worker, factor: float, lengths: Any) -> list[Work]:
     gathered = None
     if plan.dp > 1:
         group = tuple(rank_at(plan, worker.stage, d, 0) for d in range(plan.dp))
-        gathered = _run(worker, "dp", "params-all-gather", (0, 0, -1), after=[],
+        gathered = _run(worker, "params-all-gather", (0, 0, -1), after=[],
                         meeting=_meet(worker, "dp", group, 0))  # fmt: skip
     done: dict[str, Work] = {}
     computed: list[Work] = []
@@ -153,7 +176,7 @@ def _passes(worker: Worker, factor: float, lengths: Any) -> list[Work]:
         received = _transfer(worker, direction, number, after=before, receives=True)
         mean = FORWARD_NS * (2.0 if direction == "backward" else 1.0)
         length = mean * factor * lengths[number] * np.exp(plan.noise * next(worker.draws))
-        done[direction] = _run(worker, "compute", f"{direction}-compute", (number, 0, number),
+        done[direction] = _run(worker, f"{direction}-compute", (number, 0, number),
                                after=[received, gathered], length=length)  # fmt: skip
         computed.append(done[direction])
         _transfer(worker, direction, number, after=done[direction], receives=False)
@@ -169,7 +192,7 @@ def _transfer(worker: Worker, direction: str, number: int, *, after: Work | None
     pair = tuple(sorted((worker.rank, rank_at(plan, other, worker.replica, 0))))
     name = f"{direction}-{'recv' if receives else 'send'}"
     meeting = _meet(worker, "pp", pair, 2 * number + forward)
-    return _run(worker, name, name, (number, -1, -1), after=[after], meeting=meeting)
+    return _run(worker, name, (number, -1, -1), after=[after], meeting=meeting)
 
 
 def _tail(worker: Worker, last: list[Work | None]) -> Work:
@@ -178,13 +201,19 @@ def _tail(worker: Worker, last: list[Work | None]) -> Work:
     if plan.pp > 1 and worker.stage in {0, plan.pp - 1}:
         ends = tuple(rank_at(plan, s, worker.replica, 0) for s in (0, plan.pp - 1))
         meeting = _meet(worker, "embedding", ends, 0)
-        last = [_run(worker, "dp", "embedding-grads-all-reduce", (0, -1, -1), after=last, meeting=meeting)]
+        last = [
+            _run(
+                worker, "dp", "embedding-grads-all-reduce", (0, -1, -1), after=last, meeting=meeting
+            )
+        ]
     if plan.dp > 1:
         group = tuple(rank_at(plan, worker.stage, d, 0) for d in range(plan.dp))
         meeting = _meet(worker, "dp", group, 1)
-        last = [_run(worker, "dp", "grads-reduce-scatter", (0, 0, -1), after=last, meeting=meeting)]
+        last = [_run(worker, "grads-reduce-scatter", (0, 0, -1), after=last, meeting=meeting)]
     everyone = tuple(rank_at(plan, s, d, 0) for s in range(plan.pp) for d in range(plan.dp))
     meeting = _meet(worker, "world", everyone, 0)
-    clipped = _run(worker, "dp", "optimizer-clip-main-grad", (0, -1, -1), after=last, meeting=meeting)
+    clipped = _run(
+        worker, "dp", "optimizer-clip-main-grad", (0, -1, -1), after=last, meeting=meeting
+    )
     length = 0.3 * FORWARD_NS * np.exp(plan.noise * next(worker.draws))
-    return _run(worker, "compute", "optimizer", (0, -1, -1), after=[clipped], length=length)
+    return _run(worker, "optimizer", (0, -1, -1), after=[clipped], length=length)

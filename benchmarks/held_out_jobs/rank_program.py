@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from held_out_jobs.arguments import Part, arguments
 from held_out_jobs.machine import Loop, Meeting, Stream, Work
 from held_out_jobs.plan import Plan, group_of, lengths_of, place_of, rank_at
 
@@ -22,7 +23,8 @@ __all__ = [
     "wait_for",
 ]
 
-Event = dict[str, Any]
+Event = tuple[Work, int, str]
+"""A work, the call that recorded its end, and its stream."""
 
 FORWARD = (
     ("aten::layer_norm", "aten::native_layer_norm", 0.15, "vectorized_layer_norm_kernel<c10::BFloat16>"),
@@ -68,7 +70,7 @@ class Span:
     lane: int
     start: int
     end: int
-    args: Event
+    args: dict[str, Any]
     work: Work | None = None
 
 
@@ -130,7 +132,9 @@ class Rank:
     def span(self, category: str, name: str, start: int, **args: Any) -> Span:
         """Record a host span that ends now."""
         self.external += 1
-        made = Span(category, name, self.thread, start, self.now, {"External id": self.external, **args})
+        made = Span(
+            category, name, self.thread, start, self.now, {"External id": self.external, **args}
+        )
         self.spans.append(made)
         return made
 
@@ -151,7 +155,9 @@ def train(rank: Rank) -> Generator[list[Work], int, None]:
     noise = np.random.default_rng([plan.seed, 3, rank.rank])
     for step in range(plan.steps):
         begin = rank.now
-        begin_step(rank, step, plan.stage_work[stage] * float(np.exp(noise.normal(0, plan.noise / 4))))
+        begin_step(
+            rank, step, plan.stage_work[stage] * float(np.exp(noise.normal(0, plan.noise / 4)))
+        )
         reduced: list[Work] = []
         for direction, number in schedule(plan, stage):
             length = float(lengths[step, replica, number])
@@ -244,8 +250,9 @@ def _enqueue(rank: Rank, call: str, stream: str, name: str, *, length: int = 0,
     return work
 
 
-def _wait_event(rank: Rank, stream: str, awaited: Work, recorded: int, source: str) -> None:
-    """Make a stream wait for a work of another; the profiler may write that down."""
+def _wait_event(rank: Rank, stream: str, event: Event) -> None:
+    """Make a stream wait for an event of another; the profiler may write that down."""
+    awaited, recorded, source = event
     start = rank.now
     correlation = rank.call("cudaStreamWaitEvent", 1_200)
     lane = rank.stream(stream)
@@ -258,7 +265,7 @@ def _wait_event(rank: Rank, stream: str, awaited: Work, recorded: int, source: s
     rank.spans.append(Span("cuda_sync", "Stream Wait Event", lane.number, start, rank.now, facts))
 
 
-def communicate(rank: Rank, kind: str, collective: str, size: float, *, peer: int = -1) -> tuple[Work, int, str]:  # fmt: skip
+def communicate(rank: Rank, kind: str, collective: str, size: float, *, peer: int = -1) -> Event:  # fmt: skip
     """Queue a communication behind what the compute stream has been given so far."""
     plan = rank.cluster.plan
     members = group_of(plan, kind, rank.rank)
@@ -272,7 +279,7 @@ def communicate(rank: Rank, kind: str, collective: str, size: float, *, peer: in
     own = rank.numbers[kind, members] = rank.numbers.get((kind, members), 0) + 1
     meeting = rank.cluster.meeting(pair, what, number, plan.kernel_us * 1e3 * size)
     label, call, kernel = NCCL[collective]
-    facts = comm_args(plan, rank.rank, kind, label, own, members=members, elements=int(size * 4e6), peer=peer)
+    facts = arguments(plan, rank.rank, Part(kind, label, own, members, int(size * 4e6), peer))
     begin = rank.now
     rank.take(4_000)
     inside = rank.now
@@ -281,7 +288,7 @@ def communicate(rank: Rank, kind: str, collective: str, size: float, *, peer: in
     recorded = rank.call("cudaEventRecord", 1_200)
     before = rank.stream("compute").last
     if before is not None:
-        _wait_event(rank, stream, before, recorded, "compute")
+        _wait_event(rank, stream, (before, recorded, "compute"))
     on_kernel = facts if plan.ids in {"full", "no_seq"} else {}
     work = _enqueue(rank, "cudaLaunchKernelExC", stream, kernel, meeting=meeting, **on_kernel)
     recorded = rank.call("cudaEventRecord", 1_200)
@@ -296,39 +303,12 @@ def communicate(rank: Rank, kind: str, collective: str, size: float, *, peer: in
     return work, recorded, stream
 
 
-def comm_args(plan: Plan, rank: int, kind: str, label: str, number: int, *, members: tuple[int, ...],
-              elements: int, peer: int) -> Event:  # fmt: skip
-    """Arguments of a communication in the age of the profiler that the plan names."""
-    if plan.ids == "inputs":
-        pointer = 93_000_000_000_000 + 1_216 * (1_009 * rank + ("world", "tp", "dp", "pp").index(kind))
-        other = peer if peer >= 0 else members.index(rank)
-        inputs = ["", str(number), str(pointer), str(other), label, "[]", "[]", str(len(members))]
-        return {
-            "Concrete Inputs": inputs,
-            "Input type": ["TensorList", "Scalar", "Scalar", "Scalar", "", "ScalarList", "ScalarList", "Scalar"],
-            "Input Dims": [[[elements]], [], [], [], [], [], [], []],
-        }
-    shown = str(list(members)) if len(members) <= 30 else f"{str(list(members[:30]))[:-1]}, ...]"
-    facts: Event = {
-        "Collective name": label, "In msg nelems": elements, "Out msg nelems": elements,
-        "Group size": len(members), "dtype": "BFloat16", "In split size": "[]",
-        "Out split size": "[]", "Process Group Name": f"{('world', 'tp', 'dp', 'pp').index(kind)}{members[0]:03d}",
-        "Process Group Description": {"world": "default_pg"}.get(kind, f"{kind}_group"),
-        "Process Group Ranks": shown,
-    }  # fmt: skip
-    if plan.ids == "full":
-        facts["Seq"] = number
-    if peer >= 0:
-        facts["Dst Rank" if label == "send" else "Src Rank"] = peer
-    return facts
+def wait_for(rank: Rank, event: Event) -> None:
+    """Make the compute stream wait for a communication."""
+    _wait_event(rank, "compute", event)
 
 
-def wait_for(rank: Rank, handle: tuple[Work, int, str]) -> None:
-    work, recorded, stream = handle
-    _wait_event(rank, "compute", work, recorded, stream)
-
-
-def _microbatch(rank: Rank, direction: str, length: float, *, reduce: bool) -> list[tuple[Work, int, str]]:  # fmt: skip
+def _microbatch(rank: Rank, direction: str, length: float, *, reduce: bool) -> list[Event]:  # fmt: skip
     """Run one microbatch through a stage: receive, layers, send; the last backward reduces."""
     plan = rank.cluster.plan
     stage, replica, peer = place_of(plan, rank.rank)
@@ -354,7 +334,7 @@ def _microbatch(rank: Rank, direction: str, length: float, *, reduce: bool) -> l
     return handles
 
 
-def _reduce(rank: Rank) -> tuple[Work, int, str]:
+def _reduce(rank: Rank) -> Event:
     plan = rank.cluster.plan
     how = "reduce_scatter" if plan.sharded else "all_reduce"
     return communicate(rank, "dp", how, TRANSFER["dp"])
@@ -372,12 +352,14 @@ def _layer(rank: Rank, rows: Sequence[Sequence[Any]], length: float) -> None:
         launch(rank, (outer, inner, name), work * length, **(shape if plan.shapes else {}))
 
 
-def _finish_step(rank: Rank, handles: list[tuple[Work, int, str]]) -> Generator[list[Work], int, None]:  # fmt: skip
+def _finish_step(rank: Rank, handles: list[Event]) -> Generator[list[Work], int, None]:  # fmt: skip
     """Wait for gradients, clip them (which needs a number on the host), optimise."""
     plan = rank.cluster.plan
     for handle in handles:
         wait_for(rank, handle)
-    launch(rank, ("aten::_foreach_norm", "", "multi_tensor_apply_kernel<LpNormFunctor<float>>"), 0.3)
+    launch(
+        rank, ("aten::_foreach_norm", "", "multi_tensor_apply_kernel<LpNormFunctor<float>>"), 0.3
+    )
     if plan.pp > 1 or plan.tp > 1 or plan.sharded:
         wait_for(rank, communicate(rank, "world", "all_reduce", TRANSFER["world"]))
     begin = rank.now

@@ -47,9 +47,7 @@ def allowance(n, rate):
 @pytest.mark.slow
 def test_causes_of_one_percent_and_more_are_named(held_out, outcomes):
     counted = [
-        o
-        for o in outcomes
-        if o.case.name != "nobody" and o.effect_ratio >= held_out.LEAST_EFFECT
+        o for o in outcomes if o.case.name != "nobody" and o.effect_ratio >= held_out.LEAST_EFFECT
     ]
     wrong = [held_out.miss(o) for o in counted if not o.right]
     assert len(counted) >= 30
@@ -65,7 +63,7 @@ def test_healthy_jobs_are_not_accused(held_out, outcomes):
 
 
 @pytest.mark.slow
-def test_predicted_gains_are_those_of_the_job_without_its_cause(held_out, outcomes):
+def test_predicted_gains_are_those_of_the_job_without_its_cause(outcomes):
     errors = sorted(
         o.gain_error_ratio for o in outcomes if o.right and not math.isnan(o.gain_error_ratio)
     )
@@ -80,7 +78,10 @@ def test_exchanges_of_a_recommendation_model_match_by_order(held_out, tmp_path, 
     plan = replace(healthy, fault=plans.Fault("rank", (3,), size=0.3))
     job = kineto.execute(plan, dlrm.recommend)
     audit = run_audit(kineto.write(plan, job, tmp_path), brief=False)
-    assert (audit.document["job"]["instances"], audit.document["job"]["instances_matched"]) == (8, 8)
+    assert (audit.document["job"]["instances"], audit.document["job"]["instances_matched"]) == (
+        8,
+        8,
+    )
     assert audit.document["replay"]["error_ratio_max"] < 0.03
     assert (audit.verdict["kind"], audit.verdict["ranks"]) == ("rank", [3])
     gain_s = kineto.makespan_s(job) - kineto.makespan_s(kineto.execute(healthy, dlrm.recommend))

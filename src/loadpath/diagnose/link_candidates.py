@@ -8,16 +8,15 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate, join
-from loadpath.diagnose.dominance import any_of, dominance_p_values, excess_by_step
+from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.evidence import unit_p_values
 from loadpath.diagnose.significance import (
     ALPHA,
     cells_by_unit,
-    exchange_p_values,
     is_intermittent,
     worth_judging,
 )
-from loadpath.diagnose.step_noise import design_effect, step_noise_p_values
 
 __all__ = ["link_candidates"]
 
@@ -51,10 +50,7 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         residual = np.where(unit >= 0, all_residual, 0.0)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        inflation = design_effect(cells.excess_s, cells.step)
-        by_chance = exchange_p_values(cells.excess_s, rng, inflation=inflation)
-        by_steps = step_noise_p_values(cells.excess_s, cells.step)
-        p = any_of(by_chance, by_steps, dominance_p_values(by_step))
+        p = unit_p_values(cells.excess_s, cells.step, by_step, rng)
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(unit == number).astype(np.int32)

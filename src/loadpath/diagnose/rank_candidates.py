@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate, join
-from loadpath.diagnose.dominance import any_of, dominance_p_values, excess_by_step
+from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.evidence import unit_p_values
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import (
     ALPHA,
     Cells,
     cells_by_unit,
-    exchange_p_values,
     is_intermittent,
     worth_judging,
 )
-from loadpath.diagnose.step_noise import design_effect, step_noise_p_values
 
 __all__ = ["common_hosts", "rank_candidates", "sets_of_ranks", "shared_hosts"]
 
@@ -62,14 +61,15 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         unit = np.where(mine, rank, -1).astype(np.int32)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        p = _p_values(mechanism, _comparable(job, effects, cells, mine), cells.step, rng=rng)
-        p = any_of(*p, dominance_p_values(by_step))
+        excess = _comparable(job, effects, cells, mine)
+        on_host = mechanism in {"host", "input"}
+        p = unit_p_values(excess, cells.step, by_step, rng, is_heavy=on_host)
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(mine & (rank == number)).astype(np.int32)
             found.append(
                 Candidate(
-                    kind="host" if mechanism in {"host", "input"} else "rank",
+                    kind="host" if on_host else "rank",
                     place="rank",
                     mechanism=mechanism,
                     key=f"rank {number}",
@@ -84,20 +84,6 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                 )
             )
     return found
-
-
-def _p_values(
-    mechanism: str, excess: FloatArray, step: NDArray[np.int64], *, rng: np.random.Generator
-) -> list[FloatArray]:
-    """Test ranks against shuffles, and devices against the noise of steps.
-
-    Noise of hosts is rare and heavy: a step without it says nothing about the next one.
-    """  # noqa: DOC201
-    inflation = design_effect(excess, step)
-    by_chance = exchange_p_values(excess, rng, inflation=inflation)
-    if mechanism in {"host", "input"}:
-        return [by_chance]
-    return [by_chance, step_noise_p_values(excess, step)]
 
 
 def _comparable(

@@ -8,6 +8,7 @@ from loadpath.diagnose.tails import student_tail
 
 __all__ = ["by_steps", "design_effect", "step_noise_p_values"]
 
+
 def by_steps(excess: FloatArray, step: NDArray[np.int64]) -> FloatArray:
     """Sum blocks over the step that they are part of.
 
@@ -55,7 +56,10 @@ def design_effect(excess: FloatArray, step: NDArray[np.int64]) -> float:
     >>> rng = np.random.default_rng(0)
     >>> step = np.repeat(np.arange(8), 4)
     >>> shared = np.repeat(rng.normal(size=(6, 8)), 4, axis=1)
-    >>> round(design_effect(rng.normal(size=(6, 32)), step), 1), round(design_effect(shared, step), 1)
+    >>> (
+    ...     round(design_effect(rng.normal(size=(6, 32)), step), 1),
+    ...     round(design_effect(shared, step), 1),
+    ... )
     (1.2, 4.4)
     """
     sums = by_steps(excess, step)
