@@ -108,4 +108,4 @@ def any_of(by_chance: FloatArray, *others: FloatArray) -> FloatArray:
     [0.02, 0.004]
     """  # numpydoc ignore=PR01,PR02
     further = 2.0 * len(others) * np.min(others, axis=0)
-    return np.minimum(1.0, np.minimum(2.0 * by_chance, further))
+    return np.asarray(np.minimum(1.0, np.minimum(2.0 * by_chance, further)))

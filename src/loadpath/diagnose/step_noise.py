@@ -106,4 +106,5 @@ def step_noise_p_values(excess: FloatArray, step: NDArray[np.int64]) -> FloatArr
     error = np.array([np.delete(spread, i).max() for i in range(n_unit)]) * np.sqrt(n_step)
     t = rest / np.maximum(error, np.finfo(float).tiny)
     freedom = (n_unit - 2) * (n_step - 1)
-    return np.minimum(1.0, n_unit * np.array([student_tail(value, freedom) for value in t]))
+    tails = np.array([student_tail(value, freedom) for value in t])
+    return np.asarray(np.minimum(1.0, n_unit * tails))
