@@ -44,13 +44,13 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     table = {row["communicator"]: row for row in job.communicator.iter_rows(named=True)}
     hosts = dict(job.rank.select("rank", "host").iter_rows())
     found = []
-    all_residual = effects.residual_ns
     for family in _families(job, communicator):
         unit = np.where(np.isin(communicator, family), communicator, -1).astype(np.int32)
-        residual = np.where(unit >= 0, all_residual, 0.0)
+        residual = np.where(unit >= 0, effects.residual_ns, 0.0)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        p = unit_p_values(cells.excess_s, cells.step, by_step, rng)
+        same = np.ones(cells.unit.size)
+        p = unit_p_values(cells, same, same.astype(np.int64), by_step_s=by_step, rng=rng)
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(unit == number).astype(np.int32)

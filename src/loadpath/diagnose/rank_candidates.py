@@ -61,9 +61,9 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         unit = np.where(mine, rank, -1).astype(np.int32)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        excess = _comparable(job, effects, cells, mine)
+        scale, stage = _comparable(job, effects, cells, mine)
         on_host = mechanism in {"host", "input"}
-        p = unit_p_values(excess, cells.step, by_step, rng, is_heavy=on_host)
+        p = unit_p_values(cells, scale, stage, by_step_s=by_step, rng=rng, is_heavy=on_host)
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(mine & (rank == number)).astype(np.int32)
@@ -88,20 +88,15 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
 
 def _comparable(
     job: CoupledJob, effects: Effects, cells: Cells, mine: NDArray[np.bool_]
-) -> FloatArray:
-    """Give each rank's excess over its stage's ranks, relative to the work that the stage has.
-
-    The error of a stage's level is common to its ranks; it must not make all of them look slow.
-    """  # noqa: DOC201
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Say what each rank's excess is to be scaled by, for the work it has, and its stage."""
     rank = job.op["rank"].to_numpy()[mine]
     place = np.searchsorted(cells.unit, rank)
     total = np.bincount(place, effects.level_ns[mine], minlength=cells.unit.size)
     typical = np.median(total[total > 0]) if (total > 0).any() else 1.0
-    relative = cells.excess_s * (typical / np.maximum(total, typical * 1e-6))[:, None]
     stage = np.zeros(cells.unit.size, np.int64)
     stage[place] = job.op["stage"].to_numpy()[mine]
-    mean = [relative[stage == s].mean(axis=0) if np.sum(stage == s) > 1 else 0.0 for s in stage]
-    return np.asarray(relative - np.asarray(np.broadcast_arrays(*mean, relative[0])[:-1]))
+    return typical / np.maximum(total, typical * 1e-6), stage
 
 
 def sets_of_ranks(ranks: Sequence[Candidate]) -> list[Candidate]:

@@ -60,22 +60,26 @@ def design_effect(excess: FloatArray, step: NDArray[np.int64]) -> float:
     ...     round(design_effect(rng.normal(size=(6, 32)), step), 1),
     ...     round(design_effect(shared, step), 1),
     ... )
-    (1.2, 4.4)
+    (1.1, 4.4)
     """
-    sums = by_steps(excess, step)
+    centred = excess - np.median(excess, axis=0)
+    sums = by_steps(centred, step)
     n_step, n_block = sums.shape[1], excess.shape[1]
     if n_step < 2 or n_step == n_block:
         return 1.0
-    of_blocks = float(np.median(excess.var(axis=1, ddof=1))) * n_block / n_step
+    of_blocks = float(np.median(centred.var(axis=1, ddof=1))) * n_block / n_step
     of_steps = float(np.median(sums.var(axis=1, ddof=1)))
     return max(1.0, of_steps / of_blocks) if of_blocks > 0 else 1.0
 
 
-def step_noise_p_values(excess: FloatArray, step: NDArray[np.int64]) -> FloatArray:
+def step_noise_p_values(
+    excess: FloatArray, step: NDArray[np.int64], peers: NDArray[np.int64]
+) -> FloatArray:
     """Probability that the noise of whole steps alone gives a unit so large an excess.
 
     Sums over a step are sums of many ops, so their law is taken as normal; their spread is that of
-    the noisiest other unit. A unit's largest block is left out: one slow op accuses nobody.
+    the noisiest other unit. A unit is held against the middle of its peers, the lower one of two,
+    so that half of them may be slow. Its largest block is left out: one slow op accuses nobody.
 
     Parameters
     ----------
@@ -83,28 +87,39 @@ def step_noise_p_values(excess: FloatArray, step: NDArray[np.int64]) -> FloatArr
         Excess of each unit in each block, in comparable units.
     step : (n_block,) array of int64
         Step of each block, ascending from 0.
+    peers : (n_unit,) array of int64
+        Group of units that do the same work.
 
     Returns
     -------
     (n_unit,) array of float64
-        Family-wise p-values (Bonferroni); 1 under two steps or three units.
+        Family-wise p-values (Bonferroni); 1 under two steps or three units, and without a peer.
 
     Examples
     --------
     >>> excess = np.random.default_rng(1).normal(size=(5, 4))
     >>> excess[3] += 20.0
-    >>> (step_noise_p_values(excess, np.arange(4)) < 0.001).tolist()
+    >>> (step_noise_p_values(excess, np.arange(4), np.zeros(5, int)) < 0.001).tolist()
     [False, False, False, True, False]
     """
-    centred = excess - np.median(excess, axis=0)
-    sums = by_steps(centred, step)
+    sums = by_steps(excess - np.median(excess, axis=0), step)
     n_unit, n_step = sums.shape
     if n_unit < 3 or n_step < 2:
         return np.ones(n_unit)
     spread = sums.std(axis=1, ddof=1)
-    rest = centred.sum(axis=1) - centred.max(axis=1)
-    error = np.array([np.delete(spread, i).max() for i in range(n_unit)]) * np.sqrt(n_step)
-    t = rest / np.maximum(error, np.finfo(float).tiny)
+    noisiest = np.array([np.delete(spread, i).max() for i in range(n_unit)])
+    beyond = excess.sum(axis=1) - np.maximum(excess.max(axis=1), 0.0) - _middle(excess, peers)
+    t = beyond / np.maximum(noisiest * np.sqrt(2 * n_step), np.finfo(float).tiny)
     freedom = (n_unit - 2) * (n_step - 1)
     tails = np.array([student_tail(value, freedom) for value in t])
     return np.asarray(np.minimum(1.0, n_unit * tails))
+
+
+def _middle(excess: FloatArray, peers: NDArray[np.int64]) -> FloatArray:
+    """Give each unit the lower median of its peers' totals; a lone unit is its own."""
+    total = excess.sum(axis=1)
+    middle = np.empty_like(total)
+    for group in np.unique(peers):
+        mine = peers == group
+        middle[mine] = np.quantile(total[mine], 0.5, method="lower")
+    return middle
