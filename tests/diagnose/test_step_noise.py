@@ -47,9 +47,12 @@ def test_noise_of_steps_accuses_nobody():
 
 
 def test_design_effect_is_that_of_the_typical_unit():
-    slow = shared_noise(0, share=0.0)
-    slow[2, 8:16] += 50.0
-    assert design_effect(slow, STEP) < 1.5
+    effects = []
+    for seed in range(20):
+        job = shared_noise(seed, share=0.0)
+        job[2, 8:16] += 50.0
+        effects.append(design_effect(job, STEP))
+    assert np.median(effects) < 1.5
 
 
 def test_blocks_that_are_steps_share_nothing():

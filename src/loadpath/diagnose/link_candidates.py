@@ -11,8 +11,10 @@ from loadpath.diagnose.candidate import Candidate, join
 from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.evidence import unit_p_values
+from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import (
     ALPHA,
+    Cells,
     cells_by_unit,
     is_intermittent,
     worth_judging,
@@ -44,13 +46,13 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     table = {row["communicator"]: row for row in job.communicator.iter_rows(named=True)}
     hosts = dict(job.rank.select("rank", "host").iter_rows())
     found = []
+    all_residual = effects.residual_ns
     for family in _families(job, communicator):
         unit = np.where(np.isin(communicator, family), communicator, -1).astype(np.int32)
-        residual = np.where(unit >= 0, effects.residual_ns, 0.0)
+        residual = np.where(unit >= 0, all_residual, 0.0)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        same = np.ones(cells.unit.size)
-        p = unit_p_values(cells, same, same.astype(np.int64), by_step_s=by_step, rng=rng)
+        p = _p_values(cells, by_step, rng)
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(unit == number).astype(np.int32)
@@ -74,6 +76,11 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                 )
             )
     return [*found, *_same_members(found)]
+
+
+def _p_values(cells: Cells, by_step_s: FloatArray, rng: np.random.Generator) -> FloatArray:
+    same = np.ones(cells.unit.size)
+    return unit_p_values(cells, same, same.astype(np.int64), by_step_s=by_step_s, rng=rng)
 
 
 def _same_members(found: Sequence[Candidate]) -> list[Candidate]:
