@@ -118,7 +118,7 @@ def step_noise_p_values(
 def _middle(excess: FloatArray, peers: NDArray[np.int64]) -> FloatArray:
     """Give each unit the lower median of its peers' totals; a lone unit is its own."""
     total = excess.sum(axis=1)
-    middle = np.empty_like(total)
+    middle: FloatArray = np.empty_like(total)
     for group in np.unique(peers):
         mine = peers == group
         middle[mine] = np.quantile(total[mine], 0.5, method="lower")
