@@ -56,11 +56,11 @@ class Outcome:
 def examine(case: Case, *, skew: bool = False) -> Outcome:
     """Execute, record and audit one job; a cause too weak to count is made stronger."""
     maker: Any = op_table if case.form == TABLE else kineto
-    base = maker.makespan_s(maker.execute(without(case.plan)))
+    healthy = maker.execute(without(case.plan))
     for _ in range(MAX_TRIALS):
         job = maker.execute(case.plan)
-        gain_s = maker.makespan_s(job) - base
-        if not case.plan.fault.kind or gain_s >= LEAST_EFFECT * maker.makespan_s(job):
+        effect = 1 - maker.makespan_s(healthy) / maker.makespan_s(job)
+        if not case.plan.fault.kind or effect >= LEAST_EFFECT:
             break
         stronger = replace(case.plan.fault, size=2 * case.plan.fault.size)
         case = replace(case, plan=replace(case.plan, fault=stronger))
@@ -69,12 +69,14 @@ def examine(case: Case, *, skew: bool = False) -> Outcome:
     right = is_right(case, verdict, lambda plan: maker.makespan_s(maker.execute(plan)))
     return Outcome(
         case=case,
-        effect_ratio=gain_s / maker.makespan_s(job),
+        effect_ratio=effect,
         right=right,
         accuses=verdict["kind"] not in ACQUITTED,
         verdict=words(verdict),
         error_ratio=audit.document["replay"]["error_ratio_median"],
-        gain_error_ratio=gain_error(case, verdict, gain_s) if right else float("nan"),
+        gain_error_ratio=gain_error(case, verdict, maker.step_s(job) - maker.step_s(healthy))
+        if right
+        else float("nan"),
         seconds=seconds,
         under_skew=skewed(case, job, verdict) if skew and maker is kineto else "",
     )
@@ -138,8 +140,7 @@ def gain_error(case: Case, verdict: Any, gain_s: float) -> float:
     """Relative error of the predicted gain a step; unequal data is taken out differently."""
     if case.name in {"nobody", "data"} or verdict["step_s_without"] is None:
         return float("nan")
-    gain = gain_s / case.plan.steps
-    return abs(float(verdict["step_s"] - verdict["step_s_without"]) - gain) / gain
+    return abs(float(verdict["step_s"] - verdict["step_s_without"]) - gain_s) / gain_s
 
 
 def words(verdict: Any) -> str:

@@ -12,7 +12,7 @@ from held_out_jobs.machine import Loop, Thread
 from held_out_jobs.plan import Plan, hosts_of
 from held_out_jobs.rank_program import Cluster, Rank, Span, train
 
-__all__ = ["execute", "makespan_s", "write"]
+__all__ = ["execute", "makespan_s", "step_s", "write"]
 
 EPOCH_NS = 1_764_000_000_000_000_000
 BEGIN_NS = 2_311_904_000_000_000
@@ -44,6 +44,16 @@ def makespan_s(ranks: list[Rank]) -> float:
     """Earliest start to latest end of the whole job, in s; each rank ends on its host."""
     hosts = [span for rank in ranks for span in rank.spans if span.work is None]
     return (max(span.end for span in hosts) - min(span.start for span in hosts)) / 1e9
+
+
+def step_s(ranks: list[Rank]) -> float:
+    """Mean over steps of earliest start to latest end, in s; steps of ranks may overlap."""
+    marks: dict[str, list[Span]] = {}
+    for span in (span for rank in ranks for span in rank.spans):
+        if span.name.startswith("ProfilerStep"):
+            marks.setdefault(span.name, []).append(span)
+    lengths = [max(s.end for s in of) - min(s.start for s in of) for of in marks.values()]
+    return float(np.mean(lengths)) / 1e9
 
 
 def write(plan: Plan, ranks: list[Rank], folder: Path) -> Path:

@@ -12,7 +12,7 @@ from held_out_jobs.machine import Loop, Meeting, Stream, Thread, Work
 from held_out_jobs.plan import Plan, hosts_of, lengths_of, rank_at
 from held_out_jobs.rank_program import schedule
 
-__all__ = ["Worker", "execute", "makespan_s", "write"]
+__all__ = ["Worker", "execute", "makespan_s", "step_s", "write"]
 
 FORWARD_NS = 80e6
 P2P = ("forward-send", "forward-recv", "backward-send", "backward-recv")
@@ -70,6 +70,15 @@ def makespan_s(workers: list[Worker]) -> float:
     """Earliest start to latest end of the whole job, in s."""
     works = [row[-1] for worker in workers for row in worker.rows]
     return (max(w.end for w in works) - min(w.start for w in works)) / 1e9
+
+
+def step_s(workers: list[Worker]) -> float:
+    """Mean over steps of earliest start to latest end, in s."""
+    works: dict[int, list[Work]] = {}
+    for row in (row for worker in workers for row in worker.rows):
+        works.setdefault(row[0], []).append(row[-1])
+    lengths = [max(w.end for w in of) - min(w.start for w in of) for of in works.values()]
+    return float(np.mean(lengths)) / 1e9
 
 
 def write(plan: Plan, workers: list[Worker], folder: Path) -> Path:
