@@ -88,7 +88,7 @@ def audited(case: Case, job: Any) -> tuple[Any, float]:
     with tempfile.TemporaryDirectory() as folder:
         source = maker.write(case.plan, job, Path(folder))
         begin = time.perf_counter()
-        audit = run_audit(source, hosts=Path(folder) / "hosts.csv")
+        audit = run_audit(source, hosts=Path(folder) / "hosts.csv", cache=False, brief=False)
         return audit, time.perf_counter() - begin
 
 

@@ -211,9 +211,7 @@ def _tail(worker: Worker, last: list[Work | None]) -> Work:
         ends = tuple(rank_at(plan, s, worker.replica, 0) for s in (0, plan.pp - 1))
         meeting = _meet(worker, "embedding", ends, 0)
         last = [
-            _run(
-                worker, "dp", "embedding-grads-all-reduce", (0, -1, -1), after=last, meeting=meeting
-            )
+            _run(worker, "embedding-grads-all-reduce", (0, -1, -1), after=last, meeting=meeting)
         ]
     if plan.dp > 1:
         group = tuple(rank_at(plan, worker.stage, d, 0) for d in range(plan.dp))
@@ -221,8 +219,6 @@ def _tail(worker: Worker, last: list[Work | None]) -> Work:
         last = [_run(worker, "grads-reduce-scatter", (0, 0, -1), after=last, meeting=meeting)]
     everyone = tuple(rank_at(plan, s, d, 0) for s in range(plan.pp) for d in range(plan.dp))
     meeting = _meet(worker, "world", everyone, 0)
-    clipped = _run(
-        worker, "dp", "optimizer-clip-main-grad", (0, -1, -1), after=last, meeting=meeting
-    )
+    clipped = _run(worker, "optimizer-clip-main-grad", (0, -1, -1), after=last, meeting=meeting)
     length = 0.3 * FORWARD_NS * np.exp(plan.noise * next(worker.draws))
     return _run(worker, "optimizer", (0, -1, -1), after=[clipped], length=length)
