@@ -222,9 +222,14 @@ def test_stage_with_more_work_than_the_others_is_suspected():
 
 
 def test_stage_within_the_spread_of_the_others_is_not_suspected():
-    # a fourth of 65, 70, 75 lies within 70 + t(2, 0.05 / 4) * 5 * sqrt(4 / 3) = 106, in 95 of 100 jobs
-    assert suspected_stages(staged([65, 70, 75, 105])) == []
-    assert suspected_stages(staged([65, 70, 75, 107])) == [3]
+    # a fourth of 69, 70, 71 lies within 70 + t(2, 0.05 / 4) * 1 * sqrt(4 / 3) = 77.2
+    assert suspected_stages(staged([69, 70, 71, 77])) == []
+    assert suspected_stages(staged([69, 70, 71, 78])) == [3]
+
+
+def test_stage_with_a_quarter_more_work_than_any_other_is_suspected_whatever_their_spread():
+    assert suspected_stages(staged([60, 70, 80, 100])) == []
+    assert suspected_stages(staged([60, 70, 80, 101])) == [3]
 
 
 @pytest.mark.parametrize(("slower", "suspected"), [(87, []), (88, [1])])

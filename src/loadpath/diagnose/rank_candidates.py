@@ -27,10 +27,10 @@ PAUSE_SPREADS = 8.0
 """A host op is a pause when it exceeds its level by this many spreads of its class."""
 PAUSE_FLOOR_NS = 1_000.0
 """Spreads below the resolution of the clocks are not told apart."""
-TAIL_MEAN, TAIL_SQUARE = 0.4436, 8.156
-"""Mean and mean square of an op's pause, in spreads, if host noise has the law of docs/verdicts."""
+TAIL_SHAPES = (0.25, 2.0)
+"""Shapes of tails between which noise is taken to lie: 2 is that of a normal law."""
 BEYOND_TAIL = 5.0
-"""Pauses must exceed what that law makes of their sum by this many standard deviations."""
+"""Pauses must exceed what noise makes of their sum by this many standard deviations."""
 MOST_JOINED = 8
 """Ranks in a set, most."""
 
@@ -204,7 +204,7 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     # below the resolution a spread may be twice what it seems
     spread = np.maximum(spread, PAUSE_FLOOR_NS / 2)
     pause = residual[host] > PAUSE_SPREADS * np.maximum(spread, PAUSE_FLOOR_NS)
-    in_spreads = np.where(pause, residual[host] / spread, 0.0)
+    in_spreads = residual[host] / spread
     op = np.flatnonzero(host)[pause].astype(np.int32)
     ranks = tuple(sorted(set(job.op["rank"].gather(op).to_list())))
     everyone = len(ranks) == job.rank.height
@@ -218,7 +218,7 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
             key="all hosts",
             op=op,
             change_ns=-residual[op],
-            significant=_beyond_tail(in_spreads, job.op["rank"].to_numpy()[host]),
+            significant=_beyond_tail(in_spreads, pause, job.op["rank"].to_numpy()[host]),
             specificity=3,
             ranks=ranks,
             hosts=tuple(sorted(set(job.rank["host"].to_list()) - {""})),
@@ -226,18 +226,39 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     ]
 
 
-def _beyond_tail(pause_spreads: FloatArray, rank: NDArray[np.int32]) -> bool:
-    """Say whether pauses are more than heavy-tailed noise on the ranks that have fewer of them.
+def _beyond_tail(in_spreads: FloatArray, pause: NDArray[np.bool_], rank: NDArray[np.int32]) -> bool:
+    """Say whether pauses are more than the tail of noise on the ranks that have fewer of them.
 
-    Noise is a squared exponential variable (a Weibull law of shape 1/2), whose tail is heavier than
-    that of exponential, gamma, and log-normal noise of sigma 1: 1 in 32 of its values lies beyond 8
-    spreads. The quarter of the ranks that pauses most is left out: it would be a cause of its own.
+    The quarter of the ranks that pauses most is left out: it would be a cause of its own.
     """  # noqa: DOC201
-    n_op, total = np.bincount(rank), np.bincount(rank, pause_spreads)
-    excess = (total - TAIL_MEAN * n_op)[n_op > 0]
+    mean, square = _tail_moments(in_spreads)
+    n_op, total = np.bincount(rank), np.bincount(rank, np.where(pause, in_spreads, 0.0))
+    excess = (total - mean * n_op)[n_op > 0]
     least = np.argsort(excess, kind="stable")[: 3 * excess.size // 4]
-    square = (TAIL_SQUARE - TAIL_MEAN**2) * float(n_op[n_op > 0][least].sum())
-    return float(excess[least].sum()) > BEYOND_TAIL * math.sqrt(square)
+    error = math.sqrt((square - mean**2) * float(n_op[n_op > 0][least].sum()))
+    return float(excess[least].sum()) > BEYOND_TAIL * error
+
+
+def _tail_moments(in_spreads: FloatArray) -> tuple[float, float]:
+    """Mean and mean square that noise has beyond the limit of pauses, per op.
+
+    Its tail is extrapolated as a stretched exponential through the 80th and 90th percentiles.
+
+    References
+    ----------
+    .. [1] J. Laherrere, D. Sornette, "Stretched exponential distributions in nature and economy",
+       European Physical Journal B 2, 1998.
+    """  # noqa: DOC201
+    at_80, at_90 = np.quantile(in_spreads, [0.8, 0.9])
+    if at_80 <= 0:
+        return 0.0, 0.0
+    growth = max(float(at_90 / at_80), 1.0 + 1e-9)
+    shape = np.clip(math.log(math.log(10) / math.log(5)) / math.log(growth), *TAIL_SHAPES)
+    beyond = PAUSE_SPREADS * np.geomspace(1.0, 1e4, 2_001)
+    share = np.exp(-math.log(10) * (beyond / at_90) ** shape)
+    mean = PAUSE_SPREADS * share[0] + np.trapezoid(share, beyond)
+    square = PAUSE_SPREADS**2 * share[0] + np.trapezoid(2 * beyond * share, beyond)
+    return float(mean), float(square)
 
 
 def _mechanisms(job: CoupledJob, effects: Effects) -> list[tuple[str, NDArray[np.bool_]]]:

@@ -19,8 +19,9 @@ STANDS_OUT = 5.0
 UNLIKE_P = 0.05
 """A stage must have more work than the spread of the others foretells, at this family-wise error:
 stages are seldom equal by design, and what they differ by anyway accuses none."""
-UNLIKE_ONE_RATIO = 0.25
-"""With one other stage there is no spread to go by: it must do this much more; a stated policy."""
+UNLIKE_ANY_RATIO = 0.25
+"""A stage with this much more work than any other is unlike them, whatever their spread (which two
+stages have none of, and three hardly show); a stated policy."""
 
 
 def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
@@ -100,8 +101,10 @@ def _unlike_others(job: CoupledJob, effects: Effects) -> dict[int, bool]:
 def _is_unlike(stage: int, work: Mapping[int, float]) -> bool:
     """Compare a stage's work with what the others foretell of one more stage like them."""
     others = np.array([w for s, w in work.items() if s != stage])
+    if others.size and work[stage] > (1 + UNLIKE_ANY_RATIO) * others.max():
+        return True
     if others.size < 2:
-        return bool((work[stage] > (1 + UNLIKE_ONE_RATIO) * others).any())
+        return False
     error = float(others.std(ddof=1)) * math.sqrt(1 + 1 / others.size)
     beyond = work[stage] - float(others.mean())
     t = beyond / max(error, 1e-9 * work[stage])
