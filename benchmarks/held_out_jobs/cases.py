@@ -7,7 +7,7 @@ import numpy as np
 
 from held_out_jobs.plan import Fault, Plan, group_of, hosts_of, rank_at
 
-__all__ = ["CAUSES", "FORMS", "TABLE", "Case", "cases", "recorded"]
+__all__ = ["CAUSES", "FORMS", "TABLE", "Case", "cases", "limits", "recorded"]
 
 TABLE, DATA, SHARDED, TENSOR, MIXED = "op table", "dp", "sharded dp", "tp", "pp x tp x dp"
 FORMS = (TABLE, DATA, SHARDED, TENSOR, MIXED)
@@ -134,6 +134,16 @@ def draw_fault(rng: np.random.Generator, name: str, form: str, plan: Plan) -> Fa
         "stage": Fault("stage", stage=int(rng.integers(plan.pp)), size=size),
         "data": Fault("data", size=size),
     }[name]
+
+
+def limits(case: Case) -> str:
+    """Say why no reader of such a record can tell, or none does yet; empty where one should."""
+    plan = case.plan
+    if case.name == "data" and case.form != TABLE:
+        return "unequal data in traces, which number no microbatches"
+    if plan.ids == "inputs" and sum(size > 1 for size in (plan.pp, plan.tp, plan.dp)) > 1:
+        return "several groups of a rank named by pointers of its process (traces of 2023)"
+    return ""
 
 
 def recorded(plan: Plan, form: str) -> list[int]:
