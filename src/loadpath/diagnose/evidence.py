@@ -37,7 +37,7 @@ def unit_p_values(
         Source of the shuffles.
     is_heavy : bool
         The noise is rare and heavy, as that of hosts is: a step without it says nothing of the
-        next one, so no unit is held against the noise of steps.
+        next one, so no unit is held against the noise of steps, and no variance is compared.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def unit_p_values(
         Family-wise p-values.
     """
     excess = cells.excess_s * scale[:, None]
-    inflation = design_effect(excess, cells.step)
+    inflation = 1.0 if is_heavy else design_effect(excess, cells.step)
     by_chance = exchange_p_values(_within(excess, peers), rng, inflation=inflation)
     dominance = dominance_p_values(by_step_s)
     if is_heavy:
