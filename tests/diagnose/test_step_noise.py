@@ -72,10 +72,15 @@ def test_one_slow_op_names_nobody():
     assert not verdicts(job).any()
 
 
-def test_hosts_are_not_held_against_the_noise_of_steps():
+def test_hosts_are_held_against_shuffles_whatever_their_steps_share():
+    # the same seed: as if blocks were independent
     job = shared_noise(3)
-    job[2, 8:16] += 30.0
-    assert not verdicts(job, is_heavy=True).any()
+    cells, alike = Cells(np.arange(6), job, STEP), np.zeros(6, np.int64)
+    options = {"by_step_s": by_steps(job, STEP), "rng": np.random.default_rng(0)}
+    p = unit_p_values(cells, np.ones(6), alike, is_heavy=True, **options)
+    within = job - job.mean(axis=0)
+    by_chance = exchange_p_values(within, np.random.default_rng(0))
+    assert p.tolist() == np.minimum(1.0, 2.0 * by_chance).tolist()
 
 
 def test_two_units_or_one_step_show_no_noise_of_steps():
