@@ -76,8 +76,8 @@ def test_hosts_are_held_against_shuffles_whatever_their_steps_share():
     # the same seed: as if blocks were independent
     job = shared_noise(3)
     cells, alike = Cells(np.arange(6), job, STEP), np.zeros(6, np.int64)
-    options = {"by_step_s": by_steps(job, STEP), "rng": np.random.default_rng(0)}
-    p = unit_p_values(cells, np.ones(6), alike, is_heavy=True, **options)
+    rng, sums = np.random.default_rng(0), by_steps(job, STEP)
+    p = unit_p_values(cells, np.ones(6), alike, by_step_s=sums, rng=rng, is_heavy=True)
     within = job - job.mean(axis=0)
     by_chance = exchange_p_values(within, np.random.default_rng(0))
     assert p.tolist() == np.minimum(1.0, 2.0 * by_chance).tolist()
