@@ -222,13 +222,18 @@ def test_stage_with_more_work_than_the_others_is_suspected():
 
 
 def test_stage_within_the_spread_of_the_others_is_not_suspected():
-    # the others lie 5, 0 and 5 from their middle; 12 above it is no more than three times that
-    assert suspected_stages(staged([65, 70, 75, 82])) == []
-    assert suspected_stages(staged([65, 70, 75, 100])) == [3]
+    # a fourth of 69, 70, 71 lies within 70 + t(2, 0.05 / 4) * 1 * sqrt(4 / 3) = 77.2
+    assert suspected_stages(staged([69, 70, 71, 77])) == []
+    assert suspected_stages(staged([69, 70, 71, 78])) == [3]
 
 
-@pytest.mark.parametrize(("slower", "suspected"), [(73, []), (74, [1])])
-def test_of_two_stages_one_must_do_five_percent_more(slower, suspected):
+def test_stage_with_a_quarter_more_work_than_any_other_is_suspected_whatever_their_spread():
+    assert suspected_stages(staged([60, 70, 80, 100])) == []
+    assert suspected_stages(staged([60, 70, 80, 101])) == [3]
+
+
+@pytest.mark.parametrize(("slower", "suspected"), [(87, []), (88, [1])])
+def test_of_two_stages_one_must_do_a_quarter_more(slower, suspected):
     assert suspected_stages(staged([70, slower])) == suspected
 
 

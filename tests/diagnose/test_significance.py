@@ -148,13 +148,13 @@ def test_adding_the_same_to_all_units_of_a_block_does_not_matter(seed):
 
 def test_significant_units_come_first_then_the_largest_others():
     excess = np.array([[1.0], [9.0], [-5.0], [3.0], [2.0], [4.0]])
-    cells = Cells(np.arange(6), excess)
+    cells = Cells(np.arange(6), excess, np.arange(excess.shape[1]))
     p = np.array([0.001, 1, 1, 1, 1, 1])
     assert worth_judging(cells, p) == [0, 1, 5, 3]
 
 
 def test_units_that_are_faster_than_their_peers_are_not_judged():
-    cells = Cells(np.arange(2), np.array([[-1.0], [0.0]]))
+    cells = Cells(np.arange(2), np.array([[-1.0], [0.0]]), np.zeros(1, np.int64))
     assert worth_judging(cells, np.array([0.001, 1.0])) == []
 
 

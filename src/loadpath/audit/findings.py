@@ -198,9 +198,8 @@ def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> 
     if lacking or missing.height:
         what = missing["text"][0] if missing.height else f"{lacking} communications lack members"
         return f"no recorded rank is to blame, but {what}; record all ranks to clear anybody."
-    n_step = max(1, job.graph.step.size)
     residual_ns = max(0, int(job.rank["clock_residual_ns"].max() or 0))  # type: ignore[arg-type]
-    doubt_s = residual_ns / 1e9 * job.instance.height / n_step
+    doubt_s = residual_ns / 1e9 * _most_communications(job) / max(1, job.graph.step.size)
     if (job.lane["kind"] == "device").any() and doubt_s > settings.gate * judgement.step_s:
         return (
             f"the clocks of the ranks disagree by up to {residual_ns / 1e3:.0f} us at the end of a "
@@ -225,6 +224,13 @@ def _below_clocks(job: CoupledJob, judgement: Judgement) -> str:
         f"the clocks of the ranks disagree by up to {residual_ns / 1e3:.0f} us at the end of a "
         f"communication, {doubt_s * 1e3:.3g} ms over a step; the best cause returns "
         f"{cause.gain_s * 1e3:.3g} ms, which may be theirs."
+    )
+
+
+def _most_communications(job: CoupledJob) -> int:
+    """Count the communications of the rank that has most: those of others do not blur its waits."""
+    return int(
+        np.bincount(job.op["rank"].to_numpy()[job.membership["op"].to_numpy()]).max(initial=0)
     )
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.levels import FloatArray
 
-__all__ = ["dominance_p_values", "either", "excess_by_step"]
+__all__ = ["any_of", "dominance_p_values", "excess_by_step"]
 
 FLOOR_S = 1e-6
 """Excess below a microsecond a step is not told from none."""
@@ -87,17 +87,25 @@ def dominance_p_values(excess_s: FloatArray) -> FloatArray:
     return p
 
 
-def either(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Combine two tests of the same units, so that either may be significant.
+def any_of(by_chance: FloatArray, *others: FloatArray) -> FloatArray:
+    """Combine tests of the same units, so that any may be significant.
 
     Parameters
     ----------
-    first, second : (n_unit,) arrays of float64
-        p-values.
+    by_chance : (n_unit,) array of float64
+        p-values of shuffles; half of the error rate is theirs.
+    *others : (n_unit,) arrays of float64
+        p-values of further tests, which share the other half.
 
     Returns
     -------
     (n_unit,) array of float64
-        Twice the smaller (Bonferroni), at most 1.
-    """
-    return np.minimum(1.0, 2.0 * np.minimum(first, second))
+        Family-wise p-values (weighted Bonferroni), at most 1.
+
+    Examples
+    --------
+    >>> any_of(np.array([0.01, 1.0]), np.array([1.0, 1.0]), np.array([0.5, 0.001])).tolist()
+    [0.02, 0.004]
+    """  # numpydoc ignore=PR01,PR02
+    further = 2.0 * len(others) * np.min(others, axis=0)
+    return np.asarray(np.minimum(1.0, np.minimum(2.0 * by_chance, further)))

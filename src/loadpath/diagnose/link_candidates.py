@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate, join
-from loadpath.diagnose.dominance import dominance_p_values, either, excess_by_step
+from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.evidence import unit_p_values
+from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import (
     ALPHA,
+    Cells,
     cells_by_unit,
-    exchange_p_values,
     is_intermittent,
     worth_judging,
 )
@@ -50,7 +52,7 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         residual = np.where(unit >= 0, all_residual, 0.0)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        p = either(exchange_p_values(cells.excess_s, rng), dominance_p_values(by_step))
+        p = _p_values(cells, by_step, rng)
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(unit == number).astype(np.int32)
@@ -74,6 +76,11 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                 )
             )
     return [*found, *_same_members(found)]
+
+
+def _p_values(cells: Cells, by_step_s: FloatArray, rng: np.random.Generator) -> FloatArray:
+    same = np.ones(cells.unit.size)
+    return unit_p_values(cells, same, same.astype(np.int64), by_step_s=by_step_s, rng=rng)
 
 
 def _same_members(found: Sequence[Candidate]) -> list[Candidate]:

@@ -1,5 +1,6 @@
 """Ranks, sets of ranks and hosts as candidate causes."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,14 +9,14 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate, join
-from loadpath.diagnose.dominance import dominance_p_values, either, excess_by_step
+from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.evidence import unit_p_values
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import (
     ALPHA,
     Cells,
     cells_by_unit,
-    exchange_p_values,
     is_intermittent,
     worth_judging,
 )
@@ -26,6 +27,10 @@ PAUSE_SPREADS = 8.0
 """A host op is a pause when it exceeds its level by this many spreads of its class."""
 PAUSE_FLOOR_NS = 1_000.0
 """Spreads below the resolution of the clocks are not told apart."""
+TAIL_SHAPES = (0.25, 2.0)
+"""Shapes of tails between which noise is taken to lie: 2 is that of a normal law."""
+BEYOND_TAIL = 5.0
+"""Pauses must exceed what noise makes of their sum by this many standard deviations."""
 MOST_JOINED = 8
 """Ranks in a set, most."""
 
@@ -58,14 +63,15 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         if mechanism == "input":
             cells = _with_idle_ranks(job, cells)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        by_chance = exchange_p_values(_comparable(job, effects, cells, mine), rng)
-        p = either(by_chance, dominance_p_values(by_step))
+        scale, stage = _comparable(job, effects, cells, mine)
+        on_host = mechanism in {"host", "input"}
+        p = unit_p_values(cells, scale, stage, by_step_s=by_step, rng=rng, is_heavy=on_host)
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(mine & (rank == number)).astype(np.int32)
             found.append(
                 Candidate(
-                    kind="host" if mechanism in {"host", "input"} else "rank",
+                    kind="host" if on_host else "rank",
                     place="rank",
                     mechanism=mechanism,
                     key=f"rank {number}",
@@ -87,27 +93,22 @@ def _with_idle_ranks(job: CoupledJob, cells: Cells) -> Cells:
     every = np.unique(job.op["rank"].to_numpy()).astype(cells.unit.dtype)
     excess = np.zeros((every.size, cells.excess_s.shape[1]))
     excess[np.searchsorted(every, cells.unit)] = cells.excess_s
-    return Cells(every, excess)
+    return Cells(every, excess, cells.step)
 
 
 def _comparable(
     job: CoupledJob, effects: Effects, cells: Cells, mine: NDArray[np.bool_]
-) -> FloatArray:
-    """Give each rank's excess over its stage's ranks, relative to the work that the stage has.
-
-    The error of a stage's level is common to its ranks; it must not make all of them look slow.
-    """  # noqa: DOC201
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Say what each rank's excess is to be scaled by, for the work it has, and its stage."""
     rank = job.op["rank"].to_numpy()[mine]
     place = np.searchsorted(cells.unit, rank)
     total = np.bincount(place, effects.level_ns[mine], minlength=cells.unit.size)
     typical = np.median(total[total > 0]) if (total > 0).any() else 1.0
-    relative = cells.excess_s * (typical / np.maximum(total, typical * 1e-6))[:, None]
     stage = np.zeros(cells.unit.size, np.int64)
     known = np.isin(job.op["rank"].to_numpy(), cells.unit)
     everywhere = np.searchsorted(cells.unit, job.op["rank"].to_numpy()[known])
     stage[everywhere] = job.op["stage"].to_numpy()[known]
-    mean = [relative[stage == s].mean(axis=0) if np.sum(stage == s) > 1 else 0.0 for s in stage]
-    return np.asarray(relative - np.asarray(np.broadcast_arrays(*mean, relative[0])[:-1]))
+    return typical / np.maximum(total, typical * 1e-6), stage
 
 
 def sets_of_ranks(ranks: Sequence[Candidate]) -> list[Candidate]:
@@ -212,7 +213,10 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     residual = effects.residual_ns
     frame = pl.DataFrame({"c": job.op["op_class"], "r": np.abs(residual)}).filter(host)
     spread = frame.select(pl.col("r").quantile(0.75).over("c"))["r"].to_numpy()
+    # below the resolution a spread may be twice what it seems
+    spread = np.maximum(spread, PAUSE_FLOOR_NS / 2)
     pause = residual[host] > PAUSE_SPREADS * np.maximum(spread, PAUSE_FLOOR_NS)
+    in_spreads = residual[host] / spread
     op = np.flatnonzero(host)[pause].astype(np.int32)
     ranks = tuple(sorted(set(job.op["rank"].gather(op).to_list())))
     everyone = len(ranks) == job.rank.height
@@ -226,12 +230,47 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
             key="all hosts",
             op=op,
             change_ns=-residual[op],
-            significant=True,
+            significant=_beyond_tail(in_spreads, pause, job.op["rank"].to_numpy()[host]),
             specificity=3,
             ranks=ranks,
             hosts=tuple(sorted(set(job.rank["host"].to_list()) - {""})),
         )
     ]
+
+
+def _beyond_tail(in_spreads: FloatArray, pause: NDArray[np.bool_], rank: NDArray[np.int32]) -> bool:
+    """Say whether pauses are more than the tail of noise on the ranks that have fewer of them.
+
+    The quarter of the ranks that pauses most is left out: it would be a cause of its own.
+    """  # noqa: DOC201
+    mean, square = _tail_moments(in_spreads)
+    n_op, total = np.bincount(rank), np.bincount(rank, np.where(pause, in_spreads, 0.0))
+    excess = (total - mean * n_op)[n_op > 0]
+    least = np.argsort(excess, kind="stable")[: 3 * excess.size // 4]
+    error = math.sqrt((square - mean**2) * float(n_op[n_op > 0][least].sum()))
+    return float(excess[least].sum()) > BEYOND_TAIL * error
+
+
+def _tail_moments(in_spreads: FloatArray) -> tuple[float, float]:
+    """Mean and mean square that noise has beyond the limit of pauses, per op.
+
+    Its tail is extrapolated as a stretched exponential through the 80th and 90th percentiles.
+
+    References
+    ----------
+    .. [1] J. Laherrere, D. Sornette, "Stretched exponential distributions in nature and economy",
+       European Physical Journal B 2, 1998.
+    """  # noqa: DOC201
+    at_80, at_90 = np.quantile(in_spreads, [0.8, 0.9])
+    if at_80 <= 0:
+        return 0.0, 0.0
+    growth = max(float(at_90 / at_80), 1.0 + 1e-9)
+    shape = np.clip(math.log(math.log(10) / math.log(5)) / math.log(growth), *TAIL_SHAPES)
+    beyond = PAUSE_SPREADS * np.geomspace(1.0, 1e4, 2_001)
+    share = np.exp(-math.log(10) * (beyond / at_90) ** shape)
+    mean = PAUSE_SPREADS * share[0] + np.trapezoid(share, beyond)
+    square = PAUSE_SPREADS**2 * share[0] + np.trapezoid(2 * beyond * share, beyond)
+    return float(mean), float(square)
 
 
 def _mechanisms(job: CoupledJob, effects: Effects) -> list[tuple[str, NDArray[np.bool_]]]:

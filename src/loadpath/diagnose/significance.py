@@ -1,6 +1,5 @@
 """Tests against the job's own noise: whether an excess lies where it does by chance."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from loadpath.couple import CoupledJob
 from loadpath.diagnose import kernels
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.tails import poisson_tail
 
 __all__ = [
     "ALPHA",
@@ -56,10 +56,13 @@ class Cells:
         Unit numbers, ascending.
     excess_s : (n_unit, n_block) array of float64
         Seconds of work beyond the peers' level.
+    step : (n_block,) array of int
+        Step that each block is part of, counted from 0.
     """
 
     unit: NDArray[np.int64]
     excess_s: FloatArray
+    step: NDArray[np.int64]
 
 
 def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatArray) -> Cells:
@@ -86,6 +89,7 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
     step = job.op["step"].to_numpy()[mine]
     (units, row), (steps, column) = compact(unit[mine]), compact(step)
     row = row.astype(np.int64)
+    column = column.astype(np.int64)
     if n_part > 1:
         start = job.op["start_ns"].to_numpy()[mine]
         column = column * n_part + _parts(row * steps.size + column, start, n_part)
@@ -93,7 +97,8 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
     cell = row * blocks.size + block
     n_block = max(blocks.size, 1)
     total = np.bincount(cell, residual_ns[mine] / 1e9, minlength=units.size * n_block)
-    return Cells(units, total.astype(np.float64).reshape(units.size, n_block))
+    excess = total.astype(np.float64).reshape(units.size, n_block)
+    return Cells(units, excess, (blocks if blocks.size else np.zeros(1, np.int64)) // n_part)
 
 
 def _parts(group: NDArray[np.int64], start: NDArray[np.int64], n_part: int) -> NDArray[np.int64]:
@@ -107,7 +112,9 @@ def _parts(group: NDArray[np.int64], start: NDArray[np.int64], n_part: int) -> N
     return part
 
 
-def exchange_p_values(excess: FloatArray, rng: np.random.Generator) -> FloatArray:
+def exchange_p_values(
+    excess: FloatArray, rng: np.random.Generator, *, inflation: float = 1.0
+) -> FloatArray:
     """Probability that chance alone gives some unit as large a total excess.
 
     If no unit is special, its cells could as well belong to any other unit of the same block. The
@@ -121,6 +128,8 @@ def exchange_p_values(excess: FloatArray, rng: np.random.Generator) -> FloatArra
         Excess of each unit in each block, in comparable units.
     rng : numpy.random.Generator
         Source of the shuffles.
+    inflation : float
+        Variance of a sum of blocks over that of independent ones (`design_effect`).
 
     Returns
     -------
@@ -149,7 +158,7 @@ def exchange_p_values(excess: FloatArray, rng: np.random.Generator) -> FloatArra
     while left.size > 1 and n_block:
         rest = centred[left]
         best = int(rest.sum(axis=1).argmax())
-        reached = max(reached, _largest_by_chance(rest, rng))
+        reached = max(reached, _largest_by_chance(rest, rng, inflation))
         p[left[best]] = reached
         if reached > GIVE_UP:
             break
@@ -157,13 +166,13 @@ def exchange_p_values(excess: FloatArray, rng: np.random.Generator) -> FloatArra
     return p
 
 
-def _largest_by_chance(cells: FloatArray, rng: np.random.Generator) -> float:
+def _largest_by_chance(cells: FloatArray, rng: np.random.Generator, inflation: float) -> float:
     """Estimate how often the largest total of shuffled units reaches the largest there is.
 
     Most units are far within the noise: a few draws tell, and only the others get all of them.
     """  # noqa: DOC201
     tolerance = 1e-9 * np.abs(cells).sum(axis=1).max()
-    limit = cells.sum(axis=1).max() - tolerance
+    limit = cells.sum(axis=1).max() / inflation**0.5 - tolerance
     by_block = np.ascontiguousarray(cells.T)
     n_reach = n_done = 0
     for n in (FIRST_DRAWS, N_DRAW - FIRST_DRAWS):
@@ -212,7 +221,7 @@ def shares_workload(job: CoupledJob, relative: FloatArray) -> bool:
         return True
     met = int((pairs["out"] & pairs["out_before"]).sum())
     rate = float(pairs["out"].sum()) * float(pairs["out_before"].sum()) / pairs.height
-    return met >= 2 and _poisson_tail(met, rate) < WORKLOAD_P
+    return met >= 2 and poisson_tail(met, rate) < WORKLOAD_P
 
 
 def _neighbours(job: CoupledJob, relative: FloatArray) -> pl.DataFrame:
@@ -254,16 +263,6 @@ def _neighbours(job: CoupledJob, relative: FloatArray) -> pl.DataFrame:
         )
         .drop_nulls()
     )
-
-
-def _poisson_tail(n: int, rate: float) -> float:
-    """Probability that a Poisson variable of this rate is n or more."""
-    below = (
-        sum(math.exp(-rate + k * math.log(rate) - math.lgamma(k + 1)) for k in range(n))
-        if rate > 0
-        else 1.0
-    )
-    return max(0.0, 1.0 - below)
 
 
 def worth_judging(cells: Cells, p: FloatArray) -> list[int]:

@@ -1,5 +1,8 @@
 """Unequal work as a candidate cause: between stages, and between microbatches."""
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -7,16 +10,18 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.tails import student_tail
 
 __all__ = ["data_candidate", "stage_candidates"]
 
 STANDS_OUT = 5.0
 """A stage's excess must exceed what noise makes of a sum over its ops this many times."""
-UNLIKE = 3.0
-"""A stage must differ from the middle of the others by this many median deviations of theirs:
+UNLIKE_P = 0.05
+"""A stage must have more work than the spread of the others foretells, at this family-wise error:
 stages are seldom equal by design, and what they differ by anyway accuses none."""
-UNLIKE_ONE_RATIO = 0.05
-"""With one other stage there is no spread to go by: it must do this much more; a stated policy."""
+UNLIKE_ANY_RATIO = 0.25
+"""A stage with this much more work than any other is unlike them, whatever their spread (which two
+stages have none of, and three hardly show); a stated policy."""
 
 
 def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
@@ -73,7 +78,13 @@ def _stands_out(effects: Effects, op: NDArray[np.int32]) -> bool:
 
 
 def _unlike_others(job: CoupledJob, effects: Effects) -> dict[int, bool]:
-    """Say for each stage whether its work stands out from the spread of the other stages."""
+    """Say for each stage whether its work stands out from the spread of the other stages.
+
+    References
+    ----------
+    .. [1] G. J. Hahn, W. Q. Meeker, "Statistical Intervals", Wiley, 1991: prediction of one more
+       value of a normal law.
+    """  # noqa: DOC201
     computes = pl.col("kind").is_in(["compute", "copy"]) & (pl.col("mechanism") != "communication")
     totals = (
         job.op.select("stage", "rank", "step", "kind", "mechanism")
@@ -84,14 +95,20 @@ def _unlike_others(job: CoupledJob, effects: Effects) -> dict[int, bool]:
         .sort("stage")
     )
     work = dict(totals.iter_rows())
-    found = {}
-    for stage, own in work.items():
-        others = np.array([w for s, w in work.items() if s != stage])
-        middle = float(np.median(others)) if others.size else own
-        spread = float(np.median(np.abs(others - middle))) if others.size else 0.0
-        least = UNLIKE_ONE_RATIO * middle if others.size == 1 else UNLIKE * spread
-        found[int(stage)] = own - middle > least
-    return found
+    return {int(stage): _is_unlike(stage, work) for stage in work}
+
+
+def _is_unlike(stage: int, work: Mapping[int, float]) -> bool:
+    """Compare a stage's work with what the others foretell of one more stage like them."""
+    others = np.array([w for s, w in work.items() if s != stage])
+    if others.size and work[stage] > (1 + UNLIKE_ANY_RATIO) * others.max():
+        return True
+    if others.size < 2:
+        return False
+    error = float(others.std(ddof=1)) * math.sqrt(1 + 1 / others.size)
+    beyond = work[stage] - float(others.mean())
+    t = beyond / max(error, 1e-9 * work[stage])
+    return student_tail(t, others.size - 1) * len(work) <= UNLIKE_P
 
 
 def data_candidate(job: CoupledJob, effects: Effects) -> list[Candidate]:
