@@ -1,6 +1,6 @@
 """Program of a job as Kineto sees it: every rank with its host thread, kernels and streams."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from loadpath.testing.program import (
@@ -178,12 +178,12 @@ def _transfer_ns(rank: _Rank) -> float:
 
 
 def _launch(rank: _Rank, task: Task) -> int:
-    # Launch a device task from the host; it starts in order of its stream.
+    # Launch a device task from the host; it starts in order of its stream. An event of the compute
+    # stream stands behind what that stream was told to wait for, so all lanes wait for it.
     prepared = _host(rank, "host", task.name, PREPARE_NS)
     launch = _host(rank, "launch", task.name, LAUNCH_NS, gap_ns=0)
-    needs: Iterable[int] = {rank.last.get(task.lane, -1), rank.last.get("compute", -1)}
+    needs = {rank.last.get(task.lane, -1), rank.last.get("compute", -1), *rank.awaited}
     if task.lane == "compute":
-        needs = {*needs, *rank.awaited}
         rank.awaited = []
     number = add_task(rank.draft, task._replace(launcher=launch), sorted(needs))
     rank.draft.edges.append((prepared, number, LATENCY_NS))

@@ -148,3 +148,37 @@ def test_event_that_was_recorded_before_the_trace_orders_nothing(couple, make):
         )
     )
     assert crossing(job) == set()
+
+
+def test_a_stream_passes_its_wait_on_to_whoever_waits_for_it(couple, make):
+    job = couple(
+        two_streams(
+            make,
+            make["launch"](30, 2, 8),
+            make["kernel"]("k9", 35, 5, 9, 8),
+            make["launch"](40, 2, 4, "cudaStreamWaitEvent"),
+            wait(make, "Stream Wait Event", 40, 4, 9, source=7, record=2),
+            make["launch"](45, 2, 5, "cudaEventRecord"),
+            make["launch"](50, 2, 6, "cudaStreamWaitEvent"),
+            wait(make, "Stream Wait Event", 50, 6, 11, source=9, record=5),
+            make["launch"](60, 5, 7),
+            make["kernel"]("k2", 535, 100, 11, 7),
+        )
+    )
+    assert ("k0", "k2") in crossing(job)
+
+
+def test_a_wait_that_began_after_the_event_was_recorded_is_not_passed_on(couple, make):
+    job = couple(
+        two_streams(
+            make,
+            make["launch"](35, 2, 5, "cudaEventRecord"),
+            make["launch"](40, 2, 4, "cudaStreamWaitEvent"),
+            wait(make, "Stream Wait Event", 40, 4, 9, source=7, record=2),
+            make["launch"](50, 2, 6, "cudaStreamWaitEvent"),
+            wait(make, "Stream Wait Event", 50, 6, 11, source=9, record=5),
+            make["launch"](60, 5, 7),
+            make["kernel"]("k2", 70, 100, 11, 7),
+        )
+    )
+    assert crossing(job) == set()

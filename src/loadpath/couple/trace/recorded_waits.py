@@ -1,14 +1,19 @@
 """Waits for device ops that the profiler recorded: between streams, and of host threads."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 
 __all__ = ["RecordedWaits", "recorded_waits"]
+
+MOST_OPEN = 64
+"""Waits of a stream that are remembered; a stream given nothing to run hardly collects more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +56,85 @@ def recorded_waits(said: pl.DataFrame, rows: Rows, work: DeviceWork) -> Recorded
     RecordedWaits
         Waits whose calls are recorded and whose streams ran something. A stream that waits for an
         event waits for the last op launched on the event's stream before the event was recorded,
-        and the next op launched on it waits with it.
+        and for what that stream was still waiting for; the next op launched on it waits with it.
     """
     wait = _with_records(said)
+    kind = wait["kind"].cast(pl.String).to_numpy()
+    told, called = _told(wait, kind, rows)
+    streams = _Streams.of(rows, work)
+    source = np.where(called >= 0, streams.last_before(told.rank, told.awaited, told.until), -1)
+    target = streams.first_after(told.rank, told.lane, told.asked)
+    entry, held = _with_pending(told, source, work.launched, rows.lane[work.row])
+    between = target[entry] >= 0
+    on_host = (np.isin(kind, ("event_wait", "stream_synchronise")) & (called >= 0))[entry]
+    return RecordedWaits(
+        source=held[between],
+        target=target[entry[between]],
+        is_known=np.isin(
+            rows.rank[work.row], told.rank[(kind == "stream_wait") & (told.awaited >= 0)]
+        ),
+        host_source=held[on_host],
+        host_call=called[entry[on_host]],
+    )
+
+
+class _Told(NamedTuple):
+    """Waits: which stream waits (-1 a host thread), for which, since when, for what until when."""
+
+    rank: Int32Array
+    lane: Int32Array
+    awaited: Int32Array
+    asked: Int64Array
+    until: Int64Array
+
+
+def _told(wait: pl.DataFrame, kind: NDArray[np.object_], rows: Rows) -> tuple[_Told, Int32Array]:
+    """Say who waits for what until when, and in which recorded call (-1 unknown)."""
     rank, lane = wait["rank"].to_numpy(), wait["lane"].to_numpy()
     called = _call_rows(rows, rank, wait["correlation"].to_numpy())
     noted = _call_rows(rows, rank, wait["record"].to_numpy())
-    kind = wait["kind"].cast(pl.String).to_numpy()
     asked = np.where(called >= 0, rows.start[called], 0)
     event = np.where(noted >= 0, rows.start[noted], np.iinfo(np.int64).min)
     by_event = np.isin(kind, ("stream_wait", "event_wait"))
-    awaited = np.where(by_event, wait["source_lane"].to_numpy(), lane)
-    source = _Streams.of(rows, work).last_before(rank, awaited, np.where(by_event, event, asked))
-    target = _Streams.of(rows, work).first_after(rank, lane, asked)
-    told = (called >= 0) & (source >= 0)
-    between = (kind == "stream_wait") & told & (target >= 0)
-    on_host = np.isin(kind, ("event_wait", "stream_synchronise")) & told
-    return RecordedWaits(
-        source=source[between],
-        target=target[between],
-        is_known=np.isin(rows.rank[work.row], rank[(kind == "stream_wait") & (awaited >= 0)]),
-        host_source=source[on_host],
-        host_call=called[on_host],
+    told = _Told(
+        rank=rank,
+        lane=np.where((kind == "stream_wait") & (called >= 0), lane, -1),
+        awaited=np.where(by_event, wait["source_lane"].to_numpy(), lane),
+        asked=asked,
+        until=np.where(by_event, event, asked),
     )
+    return told, called
+
+
+def _with_pending(
+    told: _Told, source: Int32Array, launched: Int64Array, lane_of: Int32Array
+) -> tuple[Int64Array, Int32Array]:
+    """List what each wait holds out for: the last op of the awaited stream, and its open waits.
+
+    A stream that was told to wait, and given nothing to run since, passes its wait on to whoever
+    waits for it. Of several ops of one stream the last launched stands for all. Returns pairs of
+    wait and op.
+    """  # noqa: DOC201
+    open_waits: dict[tuple[int, int], list[tuple[int, dict[int, int]]]] = {}
+    entry: list[int] = []
+    held: list[int] = []
+    for w in np.argsort(told.asked, kind="stable").tolist():
+        rank, last = int(told.rank[w]), int(source[w])
+        since = int(launched[last]) if last >= 0 else np.iinfo(np.int64).min
+        ops = {int(lane_of[last]): last} if last >= 0 else {}
+        pending = open_waits.get((rank, int(told.awaited[w])), [])
+        for asked, others in pending:
+            if since < asked <= told.until[w]:
+                for lane, op in others.items():
+                    if lane not in ops or launched[op] > launched[ops[lane]]:
+                        ops[lane] = op
+        entry += [w] * len(ops)
+        held += ops.values()
+        if told.lane[w] >= 0 and ops:
+            mine = open_waits.setdefault((rank, int(told.lane[w])), [])
+            mine.append((int(told.asked[w]), ops))
+            del mine[:-MOST_OPEN]
+    return np.array(entry, np.int64), np.array(held, np.int32)
 
 
 def _with_records(said: pl.DataFrame) -> pl.DataFrame:
