@@ -5,6 +5,7 @@ import gzip
 import importlib
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -259,3 +260,22 @@ def test_recorded_examples_are_complete_small_and_described(folder: str):
     assert {file.name for file in files} - set(traces) <= {f"fr_{trace}" for trace in traces}
     assert sum(file.stat().st_size for file in files) < 400_000
     assert f"`{folder}`" in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_package_imports_nothing_beyond_its_declared_dependencies():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wheels = {re.split(r"[^\w-]", name)[0].replace("-", "_") for name in declared["dependencies"]}
+    known = wheels | set(sys.stdlib_module_names) | {"loadpath", "vl_convert"}
+    imported = {
+        name.split(".")[0]
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported - known == set()

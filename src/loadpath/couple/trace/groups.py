@@ -1,10 +1,10 @@
 """Groups whose members no record names: which ranks belong together."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.special import bdtr
 
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array
 from loadpath.tables import Recording
@@ -134,8 +134,23 @@ def _best_split(
 def _explains(n_against: int, left: list[int], n_met: int, inside_ratio: float) -> bool:
     """Say whether the best split leaves fewer contradictions than chance would."""
     # in a whole group this share of the contradictions would lie inside a part
-    by_chance = float(bdtr(min(left), n_against, inside_ratio)) * len(left)
+    by_chance = _at_most(min(left), n_against, inside_ratio) * len(left)
     return min(left) <= REFUSED_RATIO * n_met and by_chance <= FALSE_SPLITS
+
+
+def _at_most(k: int, n: int, probability: float) -> float:
+    """Probability that a binomial variable is `k` or less."""
+    if k >= n or probability <= 0:
+        return 1.0
+    if probability >= 1:
+        return 0.0
+    of_n = math.lgamma(n + 1)
+    hit, miss = math.log(probability), math.log1p(-probability)
+    logs = (
+        of_n - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * hit + (n - i) * miss
+        for i in range(k + 1)
+    )
+    return min(1.0, math.fsum(map(math.exp, logs)))
 
 
 def _impossible(
