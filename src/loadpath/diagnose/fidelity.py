@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
 from loadpath.diagnose.levels import FloatArray
-from loadpath.replay import Timeline, replay, step_time_ns
+from loadpath.replay import Timeline, begin_apart, replay, step_time_ns
 
 __all__ = ["Fidelity", "measure_fidelity", "measured_step_ns", "work_waits"]
 
@@ -37,6 +37,8 @@ class Fidelity:
 def measured_step_ns(job: CoupledJob) -> FloatArray:
     """Measure each step from the earliest rank's start to the latest rank's end.
 
+    Time that steps share counts to the earlier one, as in the replay.
+
     Parameters
     ----------
     job : CoupledJob
@@ -57,7 +59,7 @@ def measured_step_ns(job: CoupledJob) -> FloatArray:
     np.minimum.at(earliest, place[inside], start)
     latest[:] = earliest
     np.maximum.at(latest, place[inside], end)
-    span: FloatArray = (latest - earliest).astype(np.float64)
+    span: FloatArray = (latest - begin_apart(job.graph, earliest, latest)).astype(np.float64)
     return span
 
 

@@ -16,6 +16,7 @@ from loadpath.replay.scenarios import (
 from loadpath.replay.slack import critical_path, last_predecessor, slack_ns
 from loadpath.replay.timeline import (
     Timeline,
+    begin_apart,
     node_weights_ns,
     op_end_ns,
     op_ready_ns,
@@ -31,6 +32,7 @@ __all__ = [
     "ScenarioLayout",
     "Scenarios",
     "Timeline",
+    "begin_apart",
     "critical_path",
     "last_predecessor",
     "lay_out_scenarios",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from loadpath.couple.graph import CouplingGraph
 from loadpath.errors import UsageError
 from loadpath.replay import kernels
-from loadpath.replay.timeline import Timeline, kernel_edges
+from loadpath.replay.timeline import Timeline, begin_apart, kernel_edges
 
 __all__ = ["ScenarioLayout", "Scenarios", "Stops", "lay_out_scenarios", "replay_scenarios"]
 
@@ -182,7 +182,8 @@ def replay_scenarios(
 
     def sweep(first_column: int) -> NDArray[np.float64]:
         scale = _columns(scenarios.scale, first_column)
-        return _sweep_block(layout, graph.step.size, (delta, group, scale))
+        begin, end = _sweep_block(layout, graph.step.size, (delta, group, scale))
+        return np.subtract(end, begin_apart(graph, begin, end))
 
     n_scenario = scenarios.scale.shape[1]
     starts = range(0, n_scenario, kernels.BLOCK)
@@ -193,7 +194,8 @@ def replay_scenarios(
 
 def _sweep_block(
     layout: ScenarioLayout, n_step: int, change: tuple[Float32Array, Int32Array, Float32Array]
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Begin and end of each step in each scenario: (n_step, BLOCK)."""
     stops = layout.stops
     begin = np.full((n_step, kernels.BLOCK), np.inf)
     end = np.full((n_step, kernels.BLOCK), -np.inf)
@@ -216,8 +218,7 @@ def _sweep_block(
         begin,
         end,
     )
-    step_time: NDArray[np.float64] = end - begin
-    return step_time
+    return begin, end
 
 
 def _columns(scale: NDArray[Any], first_column: int) -> Float32Array:

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from loadpath.couple.graph import CouplingGraph
+from loadpath.couple.graph import CouplingGraph, EdgeKind
 from loadpath.errors import UsageError
 from loadpath.replay import kernels
 
 __all__ = [
     "TimeArray",
     "Timeline",
+    "begin_apart",
     "kernel_edges",
     "node_weights_ns",
     "op_end_ns",
@@ -247,6 +248,9 @@ def op_start_ns(graph: CouplingGraph, timeline: Timeline, work_ns: ArrayLike) ->
 def step_bounds_ns(graph: CouplingGraph, timeline: Timeline) -> tuple[TimeArray, TimeArray]:
     """Say when each step begins on its earliest rank and ends on its latest.
 
+    Where ranks run ahead, steps overlap; a step then begins when those before it have ended, so that
+    no moment counts twice and steps add up to the time they took together.
+
     Parameters
     ----------
     graph : CouplingGraph
@@ -265,11 +269,44 @@ def step_bounds_ns(graph: CouplingGraph, timeline: Timeline) -> tuple[TimeArray,
     np.minimum.at(begin, graph.begin_step, begins)
     end = begin.copy()
     np.maximum.at(end, graph.end_step, time[graph.end_step_node])
-    return begin, end
+    return begin_apart(graph, begin, end), end
+
+
+def begin_apart(graph: CouplingGraph, begin_ns: TimeArray, end_ns: TimeArray) -> TimeArray:
+    """Let each step begin when those that it follows have ended.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Graph with steps; a step follows the others if some rank enters it from another.
+    begin_ns, end_ns : (n_step,) or (n_step, n) arrays
+        Earliest begin and latest end of each step.
+
+    Returns
+    -------
+    array of the same shape
+        Begins, never after the end of the same step.
+    """
+    begins = graph.begin_node
+    ordered = (graph.first[begins] != 0) & (graph.first_kind[begins] == EdgeKind.STEP)
+    ordered |= (graph.second[begins] != 0) & (graph.second_kind[begins] == EdgeKind.STEP)
+    follows = np.zeros(graph.step.size, np.bool_)
+    follows[graph.begin_step[ordered]] = True
+    follows[:1] = False
+    if not follows.any():
+        return begin_ns
+    apart = begin_ns.copy()
+    alone = np.flatnonzero(~follows)
+    for low, high in zip(alone, [*alone[1:], graph.step.size], strict=True):
+        done = np.maximum.accumulate(end_ns[low:high], axis=0)[:-1]
+        apart[low + 1 : high] = np.maximum(apart[low + 1 : high], done)
+    return np.minimum(apart, end_ns)
 
 
 def step_time_ns(graph: CouplingGraph, timeline: Timeline) -> TimeArray:
     """Measure each step, from the earliest rank's begin to the latest rank's end.
+
+    As in `step_bounds_ns`, time that steps share counts to the earlier one.
 
     Parameters
     ----------
