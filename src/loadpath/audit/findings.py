@@ -44,7 +44,14 @@ class _Recorded(NamedTuple):
 
 MISSING_CODES = ("missing_rank", "missing_ranks")
 """Caveats that say who was not recorded."""
-REFUSING_CODES = ("wrong_ranks", "bad_clocks", "contradicting_times", "cut_off", "not_causal")
+REFUSING_CODES = (
+    "different_jobs",
+    "wrong_ranks",
+    "bad_clocks",
+    "contradicting_times",
+    "cut_off",
+    "not_causal",
+)
 """Caveats that rule out conclusions across ranks."""
 VICTIM_RATIO = 0.005
 """A rank is a victim if it waits this share of the step because of the cause."""

@@ -26,9 +26,12 @@ def step_times(job, work_ns):
 
 
 def measured(job):
+    # where steps overlap, the time that they share counts to the earlier one
     end = pl.col("start_ns") + pl.col("duration_ns")
-    spans = job.op.group_by("step").agg((end.max() - pl.col("start_ns").min()).alias("ns"))
-    return spans.sort("step")["ns"].to_numpy()
+    spans = job.op.group_by("step").agg(pl.col("start_ns").min(), end=end.max()).sort("step")
+    before = pl.col("end").cum_max().shift(1).fill_null(pl.col("start_ns").first())
+    begin = pl.max_horizontal("start_ns", before)
+    return spans.select(pl.col("end") - begin).to_series().to_numpy()
 
 
 def recorded(folder):

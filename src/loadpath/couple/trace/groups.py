@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -71,7 +72,8 @@ def split_groups(recording: Recording, joined: Joined) -> tuple[Int64Array, Int6
     Times decide, whatever the clocks: each rank's typical deviation of its ends (a line through the
     medians of both halves of the recording) is taken off, then communications are counted in which
     a member ends before another starts; only kinds that wait for all can. A group that is larger
-    than its recorded size is split where fewest are. One of unknown size is split only if more than
+    than its recorded size is split where fewest are, and of equal ones where members end closest
+    together. One of unknown size is split only if more than
     5 % contradict it as a whole, into the largest parts that at most 5 % contradict; and only if
     chance would leave so few with a probability of 0.5 % at most (binomial, all strides counted).
     """
@@ -116,18 +118,20 @@ def _best_split(
     size, n = counts
     whole = np.zeros(here.size, np.int64)
     n_met = np.unique(joined.instance[here]).size
-    against = _impossible(joined, here, whole)
-    if size < 0 and against.size <= REFUSED_RATIO * n_met:
+    against = _contradictions(joined, here, whole).n
+    if size < 0 and against <= REFUSED_RATIO * n_met:
         return whole
     for length in [size] if size > 0 else range(n - 1, 1, -1):
         splits = [
             place // (length * stride) * stride + place % stride
             for stride in equal_parts(n, length)
         ]
-        left = [_impossible(joined, here, split).size for split in splits]
-        if splits and (size > 0 or _explains(against.size, left, n_met, (length - 1) / (n - 1))):
-            as_recorded = [_impossible(joined, here, split, moved=False).size for split in splits]
-            return np.asarray(splits[int(np.lexsort((as_recorded, left))[0])])
+        found = [_contradictions(joined, here, split) for split in splits]
+        left = [one.n for one in found]
+        if splits and (size > 0 or _explains(against, left, n_met, (length - 1) / (n - 1))):
+            as_recorded = [_contradictions(joined, here, split, moved=False).n for split in splits]
+            apart = [one.apart_ns for one in found]
+            return np.asarray(splits[int(np.lexsort((apart, as_recorded, left))[0])])
     return whole
 
 
@@ -153,10 +157,17 @@ def _at_most(k: int, n: int, probability: float) -> float:
     return min(1.0, math.fsum(map(math.exp, logs)))
 
 
-def _impossible(
+class _Contradictions(NamedTuple):
+    """Communications in which a member ends before another starts; how far apart members end."""
+
+    n: int
+    apart_ns: float
+
+
+def _contradictions(
     joined: Joined, here: Int64Array, part: Int64Array, *, moved: bool = True
-) -> Int64Array:
-    """Communications in a part of which a member ends before another starts, clocks set right."""
+) -> _Contradictions:
+    """Count contradictions within the parts of a group, clocks set right."""
     known = joined.meets[here]
     here, part = here[known], part[known]
     key = ["part", "instance"]
@@ -175,10 +186,12 @@ def _impossible(
         .agg(
             last_start=(pl.col("start") - pl.col("off")).max(),
             first_end=(pl.col("end") - pl.col("off")).min(),
+            last_end=(pl.col("end") - pl.col("off")).max(),
         )
-        .filter(pl.col("first_end") < pl.col("last_start") - TOLERANCE_NS)
     )
-    return met["instance"].unique().to_numpy()
+    wrong = met.filter(pl.col("first_end") < pl.col("last_start") - TOLERANCE_NS)
+    apart = (met["last_end"] - met["first_end"]).median()
+    return _Contradictions(wrong["instance"].n_unique(), float(apart or 0.0))  # type: ignore[arg-type]
 
 
 def _with_clocks(member: pl.DataFrame) -> pl.DataFrame:

@@ -47,6 +47,7 @@ def place_ranks(places: Places, membership: pl.DataFrame) -> Places:
     Places
         The same tables with links and stages.
     """
+    places = _told_apart(places, membership)
     pairs = _pairs(places.op, membership)
     if not pairs.height:
         return replace(places, op=_at_coordinates(places.op, places.rank))
@@ -68,6 +69,41 @@ def place_ranks(places: Places, membership: pl.DataFrame) -> Places:
         instance=_numbered(places.instance, met, ["instance"]),
         communicator=pl.concat([places.communicator, _table(links)]),
         rank=rank,
+    )
+
+
+def _told_apart(places: Places, membership: pl.DataFrame) -> Places:
+    """Give groups that the record calls by one name, but whose members differ, numbers of their own."""
+    rank = places.op["rank"].gather(membership["op"])
+    met = (
+        membership.select("instance", rank=rank)
+        .group_by("instance")
+        .agg(members=pl.col("rank").unique().sort())
+        .join(places.instance.select("instance", "communicator", "matched"), on="instance")
+        .filter((pl.col("communicator") >= 0) & pl.col("matched"))
+    )
+    groups = met.select("communicator", "members").unique().sort("communicator", "members")
+    several = groups.filter(pl.len().over("communicator") > 1)
+    if not several.height:
+        return places
+    last = places.communicator["communicator"].max()
+    several = several.with_row_index("own", offset=1 + last if isinstance(last, int) else 0)
+    named = several.join(places.communicator.drop("members"), on="communicator", how="left")
+    ranks = pl.col("members").cast(pl.List(pl.String)).list.join(",")
+    table = named.select(
+        pl.col("own").cast(pl.Int32).alias("communicator"),
+        pl.format("{} {}", pl.col("name").fill_null("group"), ranks).alias("name"),
+        pl.col("members").list.len().cast(pl.Int32).alias("n_members"),
+        "members",
+        *(name for name in ("backend", "description") if name in named.columns),
+    )
+    found = met.join(several, on=["communicator", "members"]).select("instance", link="own")
+    of_op = membership.select("op", "instance").join(found, on="instance")
+    return replace(
+        places,
+        op=_numbered(places.op, of_op, ["op"]),
+        instance=_numbered(places.instance, found, ["instance"]),
+        communicator=COMMUNICATOR.build(pl.concat([places.communicator, table], how="diagonal")),
     )
 
 

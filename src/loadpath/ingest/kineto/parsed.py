@@ -141,8 +141,11 @@ def _unpacked(content: memoryview) -> RankOps | None:
         return None
     first = 8 + n_head + -(n_head + 8) % ALIGNMENT
     arrays: dict[str, Any] = {}
-    for name, (kind, shape, place) in layout.arrays.items():
-        n = int(np.prod(shape, dtype=np.int64))
-        arrays[name] = np.frombuffer(content, np.dtype(kind), n, first + place).reshape(shape)
+    try:
+        for name, (kind, shape, place) in layout.arrays.items():
+            n = int(np.prod(shape, dtype=np.int64))
+            arrays[name] = np.frombuffer(content, np.dtype(kind), n, first + place).reshape(shape)
+    except (ValueError, TypeError):
+        return None
     facts = {name: getattr(layout.facts, name) for name in _Facts.__struct_fields__}
     return RankOps(**facts, **arrays)

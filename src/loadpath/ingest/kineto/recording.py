@@ -287,7 +287,8 @@ def _doubts(traces: list[_Traced], skipped: list[Path]) -> list[tuple[str, str, 
          len(missing))
     )  # fmt: skip
     sizes = {trace.ops.world_size for trace in traces if trace.ops.world_size >= 0}
-    rows.append(("different_jobs", f"traces name different world sizes: {sorted(sizes)}",
+    rows.append(("different_jobs", (f"traces name different world sizes ({sorted(sizes)}): they are of different jobs; give "
+                 "those of one"),
                  max(0, len(sizes) - 1)))  # fmt: skip
     epochs = {trace.ops.base_ns > 0 for trace in traces}
     rows.append(("no_common_epoch", "some traces have baseTimeNanoseconds, others not",
