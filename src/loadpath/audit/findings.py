@@ -25,11 +25,12 @@ from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.rank_time import rank_step, rank_time
 from loadpath.diagnose.root_cause import walk_back
 from loadpath.diagnose.step_bound import step_bounds
-from loadpath.diagnose.verdict import Judgement, judge
+from loadpath.diagnose.verdict import POLICY_RATIO, Judgement, judge
 from loadpath.replay import Timeline, replay, step_time_ns
+from loadpath.tables import caveat_table
 from loadpath.tables.results import CAUSE, STEP_TIME
 
-__all__ = ["diagnose"]
+__all__ = ["diagnose", "unexplained_caveat"]
 
 _Shown = tuple[Timeline, Exposure]
 
@@ -102,6 +103,9 @@ def diagnose(
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=seen.views
     )
+    tables["caveat"] = pl.concat(
+        [job.caveat, unexplained_caveat(seen.unexplained_ratio, judgement)]
+    )
     if drawn:
         tables |= _drawn_tables(job, ideal, seen.actual, judgement=judgement)
     return {
@@ -115,6 +119,33 @@ def diagnose(
         "victims": _victims(tables["coupling"], judgement, job),
         "distance": _distance(tables["sink"], judgement),
     }
+
+
+def unexplained_caveat(ratio: float, judgement: Judgement | None) -> pl.DataFrame:
+    """Doubt a judgement that names less of the step than what nothing explains.
+
+    Parameters
+    ----------
+    ratio : float
+        Share of the critical path that is lag or host time without a recorded call.
+    judgement : Judgement or None
+        What was decided, if anything.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `CAVEAT` of one row, or none.
+    """
+    if judgement is None or judgement.step_s <= 0:
+        return caveat_table([])
+    named = 1 - judgement.step_without_s / judgement.step_s
+    text = (
+        f"{100 * ratio:.0f} % of the critical path is lag or host time without a recorded call, more "
+        f"than the cause returns ({100 * named:.1f} %); what all ranks do alike has no peer to be "
+        "compared with"
+    )
+    doubted = ratio > max(POLICY_RATIO, named)
+    return caveat_table([("unexplained_path", text, int(doubted))])
 
 
 def _ideal(job: CoupledJob, effects: Effects, settings: Settings) -> FloatArray:
@@ -165,7 +196,6 @@ def _causeless(
         "attribution": attribute(job, effects.work_ns, ideal),
         "sink": sink,
         "coupling": coupling,
-        "caveat": job.caveat,
     }
 
 
