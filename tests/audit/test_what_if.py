@@ -106,3 +106,9 @@ def test_host_that_no_rank_runs_on_matches_nothing(small):
 def test_job_without_time_saves_no_share():
     empty = coupled([compute(0, 0), compute(1, 0)], [])
     assert answer_what_if(empty, ["rank=0:2"]).saved_ratio == 0.0
+
+
+def test_an_answer_that_the_replay_does_not_bear_says_so(small):
+    assert not answer_what_if(small, ["rank=0:ideal"]).doubt
+    alone = peers([70], steps=2, hosts=["a"])
+    assert "comparing ranks" in answer_what_if(alone, ["rank=0:0.5"]).doubt

@@ -30,7 +30,7 @@ from loadpath.replay import Timeline, replay, step_time_ns
 from loadpath.tables import caveat_table
 from loadpath.tables.results import CAUSE, STEP_TIME
 
-__all__ = ["diagnose", "unexplained_caveat"]
+__all__ = ["diagnose", "unexplained_caveat", "why_refused"]
 
 _Shown = tuple[Timeline, Exposure]
 
@@ -90,7 +90,7 @@ def diagnose(
     with ThreadPoolExecutor(1) as pool:
         recorded = pool.submit(_recorded, job)
         fidelity = measure_fidelity(job)
-        refusal = _refusal(job, fidelity, settings)
+        refusal = why_refused(job, fidelity, settings)
         effects = nest_effects(job)
         ideal = _ideal(job, effects, settings)
         progress("weighing causes and attributing waits")
@@ -112,7 +112,7 @@ def diagnose(
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
-        "slowdown": slowdown.result(),
+        "slowdown": _sound(slowdown.result(), assessed=judgement is not None),
         "gain_by_baseline": _gain_by_baseline(job, baselines.result(), judgement),
         "tables": tables,
         "unexplained_ratio": seen.unexplained_ratio,
@@ -199,8 +199,23 @@ def _causeless(
     }
 
 
-def _refusal(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
-    """Why no causal conclusion may be drawn; empty if it may."""
+def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
+    """Say why no causal conclusion may be drawn.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    fidelity : Fidelity
+        Its replay error.
+    settings : Settings
+        Gate of the audit.
+
+    Returns
+    -------
+    str
+        Reason and remedy; empty if conclusions may be drawn.
+    """
     missing = "; ".join(job.caveat.filter(pl.col("code").is_in(MISSING_CODES))["text"])
     if job.rank.height < 2:
         wanted = f" ({missing})" if missing else ""
@@ -325,6 +340,15 @@ def _slowdown(
         "m_w": m_w,
         "m_s": m_s,
     }
+
+
+def _sound(slowdown: dict[str, Any], *, assessed: bool) -> dict[str, Any]:
+    """Leave out what peers say where nothing across ranks is concluded; the published method stays."""
+    if assessed:
+        return slowdown
+    kept = {} if slowdown["method"].startswith("published") else {"ratio": None}
+    by_baseline = dict.fromkeys(slowdown["by_baseline"])
+    return slowdown | kept | {"waste_ratio": None, "by_baseline": by_baseline}
 
 
 def _mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from loadpath.audit.findings import why_refused
+from loadpath.audit.settings import Settings
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.effects import nest_effects
+from loadpath.diagnose.fidelity import measure_fidelity
 from loadpath.errors import UsageError
 from loadpath.replay import replay, step_time_ns
 
@@ -39,6 +42,8 @@ class WhatIf:
         What the change returns, a step and as a share of it.
     n_op : int
         Ops that the change touches.
+    doubt : str
+        Why the replay is no ground for conclusions across ranks; empty if it is.
     basis : str
         Always ``replayed``.
     """
@@ -49,6 +54,7 @@ class WhatIf:
     saved_s: float
     saved_ratio: float
     n_op: int
+    doubt: str = ""
     basis: str = "replayed"
 
 
@@ -115,6 +121,7 @@ def answer_what_if(job: CoupledJob, changes: Sequence[str]) -> WhatIf:
         saved_s=before - after,
         saved_ratio=(before - after) / before if before > 0 else 0.0,
         n_op=int(touched.sum()),
+        doubt=why_refused(job, measure_fidelity(job), Settings()),
     )
 
 

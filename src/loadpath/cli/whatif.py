@@ -51,6 +51,8 @@ def whatif(
         fields = {name: getattr(answer, name) for name in answer.__dataclass_fields__}
         typer.echo(json.dumps(fields, sort_keys=True, indent=2))
         return
+    if answer.doubt:
+        typer.echo(f"not assessable    {answer.doubt}")
     typer.echo(f"step as measured  {format_seconds(answer.step_s)}  (replayed, without lag)")
     typer.echo(f"step as asked     {format_seconds(answer.step_s_without)}")
     saved = f"{format_seconds(answer.saved_s)} a step, {format_ratio(answer.saved_ratio)}"
