@@ -1,6 +1,7 @@
 import itertools
 from dataclasses import replace
 
+import polars as pl
 import pytest
 from tests.couple.readable import labels, meetings, orders
 from tests.ingest.op_rows import read, table, worker
@@ -493,6 +494,18 @@ def test_rows_of_a_recording_may_stand_in_any_order(tmp_path):
     sound = couple_pipeline(recording)
     assert orders(mixed) == orders(sound)
     assert meetings(mixed) == meetings(sound)
+
+
+@pytest.mark.parametrize("first", [1, 1000])
+def test_numbers_may_begin_anywhere_if_all_workers_begin_alike(tmp_path, first):
+    frame = table(*two_stages())
+    (tmp_path / "later").mkdir()
+    later = frame.with_columns(pl.col("seq_id") + first)
+    moved = couple_pipeline(read(tmp_path / "later", later))
+    sound = couple_pipeline(read(tmp_path, frame))
+    assert moved.instance.height == sound.instance.height > 0
+    assert moved.wait_ns.tolist() == sound.wait_ns.tolist()
+    assert moved.graph.n_edge == sound.graph.n_edge
 
 
 def test_transfers_without_any_computation_meet_nobody(couple):

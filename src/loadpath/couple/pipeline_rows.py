@@ -48,7 +48,7 @@ class WorkerRows:
     name : (n_op,) array of uint8
         Index in `OP_NAMES`.
     sequence : (n_op,) array of int64
-        Number within its name, worker and step.
+        Number within its name, worker and step, from 0.
     chunk : (n_op,) array of int32
         Model chunk, -1 for none.
     start_ns, end_ns : (n_op,) arrays of int64
@@ -98,6 +98,7 @@ def _rows(op: pl.DataFrame) -> WorkerRows:
     step = np.searchsorted(steps, op["step"].to_numpy()).astype(np.int32)
     replica, stage, start = (op[name].to_numpy() for name in ("replica", "stage", "start_ns"))
     n_replica, n_stage = int(replica.max(initial=0)) + 1, int(stage.max(initial=0)) + 1
+    name = op["name"].cast(pl.Enum(OP_NAMES)).to_physical().to_numpy()
     return WorkerRows(
         n_worker=steps.size * n_replica * n_stage,
         n_stage=n_stage,
@@ -107,12 +108,19 @@ def _rows(op: pl.DataFrame) -> WorkerRows:
         replica=replica,
         stage=stage,
         rank=op["rank"].to_numpy(),
-        name=op["name"].cast(pl.Enum(OP_NAMES)).to_physical().to_numpy(),
-        sequence=op["sequence"].to_numpy(),
+        name=name,
+        sequence=_from_zero(op["sequence"].to_numpy(), step * np.int32(len(OP_NAMES)) + name),
         chunk=op["chunk"].to_numpy(),
         start_ns=start,
         end_ns=start + op["duration_ns"].to_numpy(),
     )
+
+
+def _from_zero(sequence: Int64Array, kind: Int32Array) -> Int64Array:
+    """Count from 0 where all workers of a step count a name from elsewhere, or on from step to step."""
+    least = np.full(int(kind.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(least, kind, sequence)
+    return np.asarray(sequence - np.maximum(least, 0)[kind])
 
 
 def _ascends(*keys: NDArray[np.integer]) -> bool:
