@@ -13,6 +13,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from loadpath.audit.pipeline import couple_sources
+from loadpath.audit.settings import Settings
+from loadpath.audit.store import STORED_OP
+from loadpath.audit.what_if import HELP, answer_what_if
+from loadpath.couple import CouplingGraph
+from loadpath.couple.steps import join_steps
 from loadpath.tables import recorded, results
 from loadpath.tables.schema import Column, TableSchema
 
@@ -153,6 +159,27 @@ def test_each_table_of_an_audit_is_documented_as_declared(schema: TableSchema):
     page = (ROOT / "docs" / "formats" / "audit.md").read_text(encoding="utf-8")
     wanted = section(schema)
     assert wanted in page, f"docs/formats/audit.md should hold:\n\n{wanted}"
+
+
+def test_coupled_graph_of_an_audit_is_documented():
+    page = (ROOT / "docs" / "formats" / "audit.md").read_text(encoding="utf-8")
+    part = page.partition("## Coupled graph")[2]
+    named = {name for row in re.findall(r"^\| (`.*?) \|", part, re.MULTILINE)
+             for name in re.findall(r"`(\w+)`", row)}  # fmt: skip
+    own = {column.name for column in STORED_OP.columns} - set(recorded.OP.schema)
+    assert named == own | set(CouplingGraph.__dataclass_fields__)
+
+
+def test_examples_of_what_ifs_are_answered_for_every_selector():
+    page = (ROOT / "docs" / "formats" / "whatif.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\| `(\w+=[^`]+)` \|$", page, re.MULTILINE)
+    assert [by for by, _ in rows] == [example.partition("=")[0] for _, example in rows]
+    named = re.search(r"BY is (.*) or (\w+), VALUE", HELP)
+    assert named is not None
+    assert sorted(by for by, _ in rows) == sorted([*named[1].split(", "), named[2]])
+    steps = couple_sources([ROOT / "examples" / "pp-rank"], Settings(cache=False), lambda _: None)
+    job = join_steps(steps)
+    assert all(answer_what_if(job, [example]).n_op for _, example in rows)
 
 
 def caveat_codes() -> Iterator[tuple[str, str]]:
