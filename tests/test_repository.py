@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from loadpath.audit.findings import REFUSING_CODES
 from loadpath.audit.pipeline import couple_sources
 from loadpath.audit.settings import Settings
 from loadpath.audit.store import STORED_OP
@@ -145,6 +146,11 @@ def test_each_verdict_kind_has_a_page_with_all_sections(kind: str):
     page = (ROOT / "docs" / "verdicts" / f"{kind}.md").read_text(encoding="utf-8")
     assert page.startswith(f"# Verdict `{kind}`\n")
     assert [line for line in page.splitlines() if line.startswith("## ")] == list(SECTIONS)
+
+
+def test_caveats_that_rule_out_a_verdict_are_named():
+    page = (ROOT / "docs" / "verdicts" / "not_assessable.md").read_text(encoding="utf-8")
+    assert [code for code in REFUSING_CODES if f"`{code}`" not in page] == []
 
 
 def test_each_page_of_a_verdict_belongs_to_a_kind():
