@@ -80,7 +80,7 @@ ATTRIBUTION = TableSchema(
     "attribution",
     "effect of one group of ops on the step time, by counterfactual replay",
     (
-        Column("by", pl.String, "op_class, stage, replica, rank, link or step"),
+        Column("by", pl.String, "op_class, mechanism, stage, replica, rank, link or step"),
         Column("key", pl.String, "which one"),
         Column("slowdown_ratio", pl.Float64, "all ideal except this group, over ideal"),
         Column("removal_ratio", pl.Float64, "share of the waste that making it ideal returns"),
