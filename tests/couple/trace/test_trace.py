@@ -186,6 +186,39 @@ def test_handshakes_beside_the_traces_tell_clocks_that_no_communication_tells(tm
     )
 
 
+def with_handshakes(folder, make, ahead_us):
+    """Steady all-reduces on one clock, and handshakes by which rank 1 is ahead."""
+    starts = [1_000 * k for k in range(1, 9)]
+    for rank in (0, 1):
+        text = json.dumps({"traceEvents": reduces_at(make, *starts)})
+        (folder / f"rank{rank}.json").write_text(text)
+    ahead = ahead_us * 1000
+    lines = [
+        f"0,1,{t},{t + ahead + 60_000},{t + ahead + 70_000},{t + 130_000}"
+        for t in range(1_000_000, 9_000_000, 4_000_000)
+    ]
+    head = "rank,peer,sent_ns,arrived_ns,returned_ns,received_ns"
+    (folder / "clock_handshake.csv").write_text("\n".join([head, *lines, "0,7,1,2,3,4"]))
+    job = couple_trace(load_recording(folder))
+    return dict(job.caveat.select("code", "n").iter_rows())
+
+
+def test_handshakes_of_ranks_without_a_trace_are_counted(tmp_path, make):
+    codes = with_handshakes(tmp_path, make, 0)
+    assert codes["handshakes_unused"] == 1
+    assert "handshakes_overruled" not in codes
+
+
+def test_handshakes_on_another_clock_are_counted(tmp_path, make):
+    assert with_handshakes(tmp_path, make, 3 * 86_400 * 10**6)["handshakes_unused"] == 3
+
+
+def test_handshakes_that_communications_overrule_are_counted(tmp_path, make):
+    codes = with_handshakes(tmp_path, make, 4_000)
+    assert codes["handshakes_overruled"] == 2
+    assert codes["handshakes_unused"] == 1
+
+
 def test_clock_that_jumps_is_refused_and_named(couple, make):
     starts = [10_000 * k for k in range(1, 21)]
     jumped = [t + 3_000 * (t > 100_000) for t in starts]

@@ -14,11 +14,11 @@ from loadpath.couple.trace.collectives import (
     communication_facts,
     find_instances,
 )
+from loadpath.couple.trace.handshakes import handshake_sightings, usable_handshakes
 from loadpath.couple.trace.launches import DeviceWork, device_work
 from loadpath.couple.trace.rows import Rows
 from loadpath.couple.trace.segments import cut_threads
 from loadpath.couple.trace.sightings import (
-    handshake_sightings,
     join_sightings,
     meeting_members,
     sightings,
@@ -216,7 +216,7 @@ def _on_one_clock(
     rank = recording.rank["rank"].to_numpy()
     seen = {
         "the ends of communications": sightings(_members(recorded)),
-        "handshakes": handshake_sightings(recording),
+        "handshakes": handshake_sightings(usable_handshakes(recording)),
     }
     told_by = tuple(name for name, part in seen.items() if part.low.size)
     clocks = estimate_clocks(rank, join_sightings(*seen.values()))
