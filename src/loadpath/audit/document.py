@@ -310,7 +310,10 @@ def _attribution(table: pl.DataFrame) -> list[dict[str, Any]]:
 def _weight(caveat: tuple[str, str, int]) -> int:
     """Order caveats by what they take from the conclusions; others keep their order."""
     heavy = ("wrong_ranks", "cut_off", "truncated", "not_causal", "missing_rank", "missing_ranks")
-    return heavy.index(caveat[0]) - len(heavy) if caveat[0] in heavy else caveat[0] == "not_kineto"
+    light = ("not_kineto", "axes_unknown")
+    if caveat[0] in heavy:
+        return heavy.index(caveat[0]) - len(heavy)
+    return light.index(caveat[0]) + 1 if caveat[0] in light else 0
 
 
 def _accelerators(job: CoupledJob) -> str:
