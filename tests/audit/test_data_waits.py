@@ -6,6 +6,7 @@ import json
 import pytest
 
 from loadpath.audit import run_audit
+from loadpath.brief import render_summary
 from loadpath.testing import Cause, make_job, write_kineto
 
 LOADS = "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"
@@ -35,16 +36,35 @@ def renamed(recorded, folder, name, category):
 
 
 @pytest.mark.parametrize(
-    ("name", "category"),
+    ("name", "category", "waits_for", "said"),
     [
-        ("save_checkpoint", "user_annotation"),
-        ("torch/serialization.py(943): save", "python_function"),
-        ("<built-in function fsync>", "python_function"),
+        ("save_checkpoint", "user_annotation", "checkpoint", "saving or loading a checkpoint"),
+        (
+            "torch/serialization.py(943): save",
+            "python_function",
+            "checkpoint",
+            "saving or loading a checkpoint",
+        ),
+        ("<built-in function fsync>", "python_function", "storage", "reading or writing files"),
     ],
 )
-def test_lone_writer_is_the_verdict_with_mechanism_input(recorded, tmp_path, name, category):
+def test_lone_writer_is_the_verdict_and_what_it_writes_is_said(
+    recorded, tmp_path, name, category, waits_for, said
+):
     job = renamed(recorded, tmp_path, name, category)
-    verdict = run_audit(tmp_path, brief=False, cache=False).verdict
+    document = run_audit(tmp_path, brief=False, cache=False).document
+    verdict = document["verdict"]
     assert (verdict["kind"], verdict["mechanism"], verdict["ranks"]) == ("host", "input", [2])
+    assert verdict["waits_for"] == waits_for
+    assert verdict["summary"].startswith(f"rank 2: {said}; without it")
+    assert f"Mechanism      {said}" in render_summary(document)
     planted_s = job.truth.step_s - job.truth.step_s_without
     assert verdict["gain_s"] == pytest.approx(planted_s, rel=0.15)
+
+
+def test_a_late_loader_waits_for_input(recorded):
+    _, traces = recorded
+    document = run_audit(traces, brief=False, cache=False).document
+    assert document["verdict"]["waits_for"] == "input"
+    assert document["verdict"]["summary"].startswith("rank 2: waiting for input; without it")
+    assert "Mechanism      data input" in render_summary(document)

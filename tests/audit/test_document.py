@@ -18,6 +18,7 @@ from loadpath.audit.findings import diagnose
 from loadpath.audit.settings import Settings
 from loadpath.audit.store import document_bytes
 from loadpath.couple.steps import join_steps
+from loadpath.tables import caveat_table
 from loadpath.testing import job
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats" / "audit.md"
@@ -229,6 +230,14 @@ def test_confidence_names_what_was_resampled():
     ]
     assert several == "share of 1,000 resamples of steps with this verdict"
     assert one == "share of 1,000 resamples of communications with this verdict"
+
+
+def test_caveats_stand_by_what_they_take_from_the_conclusions():
+    codes = ["not_kineto", "axes_unknown", "late_records", "missing_ranks", "clocks_set"]
+    small = peers([70, 70, 70, 100])
+    doubted = replace(small, caveat=caveat_table([(code, "", 1) for code in codes]))
+    found = [caveat["code"] for caveat in documented(doubted)["caveats"]]
+    assert found == ["missing_ranks", "late_records", "clocks_set", "not_kineto", "axes_unknown"]
 
 
 def test_numbers_of_the_document_do_not_depend_on_the_order_of_ranks():

@@ -76,6 +76,21 @@ def test_unknown_option_is_refused_with_the_known_ones(table):
         run_audit(table, bseline="mean")  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("form", ["mapping", "words", "file"])
+def test_ranks_are_told_in_any_form(tmp_path, form):
+    traces = write_kineto(make_job(1, recorder="kineto", pp=1, dp=2, steps=2), tmp_path / "job")
+    told = {path.name: rank for rank, path in enumerate(sorted(traces.glob("*.json.gz")))}
+    table = tmp_path / "told.csv"
+    table.write_text("file,rank\n" + "".join(f"{name},{rank}\n" for name, rank in told.items()))
+    words = [f"{name}={rank}" for name, rank in told.items()]
+    ranks = {"mapping": told, "words": words, "file": table}[form]
+    document = run_audit(traces, ranks=ranks, brief=False, cache=False).document
+    said = ["told.csv"] if form == "file" else words
+    assert document["command"] == " ".join(
+        ["loadpath audit traces", *(f"--ranks {one}" for one in said)]
+    )
+
+
 def test_unreadable_source_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match=r"does not exist"):
         run_audit(tmp_path / "none.parquet")

@@ -41,6 +41,11 @@ def test_arguments_name_files_without_their_folders():
     assert settings.as_arguments() == ["--hosts", "hosts.csv", "--rate", "2.5", "--seed", "7"]
 
 
+def test_files_of_ranks_are_named_without_their_folders():
+    settings = Settings(ranks=("/data/ranks.csv", "/data/a.json=3"))
+    assert settings.as_arguments() == ["--ranks", "ranks.csv", "--ranks", "a.json=3"]
+
+
 def test_options_of_two_words_are_written_with_a_dash():
     assert Settings(work_per_step=100.0).as_arguments() == ["--work-per-step", "100.0"]
 

@@ -158,3 +158,15 @@ def test_traces_with_endings_in_capitals_are_read(traces, tmp_path):
         if path.name.endswith((".json", ".json.gz")):
             shutil.copy(path, tmp_path / path.name.replace(".json", ".JSON"))
     assert load_recording([tmp_path]).rank.height == 2
+
+
+def test_file_of_ranks_is_an_input_of_the_audit(traces, tmp_path):
+    path = tmp_path / "told.csv"
+    path.write_text(f"file,rank\n{first_of(traces)},0\n")
+    recording = load_recording([traces], Settings(ranks=(str(path),)))
+    assert recording.inputs[-1][0] == "told.csv"
+    assert recording.inputs[-1][2] == path.stat().st_size
+
+
+def first_of(folder):
+    return min(path.name for path in folder.iterdir() if path.name.endswith(".json.gz"))

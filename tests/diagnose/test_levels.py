@@ -182,15 +182,31 @@ def waiting(waits, *, stages=None, steps=4):
     return coupled(ops, meetings, op=columns)
 
 
-def waits_level(small):
+def waits_level(small, baseline="median"):
     reads = (small.op["mechanism"] == "input").to_numpy()
-    return dict(
-        zip(small.op["rank"].to_numpy()[reads], peer_level_ns(small)[reads] / MS, strict=True)
-    )
+    ideal = peer_level_ns(small) if baseline == "median" else ideal_work_ns(small, baseline)
+    return dict(zip(small.op["rank"].to_numpy()[reads], ideal[reads] / MS, strict=True))
 
 
 def test_what_one_rank_alone_waits_for_is_all_in_excess():
     assert waits_level(waiting([80, 0, 0, 0])) == {0: 0.0}
+
+
+def test_ranks_that_wait_for_nothing_count_under_every_baseline():
+    alone = waiting([80, 0, 0, 0])
+    assert waits_level(alone, "best") == {0: 0.0}
+    assert waits_level(alone, "mean") == {0: 20.0}
+    most = waiting([80, 8, 9, 10])
+    assert waits_level(most, "best") == dict.fromkeys(range(4), 8.0)
+    assert waits_level(most, "mean") == dict.fromkeys(range(4), 26.75)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 99), min_size=2, max_size=12).filter(any))
+def test_the_best_wait_for_data_is_never_above_the_median_one(waits):
+    small = waiting(waits, steps=2)
+    best, median = waits_level(small, "best"), waits_level(small)
+    assert all(best[rank] <= median[rank] for rank in median)
 
 
 def test_half_of_the_ranks_may_wait_for_data_that_the_others_do_not_need():

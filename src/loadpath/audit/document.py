@@ -13,6 +13,7 @@ from loadpath.audit.settings import Settings
 from loadpath.audit.store import SCHEMA
 from loadpath.brief.wording import cause_name
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.fidelity import Fidelity
 from loadpath.diagnose.verdict import N_RESAMPLE, POLICY_RATIO, Judged, Judgement
 from loadpath.units import format_ratio, format_seconds
@@ -128,10 +129,12 @@ def _verdict(
     cause = judgement.cause
     named = cause.candidate if cause else None
     shares = cause if cause and _is_resolved(cause) else None
+    waits_for = _waits_for(job, named)
     return {
         "kind": judgement.kind,
         "place": judgement.place,
         "mechanism": judgement.mechanism,
+        "waits_for": waits_for,
         "ranks": list(named.ranks) if named and named.kind in {"rank", "host", "link"} else [],
         "culprit_ranks": list(named.ranks) if named and named.place != "all" else [],
         "hosts": list(named.hosts) if named else [],
@@ -160,13 +163,13 @@ def _verdict(
             _cause(j) for j in judgement.causes if j.state in {"verdict", "present", "absorbed"}
         ],
         "runner_up": _cause(judgement.runner_up) if judgement.runner_up else None,
-        "summary": _sentence(judgement),
+        "summary": _sentence(judgement, waits_for),
     }
 
 
 def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
     nothing = dict.fromkeys(
-        ("stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
+        ("waits_for", "stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
          "gain_s", "n_resamples", "confidence", "confidence_method", "gain_by_baseline", "runner_up", "distance")
     )  # fmt: skip
     empty: dict[str, list[Any]] = {
@@ -215,12 +218,27 @@ def _cause(judged: Judged) -> dict[str, Any]:
 MECHANISM_TEXT = {
     "device": "slow device work",
     "host": "slow or paused host work",
-    "input": "waiting for input",
+    "input": "waiting for data",
     "communication": "slow transfers",
     "workload": "uneven work",
     "noise": "no one place, but noise",
     "unknown": "slow work (device or host: the record cannot tell)",
 }
+
+WAITING_TEXT = {
+    "input": "waiting for input",
+    "checkpoint": "saving or loading a checkpoint",
+    "storage": "reading or writing files",
+}
+
+
+def _waits_for(job: CoupledJob, cause: Candidate | None) -> str | None:
+    """Say which kind of data most of the excess waits for."""
+    if cause is None or cause.mechanism != "input":
+        return None
+    kind = job.op["kind"].cast(pl.String).gather(cause.op)
+    excess = pl.DataFrame({"kind": kind, "change": cause.change_ns}).group_by("kind").sum()
+    return str(excess.sort("change", "kind")["kind"][0])
 
 
 def _is_resolved(cause: Judged) -> bool:
@@ -228,11 +246,12 @@ def _is_resolved(cause: Judged) -> bool:
     return not cause.low_s <= 0 <= cause.high_s
 
 
-def _sentence(judgement: Judgement) -> str:
+def _sentence(judgement: Judgement, waits_for: str | None = None) -> str:
     cause = judgement.cause
     if cause is None:
         return _blameless(judgement)
-    what = f"{cause_name(_cause(cause))}: {MECHANISM_TEXT[cause.candidate.mechanism]}"
+    mechanism = WAITING_TEXT.get(waits_for or "", MECHANISM_TEXT[cause.candidate.mechanism])
+    what = f"{cause_name(_cause(cause))}: {mechanism}"
     if judgement.kind == "absorbed":
         returns = _returns(cause.gain_s, judgement.step_s, "returns only")
         return f"{what}; slack absorbs it: removing it {returns}, and nothing else costs time."
@@ -291,7 +310,10 @@ def _attribution(table: pl.DataFrame) -> list[dict[str, Any]]:
 def _weight(caveat: tuple[str, str, int]) -> int:
     """Order caveats by what they take from the conclusions; others keep their order."""
     heavy = ("wrong_ranks", "cut_off", "truncated", "not_causal", "missing_rank", "missing_ranks")
-    return heavy.index(caveat[0]) - len(heavy) if caveat[0] in heavy else caveat[0] == "not_kineto"
+    light = ("not_kineto", "axes_unknown")
+    if caveat[0] in heavy:
+        return heavy.index(caveat[0]) - len(heavy)
+    return light.index(caveat[0]) + 1 if caveat[0] in light else 0
 
 
 def _accelerators(job: CoupledJob) -> str:

@@ -28,7 +28,7 @@ __all__ = ["Audit", "couple_recording", "couple_sources", "open_audit", "run_aud
 class _Options(TypedDict, total=False):
     layout: Path | str | None
     hosts: Path | str | None
-    ranks: Sequence[str]
+    ranks: str | Path | Sequence[str | Path] | Mapping[str, int]
     cache: bool
     rate: float | None
     currency: str
@@ -157,7 +157,8 @@ def run_audit(
         Told what is being done.
     **options
         Fields of `Settings`: ``layout, hosts, ranks, cache, rate, currency, work_per_step,
-        baseline, gate, as_of, seed``.
+        baseline, gate, as_of, seed``. Ranks also as a mapping of file names to ranks, or as the
+        path of one CSV.
 
     Returns
     -------
@@ -264,9 +265,15 @@ def _settings(options: _Options) -> Settings:
         if values.get(name) is not None:
             values[name] = Path(values[name])
     if "ranks" in values:
-        values["ranks"] = tuple(values["ranks"])
+        values["ranks"] = _as_told(values["ranks"])
     try:
         return Settings(**values)
     except TypeError as error:
         known = ", ".join(_Options.__annotations__)
         raise UsageError(f"unknown option ({error}). Options are {known}.") from error
+
+
+def _as_told(ranks: str | Path | Sequence[str | Path] | Mapping[str, int]) -> tuple[str, ...]:
+    if isinstance(ranks, Mapping):
+        return tuple(f"{name}={rank}" for name, rank in ranks.items())
+    return (str(ranks),) if isinstance(ranks, (str, Path)) else tuple(map(str, ranks))

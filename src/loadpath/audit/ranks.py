@@ -8,7 +8,7 @@ import polars as pl
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, UsageError, first_line
 
-__all__ = ["told_ranks"]
+__all__ = ["rank_files", "told_ranks"]
 
 REMEDY = "Say FILE=RANK with a whole number, or give a CSV with the columns file,rank."
 
@@ -49,6 +49,22 @@ def told_ranks(given: Iterable[str]) -> dict[str, int]:
     if problems:
         raise UsageError(f"--ranks: {'; '.join(problems[:6])}. {REMEDY}")
     return ranks
+
+
+def rank_files(given: Iterable[str]) -> list[Path]:
+    """List the files in which a user tells ranks.
+
+    Parameters
+    ----------
+    given : iterable of str
+        As `told_ranks` takes it.
+
+    Returns
+    -------
+    list of Path
+        CSV files; what stands as ``FILE=RANK`` is none.
+    """
+    return [Path(text) for text in given if "=" not in text]
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

@@ -85,6 +85,7 @@ class Settings:
             if value == item.default or item.name == "cache":
                 continue
             for one in value if isinstance(value, tuple) else (value,):
-                shown = one.name if isinstance(one, Path) else str(one)
+                is_file = isinstance(one, Path) or item.name == "ranks"
+                shown = Path(one).name if is_file else str(one)
                 words += [f"--{item.name.replace('_', '-')}", shown]
         return words

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from loadpath.audit.ranks import told_ranks
+from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.settings import Settings
 from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
@@ -112,6 +112,8 @@ def _read_traces(traces: list[Path], settings: Settings, progress: Progress) -> 
         ranks=told_ranks(settings.ranks),
         shelf=cache_folder() if settings.cache else None,
     )
+    told = map(file_digest, rank_files(settings.ranks))
+    recording = replace(recording, inputs=(*recording.inputs, *told))
     return _with_flights(recording, dumps if timed is not traces else [])
 
 

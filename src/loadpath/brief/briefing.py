@@ -14,12 +14,12 @@ from loadpath.brief.figures import FIGURE_NAMES, NOT_SHOWN, figure
 from loadpath.brief.grid import Grid, grid, shown
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
-    MECHANISMS,
     accuses,
     cause_name,
     counted,
     decision,
     headline,
+    mechanism_name,
     place_name,
 )
 
@@ -69,7 +69,7 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "headline": headline(verdict),
         "decision": decision(verdict),
         "place": place_name(verdict),
-        "mechanism": MECHANISMS.get(verdict["mechanism"], verdict["mechanism"]),
+        "mechanism": mechanism_name(verdict),
         "doubts": doubts(document),
         "figures": {name: figure(name, document, tables) for name in FIGURE_NAMES},
         "grids": _grids(tables, verdict),

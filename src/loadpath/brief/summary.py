@@ -15,11 +15,11 @@ from loadpath.brief.certainty import (
 )
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
-    MECHANISMS,
     cause_name,
     counted,
     headline,
     listing,
+    mechanism_name,
     returned_s,
 )
 from loadpath.units import format_ratio, format_seconds
@@ -105,7 +105,7 @@ def _replay(replay: Mapping[str, Any]) -> str:
 def _mechanism(verdict: Mapping[str, Any]) -> str:
     if verdict["kind"] in {"none", "not_assessable"}:
         return ""
-    return str(MECHANISMS.get(verdict["mechanism"], verdict["mechanism"]))
+    return mechanism_name(verdict)
 
 
 def _gain(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> str:

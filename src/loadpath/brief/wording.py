@@ -12,7 +12,6 @@ from loadpath.errors import UsageError
 from loadpath.units import format_seconds
 
 __all__ = [
-    "MECHANISMS",
     "accuses",
     "cause_name",
     "counted",
@@ -20,12 +19,13 @@ __all__ = [
     "headline",
     "link_title",
     "listing",
+    "mechanism_name",
     "place_name",
     "rank_names",
     "returned_s",
 ]
 
-MECHANISMS = {
+_MECHANISMS = {
     "device": "device work",
     "host": "host work",
     "input": "data input",
@@ -34,7 +34,7 @@ MECHANISMS = {
     "noise": "noise",
     "unknown": "device or host work, which this recording cannot tell apart",
 }
-"""Mechanism of a verdict, in words."""
+_WAITS = {"checkpoint": "saving or loading a checkpoint", "storage": "reading or writing files"}
 
 _SPEECH = {
     "rank": ("{place} slows the job", "Repair, drain or swap {place}?"),
@@ -127,6 +127,29 @@ def decision(verdict: Mapping[str, Any]) -> str:
         A question.
     """
     return _speech(verdict)[1].format(place=place_name(verdict))
+
+
+def mechanism_name(verdict: Mapping[str, Any]) -> str:
+    """Name the mechanism of a verdict; waiting for data by what is waited for.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    str
+        Such as ``device work``.
+
+    Examples
+    --------
+    >>> mechanism_name({"mechanism": "input", "waits_for": "checkpoint"})
+    'saving or loading a checkpoint'
+    """
+    mechanism = verdict["mechanism"]
+    told = _WAITS.get(verdict.get("waits_for") or "")
+    return str(told or _MECHANISMS.get(mechanism, mechanism))
 
 
 def place_name(verdict: Mapping[str, Any]) -> str:

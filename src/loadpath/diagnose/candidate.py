@@ -41,7 +41,7 @@ class Candidate:
     p_value : float
         Of its test; NaN where the test is another.
     intermittent : bool
-        Most of its excess lies in a minority of the blocks.
+        Nine tenths of its excess lie in half of the steps.
     members : tuple of str
         Keys of the candidates that it joins.
     """

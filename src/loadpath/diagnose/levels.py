@@ -73,7 +73,8 @@ def ideal_work_ns(job: CoupledJob, baseline: Baseline) -> FloatArray:
             .then(pl.col("work").median().over(key))
             .otherwise(pl.col("work").mean().over(key))
         )
-    return frame.select(value.alias("ideal"))["ideal"].to_numpy().copy()
+    ideal = frame.select(value.alias("ideal"))["ideal"].to_numpy().copy()
+    return _with_data_level(job, ideal, baseline)
 
 
 def peer_level_ns(job: CoupledJob) -> FloatArray:
@@ -106,23 +107,39 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     transfer = _level(work, like, like, peer=communicator)
     within = joint_code(op_class, stage)
     own = _level(work, joint_code(op_class, stage, position), within, peer=rank)
-    for_data = job.op["kind"].is_in(WAITS_FOR_DATA).to_numpy()
-    if for_data.any():
-        own[for_data] = _data_level(work[for_data], like[for_data], rank[for_data], job.rank.height)
-    return np.where(_is_transfer(job), transfer, own)
+    return np.where(_is_transfer(job), transfer, _with_data_level(job, own, "median"))
+
+
+def _with_data_level(job: CoupledJob, level_ns: FloatArray, baseline: Baseline) -> FloatArray:
+    """Replace the level of work that waits for data by what all ranks wait for it."""
+    mine = job.op["kind"].is_in(WAITS_FOR_DATA).to_numpy() & ~_is_transfer(job)
+    if mine.any():
+        work = job.work_ns[mine].astype(np.float64)
+        like = joint_code(job.op["op_class"].to_physical().to_numpy()[mine])
+        rank = job.op["rank"].to_numpy()[mine]
+        level_ns[mine] = _data_level(work, (like, rank), job.rank.height, baseline)
+    return level_ns
 
 
 def _data_level(
-    work: FloatArray, like: NDArray[np.int64], rank: NDArray[np.int32], n_rank: int
+    work: FloatArray,
+    peers: tuple[NDArray[np.int64], NDArray[np.int32]],
+    n_rank: int,
+    baseline: Baseline,
 ) -> FloatArray:
-    """Lower median over all ranks, where those without such an op count as 0."""
+    """Level over all ranks by class, where those without such an op count as 0."""
+    like, rank = peers
     found, pair = compact(joint_code(like, rank))
-    of_rank, _ = medians(pair, work, found.size)
     group = np.empty(found.size, np.int64)
     group[pair] = compact(like)[1]
-    order = np.lexsort((of_rank, group))
     n = np.bincount(group)
-    place = (n_rank - 1) // 2 - (n_rank - n)
+    if baseline == "mean":
+        of_rank = np.bincount(pair, work) / np.bincount(pair)
+        return np.asarray((np.bincount(group, of_rank) / n_rank)[group][pair])
+    of_rank, _ = medians(pair, work, found.size)
+    order = np.lexsort((of_rank, group))
+    share = BEST_QUANTILE if baseline == "best" else 0.5
+    place = int(share * (n_rank - 1)) - (n_rank - n)
     first = np.cumsum(n) - n
     level = np.where(place >= 0, of_rank[order][first + np.maximum(place, 0)], 0.0)
     return np.asarray(level[group][pair])

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,10 @@ def test_time_between_calls_has_a_class_of_its_own(couple, make):
     assert set(between["name"].cast(pl.String)) == {"ProfilerStep", "nccl:all_reduce"}
 
 
+def said_of(job, code):
+    return job.caveat.filter(pl.col("code") == code)["text"].item()
+
+
 def reduces_at(make, *starts):
     """All-reduces of one rank, each 50 us long."""
     events = []
@@ -136,7 +141,10 @@ def test_clock_that_is_off_is_set_and_that_is_said(couple, make):
     starts = [1_000 * k for k in range(1, 9)]
     job = couple(reduces_at(make, *starts), reduces_at(make, *(t + 5_000 for t in starts)))
     codes = job.caveat["code"].to_list()
-    assert "clocks_set" in codes
+    assert said_of(job, "clocks_set") == (
+        "clocks of ranks set by up to 5.00 ms and 0 ppm, from the ends of communications; "
+        "they still disagree by up to 0 s, within which arrivals are ties"
+    )
     assert "not_causal" not in codes
     assert job.instance["matched"].all()
     assert sorted(job.rank["clock_offset_ns"].to_list()) in ([0, 5_000_000], [-5_000_000, 0])
@@ -171,6 +179,44 @@ def test_handshakes_beside_the_traces_tell_clocks_that_no_communication_tells(tm
     offset = job.rank["clock_offset_ns"].to_list()
     assert offset[1] - offset[0] == pytest.approx(4_000_000, abs=10_000)
     assert "clock_handshake.csv" in [name for name, *_ in job.inputs]
+    assert re.fullmatch(
+        r"clocks of ranks set by up to 4\.\d+ ms and 0 ppm, from handshakes; "
+        r"no communication tells what they still disagree by",
+        said_of(job, "clocks_set"),
+    )
+
+
+def with_handshakes(folder, make, ahead_us):
+    """Steady all-reduces on one clock, and handshakes by which rank 1 is ahead."""
+    starts = [1_000 * k for k in range(1, 9)]
+    for rank in (0, 1):
+        text = json.dumps({"traceEvents": reduces_at(make, *starts)})
+        (folder / f"rank{rank}.json").write_text(text)
+    ahead = ahead_us * 1000
+    lines = [
+        f"0,1,{t},{t + ahead + 60_000},{t + ahead + 70_000},{t + 130_000}"
+        for t in range(1_000_000, 9_000_000, 4_000_000)
+    ]
+    head = "rank,peer,sent_ns,arrived_ns,returned_ns,received_ns"
+    (folder / "clock_handshake.csv").write_text("\n".join([head, *lines, "0,7,1,2,3,4"]))
+    job = couple_trace(load_recording(folder))
+    return dict(job.caveat.select("code", "n").iter_rows())
+
+
+def test_handshakes_of_ranks_without_a_trace_are_counted(tmp_path, make):
+    codes = with_handshakes(tmp_path, make, 0)
+    assert codes["handshakes_unused"] == 1
+    assert "handshakes_overruled" not in codes
+
+
+def test_handshakes_on_another_clock_are_counted(tmp_path, make):
+    assert with_handshakes(tmp_path, make, 3 * 86_400 * 10**6)["handshakes_unused"] == 3
+
+
+def test_handshakes_that_communications_overrule_are_counted(tmp_path, make):
+    codes = with_handshakes(tmp_path, make, 4_000)
+    assert codes["handshakes_overruled"] == 2
+    assert codes["handshakes_unused"] == 1
 
 
 def test_clock_that_jumps_is_refused_and_named(couple, make):

@@ -21,6 +21,25 @@ def test_rank_told_by_the_user_comes_first(write, event):
     assert ranks([path], told={"rank3.json": 9}) == [9]
 
 
+def test_rank_told_against_what_the_trace_says_is_a_caveat(write, event):
+    path = write("rank3.json", [event("f", "cpu_op", 0, 5)], distributedInfo={"rank": 2})
+    caveat = read_kineto([path], ranks={"rank3.json": 9}).caveat
+    said = dict(caveat.select("code", "text").iter_rows()).get("told_otherwise", "")
+    assert said == "ranks told by --ranks contradict distributedInfo: rank3.json says 2, told 9"
+    agreed = read_kineto([path], ranks={"rank3.json": 2}).caveat
+    assert "told_otherwise" not in agreed["code"]
+
+
+def test_two_files_of_one_name_are_named_with_their_folders(tmp_path, write, event):
+    path = write("rank0.json", [event("f", "cpu_op", 0, 5)])
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "rank0.json"
+    other.write_bytes(path.read_bytes())
+    with pytest.raises(InputError) as refused:
+        read_kineto([path, other])
+    assert refused.value.problems == [f"rank 0 is in {path} and in {other}"]
+
+
 def test_rank_comes_from_communications_before_the_name(write, event):
     assert ranks([write("rank3.json", [call(event, 1)])]) == [6]
 

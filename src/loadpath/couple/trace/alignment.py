@@ -14,11 +14,11 @@ from loadpath.couple.trace.collectives import (
     communication_facts,
     find_instances,
 )
+from loadpath.couple.trace.handshakes import handshake_sightings, usable_handshakes
 from loadpath.couple.trace.launches import DeviceWork, device_work
 from loadpath.couple.trace.rows import Rows
 from loadpath.couple.trace.segments import cut_threads
 from loadpath.couple.trace.sightings import (
-    handshake_sightings,
     join_sightings,
     meeting_members,
     sightings,
@@ -26,6 +26,7 @@ from loadpath.couple.trace.sightings import (
 from loadpath.couple.trace.threads import Handover, hand_over
 from loadpath.couple.trace.waits import WorkerWaits, worker_waits
 from loadpath.tables import Recording
+from loadpath.units import format_seconds
 
 __all__ = ["Aligned", "Timed", "align_ranks", "clock_columns", "clock_doubts", "is_cut_off"]
 
@@ -77,12 +78,15 @@ class Aligned:
         By rank: what its clock still disagrees by.
     faults : tuple of str
         Clocks that cannot be set right.
+    told_by : tuple of str
+        What told the clocks, in words.
     """
 
     timed: Timed
     clocks: Clocks
     residual_ns: dict[int, int]
     faults: tuple[str, ...]
+    told_by: tuple[str, ...]
 
 
 def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
@@ -108,14 +112,14 @@ def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
     If communications remain impossible (a member ends before another starts), all clocks as
     recorded, and all of them set, are tried as well; what leaves fewest is taken.
     """
-    timed, clocks = _on_one_clock(recording, rows, steps)
+    timed, clocks, told_by = _on_one_clock(recording, rows, steps)
     member = _members(timed)
     away = end_deviations(member)
     faults = clock_faults(recording, member, away, clocks)
     if faults:
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
-    return Aligned(timed, clocks, clock_residuals(away), tuple(faults))
+    return Aligned(timed, clocks, clock_residuals(away), tuple(faults), told_by)
 
 
 def clock_columns(recording: Recording, aligned: Aligned) -> pl.DataFrame:
@@ -157,13 +161,11 @@ def clock_doubts(aligned: Aligned) -> list[Doubt]:
         Code, text and count of each doubt; counts of 0 say that it did not occur.
     """
     clocks, moved = aligned.clocks, aligned.clocks.are_moved
-    most = np.abs(clocks.offset_ns).max(initial=0) / 1e6
+    most = format_seconds(np.abs(clocks.offset_ns).max(initial=0) / 1e9)
     drift = np.abs(clocks.drift_ppb).max(initial=0) / 1e3
-    residual = max(aligned.residual_ns.values(), default=0) / 1e3
     was_set = (
-        f"clocks of ranks set by up to {most:.3g} ms and {drift:.3g} ppm, from the ends of "
-        f"communications; they still disagree by up to {residual:.0f} us, within which arrivals "
-        "are ties"
+        f"clocks of ranks set by up to {most} and {drift:.3g} ppm, from "
+        f"{' and '.join(aligned.told_by)}; {_remainder(aligned.residual_ns)}"
     )
     listed = "; ".join(aligned.faults[:4]) + ("; ..." if len(aligned.faults) > 4 else "")
     bad = (
@@ -180,6 +182,13 @@ def clock_doubts(aligned: Aligned) -> list[Doubt]:
         ("bad_clocks", bad, len(aligned.faults)),
         ("clocks_apart", lone, apart),
     ]
+
+
+def _remainder(residual_ns: dict[int, int]) -> str:
+    if not residual_ns:
+        return "no communication tells what they still disagree by"
+    left = format_seconds(max(residual_ns.values()) / 1e9)
+    return f"they still disagree by up to {left}, within which arrivals are ties"
 
 
 def is_cut_off(recording: Recording) -> bool:
@@ -199,12 +208,18 @@ def is_cut_off(recording: Recording) -> bool:
     return bool((recording.caveat["code"] == "truncated").any())
 
 
-def _on_one_clock(recording: Recording, rows: Rows, steps: list[int]) -> tuple[Timed, Clocks]:
-    """Set the clocks in the way that makes fewest communications impossible."""
+def _on_one_clock(
+    recording: Recording, rows: Rows, steps: list[int]
+) -> tuple[Timed, Clocks, tuple[str, ...]]:
+    """Set the clocks in the way that makes fewest communications impossible; say what told them."""
     recorded = _match(recording, rows, steps)
     rank = recording.rank["rank"].to_numpy()
-    seen = join_sightings(sightings(_members(recorded)), handshake_sightings(recording))
-    clocks = estimate_clocks(rank, seen)
+    seen = {
+        "the ends of communications": sightings(_members(recorded)),
+        "handshakes": handshake_sightings(usable_handshakes(recording)),
+    }
+    told_by = tuple(name for name, part in seen.items() if part.low.size)
+    clocks = estimate_clocks(rank, join_sightings(*seen.values()))
     nobody, all_ranks = np.zeros_like(clocks.is_off), np.ones_like(clocks.is_off)
     # what a cut trace lacks shifts what was matched by order: its ends tell no clock
     choices = [nobody] if is_cut_off(recording) else [clocks.is_off, nobody, all_ranks]
@@ -217,7 +232,8 @@ def _on_one_clock(recording: Recording, rows: Rows, steps: list[int]) -> tuple[T
         tried.append((moved, setting))
         if moved.instances.causal.all():
             break
-    return min(tried, key=lambda one: int((~one[0].instances.causal).sum()))
+    best = min(tried, key=lambda one: int((~one[0].instances.causal).sum()))
+    return *best, told_by
 
 
 def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:

@@ -20,6 +20,7 @@ from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.coordinates import rank_coordinates
 from loadpath.couple.trace.edges import couple
 from loadpath.couple.trace.flights import join_flights
+from loadpath.couple.trace.handshakes import handshake_doubts
 from loadpath.couple.trace.identity import copied_ranks, misplaced_ranks
 from loadpath.couple.trace.ops import GraphOps, graph_ops
 from loadpath.couple.trace.peers import resolve_peers
@@ -215,6 +216,7 @@ def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) ->
         [
             ("cut_off", CUT_OFF, int(cut)),
             *clock_doubts(aligned),
+            *handshake_doubts(recording, aligned.clocks, aligned.residual_ns),
             (code, f"communications in which a rank ends before another starts: {said}", n_bad),
             ("incomplete_instances", INCOMPLETE, n_part),
             ("buffered_sends", BUFFERED, instances.n_buffered),

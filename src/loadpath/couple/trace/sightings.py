@@ -1,4 +1,4 @@
-"""Moments that two ranks saw: ends of communications, passages between them, handshakes."""
+"""Moments that two ranks saw: ends of communications, and passages between them."""
 
 import numpy as np
 import polars as pl
@@ -6,13 +6,11 @@ import polars as pl
 from loadpath.couple.trace.clock_lines import Sightings
 from loadpath.couple.trace.collectives import Facts, Instances
 from loadpath.couple.trace.rows import Rows
-from loadpath.tables import Recording
 
-__all__ = ["handshake_sightings", "join_sightings", "meeting_members", "sightings"]
+__all__ = ["join_sightings", "meeting_members", "sightings"]
 
 WAIT_FOR_ALL = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "barrier")
 """Collectives that no member leaves before all have come: their ends are nearly one moment."""
-DAY_NS = 86_400 * 10**9
 
 
 def meeting_members(rows: Rows, facts: Facts, instances: Instances) -> pl.DataFrame:
@@ -97,44 +95,6 @@ def sightings(member: pl.DataFrame) -> Sightings:
         is_delay=pl.lit(value=False),
     )
     return _sightings(pl.concat([moments, _passed(member)]))
-
-
-def handshake_sightings(recording: Recording) -> Sightings:
-    """Collect what handshakes tell.
-
-    Parameters
-    ----------
-    recording : Recording
-        Handshakes, ranks and steps.
-
-    Returns
-    -------
-    Sightings
-        Question and answer, each a delay of one way; none of ranks that were not recorded, and
-        none of a time more than a day away from that of their rank's steps: these are on another
-        clock than the recording.
-    """
-    begin = recording.step.group_by("rank").agg(pl.col("start_ns").min().alias("begin"))
-    near = pl.lit(value=True)
-    known = recording.handshake
-    for rank, time in (("rank", "sent_ns"), ("peer", "arrived_ns")):
-        known = known.join(begin.rename({"rank": rank, "begin": f"{rank}_begin"}), on=rank)
-        near &= (pl.col(time) - pl.col(f"{rank}_begin")).abs() < DAY_NS
-    known = known.filter(near & (pl.col("rank") != pl.col("peer")))
-    up = pl.col("rank") < pl.col("peer")
-    ways = [
-        # the clock of the peer after that of the rank, with the way there and less the way back
-        known.select(
-            low=pl.min_horizontal("rank", "peer"),
-            high=pl.max_horizontal("rank", "peer"),
-            time=pl.when(up).then(mine).otherwise(theirs),
-            value=(pl.col(theirs) - pl.col(mine)) * pl.when(up).then(1).otherwise(-1),
-            direction=pl.when(up).then(way).otherwise(-way),
-            is_delay=pl.lit(value=True),
-        )
-        for mine, theirs, way in (("sent_ns", "arrived_ns", 1), ("received_ns", "returned_ns", -1))
-    ]
-    return _sightings(pl.concat(ways))
 
 
 def join_sightings(*parts: Sightings) -> Sightings:

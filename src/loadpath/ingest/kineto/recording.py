@@ -157,7 +157,10 @@ def _by_rank(parsed: list[Parsed], told: Mapping[str, int]) -> list[_Traced]:
             continue
         rank = rank_of(one, one.ops, told)
         if rank in found:
-            problems.append(f"rank {rank} is in {found[rank].path.name} and in {one.path.name}")
+            both = found[rank].path, one.path
+            names = {path.name for path in both}
+            first, second = (path.name if len(names) == 2 else path for path in both)
+            problems.append(f"rank {rank} is in {first} and in {second}")
         found.setdefault(rank, one)
     if problems:
         raise InputError(str(parsed[0].path.parent), problems, "Keep one trace per rank.")
@@ -290,6 +293,11 @@ def _doubts(traces: list[_Traced], skipped: list[Path]) -> list[tuple[str, str, 
     rows.append(("different_jobs", (f"traces name different world sizes ({sorted(sizes)}): they are of different jobs; give "
                  "those of one"),
                  max(0, len(sizes) - 1)))  # fmt: skip
+    otherwise = [t for t in traces if 0 <= t.ops.rank != t.rank]
+    named = ", ".join(f"{t.name} says {t.ops.rank}, told {t.rank}" for t in otherwise[:3])
+    named += ", ..." if len(otherwise) > 3 else ""
+    rows.append(("told_otherwise", f"ranks told by --ranks contradict distributedInfo: {named}",
+                 len(otherwise)))  # fmt: skip
     epochs = {trace.ops.base_ns > 0 for trace in traces}
     rows.append(("no_common_epoch", "some traces have baseTimeNanoseconds, others not",
                  len(epochs) - 1))  # fmt: skip
