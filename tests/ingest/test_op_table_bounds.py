@@ -136,3 +136,12 @@ def test_parquet_with_one_byte_changed_is_read_or_refused(tmp_path):
         except InputError:
             n_refused += 1
     assert n_refused > 100
+
+
+@pytest.mark.parametrize("value", [1e50, -1e50, 1e300])
+def test_times_beyond_any_job_are_refused_in_steps_that_hold_the_same_ops_too(tmp_path, value):
+    steps = [two_workers().with_columns(pl.lit(step).alias("step")) for step in (0, 1, 2)]
+    frame = pl.concat(steps).with_row_index()
+    wild = pl.when(pl.col("index") == 1).then(value).otherwise(START).alias("start_ts")
+    with pytest.raises(InputError, match="Give start_ts"):
+        read(tmp_path, frame.with_columns(wild).drop("index"))

@@ -185,12 +185,15 @@ def _alike(frame: pl.DataFrame, path: Path) -> _Read | None:
     refuse_impossible(kept, path, first.size)
     refuse_repeats(kept, path)
     start = (pl.col("start_ts") - pl.col("start_ts").min()) * NS_PER_S
-    slots = kept.with_row_index("slot").with_columns(start.round().cast(pl.Int64).alias("start_ns"))
+    slots = kept.with_row_index("slot").with_columns(start.round().alias("start_ns"))
     slots = slots.sort(BY_START)
     alike, step, (*times, n_negative) = _place_times(frame, first, slots)
-    raw = slots.with_columns(pl.Series("duration_ns", alike.duration_ns[0]))
+    resolution = _resolution(kept, frame, times, path)
+    raw = slots.with_columns(
+        pl.Series("start_ns", alike.start_ns[0]), pl.Series("duration_ns", alike.duration_ns[0])
+    )
     doubts.append(("negative_duration", NEGATIVE, int(n_negative)))
-    return _Read(raw, step, alike, _resolution(kept, frame, times, path), doubts)
+    return _Read(raw, step, alike, resolution, doubts)
 
 
 def _place_times(
