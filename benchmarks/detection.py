@@ -289,7 +289,7 @@ def report(outcomes: Sequence[Outcome]) -> str:
     parts = [
         "\n".join(_curve(planted_ones)),
         f"At 10 % and more: {_share(large)} named rightly.",
-        "\n".join(_false_accusations(nulls)),
+        "\n".join(accusations(nulls, FORMATS)),
         "\n".join(_gains(planted_ones)),
     ]
     return "\n\n".join(parts)
@@ -313,10 +313,11 @@ def _share(outcomes: Sequence[Outcome]) -> str:
     return f"{right}/{len(outcomes)}{share}"
 
 
-def _false_accusations(nulls: Sequence[Outcome]) -> Iterable[str]:
+def accusations(nulls, forms):
+    """Table of healthy jobs, by form of record; also for other suites of the same outcomes."""
     yield "| healthy jobs | accused | not assessable | 95 % interval of the share accused |"
     yield "|---|---:|---:|---:|"
-    for form in (*FORMATS, "all"):
+    for form in (*forms, "all"):
         mine = [o for o in nulls if form in {o.case.form, "all"}]
         if not mine:
             continue

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detection import clopper_pearson
+from detection import accusations, clopper_pearson
 from held_out_jobs import kineto, op_table
 from held_out_jobs.cases import CAUSES, FORMS, TABLE, Case, cases, limits, recorded
 from held_out_jobs.plan import Plan, hosts_of, without
@@ -184,7 +184,7 @@ def report(outcomes: Sequence[Outcome]) -> str:
         f"All: {interval(clear)}. Left out with effects under 1 %: {weak}.",
         "\n".join(apart(counted)),
         "\n".join(by_habit(clear)),
-        "\n".join(accusations(nulls)),
+        "\n".join(accusations(nulls, FORMS)),
         "\n".join(gains(clear)),
         *clocks(outcomes),
     ]
@@ -242,20 +242,6 @@ def by_habit(outcomes: Sequence[Outcome]) -> Iterable[str]:
         for a, b in pairwise(edges)
     ]
     yield f"| effect | {', '.join(bands)} |"
-
-
-def accusations(nulls: Sequence[Outcome]) -> Iterable[str]:
-    """Table of healthy jobs."""
-    yield "| healthy jobs | accused | not assessable | 95 % interval of the share accused |"
-    yield "|---|---:|---:|---:|"
-    for form in (*FORMS, "all"):
-        mine = [o for o in nulls if form in {o.case.form, "all"}]
-        if not mine:
-            continue
-        accused = sum(o.accuses for o in mine)
-        refused = sum(o.verdict.startswith("not_assessable") for o in mine)
-        low, high = (f"{100 * edge:.1f} %" for edge in clopper_pearson(accused, len(mine)))
-        yield f"| {form}, {len(mine)} | {accused} | {refused} | {low} to {high} |"
 
 
 def gains(outcomes: Sequence[Outcome]) -> Iterable[str]:

@@ -7,6 +7,7 @@ import pytest
 from tests.diagnose.peer_jobs import MS, coupled, peers
 from tests.diagnose.small_jobs import communicate, compute
 
+from loadpath.audit import Settings
 from loadpath.audit.what_if import answer_what_if
 from loadpath.errors import UsageError
 
@@ -112,3 +113,9 @@ def test_an_answer_that_the_replay_does_not_bear_says_so(small):
     assert not answer_what_if(small, ["rank=0:ideal"]).doubt
     alone = peers([70], steps=2, hosts=["a"])
     assert "comparing ranks" in answer_what_if(alone, ["rank=0:0.5"]).doubt
+
+
+def test_the_gate_of_the_audit_decides_what_an_answer_bears(small):
+    late = replace(small, work_ns=small.work_ns // 2)
+    assert "misses the measured steps" in answer_what_if(late, ["rank=0:0.5"]).doubt
+    assert not answer_what_if(late, ["rank=0:0.5"], Settings(gate=0.9)).doubt

@@ -257,6 +257,7 @@ def make_audit(kind="rank", *, ranks=16, steps=44, names=None, rate=True):
     lost = kind == "not_assessable"
     document = {
         "schema": "loadpath.audit/1",
+        "record": {"source": "op_table", "layout": {}},
         "job": {
             "ranks": ranks,
             "steps": steps,

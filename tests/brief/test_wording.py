@@ -1,6 +1,6 @@
 import pytest
 
-from loadpath.brief.wording import cause_name, headline, place_name
+from loadpath.brief.wording import cause_name, headline, place_name, time_doubt
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,8 @@ def test_a_verdict_that_most_resamples_contradict_is_weak(audited):
 def test_the_headline_of_noise_gives_an_upper_bound(audited):
     verdict = audited("rank")[0]["verdict"] | {"kind": "jitter", "place": "all"}
     assert headline(verdict).endswith("noise on all ranks costs time, at most 2.28 s a step")
+
+
+def test_an_op_table_has_rounded_times_and_traces_have_clocks():
+    assert time_doubt("op_table") == "times rounded to"
+    assert time_doubt("kineto") == "clocks within"

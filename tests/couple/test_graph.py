@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from tests.couple.readable import coupling, graph_of, predecessors, sentences
 
+from loadpath.couple import kernels
 from loadpath.couple.graph import EdgeKind, NodeRole, build_graph
 from loadpath.errors import StructureError
 from loadpath.replay import replay
@@ -197,3 +198,7 @@ def test_long_cycle_is_shown_by_its_two_ends():
 def test_op_that_follows_itself_is_a_cycle():
     with pytest.raises(StructureError, match="op 0 -> op 0"):
         graph_of(1, [(0, 0, DATA)])
+
+
+def test_kernels_know_the_number_of_a_synchronisation_node():
+    assert kernels.SYNC == NodeRole.SYNC

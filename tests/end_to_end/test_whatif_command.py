@@ -153,6 +153,12 @@ def test_unknown_format_is_a_wrong_call(audited):
     assert "xml" in answer.err
 
 
+def test_published_fields_beside_changes_are_a_wrong_call(table, tmp_path):
+    answer = run(*("whatif", table, "--format", "osdi25", "--set", "rank=0:ideal"), folder=tmp_path)
+    assert answer.code == 2
+    assert "reads no --set" in answer.err
+
+
 def test_published_fields_of_traces_are_a_wrong_call(traces, tmp_path):
     answer = call("whatif", traces, "--format", "osdi25", folder=tmp_path)
     assert answer.code == 2

@@ -141,8 +141,8 @@ def unexplained_caveat(ratio: float, judgement: Judgement | None) -> pl.DataFram
     named = 1 - judgement.step_without_s / judgement.step_s
     text = (
         f"{100 * ratio:.0f} % of the critical path is lag or host time without a recorded call, more "
-        f"than the cause returns ({100 * named:.1f} %); what all ranks do alike has no peer to be "
-        "compared with"
+        f"of a step than the verdict accounts for ({100 * named:.1f} %); what all ranks do alike has "
+        "no peer to be compared with"
     )
     doubted = ratio > max(POLICY_RATIO, named)
     return caveat_table([("unexplained_path", text, int(doubted))])

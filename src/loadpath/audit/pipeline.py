@@ -107,7 +107,8 @@ class Audit:
         UsageError
             If a change cannot be read or matches nothing.
         """  # numpydoc ignore=PR01,PR02
-        return answer_what_if(self.job, changes)
+        settings = Settings(gate=self.document["replay"]["gate"])
+        return answer_what_if(self.job, changes, settings)
 
     def figure(self, name: str) -> Any:
         """Draw one figure of the briefing.

@@ -58,7 +58,9 @@ class WhatIf:
     basis: str = "replayed"
 
 
-def answer_what_if(job: CoupledJob, changes: Sequence[str]) -> WhatIf:
+def answer_what_if(
+    job: CoupledJob, changes: Sequence[str], settings: Settings | None = None
+) -> WhatIf:
     """Replay a job with changed work.
 
     Parameters
@@ -67,6 +69,8 @@ def answer_what_if(job: CoupledJob, changes: Sequence[str]) -> WhatIf:
         Coupled job.
     changes : sequence of str
         ``BY=KEY:VALUE`` each; all apply together, later ones after earlier ones.
+    settings : Settings, optional
+        Gate of the replay error; the default where left out.
 
     Returns
     -------
@@ -121,7 +125,7 @@ def answer_what_if(job: CoupledJob, changes: Sequence[str]) -> WhatIf:
         saved_s=before - after,
         saved_ratio=(before - after) / before if before > 0 else 0.0,
         n_op=int(touched.sum()),
-        doubt=why_refused(job, measure_fidelity(job), Settings()),
+        doubt=why_refused(job, measure_fidelity(job), settings or Settings()),
     )
 
 

@@ -21,6 +21,7 @@ from loadpath.brief.wording import (
     headline,
     mechanism_name,
     place_name,
+    time_doubt,
 )
 
 __all__ = ["render_briefing"]
@@ -74,6 +75,7 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "figures": {name: figure(name, document, tables) for name in FIGURE_NAMES},
         "grids": _grids(tables, verdict),
         "as_of": document.get("as_of"),
+        "time_doubt": time_doubt(document["record"]["source"]),
     }
     return _environment().get_template("briefing.html").render(page) + "\n"
 

@@ -21,6 +21,7 @@ from loadpath.brief.wording import (
     listing,
     mechanism_name,
     returned_s,
+    time_doubt,
 )
 from loadpath.units import format_ratio, format_seconds
 
@@ -47,7 +48,7 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
     verdict, stake = document["verdict"], document.get("stake") or {}
     parts = [
         ("Replay error", _replay(document["replay"]), 2),
-        ("Job", _job(document["job"]), 2),
+        ("Job", _job(document["job"], document["record"]["source"]), 2),
         ("Verdict", f"{verdict['kind'].upper()} - {headline(verdict)}", 2),
         ("", verdict["summary"], 4),
         ("Mechanism", _mechanism(verdict), 1),
@@ -86,11 +87,15 @@ def _wrap(head: str, text: str) -> list[str]:
     )
 
 
-def _job(job: Mapping[str, Any]) -> str:
+def _job(job: Mapping[str, Any], source: str) -> str:
     return (
         f"{counted(job['ranks'], 'rank')}, {counted(job['steps'], 'step')}, {job['ops']:,} ops, "
         f"{job['instances_matched']:,} of {job['instances']:,} instances matched"
-        + (f", clocks within {_time(job['clock_residual_s'])}" if job["clock_residual_s"] else "")
+        + (
+            f", {time_doubt(source)} {_time(job['clock_residual_s'])}"
+            if job["clock_residual_s"]
+            else ""
+        )
     )
 
 

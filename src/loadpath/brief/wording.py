@@ -23,6 +23,7 @@ __all__ = [
     "place_name",
     "rank_names",
     "returned_s",
+    "time_doubt",
 ]
 
 _MECHANISMS = {
@@ -111,6 +112,22 @@ def returned_s(verdict: Mapping[str, Any]) -> float | None:
         return None
     gain_s = verdict.get("gain_s")
     return float(verdict["causes"][0]["gain_s"] if gain_s is None else gain_s)
+
+
+def time_doubt(source: str) -> str:
+    """Say what the residual of recorded times is: rounding in an op table, clocks in traces.
+
+    Parameters
+    ----------
+    source : str
+        Kind of record, as in ``record.source`` of audit.json.
+
+    Returns
+    -------
+    str
+        Words before the time.
+    """
+    return "times rounded to" if source == "op_table" else "clocks within"
 
 
 def decision(verdict: Mapping[str, Any]) -> str:

@@ -29,11 +29,15 @@ def whatif(
     from loadpath.audit.settings import Settings
     from loadpath.couple.steps import as_steps, join_steps
 
+    settings = Settings(layout=layout)
+    if format == "osdi25" and changes:
+        raise UsageError("--format osdi25 reads no --set. Leave one of them out.")
     with talk() as progress:
         if (source / "audit.json").is_file():
-            steps = as_steps(open_audit(source).job)
+            audit = open_audit(source)
+            steps, settings = as_steps(audit.job), Settings(gate=audit.document["replay"]["gate"])
         else:
-            steps = couple_sources([source], Settings(layout=layout), progress)
+            steps = couple_sources([source], settings, progress)
     if format == "osdi25":
         from loadpath.diagnose.published import published_fields
         from loadpath.ingest.op_table import trial_name
@@ -46,7 +50,7 @@ def whatif(
         return
     from loadpath.audit.what_if import answer_what_if
 
-    answer = answer_what_if(join_steps(steps), changes or [])
+    answer = answer_what_if(join_steps(steps), changes or [], settings)
     if format == "json":
         fields = {name: getattr(answer, name) for name in answer.__dataclass_fields__}
         typer.echo(json.dumps(fields, sort_keys=True, indent=2))

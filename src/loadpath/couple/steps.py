@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple import kernels
-from loadpath.couple.graph import CouplingGraph, Int64Array
+from loadpath.couple.graph import CouplingGraph, Int64Array, NodeRole
 from loadpath.couple.job import CoupledJob
 
 __all__ = ["CoupledSteps", "Measured", "as_steps", "in_halves", "join_steps", "measure_steps"]
@@ -182,7 +182,7 @@ def _repeated(table: pl.DataFrame, n: int) -> pl.DataFrame:
 def _repeat_graph(graph: CouplingGraph, n_instance: int, step: Int64Array) -> CouplingGraph:
     """Put copies of the graph of one step behind each other, unconnected."""
     n = step.size
-    of_sync = graph.role == kernels.SYNC
+    of_sync = graph.role == NodeRole.SYNC
     per_op = np.where(of_sync, np.int32(n_instance), np.int32(graph.n_op))
     stride = np.int32(graph.n_node)
     further = np.int64(graph.overflow_pred.size)
