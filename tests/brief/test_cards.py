@@ -103,3 +103,9 @@ def test_a_job_that_is_not_assessed_has_no_figures(audited):
         "Confidence": "not assessed",
         "Slowdown": "not assessed",
     }
+
+
+def test_a_job_without_accelerators_spends_hours_of_its_ranks(audited):
+    document, _ = audited("none")
+    document["stake"] = {"gpu_hours_per_1000": 0.0, "hours_of": "rank"}
+    assert said(document)["At stake"].startswith("under 5 rank-hours of every 1,000 rank-hours")

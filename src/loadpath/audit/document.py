@@ -317,10 +317,19 @@ def _weight(caveat: tuple[str, str, int]) -> int:
 
 
 def _accelerators(job: CoupledJob) -> str:
+    if _hours_of(job) == "rank":
+        return "none in the record, hours are those of ranks"
     if job.source != "op_table":
-        return "one a recorded rank"
+        return "assumed: one a recorded rank"
     assumed = (job.caveat["code"] == "layout_assumed").any()
-    return "one a recorded rank, no layout was given" if assumed else "as the layout declares"
+    given = "one a recorded rank, no layout was given" if assumed else "as the layout declares"
+    return f"assumed: {given}"
+
+
+def _hours_of(job: CoupledJob) -> str:
+    """Whose hours are counted: a job without an accelerator occupies ranks, not GPUs."""
+    devices = job.source == "op_table" or (job.lane["kind"] == "device").any()
+    return "GPU" if devices else "rank"
 
 
 def _stake(
@@ -337,7 +346,8 @@ def _stake(
         "gpu_hours_per_1000": 1000 * gain_ratio,
         "gpu_hours_per_step": hours,
         "n_accelerators": n_gpu,
-        "basis": "replayed; accelerators assumed: " + _accelerators(job),
+        "hours_of": _hours_of(job),
+        "basis": "replayed; accelerators " + _accelerators(job),
     }
     if settings.rate is not None:
         stake |= {

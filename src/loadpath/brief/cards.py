@@ -106,10 +106,11 @@ def _interval(verdict: Mapping[str, Any]) -> _NOTE:
 
 
 def _stake(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> Card:
-    heading, per = "At stake", " of every 1,000 GPU-hours"
+    heading, unit = "At stake", f"{stake.get('hours_of', 'GPU')}-hours"
+    per = f" of every 1,000 {unit}"
     hours, money = stake.get("gpu_hours_per_1000"), stake.get("money_per_1000")
     if returns_little(verdict) and hours is not None:
-        return _little_stake(verdict, stake, heading, per)
+        return _little_stake(verdict, stake, heading)
     if hours is None:
         missing = (
             "no conclusion is drawn"
@@ -123,9 +124,9 @@ def _stake(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> Card:
     spent = Cell(f"{hours:,.0f}", hours)
     if money is None:
         unpriced = ((Cell(f"{per.strip()}; no price was given"),), *_unit(stake))
-        return Card(heading, spent, unpriced, before=before, after="GPU-hours")
+        return Card(heading, spent, unpriced, before=before, after=unit)
     whole = f"of every {1000 * stake['rate']:,.0f} {stake['currency']}"
-    notes = ((Cell(whole),), (spent, Cell(f" GPU-hours{per}")), *_unit(stake))
+    notes = ((Cell(whole),), (spent, Cell(f" {unit}{per}")), *_unit(stake))
     priced = Cell(f"{money:,.0f}", money)
     return Card(heading, priced, notes, before=before, after=stake["currency"])
 
@@ -135,14 +136,14 @@ def _unit(stake: Mapping[str, Any]) -> tuple[tuple[Cell, ...], ...]:
     return ((Cell(text),),) if text else ()
 
 
-def _little_stake(
-    verdict: Mapping[str, Any], stake: Mapping[str, Any], heading: str, per: str
-) -> Card:
+def _little_stake(verdict: Mapping[str, Any], stake: Mapping[str, Any], heading: str) -> Card:
+    unit = f"{stake.get('hours_of', 'GPU')}-hours"
+    per = f" of every 1,000 {unit}"
     most = 1000 * verdict["policy_ratio"]
     if stake.get("rate") is None:
         notes = ((Cell(f"{per.strip()}; no price was given"),),)
-        return Card(heading, Cell(f"{most:.0f}"), notes, before="under", after="GPU-hours")
-    notes = ((Cell(f"{most:.0f} GPU-hours{per}"),),)
+        return Card(heading, Cell(f"{most:.0f}"), notes, before="under", after=unit)
+    notes = ((Cell(f"{most:.0f} {unit}{per}"),),)
     price = Cell(f"{most * stake['rate']:,.2f}")
     return Card(heading, price, notes, before="under", after=stake["currency"])
 

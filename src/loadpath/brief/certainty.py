@@ -167,8 +167,19 @@ def unit_cost(stake: Mapping[str, Any]) -> str:
     if stake.get("gpu_hours_per_unit") is None:
         return ""
     if stake.get("money_per_unit") is None:
-        return f"{stake['gpu_hours_per_unit']:.3g} GPU-hours a unit of work"
+        scale, units = _readable(stake["gpu_hours_per_unit"])
+        spent = scale * stake["gpu_hours_per_unit"]
+        return f"{spent:.3g} {stake.get('hours_of', 'GPU')}-hours {units} of work"
+    scale, units = _readable(stake["money_per_unit"])
     return (
-        f"{stake['money_per_unit']:.3g} {stake['currency']} a unit of work, "
-        f"{stake['money_per_unit_without_cause']:.3g} without the cause"
+        f"{scale * stake['money_per_unit']:.3g} {stake['currency']} {units} of work, "
+        f"{scale * stake['money_per_unit_without_cause']:.3g} without the cause"
     )
+
+
+def _readable(per_unit: float) -> tuple[float, str]:
+    """How many units to speak of so that a person can read what they take."""
+    for scale, units in ((1.0, "a unit"), (1e3, "a thousand units"), (1e6, "a million units")):
+        if per_unit * scale >= 0.1:
+            return scale, units
+    return 1e9, "a billion units"

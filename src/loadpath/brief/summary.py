@@ -142,7 +142,9 @@ def _interval(verdict: Mapping[str, Any]) -> str:
 def _money(stake: Mapping[str, Any]) -> str:
     if stake.get("gpu_hours_per_1000") is None:
         return ""
-    text = f"; {stake['gpu_hours_per_1000']:.0f} of every 1,000 GPU-hours"
+    text = (
+        f"; {stake['gpu_hours_per_1000']:.0f} of every 1,000 {stake.get('hours_of', 'GPU')}-hours"
+    )
     if stake.get("money_per_1000") is None:
         return text
     digits = 0 if stake["rate"] >= 1 else 2
