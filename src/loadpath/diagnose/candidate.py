@@ -24,8 +24,8 @@ class Candidate:
         Which one, in words.
     op : (n,) array of int32
         Ops it sits on.
-    change_ns : (n,) array of float64
-        What removing it adds to their work (mostly negative).
+    change_ns : (n,) or (n_run, n) array of float64
+        What removing it adds to their work (mostly negative); one row where all runs share it.
     significant : bool
         Beyond the job's own noise.
     specificity : int
@@ -87,5 +87,5 @@ def join(candidates: Sequence[Candidate], **fields: Any) -> Candidate:
         "hosts": tuple(sorted({h for c in candidates for h in c.hosts})),
         "members": tuple(c.key for c in candidates),
     }
-    change = np.concatenate([c.change_ns for c in candidates])[order]
+    change = np.concatenate([c.change_ns for c in candidates], axis=-1)[..., order]
     return Candidate(op=op[order], change_ns=change, **(base | fields))

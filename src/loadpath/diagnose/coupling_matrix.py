@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from loadpath.tables.results import COUPLING
 from loadpath.units import NS_PER_S
 
-__all__ = ["BLOCK", "CauseBlock", "coupling_table", "nonzero_causes"]
+__all__ = ["BLOCK", "CauseBlock", "coupling_table", "merged_causes", "nonzero_causes"]
 
 BLOCK = 512
 """Up to this many ranks every pair has a row; beyond, pairs that wait."""
@@ -55,11 +55,28 @@ def nonzero_causes(matrix_ns: FloatArray, first: int) -> CauseBlock:
     return CauseBlock(cause, column + first, matrix_ns[cause, column])
 
 
+def merged_causes(blocks: Sequence[CauseBlock]) -> CauseBlock:
+    """Add up what several blocks say of the same pairs.
+
+    Parameters
+    ----------
+    blocks : sequence of CauseBlock
+        At least one; a pair may stand several times.
+
+    Returns
+    -------
+    CauseBlock
+        Each pair once, by cause, then waiter.
+    """
+    cause, waiter, wait_ns = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    n_rank = int(waiter.max(initial=0)) + 1
+    pair, position = np.unique(cause * n_rank + waiter, return_inverse=True)
+    total = np.bincount(position, wait_ns, pair.size)
+    return CauseBlock(pair // n_rank, pair % n_rank, np.asarray(total, np.float64))
+
+
 def coupling_table(
-    rank: NDArray[np.int32],
-    last_and_waiter: tuple[Int32Array, Int32Array],
-    wait_ns: FloatArray,
-    causes: Sequence[CauseBlock],
+    rank: NDArray[np.int32], direct: CauseBlock, transitive: CauseBlock
 ) -> pl.DataFrame:
     """Make the coupling matrix of all ranks.
 
@@ -67,12 +84,11 @@ def coupling_table(
     ----------
     rank : (n_rank,) array of int32
         Rank numbers.
-    last_and_waiter : pair of (n_wait,) arrays of int64
-        For each wait the rank that arrived last and the one that waited, as rows of `rank`.
-    wait_ns : (n_wait,) array of float64
-        Exposed wait beyond the bubble, in ns.
-    causes : sequence of CauseBlock
-        Waiting by the rank where the walk back ends.
+    direct : CauseBlock
+        Exposed wait beyond the bubble by the rank that arrived last; ranks are rows of `rank`, and
+        each pair stands once.
+    transitive : CauseBlock
+        The same waiting by the rank where the walk back ends.
 
     Returns
     -------
@@ -84,39 +100,25 @@ def coupling_table(
     --------
     Rank 1 waits 2 s for rank 0, who was late because of rank 1:
 
-    >>> one, two = np.array([0]), np.array([1])
-    >>> block = nonzero_causes(np.array([[0.0, 0.0], [0.0, 2e9]]), 0)
-    >>> table = coupling_table(np.array([0, 1], np.int32), (one, two), np.array([2e9]), [block])
+    >>> direct = nonzero_causes(np.array([[0.0, 2e9], [0.0, 0.0]]), 0)
+    >>> ends = nonzero_causes(np.array([[0.0, 0.0], [0.0, 2e9]]), 0)
+    >>> table = coupling_table(np.array([0, 1], np.int32), direct, ends)
     >>> table.filter(pl.col("waiter") == 1).rows()
     [(0, 1, 2.0, 0.0), (1, 1, 0.0, 2.0)]
     """
     n_rank = rank.size
-    last, waiter = last_and_waiter
-    direct = _pairs(last.astype(np.int64) * n_rank + waiter, wait_ns, "direct_s")
-    transitive = _pairs(
-        np.concatenate([block.cause * n_rank + block.waiter for block in causes]),
-        np.concatenate([block.wait_ns for block in causes]),
-        "transitive_s",
-    )
-    if n_rank <= BLOCK:
-        every = pl.DataFrame({"pair": np.arange(n_rank * n_rank)})
-    else:
-        every = pl.concat([direct.select("pair"), transitive.select("pair")]).unique()
-    joined = every.join(direct, on="pair", how="left").join(transitive, on="pair", how="left")
-    filled = joined.with_columns(pl.col("direct_s", "transitive_s").fill_null(0.0)).sort("pair")
-    pair = filled["pair"].to_numpy()
+    pairs = [block.cause * n_rank + block.waiter for block in (direct, transitive)]
+    waits = [block.wait_ns > 0 for block in (direct, transitive)]
+    shown = [pair[some] for pair, some in zip(pairs, waits, strict=True)]
+    every = np.arange(n_rank * n_rank) if n_rank <= BLOCK else np.unique(np.concatenate(shown))
+    seconds = np.zeros((2, every.size))
+    for row, pair, block, some in zip(seconds, shown, (direct, transitive), waits, strict=True):
+        row[np.searchsorted(every, pair)] = block.wait_ns[some] / NS_PER_S
     return COUPLING.build(
         {
-            "cause": rank[pair // n_rank],
-            "waiter": rank[pair % n_rank],
-            "direct_s": filled["direct_s"],
-            "transitive_s": filled["transitive_s"],
+            "cause": rank[every // n_rank],
+            "waiter": rank[every % n_rank],
+            "direct_s": seconds[0],
+            "transitive_s": seconds[1],
         }
     )
-
-
-def _pairs(pair: Int64Array, wait_ns: FloatArray, name: str) -> pl.DataFrame:
-    """Sum by pair, in the order of the rows: sums are then the same on any number of threads."""
-    unique, position = np.unique(pair, return_inverse=True)
-    total = np.bincount(position, weights=wait_ns, minlength=unique.size) / NS_PER_S
-    return pl.DataFrame({"pair": unique.astype(np.int64), name: total}).filter(pl.col(name) > 0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray, peer_level_ns, stage_level_ns
-from loadpath.diagnose.medians import medians
+from loadpath.diagnose.medians import medians, medians_by_run, reduced
 from loadpath.diagnose.significance import shares_workload
 
 __all__ = ["Effects", "nest_effects"]
@@ -27,13 +27,13 @@ class Effects:
 
     Attributes
     ----------
-    work_ns : (n_op,) array of float64
+    work_ns : (n_op,) or (n_run, n_op) array of float64
         Measured work.
     level_ns : (n_op,) array of float64
         Peers' level within the stage.
     across_ns : (n_op,) array of float64
         Level if the stage did as the others do.
-    data_ns : (n_op,) array of float64
+    data_ns : (n_op,) array of float64, or of the shape of the work
         Part shared by all ops of a microbatch; 0 where that is not beyond chance.
     is_transfer : (n_op,) array of bool
         Members of communications.
@@ -74,9 +74,9 @@ def nest_effects(job: CoupledJob) -> Effects:
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
     relative = np.divide(work - level, level, out=np.zeros_like(work), where=level > 0)
-    relative[is_transfer] = 0.0
+    relative[..., is_transfer] = 0.0
     shared = shares_workload(job, relative)
-    data = _data_effect(job, relative) * level if shared else np.zeros_like(work)
+    data = _data_effect(job, relative) * level if shared else np.zeros(job.n_op)
     return Effects(work, level, stage_level_ns(job, level), data, is_transfer)
 
 
@@ -89,23 +89,17 @@ def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:
     if n_stage > 1:
         same.append(numbered(job.op["name"])[0][mine])
     found, number = compact(joint_code(*same))
-    beyond = _beyond_own(job, relative, n_stage)[mine]
-    if n_stage > 2:
-        data, _ = medians(number, beyond, found.size)
-    else:
-        data = _agreed(number, beyond, found.size)
-    effect = np.zeros(job.n_op)
-    effect[mine] = data[number]
+    beyond = _beyond_own(job, relative, n_stage)[..., mine]
+    by_group = medians_by_run if n_stage > 2 else _agreed
+    effect = np.zeros_like(relative)
+    effect[..., mine] = by_group(number, beyond, found.size)[..., number]
     return effect
 
 
 def _agreed(number: NDArray[np.int32], value: FloatArray, n_group: int) -> FloatArray:
     """Smallest value of each group, in size, if all have the same sign; 0 otherwise."""
-    low, high, least = np.full(n_group, np.inf), np.full(n_group, -np.inf), np.full(n_group, np.inf)
-    np.minimum.at(low, number, value)
-    np.maximum.at(high, number, value)
-    np.minimum.at(least, number, np.abs(value))
-    return np.where(low > 0, least, np.where(high < 0, -least, 0.0))
+    low, high = (reduced(extreme, number, value, n_group) for extreme in (np.minimum, np.maximum))
+    return np.where(low > 0, low, np.where(high < 0, high, 0.0))
 
 
 def _beyond_own(job: CoupledJob, relative: FloatArray, n_stage: int) -> FloatArray:
@@ -116,18 +110,12 @@ def _beyond_own(job: CoupledJob, relative: FloatArray, n_stage: int) -> FloatArr
     allows.
     """  # noqa: DOC201
     name, rank = numbered(job.op["name"])[0], job.op["rank"].to_numpy()
-    beyond = relative - _middle(relative, joint_code(name, rank))[0]
+    own, number = compact(joint_code(name, rank))
+    beyond = relative - medians(number, relative, own.size)[0][number]
     if n_stage > 1:
         return np.asarray(beyond)
-    like = joint_code(name, rank, job.op["step"].to_numpy())
-    middle, n = _middle(beyond, like)
-    spread = 1.4826 * _middle(np.abs(beyond - middle), like)[0]
-    far = np.abs(middle) > FAR * spread / np.sqrt(n)
+    found, like = compact(joint_code(name, rank, job.op["step"].to_numpy()))
+    middle = medians_by_run(like, beyond, found.size)[..., like]
+    spread = 1.4826 * medians_by_run(like, np.abs(beyond - middle), found.size)[..., like]
+    far = np.abs(middle) > FAR * spread / np.sqrt(np.bincount(like)[like])
     return np.asarray(beyond - np.where(far, middle, 0.0))
-
-
-def _middle(value: FloatArray, code: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Median of each row's group, and the size of the group."""
-    found, number = compact(code)
-    median, size = medians(number, value, found.size)
-    return median[number], size[number]

@@ -9,8 +9,10 @@ import numpy as np
 from numba import njit
 
 __all__ = [
+    "count_last",
     "count_reaching",
-    "group_medians",
+    "cover",
+    "group_quantiles",
     "mark_blocking",
     "path_parts",
     "published_lag",
@@ -377,27 +379,90 @@ def published_lag(
 
 
 @njit(**OPTIONS)
-def group_medians(number: Any, value: Any, size: Any, lower: Any, median: Any) -> None:
-    """Write the median of each group, or its lower middle value, to `median` (n_group,).
+def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any, out: Any) -> None:
+    """Write a quantile of each group of columns to `out` (n_row, n_group).
 
-    `number` (n,) is each value's group, `size` (n_group,) how many values each group has; the median
-    of none is NaN.
+    `value` (n_run, n); `number` (n,) is each column's group, `size` (n_group,) how many values a
+    group has in a row of `out`, which holds as many runs as the rows of `out` go into those of
+    `value`. The quantile of none is NaN; with `lower` it is the value below, not one between two.
     """
     first = np.zeros(size.size + 1, np.int64)
     for g in range(size.size):
         first[g + 1] = first[g] + size[g]
-    fill = first[:-1].copy()
-    grouped = np.empty(value.size)
-    for i in range(value.size):
-        grouped[fill[number[i]]] = value[i]
-        fill[number[i]] += 1
-    for g in range(size.size):
-        n = size[g]
-        if n == 0:
-            median[g] = np.nan
-            continue
-        half = np.partition(grouped[first[g] : first[g + 1]], n // 2)
-        median[g] = half[n // 2]
-        if n % 2 == 0:
-            below = half[: n // 2].max()
-            median[g] = below if lower else (below + median[g]) / 2
+    fill = np.empty(size.size, np.int64)
+    grouped = np.empty(first[size.size])
+    n_run = value.shape[0] // out.shape[0]
+    for row in range(out.shape[0]):
+        fill[:] = first[:-1]
+        for k in range(row * n_run, (row + 1) * n_run):
+            for i in range(number.size):
+                grouped[fill[number[i]]] = value[k, i]
+                fill[number[i]] += 1
+        for g in range(size.size):
+            if size[g] == 0:
+                out[row, g] = np.nan
+                continue
+            place = share * (size[g] - 1)
+            below = int(place)
+            part = np.partition(grouped[first[g] : first[g + 1]], below)
+            out[row, g] = part[below]
+            beyond = place - below
+            if beyond > 0.0 and not lower:
+                above = part[below + 1 :].min()
+                if beyond == 0.5:
+                    out[row, g] = (part[below] + above) / 2
+                else:
+                    out[row, g] = part[below] + beyond * (above - part[below])
+
+
+@njit(**OPTIONS)
+def cover(group_start: Any, order: Any, op: Any, start: Any, duration: Any, covered: Any) -> None:
+    """Add to `covered` (n_group,) the time in which some op of a group runs, in every run.
+
+    `group_start` (n_group + 1,) and `order` list the entries of `op` by group; `start`, `duration`
+    (n_run, n_op).
+    """
+    for g in range(covered.size):
+        mine = op[order[group_start[g] : group_start[g + 1]]]
+        begin = np.empty(mine.size, np.int64)
+        for k in range(start.shape[0]):
+            for i in range(mine.size):
+                begin[i] = start[k, mine[i]]
+            until = np.iinfo(np.int64).min
+            for i in np.argsort(begin, kind="mergesort"):
+                end = begin[i] + duration[k, mine[i]]
+                if end > until:
+                    covered[g] += end - max(begin[i], until)
+                    until = end
+
+
+@njit(**OPTIONS)
+def count_last(
+    group_start: Any, member: Any, rank: Any, arrive: Any, residual: int, count: Any
+) -> int:
+    """Count by rank in `count` who arrives last by more than `residual`; returns the other meetings.
+
+    `group_start` (n_group + 1,) lists the ops `member` and their ranks by meeting; `arrive`
+    (n_run, n_op). Meetings of one are left out.
+    """
+    n_tie = 0
+    for k in range(arrive.shape[0]):
+        for g in range(group_start.size - 1):
+            if group_start[g + 1] - group_start[g] < 2:
+                continue
+            last = np.iinfo(np.int64).min
+            before = last
+            who = -1
+            for m in range(group_start[g], group_start[g + 1]):
+                a = arrive[k, member[m]]
+                if a > last:
+                    before = last
+                    last = a
+                    who = rank[m]
+                elif a > before:
+                    before = a
+            if last - before > residual:
+                count[who] += 1
+            else:
+                n_tie += 1
+    return n_tie

@@ -18,12 +18,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose import kernels
-from loadpath.diagnose.coupling_matrix import BLOCK, CauseBlock, coupling_table, nonzero_causes
+from loadpath.diagnose.coupling_matrix import (
+    BLOCK,
+    CauseBlock,
+    coupling_table,
+    merged_causes,
+    nonzero_causes,
+)
 from loadpath.diagnose.exposure import Exposure, exposed, rank_index
-from loadpath.diagnose.sinks import KeySums, Waits, sink_keys, sink_table
+from loadpath.diagnose.sinks import KeySums, RestSums, SinkKeys, Waits, sink_keys, sink_table
 from loadpath.replay import Timeline, last_predecessor, replay
 
-__all__ = ["walk_back"]
+__all__ = ["WaitSums", "wait_sums", "wait_tables", "walk_back"]
 
 REACH = 65_536
 """Nodes that a walk may visit: it keeps the whole linear in the job; the rest is unexplained."""
@@ -54,6 +60,55 @@ class _Starts(NamedTuple):
     ready: FloatArray
     exposed: FloatArray
     bubble: FloatArray
+
+
+class WaitSums(NamedTuple):
+    """What the walks of some steps found; those of other steps can be added.
+
+    Attributes
+    ----------
+    sums : KeySums
+        By pair of rank and class.
+    rest : RestSums
+        What they left over.
+    direct, causes : CauseBlock
+        Waiting by rank that waited, and by the last arriver or by the rank where the walk ends.
+    """
+
+    sums: KeySums
+    rest: RestSums
+    direct: CauseBlock
+    causes: CauseBlock
+
+    def plus(self, other: "WaitSums") -> "WaitSums":
+        """Add what other walks found.
+
+        Parameters
+        ----------
+        other : WaitSums
+            Of the same ranks and classes.
+
+        Returns
+        -------
+        WaitSums
+            Sums of both.
+        """
+        sums, rest = self.sums, self.rest
+        return WaitSums(
+            KeySums(
+                sums.amount_ns + other.sums.amount_ns,
+                sums.hops + other.sums.hops,
+                sums.n_waits + other.sums.n_waits,
+            ),
+            RestSums(
+                rest.bubble_ns + other.rest.bubble_ns,
+                rest.unexplained_ns + other.rest.unexplained_ns,
+                rest.n_bubble + other.rest.n_bubble,
+                rest.n_unexplained + other.rest.n_unexplained,
+            ),
+            merged_causes([self.direct, other.direct]),
+            merged_causes([self.causes, other.causes]),
+        )
 
 
 class _Found(NamedTuple):
@@ -114,20 +169,86 @@ def walk_back(
             exposed(job, timeline, work_ns),
             exposed(job, ideal_timeline, ideal_ns),
         )
-    is_transfer = (job.op["kind"] == "communicate").to_numpy()
-    key, keys = sink_keys(job, is_transfer)
-    places = exposures[0].occupancy.places
-    chains = _chains(job, timeline, np.subtract(work_ns, ideal_ns), (lag_ns, places.node_rank))
+    keys = sink_keys(job)
+    node_rank = exposures[0].occupancy.places.node_rank
+    chains = _chains(job, timeline, np.subtract(work_ns, ideal_ns), (lag_ns, node_rank))
     starts = _starts(job, chains, exposures)
-    found = _walk(chains, (key, is_transfer), starts, job.rank.height)
-    waits = _waits(job, chains, starts, found)
-    coupling = coupling_table(
-        job.rank["rank"].to_numpy(),
-        (chains.node_rank[starts.late], chains.node_rank[starts.own]),
-        starts.exposed - starts.bubble,
-        found.causes,
+    found = _walk(chains, keys, starts, job.rank.height)
+    summed = _summed(chains, starts, found)
+    return *wait_tables(job, keys.keys, summed), _waits(job, chains, starts, found)
+
+
+def wait_sums(
+    job: CoupledJob,
+    timeline: Timeline,
+    deviation_ns: FloatArray | Int64Array,
+    *,
+    keys: SinkKeys,
+    exposures: tuple[Exposure, Exposure],
+) -> WaitSums:
+    """Walk back as `walk_back` does, replays without lag, and keep the sums alone.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job that was replayed, or some of its steps.
+    timeline : Timeline
+        Its times.
+    deviation_ns : (n_op,) array
+        Work it was replayed with, less what each op would need, in ns.
+    keys : SinkKeys
+        Pairs of rank and class.
+    exposures : (Exposure, Exposure)
+        What `exposed` says of this replay and of the ideal one.
+
+    Returns
+    -------
+    WaitSums
+        What the walks found.
+    """
+    chains = _chains(job, timeline, deviation_ns, (None, exposures[0].occupancy.places.node_rank))
+    starts = _starts(job, chains, exposures)
+    return _summed(chains, starts, _walk(chains, keys, starts, job.rank.height))
+
+
+def wait_tables(
+    job: CoupledJob, keys: pl.DataFrame, summed: WaitSums
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Make the tables of what walks found.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job that was walked.
+    keys : polars.DataFrame
+        Pairs of rank and class.
+    summed : WaitSums
+        What the walks found, in all steps.
+
+    Returns
+    -------
+    sink, coupling : polars.DataFrame
+        Tables `SINK` and `COUPLING`.
+    """
+    coupling = coupling_table(job.rank["rank"].to_numpy(), summed.direct, summed.causes)
+    return sink_table(keys, summed.sums, summed.rest), coupling
+
+
+def _summed(chains: _Chains, starts: _Starts, found: _Found) -> WaitSums:
+    left = starts.exposed - starts.bubble
+    unexplained = np.maximum(left - found.amount.sum(axis=1), 0.0)
+    last, waiter = chains.node_rank[starts.late], chains.node_rank[starts.own]
+    return WaitSums(
+        found.sums,
+        RestSums(
+            float(starts.bubble.sum()),
+            float(unexplained.sum()),
+            int(np.count_nonzero(starts.bubble)),
+            int(np.count_nonzero(unexplained)),
+        ),
+        merged_causes([CauseBlock(last.astype(np.int64), waiter.astype(np.int64), left)]),
+        merged_causes(found.causes),
     )
-    return sink_table(keys, found.sums, waits), coupling, waits
 
 
 def _chains(
@@ -176,11 +297,9 @@ def _starts(job: CoupledJob, chains: _Chains, exposures: tuple[Exposure, Exposur
     )
 
 
-def _walk(
-    chains: _Chains, groups: tuple[Int64Array, NDArray[np.bool_]], starts: _Starts, n_rank: int
-) -> _Found:
+def _walk(chains: _Chains, keys: SinkKeys, starts: _Starts, n_rank: int) -> _Found:
     """Walk all waits, a block of waiting ranks at a time, so that the matrix stays small."""
-    n_wait, n_key = starts.op.size, int(groups[0].max(initial=-1)) + 1
+    n_wait, n_key = starts.op.size, keys.keys.height
     found = _Found(
         KeySums(np.zeros((2, n_key)), np.zeros((2, n_key)), np.zeros((2, n_key), np.int64)),
         np.zeros((n_wait, 3)),
@@ -196,7 +315,7 @@ def _walk(
         matrix = np.zeros((n_rank, min(BLOCK, n_rank - first)))
         kernels.walk_chains(
             *chains,
-            *groups,
+            *(keys.key, keys.is_transfer),
             starts.op[cut],
             waiter[cut] - first,
             starts.late[cut],

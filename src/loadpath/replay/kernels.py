@@ -18,6 +18,7 @@ __all__ = [
     "spread_slack",
     "sweep",
     "sweep_block",
+    "sweep_changed",
     "sweep_runs",
     "weigh",
 ]
@@ -32,31 +33,42 @@ OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 @njit(**OPTIONS)
 def weigh(start_node: Any, end_node: Any, lag: Any, work: Any, entry: Any) -> None:
-    """Add each op's lag to its start and its work to its end; an empty `lag` is none."""
-    for i in range(lag.size):
-        entry[start_node[i] + 1] += lag[i]
-    for i in range(work.size):
-        entry[end_node[i] + 1] += work[i]
+    """Add each op's lag to its start and its work to its end, run by run; an empty `lag` is none.
+
+    `lag`, `work` (n_run, n_op); `entry` (n_run, n_node + 1).
+    """
+    for k in range(entry.shape[0]):
+        for i in range(lag.shape[1]):
+            entry[k, start_node[i] + 1] += lag[k, i]
+        for i in range(work.shape[1]):
+            entry[k, end_node[i] + 1] += work[k, i]
 
 
 @njit(**OPTIONS)
 def sweep(
-    first: Any, second: Any, overflow_node: Any, overflow_start: Any, overflow_pred: Any, entry: Any
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
+    entries: Any,
 ) -> None:
-    """Turn weights in `entry` into times, in place: the latest predecessor plus the weight."""
-    v = 0
-    for q in range(overflow_node.size + 1):
-        stop = overflow_node[q] if q < overflow_node.size else first.size
-        for u in range(v, stop):
-            a = entry[first[u]]
-            b = entry[second[u]]
-            entry[u + 1] += max(a, b)
-        if q < overflow_node.size:
-            latest = max(entry[first[stop]], entry[second[stop]])
-            for k in range(overflow_start[q], overflow_start[q + 1]):
-                latest = max(latest, entry[overflow_pred[k]])
-            entry[stop + 1] += latest
-        v = stop + 1
+    """Turn weights (n_run, n_node + 1) into times, in place: the latest predecessor plus the weight."""
+    for r in range(entries.shape[0]):
+        entry = entries[r]
+        v = 0
+        for q in range(overflow_node.size + 1):
+            stop = overflow_node[q] if q < overflow_node.size else first.size
+            for u in range(v, stop):
+                a = entry[first[u]]
+                b = entry[second[u]]
+                entry[u + 1] += max(a, b)
+            if q < overflow_node.size:
+                latest = max(entry[first[stop]], entry[second[stop]])
+                for k in range(overflow_start[q], overflow_start[q + 1]):
+                    latest = max(latest, entry[overflow_pred[k]])
+                entry[stop + 1] += latest
+            v = stop + 1
 
 
 @njit(**OPTIONS)
@@ -362,3 +374,78 @@ def sweep_runs(
         for r in range(n_here):
             for t in range(n_step):
                 step_ns[s, first_run + r, t] = end[t, r] - begin[t, r]
+
+
+@njit(**OPTIONS)
+def sweep_changed(
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
+    fixed: Any,
+    ends: Any,
+    begin_node: Any,
+    end_node: Any,
+    lanes: Any,
+    op: Any,
+    by: Any,
+    least: float,
+    first_run: int,
+    step_ns: Any,
+) -> None:
+    """Sweep `RUNS` runs of a graph of one step side by side, with the work of some ops changed.
+
+    `lanes` (n_op, RUNS) is the work of the runs from `first_run` on; `by` (n_run or 1, n) is what
+    the ops `op` work more, but no less than `least` in all. Fills those runs of `step_ns` (n_run,).
+    """
+    n_here = min(RUNS, step_ns.size - first_run)
+    kept = np.empty((op.size, RUNS))
+    for j in range(op.size):
+        for r in range(RUNS):
+            kept[j, r] = lanes[op[j], r]
+    for r in range(n_here):
+        row = first_run + r if by.shape[0] > 1 else 0
+        for j in range(op.size):
+            lanes[op[j], r] = max(lanes[op[j], r] + by[row, j], least)
+    time = np.zeros((first.size + 1, RUNS))
+    q = 0
+    for v in range(first.size):
+        a = first[v]
+        b = second[v]
+        w = np.float64(fixed[v])
+        i = ends[v]
+        overflows = q < overflow_node.size and overflow_node[q] == v
+        for r in range(RUNS):
+            x = time[a, r]
+            y = time[b, r]
+            time[v + 1, r] = max(x, y)
+        if overflows:
+            for k in range(overflow_start[q], overflow_start[q + 1]):
+                a = overflow_pred[k]
+                for r in range(RUNS):
+                    x = time[a, r]
+                    y = time[v + 1, r]
+                    time[v + 1, r] = max(x, y)
+            q += 1
+        if i >= 0:
+            for r in range(RUNS):
+                time[v + 1, r] += lanes[i, r] + w
+        else:
+            for r in range(RUNS):
+                time[v + 1, r] += w
+    begin = np.full(RUNS, np.inf)
+    end = np.full(RUNS, -np.inf)
+    for k in range(begin_node.size):
+        for r in range(RUNS):
+            x = time[begin_node[k] + 1, r]
+            begin[r] = min(begin[r], x)
+    for k in range(end_node.size):
+        for r in range(RUNS):
+            x = time[end_node[k] + 1, r]
+            end[r] = max(end[r], x)
+    for r in range(n_here):
+        step_ns[first_run + r] = end[r] - begin[r]
+    for j in range(op.size):
+        for r in range(RUNS):
+            lanes[op[j], r] = kept[j, r]
