@@ -184,7 +184,8 @@ def assemble_job(
         graph.op,
         graph.fixed_ns,
         is_member,
-        *(op[name].to_numpy()[None, :] for name in ("start_ns", "duration_ns")),
+        # writable, as times of runs are, so that one compiled version serves both
+        *(np.array(op[name].to_numpy()[None, :]) for name in ("start_ns", "duration_ns")),
         *(arrive, work, lag, wait, negative),
     )
     return CoupledJob(

@@ -193,16 +193,6 @@ def measure_runs(
 
 
 @nb.njit(**OPTIONS)
-def repeat_shifted(value: Any, by: Any, n: int) -> Any:
-    """Lay out n copies of `value`, each further by `by` (of its length, or of one) than the last."""
-    out = np.empty(n * value.size, value.dtype)
-    for k in range(n):
-        for i in range(value.size):
-            out[k * value.size + i] = value[i] + k * by[i if by.size > 1 else 0]
-    return out
-
-
-@nb.njit(**OPTIONS)
 def read_alike(start: Any, duration: Any, later: Any, earlier: Any, by: Any, exceeds: Any) -> bool:
     """Say whether each comparison of times has the same outcome in all runs.
 

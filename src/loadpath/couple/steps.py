@@ -197,7 +197,8 @@ def windows(job: CoupledJob, n_op: int) -> Iterator[CoupledJob]:
     if job.runs is None:
         yield job
         return
-    n_run = max(1, n_op // job.n_op)
+    n_window = -(-job.n_run // max(1, n_op // job.n_op))
+    n_run = -(-job.n_run // n_window)
     same = None
     for low in range(0, job.n_run, n_run):
         part = slice(low, min(low + n_run, job.n_run))
@@ -262,7 +263,7 @@ def _repeat_graph(graph: CouplingGraph, n_instance: int, step: Int64Array) -> Co
     per_op = np.where(of_sync, np.int32(n_instance), np.int32(graph.n_op))
     stride = np.int32(graph.n_node)
     further = np.int64(graph.overflow_pred.size)
-    overflow_start = kernels.repeat_shifted(graph.overflow_start[:-1], np.full(1, further), n)
+    overflow_start = _shifted(graph.overflow_start[:-1], further, n)
     return CouplingGraph(
         first=_shifted(graph.first, stride * (graph.first > 0), n),
         second=_shifted(graph.second, stride * (graph.second > 0), n),
@@ -287,4 +288,5 @@ def _repeat_graph(graph: CouplingGraph, n_instance: int, step: Int64Array) -> Co
 
 def _shifted(value: Any, by: Any, n: int) -> Any:
     """N copies of `value`, each further by `by` than the one before."""
-    return kernels.repeat_shifted(value, np.atleast_1d(np.asarray(by, value.dtype)), n)
+    shift = np.multiply.outer(np.arange(n, dtype=value.dtype), np.asarray(by, value.dtype))
+    return (value + shift.reshape(n, -1)).ravel()

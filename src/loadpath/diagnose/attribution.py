@@ -1,7 +1,7 @@
 """What each group of ops does to the step: removal from the measured job, addition to the ideal."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -71,7 +71,7 @@ def attribute(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> pl.
     bounds = (float(step.mean()), float(best.mean()))
     rows = [_step_rows(job, step, best)]
     rows += [_rows(grouping, bounds, means) for grouping, *means in groups]
-    return ATTRIBUTION.validate(pl.concat(rows))
+    return ATTRIBUTION.build({k: np.concatenate([row[k] for row in rows]) for k in rows[0]})
 
 
 def _means_of_runs(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> _Sides:
@@ -194,37 +194,34 @@ def _meet(groupings: Sequence[_Grouping]) -> tuple[NDArray[np.int32], NDArray[np
 
 def _rows(
     grouping: _Grouping, bounds: tuple[float, float], means: Sequence[FloatArray]
-) -> pl.DataFrame:
+) -> dict[str, NDArray[Any]]:
+    """Rows of one grouping, the slowest group first."""
     by, keys = grouping.by, grouping.keys
     step, best = bounds
     without, with_it = means
     waste = step - best
     share = waste if waste > 0.005 * step else float("nan")
-    frame = pl.DataFrame(
-        {
-            "by": [by] * len(keys),
-            "key": keys,
-            "slowdown_ratio": with_it / best if best > 0 else np.full(len(keys), np.nan),
-            "removal_ratio": (step - without) / share,
-            "addition_ratio": (with_it - best) / share,
-            "gain_s": step - without,
-        },
-        schema=ATTRIBUTION.schema,
-    )
-    return frame.filter(pl.col("key") != "").sort("slowdown_ratio", "key", descending=[True, False])
+    slowdown = with_it / best if best > 0 else np.full(len(keys), np.nan)
+    order = sorted(range(len(keys)), key=lambda i: (-slowdown[i], keys[i]))
+    shown = [i for i in order if keys[i]]
+    return {
+        "by": np.full(len(shown), by, object),
+        "key": np.array([keys[i] for i in shown], object),
+        "slowdown_ratio": slowdown[shown],
+        "removal_ratio": ((step - without) / share)[shown],
+        "addition_ratio": ((with_it - best) / share)[shown],
+        "gain_s": (step - without)[shown],
+    }
 
 
-def _step_rows(job: CoupledJob, step: FloatArray, best: FloatArray) -> pl.DataFrame:
+def _step_rows(job: CoupledJob, step: FloatArray, best: FloatArray) -> dict[str, NDArray[Any]]:
     waste = float((step - best).sum())
     share = waste if waste > 0.005 * float(step.sum()) else float("nan")
-    return pl.DataFrame(
-        {
-            "by": ["step"] * step.size,
-            "key": [str(s) for s in job.step_number],
-            "slowdown_ratio": step / np.maximum(best, 1e-12),
-            "removal_ratio": (step - best) / share,
-            "addition_ratio": (step - best) / share,
-            "gain_s": (step - best) / max(1, step.size),
-        },
-        schema=ATTRIBUTION.schema,
-    )
+    return {
+        "by": np.full(step.size, "step", object),
+        "key": np.array([str(s) for s in job.step_number], object),
+        "slowdown_ratio": step / np.maximum(best, 1e-12),
+        "removal_ratio": (step - best) / share,
+        "addition_ratio": (step - best) / share,
+        "gain_s": (step - best) / max(1, step.size),
+    }

@@ -168,7 +168,7 @@ def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places) -> NDArr
         occupancy.start_ns,
         occupancy.end_ns,
         occupancy.part,
-        occupancy.places.group[late],
+        occupancy.places.group[late].astype(np.int64),
         timeline.time_ns[start] - job.lag_ns[late],
         timeline.time_ns[start],
         inside,

@@ -17,6 +17,7 @@ __all__ = [
     "path_parts",
     "published_lag",
     "published_work",
+    "select",
     "sum_windows",
     "sweep_intervals",
     "walk_chains",
@@ -379,6 +380,44 @@ def published_lag(
 
 
 @njit(**OPTIONS)
+def select(value: Any, low: int, high: int, place: int) -> Any:
+    """Put into ``value[place]`` what stands there once ``value[low:high + 1]`` is sorted.
+
+    What is smaller is left before it, what is larger behind it.
+    """
+    while high - low > 16:
+        middle = (low + high) // 2
+        a = min(value[low], value[middle])
+        b = max(value[low], value[middle])
+        pivot = max(a, min(b, value[high]))
+        i = low
+        j = high
+        while i <= j:
+            while value[i] < pivot:
+                i += 1
+            while value[j] > pivot:
+                j -= 1
+            if i <= j:
+                value[i], value[j] = value[j], value[i]
+                i += 1
+                j -= 1
+        if place <= j:
+            high = j
+        elif place >= i:
+            low = i
+        else:
+            return value[place]
+    for i in range(low + 1, high + 1):
+        moved = value[i]
+        j = i
+        while j > low and value[j - 1] > moved:
+            value[j] = value[j - 1]
+            j -= 1
+        value[j] = moved
+    return value[place]
+
+
+@njit(**OPTIONS)
 def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any, out: Any) -> None:
     """Write a quantile of each group of columns to `out` (n_row, n_group).
 
@@ -393,26 +432,29 @@ def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any
     grouped = np.empty(first[size.size])
     n_run = value.shape[0] // out.shape[0]
     for row in range(out.shape[0]):
-        fill[:] = first[:-1]
+        for g in range(size.size):
+            fill[g] = first[g]
         for k in range(row * n_run, (row + 1) * n_run):
             for i in range(number.size):
-                grouped[fill[number[i]]] = value[k, i]
-                fill[number[i]] += 1
+                g = number[i]
+                grouped[fill[g]] = value[k, i]
+                fill[g] += 1
         for g in range(size.size):
             if size[g] == 0:
                 out[row, g] = np.nan
                 continue
             place = share * (size[g] - 1)
-            below = int(place)
-            part = np.partition(grouped[first[g] : first[g + 1]], below)
-            out[row, g] = part[below]
-            beyond = place - below
+            below = first[g] + int(place)
+            out[row, g] = select(grouped, first[g], first[g + 1] - 1, below)
+            beyond = place - int(place)
             if beyond > 0.0 and not lower:
-                above = part[below + 1 :].min()
+                above = grouped[below + 1]
+                for i in range(below + 2, first[g + 1]):
+                    above = min(above, grouped[i])
                 if beyond == 0.5:
-                    out[row, g] = (part[below] + above) / 2
+                    out[row, g] = (out[row, g] + above) / 2
                 else:
-                    out[row, g] = part[below] + beyond * (above - part[below])
+                    out[row, g] += beyond * (above - out[row, g])
 
 
 @njit(**OPTIONS)

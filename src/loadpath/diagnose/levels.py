@@ -125,13 +125,18 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
 
 def _with_data_level(job: CoupledJob, level_ns: FloatArray, baseline: Baseline) -> FloatArray:
     """Replace the level of work that waits for data by what all ranks wait for it."""
-    mine = job.op["kind"].is_in(WAITS_FOR_DATA).to_numpy() & ~_is_transfer(job)
+    mine = _waits_for_data(job)
     if mine.any():
         work = job.work_ns[..., mine].astype(np.float64)
         like = joint_code(job.op["op_class"].to_physical().to_numpy()[mine])
         rank = job.op["rank"].to_numpy()[mine]
         level_ns[mine] = _data_level(work, (like, rank), job.rank.height, baseline)
     return level_ns
+
+
+def _waits_for_data(job: CoupledJob) -> NDArray[np.bool_]:
+    number, kinds = numbered(job.op["kind"])
+    return np.isin(kinds, WAITS_FOR_DATA)[number] & ~_is_transfer(job)
 
 
 def _data_level(

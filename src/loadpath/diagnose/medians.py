@@ -71,7 +71,7 @@ def medians_by_run(number: Numbers, value: FloatArray, n_group: int) -> FloatArr
     rows = np.atleast_2d(value)
     size = np.bincount(number, minlength=n_group)
     found = _of_groups(number, rows, size, np.empty((len(rows), n_group)))
-    return np.asarray(found.reshape((*value.shape[:-1], n_group)))
+    return found if value.ndim > 1 else found[0]
 
 
 def quantiles(number: Numbers, value: FloatArray, n_group: int, share: float) -> FloatArray:
@@ -100,7 +100,7 @@ def quantiles(number: Numbers, value: FloatArray, n_group: int, share: float) ->
     """
     rows = np.atleast_2d(value)
     size = len(rows) * np.bincount(number, minlength=n_group)
-    return _of_groups(number, rows, size, np.empty((1, n_group)), share=share)[0]
+    return np.asarray(_of_groups(number, rows, size, np.empty((1, n_group)), share=share)[0])
 
 
 def _of_groups(
