@@ -99,7 +99,9 @@ def path_table(
     )
 
 
-def unexplained_ratio(job: CoupledJob, *, count_hidden: bool = False) -> float:
+def unexplained_ratio(
+    job: CoupledJob, *, count_hidden: bool = False, at_once: int | None = None
+) -> float:
     """Share of the critical path that no recorded op explains, in the replay with measured lag.
 
     Parameters
@@ -109,6 +111,8 @@ def unexplained_ratio(job: CoupledJob, *, count_hidden: bool = False) -> float:
     count_hidden : bool
         Whether lag of communication counts while its rank computes. By default it does not: a
         receive that is posted behind a computation is explained by that computation.
+    at_once : int, optional
+        How many ops to lay out together; `ops_at_once` if left out.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def unexplained_ratio(job: CoupledJob, *, count_hidden: bool = False) -> float:
         `BETWEEN_CALLS`) on the critical paths of all steps, over their length; 0 without steps.
     """
     total, graph, places = np.zeros(3, np.int64), None, None
-    for some in windows(job, ops_at_once(job)):
+    for some in windows(job, at_once or ops_at_once(job)):
         if places is None or some.graph is not graph:
             graph, places = some.graph, find_places(some)
         total += _path_parts_ns(some, places, count_hidden=count_hidden)

@@ -5,6 +5,7 @@ share), and the residual: what remains of an op against its peers.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ FAR = 6.0
 """A median further off than this many of its standard errors is no chance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Effects:
     """What each op's work consists of.
 
@@ -45,10 +46,12 @@ class Effects:
     data_ns: FloatArray
     is_transfer: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def residual_ns(self) -> FloatArray:
         """Work beyond level and data."""
-        return self.work_ns - self.level_ns - self.data_ns
+        beyond = self.work_ns - self.level_ns
+        beyond -= self.data_ns
+        return beyond
 
     @property
     def ideal_ns(self) -> FloatArray:
@@ -73,8 +76,9 @@ def nest_effects(job: CoupledJob) -> Effects:
     level = peer_level_ns(job)
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
-    relative = np.divide(work - level, level, out=np.zeros_like(work), where=level > 0)
-    relative[..., is_transfer] = 0.0
+    compared = (level > 0) & ~is_transfer
+    relative = work - level
+    relative /= np.where(compared, level, np.inf)
     shared = shares_workload(job, relative)
     data = _data_effect(job, relative) * level if shared else np.zeros(job.n_op)
     return Effects(work, level, stage_level_ns(job, level), data, is_transfer)

@@ -30,7 +30,9 @@ class _Ideal(NamedTuple):
     keys: SinkKeys
 
 
-def waiting_tables(job: CoupledJob, ideal_ns: FloatArray) -> dict[str, pl.DataFrame]:
+def waiting_tables(
+    job: CoupledJob, ideal_ns: FloatArray, *, at_once: int | None = None
+) -> dict[str, pl.DataFrame]:
     """Say what ranks did, what they waited for, and because of whom.
 
     Parameters
@@ -39,13 +41,15 @@ def waiting_tables(job: CoupledJob, ideal_ns: FloatArray) -> dict[str, pl.DataFr
         Coupled job.
     ideal_ns : (n_op,) array of float64
         Work that each op would need, in ns.
+    at_once : int, optional
+        How many ops to lay out together; `ops_at_once` if left out.
 
     Returns
     -------
     dict of str to polars.DataFrame
         Tables ``rank_time``, ``sink`` and ``coupling``.
     """
-    looks = _looks(job, ideal_ns)
+    looks = _looks(job, ideal_ns, at_once or ops_at_once(job))
     keys, ranks, waits = next(looks)
     for _, more_ranks, more_waits in looks:
         ranks, waits = ranks.plus(more_ranks), waits.plus(more_waits)
@@ -54,11 +58,11 @@ def waiting_tables(job: CoupledJob, ideal_ns: FloatArray) -> dict[str, pl.DataFr
 
 
 def _looks(
-    job: CoupledJob, ideal_ns: FloatArray
+    job: CoupledJob, ideal_ns: FloatArray, at_once: int
 ) -> Iterator[tuple[pl.DataFrame, RankSums, WaitSums]]:
     """Look at a few steps at a time; pairs of rank and class are the same in all of them."""
     graph, ideal = None, None
-    for some in windows(job, ops_at_once(job)):
+    for some in windows(job, at_once):
         if ideal is None or some.graph is not graph:
             graph, ideal = some.graph, _ideal(some, np.tile(ideal_ns, some.n_op // job.n_op))
         yield ideal.keys.keys, *_look(some, ideal)
