@@ -24,6 +24,9 @@ __all__ = [
     "windows",
 ]
 
+LEAST_AT_ONCE, MOST_AT_ONCE = 1 << 15, 1 << 22
+"""Ops that are laid out together."""
+
 T = TypeVar("T")
 
 
@@ -178,15 +181,16 @@ def join_steps(steps: CoupledSteps) -> CoupledJob:
     return lay_out(as_runs(steps))
 
 
-def windows(job: CoupledJob, n_op: int) -> Iterator[CoupledJob]:
+def windows(job: CoupledJob, n_op: int | None = None) -> Iterator[CoupledJob]:
     """Lay out a few runs at a time; what does not change from run to run is shared.
 
     Parameters
     ----------
     job : CoupledJob
         A job, perhaps of several runs.
-    n_op : int
-        About how many ops to lay out at a time; at least one run.
+    n_op : int, optional
+        About how many ops to lay out at a time, at least one run. If left out, few enough for the
+        caches of a processor, but so many that what is kept of each pair of ranks costs little.
 
     Yields
     ------
@@ -197,6 +201,8 @@ def windows(job: CoupledJob, n_op: int) -> Iterator[CoupledJob]:
     if job.runs is None:
         yield job
         return
+    if n_op is None:
+        n_op = min(max(LEAST_AT_ONCE, 4 * job.rank.height**2), MOST_AT_ONCE)
     n_window = -(-job.n_run // max(1, n_op // job.n_op))
     n_run = -(-job.n_run // n_window)
     same = None

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.couple.kernels import group_by_key
-from loadpath.diagnose import kernels
+from loadpath.diagnose import group_kernels
 from loadpath.diagnose.labels import compact, joint_code
 from loadpath.diagnose.levels import FloatArray
 from loadpath.tables.results import BLINDNESS
@@ -112,7 +112,7 @@ def _busy_ns(job: CoupledJob, op: NDArray[np.intp], rank: NDArray[np.int32]) -> 
     of_group[group] = rank
     by_group = group_by_key(group, found.size)
     busy = np.zeros(found.size, np.int64)
-    kernels.cover(*by_group, op, _rows(job.start_ns), _rows(job.duration_ns), busy)
+    group_kernels.cover(*by_group, op, _rows(job.start_ns), _rows(job.duration_ns), busy)
     return np.bincount(of_group, busy).astype(np.float64)
 
 
@@ -133,7 +133,9 @@ def _last_arriver(job: CoupledJob) -> View:
     start, member = group_by_key(number, found.size)
     rank = job.op["rank"].to_numpy()[op[member]]
     counts = np.zeros(int(rank.max(initial=-1)) + 1, np.int64)
-    n_tie = int(kernels.count_last(start, op[member], rank, _rows(job.arrive_ns), residual, counts))
+    n_tie = int(
+        group_kernels.count_last(start, op[member], rank, _rows(job.arrive_ns), residual, counts)
+    )
     n_met = int(counts.sum()) + n_tie
     if not n_met:
         return "last arriver", None, "no communication between ranks"

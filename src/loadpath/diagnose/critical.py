@@ -13,7 +13,6 @@ from loadpath.diagnose.exposure import (
     Places,
     computation,
     find_places,
-    ops_at_once,
 )
 from loadpath.diagnose.labels import numbered
 from loadpath.replay import (
@@ -112,7 +111,7 @@ def unexplained_ratio(
         Whether lag of communication counts while its rank computes. By default it does not: a
         receive that is posted behind a computation is explained by that computation.
     at_once : int, optional
-        How many ops to lay out together; `ops_at_once` if left out.
+        How many ops to lay out together; as `windows` chooses if left out.
 
     Returns
     -------
@@ -121,7 +120,7 @@ def unexplained_ratio(
         `BETWEEN_CALLS`) on the critical paths of all steps, over their length; 0 without steps.
     """
     total, graph, places = np.zeros(3, np.int64), None, None
-    for some in windows(job, at_once or ops_at_once(job)):
+    for some in windows(job, at_once):
         if places is None or some.graph is not graph:
             graph, places = some.graph, find_places(some)
         total += _path_parts_ns(some, places, count_hidden=count_hidden)

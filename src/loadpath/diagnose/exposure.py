@@ -25,7 +25,6 @@ __all__ = [
     "computation",
     "exposed",
     "find_places",
-    "ops_at_once",
     "rank_index",
 ]
 
@@ -34,9 +33,6 @@ COMPUTE, TRANSFER, WAIT, HOST = range(4)
 
 N_PART = 4
 """Number of those parts."""
-
-LEAST_AT_ONCE, MOST_AT_ONCE = 1 << 15, 1 << 22
-"""Ops that are looked at together: few enough for the caches, many against pairs of ranks."""
 
 Int64Array = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
@@ -201,22 +197,6 @@ def _occupy(job: CoupledJob, intervals: _Intervals, places: Places) -> Occupancy
     group_segment, start, end, interval = _sweep(intervals, group_start, order)
     part, op = intervals.part[interval], intervals.op[interval]
     return Occupancy(n_clock, group_segment, start, end, part, op, places)
-
-
-def ops_at_once(job: CoupledJob) -> int:
-    """Say how many ops of a job to lay out together where every moment is looked at.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Coupled job.
-
-    Returns
-    -------
-    int
-        Enough for what is kept of each pair of ranks to cost little.
-    """
-    return min(max(LEAST_AT_ONCE, 4 * job.rank.height**2), MOST_AT_ONCE)
 
 
 def find_places(job: CoupledJob) -> Places:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadpath.diagnose import kernels
+from loadpath.diagnose import group_kernels
 
 __all__ = ["medians", "medians_by_run", "quantiles", "reduced"]
 
@@ -114,7 +114,9 @@ def _of_groups(
 ) -> FloatArray:
     """Fill `out` (n_row, n_group), each row of it from as many rows of `value`."""
     rows = np.ascontiguousarray(value, np.float64)
-    kernels.group_quantiles(number.astype(np.int32, copy=False), rows, size, share, lower, out)
+    group_kernels.group_quantiles(
+        number.astype(np.int32, copy=False), rows, size, share, lower, out
+    )
     return out
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.couple.steps import windows
-from loadpath.diagnose.exposure import Exposure, exposed, find_places, ops_at_once
+from loadpath.diagnose.exposure import Exposure, exposed, find_places
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.rank_time import RankSums, rank_sums, rank_time_table
 from loadpath.diagnose.root_cause import WaitSums, wait_sums, wait_tables
@@ -42,14 +42,14 @@ def waiting_tables(
     ideal_ns : (n_op,) array of float64
         Work that each op would need, in ns.
     at_once : int, optional
-        How many ops to lay out together; `ops_at_once` if left out.
+        How many ops to lay out together; as `windows` chooses if left out.
 
     Returns
     -------
     dict of str to polars.DataFrame
         Tables ``rank_time``, ``sink`` and ``coupling``.
     """
-    looks = _looks(job, ideal_ns, at_once or ops_at_once(job))
+    looks = _looks(job, ideal_ns, at_once)
     keys, ranks, waits = next(looks)
     for _, more_ranks, more_waits in looks:
         ranks, waits = ranks.plus(more_ranks), waits.plus(more_waits)
@@ -58,7 +58,7 @@ def waiting_tables(
 
 
 def _looks(
-    job: CoupledJob, ideal_ns: FloatArray, at_once: int
+    job: CoupledJob, ideal_ns: FloatArray, at_once: int | None
 ) -> Iterator[tuple[pl.DataFrame, RankSums, WaitSums]]:
     """Look at a few steps at a time; pairs of rank and class are the same in all of them."""
     graph, ideal = None, None

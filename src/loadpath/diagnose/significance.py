@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose import kernels
+from loadpath.diagnose import group_kernels
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.medians import medians, medians_by_run, reduced
@@ -189,7 +189,7 @@ def _largest_by_chance(cells: FloatArray, rng: np.random.Generator, inflation: f
     n_reach = n_done = 0
     for n in (FIRST_DRAWS, N_DRAW - FIRST_DRAWS):
         for uniform in _uniforms(by_block.size, n, rng):
-            n_reach += int(kernels.count_reaching(by_block, uniform, limit))
+            n_reach += int(group_kernels.count_reaching(by_block, uniform, limit))
         n_done += n
         if (1 + n_reach) / (1 + n_done) > GIVE_UP:
             break

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple.graph import CouplingGraph
 from loadpath.errors import UsageError
-from loadpath.replay import kernels
+from loadpath.replay import run_kernels
 from loadpath.replay.timeline import kernel_edges, replay, step_time_ns
 
 __all__ = ["Change", "Mixture", "replay_changes", "replay_runs"]
@@ -114,7 +114,7 @@ def replay_runs(
     ends, starts = _ops_of_nodes(graph)
 
     def sweep(first_run: int) -> None:
-        kernels.sweep_runs(
+        run_kernels.sweep_runs(
             *kernel_edges(graph),
             *(graph.fixed_ns, ends, starts),
             *(graph.begin_node, graph.begin_step, graph.end_step_node, graph.end_step),
@@ -123,7 +123,7 @@ def replay_runs(
         )
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(sweep, range(0, n_run, kernels.RUNS)))
+        list(pool.map(sweep, range(0, n_run, run_kernels.RUNS)))
     return step_ns
 
 
@@ -163,18 +163,18 @@ def replay_changes(
     rows = [np.ascontiguousarray(np.atleast_2d(change.by_ns)) for change in changes]
 
     def sweep(first_run: int) -> None:
-        lanes = np.zeros((graph.n_op, kernels.RUNS))
-        some = work_ns[first_run : first_run + kernels.RUNS]
+        lanes = np.zeros((graph.n_op, run_kernels.RUNS))
+        some = work_ns[first_run : first_run + run_kernels.RUNS]
         lanes[:, : len(some)] = some.T
         for change, by_ns, out in zip(changes, rows, step_ns, strict=True):
-            kernels.sweep_changed(
+            run_kernels.sweep_changed(
                 *kernel_edges(graph),
                 *(graph.fixed_ns, ends, graph.begin_node, graph.end_step_node),
                 *(lanes, change.op, by_ns, least_ns, first_run, out),
             )
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(sweep, range(0, len(work_ns), kernels.RUNS)))
+        list(pool.map(sweep, range(0, len(work_ns), run_kernels.RUNS)))
     return step_ns
 
 
