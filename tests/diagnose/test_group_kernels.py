@@ -41,3 +41,13 @@ def test_quantiles_of_groups_are_taken_of_all_rows_or_of_each():
     assert np.isnan(pooled[0, 2])
     kernels.group_quantiles(number, value, np.array([2, 1, 0]), 0.5, 1, each)
     assert each[:, :2].tolist() == [[1.0, 10.0], [5.0, 20.0]]
+
+
+def test_stretches_in_order_are_merged_and_equals_keep_their_order():
+    rng = np.random.default_rng(0)
+    key = rng.integers(0, 5, 12)
+    for n in range(13):
+        index = rng.permutation(12)[:n]
+        expected = index[np.argsort(key[index], kind="stable")]
+        kernels.sort_by(key, index, np.empty(n, np.int64))
+        assert index.tolist() == expected.tolist()

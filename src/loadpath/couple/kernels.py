@@ -157,8 +157,9 @@ def measure_runs(
     for k in range(op_start.shape[0]):
         begin = op_start[k]
         length = op_duration[k]
-        arrive[k] = begin
-        wait[k] = 0
+        for i in range(begin.size):
+            arrive[k, i] = begin[i]
+            wait[k, i] = 0
         q = 0
         for v in range(first.size):
             m = max(time[first[v]], time[second[v]])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["count_last", "count_reaching", "cover", "group_quantiles", "select"]
+__all__ = ["count_last", "count_reaching", "cover", "group_quantiles", "select", "sort_by"]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
@@ -22,7 +22,8 @@ def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
     shuffled = np.empty(n_unit)
     n_reach = 0
     for d in range(uniform.shape[0]):
-        total[:] = 0.0
+        for i in range(n_unit):
+            total[i] = 0.0
         for b in range(n_block):
             for i in range(n_unit):
                 j = int(uniform[d, b * n_unit + i] * (i + 1))
@@ -30,7 +31,10 @@ def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
                 shuffled[j] = cells[b, i]
             for i in range(n_unit):
                 total[i] += shuffled[i]
-        if total.max() >= limit:
+        largest = total[0]
+        for i in range(n_unit):
+            largest = max(largest, total[i])
+        if largest >= limit:
             n_reach += 1
     return n_reach
 
@@ -114,23 +118,63 @@ def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any
 
 
 @njit(**OPTIONS)
+def sort_by(key: Any, index: Any, room: Any) -> None:
+    """Sort `index`, in place and stably, by ``key[index]``: stretches in order are merged.
+
+    Ops come nearly in the order of their starts, so that there is little to merge; `room` is as
+    long as `index`.
+    """
+    n = index.size
+    merged = True
+    while merged:
+        merged = False
+        low = 0
+        while low < n:
+            middle = low + 1
+            while middle < n and key[index[middle]] >= key[index[middle - 1]]:
+                middle += 1
+            if middle == n:
+                break
+            high = middle + 1
+            while high < n and key[index[high]] >= key[index[high - 1]]:
+                high += 1
+            merged = True
+            for k in range(low, middle):
+                room[k] = index[k]
+            a = low
+            b = middle
+            for k in range(low, high):
+                if a == middle:
+                    break
+                if b < high and key[index[b]] < key[room[a]]:
+                    index[k] = index[b]
+                    b += 1
+                else:
+                    index[k] = room[a]
+                    a += 1
+            low = high
+
+
+@njit(**OPTIONS)
 def cover(group_start: Any, order: Any, op: Any, start: Any, duration: Any, covered: Any) -> None:
     """Add to `covered` (n_group,) the time in which some op of a group runs, in every run.
 
     `group_start` (n_group + 1,) and `order` list the entries of `op` by group; `start`, `duration`
     (n_run, n_op).
     """
+    mine = np.empty(order.size, np.int64)
+    room = np.empty(order.size, np.int64)
+    for j in range(order.size):
+        mine[j] = op[order[j]]
     for g in range(covered.size):
-        mine = op[order[group_start[g] : group_start[g + 1]]]
-        begin = np.empty(mine.size, np.int64)
+        some = mine[group_start[g] : group_start[g + 1]]
         for k in range(start.shape[0]):
-            for i in range(mine.size):
-                begin[i] = start[k, mine[i]]
+            sort_by(start[k], some, room)
             until = np.iinfo(np.int64).min
-            for i in np.argsort(begin, kind="mergesort"):
-                end = begin[i] + duration[k, mine[i]]
+            for i in some:
+                end = start[k, i] + duration[k, i]
                 if end > until:
-                    covered[g] += end - max(begin[i], until)
+                    covered[g] += end - max(start[k, i], until)
                     until = end
 
 

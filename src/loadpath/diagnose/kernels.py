@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from loadpath.diagnose.group_kernels import sort_by
+
 __all__ = [
     "mark_blocking",
     "path_parts",
@@ -53,16 +55,17 @@ def sweep_intervals(
 ) -> int:
     """Give each moment of each group to one interval: lowest part, `second`, end, then op.
 
-    `group_start` (n_group + 1,) and `order` list the intervals of each group; segments come out by
-    group and time, those of group g from ``group_segment[g]`` on. Returns their number, at most
-    twice that of the intervals.
+    `group_start` (n_group + 1,) and `order` list the intervals of each group, which are put in the
+    order of their starts; segments come out by group and time, those of group g from
+    ``group_segment[g]`` on. Returns their number, at most twice that of the intervals.
     """
     n = 0
     active = np.empty(order.size + 1, np.int64)
+    room = np.empty(order.size, np.int64)
     for g in range(group_start.size - 1):
         group_segment[g] = n
         mine = order[group_start[g] : group_start[g + 1]]
-        mine = mine[np.argsort(start[mine], kind="mergesort")]
+        sort_by(start, mine, room)
         k = 0
         n_active = 0
         now = 0
@@ -239,7 +242,8 @@ def walk_chains(
                         main_steps[w] = op_step[wait_op[w]] - op_step[i]
                         main_distance[w] = ready[w] - time[v + 1]
             v = binding[v] - 1
-        wait_early[w] = min(early, max(0.0, left[w] - wait_amount[w].sum()))
+        rest = left[w] - (wait_amount[w, 0] + wait_amount[w, 1] + wait_amount[w, 2])
+        wait_early[w] = min(early, max(0.0, rest))
 
 
 @njit(**OPTIONS)
@@ -286,8 +290,9 @@ def published_work(
     first = np.empty(n_step)
     last = np.empty(n_step)
     for k in range(n_run):
-        first[:] = np.inf
-        last[:] = -np.inf
+        for t in range(n_step):
+            first[t] = np.inf
+            last[t] = -np.inf
         for i in range(n_op):
             b = start[k, i] * 1e-9
             d = duration[k, i] * 1e-9
@@ -304,7 +309,8 @@ def published_work(
             t = op_step[i]
             first[t] = min(first[t], b)
             last[t] = max(last[t], end[i])
-        latest[:] = 0.0
+        for c in range(n_instance):
+            latest[c] = 0.0
         for m in range(member.size):
             latest[instance[m]] = max(latest[instance[m]], begin[member[m]])
         for m in range(member.size):
@@ -336,7 +342,8 @@ def published_lag(
     """
     ready = np.empty(n_instance, np.int64)
     for k in range(start.shape[0]):
-        ready[:] = 0
+        for c in range(n_instance):
+            ready[c] = 0
         for i in range(start.shape[1]):
             delay = (lag[k, i] - negative[k, i]) / 1e9
             out[k, i] = 0.0 if delay <= early_s else delay

@@ -86,8 +86,10 @@ def sweep_runs(
             if j >= 0 and lagged[s, j]:
                 for r in range(RUNS):
                     time[v + 1, r] += late[j, r]
-        begin[:] = np.inf
-        end[:] = -np.inf
+        for t in range(n_step):
+            for r in range(RUNS):
+                begin[t, r] = np.inf
+                end[t, r] = -np.inf
         for k in range(begin_node.size):
             for r in range(RUNS):
                 x = time[begin_node[k] + 1, r]
@@ -159,8 +161,11 @@ def sweep_changed(
         else:
             for r in range(RUNS):
                 time[v + 1, r] += w
-    begin = np.full(RUNS, np.inf)
-    end = np.full(RUNS, -np.inf)
+    begin = np.empty(RUNS)
+    end = np.empty(RUNS)
+    for r in range(RUNS):
+        begin[r] = np.inf
+        end[r] = -np.inf
     for k in range(begin_node.size):
         for r in range(RUNS):
             x = time[begin_node[k] + 1, r]
