@@ -19,7 +19,7 @@ from loadpath.diagnose.critical import longest_step, path_table, unexplained_rat
 from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.exposure import exposed
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
-from loadpath.diagnose.gains import mean_step_s
+from loadpath.diagnose.gains import mean_step_s, step_times_s
 from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work_ns
 from loadpath.diagnose.moments import waiting_tables
 from loadpath.diagnose.published import published_slowdown
@@ -27,7 +27,7 @@ from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.rank_time import rank_step
 from loadpath.diagnose.step_bound import step_bounds
 from loadpath.diagnose.verdict import POLICY_RATIO, Judgement, judge
-from loadpath.replay import Mixture, replay, replay_runs, step_time_ns
+from loadpath.replay import Mixture, replay, replay_runs
 from loadpath.tables import caveat_table
 from loadpath.tables.results import CAUSE, STEP_TIME
 
@@ -316,14 +316,12 @@ def _cause_tables(
     job: CoupledJob, fidelity: Fidelity, ideal: FloatArray, judgement: Judgement | None
 ) -> dict[str, pl.DataFrame]:
     """Compute the tables that show the verdict beside what there is."""
-    best = replay(job.graph, np.rint(ideal).astype(np.int64))
-    without = replay(job.graph, _work_without(job, judgement))
-    ideal_s = step_time_ns(job.graph, best) / 1e9
+    ideal_s = step_times_s(job, np.rint(ideal).astype(np.int64))
     seconds = {
         "measured_s": fidelity.measured_s,
         "replayed_s": fidelity.replayed_s,
         "ideal_s": np.broadcast_to(ideal_s, job.step_number.shape),
-        "without_cause_s": step_time_ns(job.graph, without) / 1e9,
+        "without_cause_s": step_times_s(job, _work_without(job, judgement)),
     }
     return {
         "step_time": STEP_TIME.build({"step": job.step_number, **seconds}),

@@ -18,6 +18,7 @@ from loadpath.replay import (
     step_bounds_ns,
     step_time_ns,
 )
+from loadpath.replay.timeline import TimeArray
 
 __all__ = [
     "excess_s",
@@ -25,6 +26,7 @@ __all__ = [
     "mean_step_s",
     "removal_gains_s",
     "replay_without",
+    "step_times_s",
     "steps_with_s",
     "without",
 ]
@@ -68,9 +70,27 @@ def mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:
     float
         Mean step in s.
     """
+    return float(step_times_s(job, work_ns).mean())
+
+
+def step_times_s(job: CoupledJob, work_ns: TimeArray) -> FloatArray:
+    """Replay work and time every step.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    work_ns : (n_op,) or (n_run, n_op) array
+        Work in ns.
+
+    Returns
+    -------
+    (n_step,) array of float64
+        Steps in s, in the order of ``job.step_number``; one for all runs where they share the work.
+    """
     if work_ns.ndim > 1:
-        return float(replay_changes(job.graph, work_ns, [Change.none()]).mean()) / 1e9
-    return float(step_time_ns(job.graph, replay(job.graph, work_ns)).mean()) / 1e9
+        return np.asarray(replay_changes(job.graph, work_ns, [Change.none()])[0] / 1e9)
+    return np.asarray(step_time_ns(job.graph, replay(job.graph, work_ns)) / 1e9)
 
 
 def removal_gains_s(

@@ -187,7 +187,7 @@ def judge(
         Verdict, causes and confidence.
     """
     scales = _Scales(mean_step_s(job, effects.work_ns), mean_step_s(job, effects.ideal_ns))
-    everyone, gain, longer_s = _remove_each(job, effects, candidates, scales.policy_s)
+    everyone, gain, longer_s = _remove_each(job, effects, candidates, scales)
     winner = int(_winners(everyone, gain.sum(axis=1)[None], scales.policy_s)[0])
     low, high, confidence = _resample(everyone, gain, scales.policy_s, winner=winner, rng=rng)
     with_it = steps_with_s(job, effects.ideal_ns, everyone)
@@ -201,19 +201,21 @@ def judge(
 
 
 def _remove_each(
-    job: CoupledJob, effects: Effects, candidates: Sequence[Candidate], policy_s: float
+    job: CoupledJob, effects: Effects, candidates: Sequence[Candidate], scales: _Scales
 ) -> tuple[list[Candidate], FloatArray, float]:
     """Replay every removal: candidates with noise last, gains by block, and a cross-check.
 
     Noise is what is left once the places that cost time are ideal; where no place does, it is all
-    that ops differ by from their peers. The cross-check is by how many seconds making all significant places ideal lengthens the step.
+    that ops differ by from their peers. The cross-check is by how many seconds making all
+    significant places ideal lengthens the step.
     """  # noqa: DOC201
     blocks = removal_gains_s(job, effects.work_ns, candidates)
     gains = blocks.sum(axis=1)
     kept = _worth_joining(candidates, gains.tolist())
     removed, taken = _without_places(job, effects, candidates)
-    longer_s = mean_step_s(job, removed) - mean_step_s(job, effects.work_ns)
-    if any(c.significant and g >= policy_s for c, g in zip(candidates, gains, strict=True)):
+    longer_s = mean_step_s(job, removed) - scales.step_s
+    costs = (g >= scales.policy_s for g in gains)
+    if any(c.significant and cost for c, cost in zip(candidates, costs, strict=True)):
         noise = _noise(job, effects.residual_ns, taken)
         quiet = removal_gains_s(job, removed, [noise])
     else:

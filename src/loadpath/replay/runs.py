@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from loadpath.couple.graph import CouplingGraph
 from loadpath.errors import UsageError
 from loadpath.replay import run_kernels
-from loadpath.replay.timeline import kernel_edges, replay, step_time_ns
+from loadpath.replay.timeline import TimeArray, kernel_edges, replay, step_time_ns
 
 __all__ = ["Change", "Mixture", "replay_changes", "replay_runs"]
 
@@ -129,7 +129,7 @@ def replay_runs(
 
 def replay_changes(
     graph: CouplingGraph,
-    work_ns: FloatArray,
+    work_ns: TimeArray,
     changes: Sequence[Change],
     *,
     least_ns: float = -np.inf,
@@ -140,7 +140,7 @@ def replay_changes(
     ----------
     graph : CouplingGraph
         Graph of one run.
-    work_ns : (n_run, n_op) array of float64
+    work_ns : (n_run, n_op) array
         Work, in ns.
     changes : sequence of Change
         The scenarios.
@@ -186,7 +186,7 @@ def _ops_of_nodes(graph: CouplingGraph) -> NDArray[np.int32]:
 
 
 def _check(
-    graph: CouplingGraph, work_ns: FloatArray, ideal_ns: FloatArray, lag_ns: FloatArray | None
+    graph: CouplingGraph, work_ns: TimeArray, ideal_ns: FloatArray, lag_ns: FloatArray | None
 ) -> None:
     expected = f"but the graph has {graph.n_op} ops. Pass one column per row of the op table."
     lag_shape = work_ns.shape if lag_ns is None else lag_ns.shape
