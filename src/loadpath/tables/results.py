@@ -10,6 +10,7 @@ __all__ = [
     "BOUNDS",
     "CAUSE",
     "COUPLING",
+    "LIMITATION",
     "PATH",
     "RANK_STEP",
     "RANK_TIME",
@@ -177,6 +178,37 @@ BLINDNESS = TableSchema(
             "it agrees with the proof; empty where there is none",
             nullable=True,
         ),
+    ),
+)
+
+LIMITATION = TableSchema(
+    "limitation",
+    "one kind of work, scaled: how the mean step follows, by replay",
+    (
+        Column("phase", pl.String, "all, or forward, backward, update, other where told"),
+        Column(
+            "resource",
+            pl.String,
+            "device, compute, interconnect, host, input, launch, lag, boundary; or spread",
+        ),
+        Column("limit", pl.String, "class of the resource, or all of it"),
+        Column(
+            "elasticity_ratio", pl.Float64, "relative change of the step per relative change of it"
+        ),
+        Column("elasticity_low", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("elasticity_high", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column(
+            "margin_ratio",
+            pl.Float64,
+            "elasticity less the largest of the phase's other resources",
+            nullable=True,
+        ),
+        Column("margin_low", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("margin_high", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("gain_tenth_ratio", pl.Float64, "share of the step returned if it took 10 % less"),
+        Column("gain_half_ratio", pl.Float64, "if it took half the time"),
+        Column("gain_whole_ratio", pl.Float64, "if it took no time"),
+        Column("gain_tenth_more_ratio", pl.Float64, "if it took 10 % more; negative"),
     ),
 )
 
