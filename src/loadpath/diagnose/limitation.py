@@ -174,7 +174,9 @@ def _table(targets: list[_Target], sums_ns: FloatArray) -> pl.DataFrame:
     )
     less, more, half, none = (share[0, :, k] for k in range(len(SCALES)))
     slope = (share[:, :, 1] - share[:, :, 0]) / (SCALES[1] - SCALES[0])
-    columns = {name: [getattr(t, name) for t in targets] for name in ("phase", "resource", "limit")}
+    columns: dict[str, Any] = {
+        name: [getattr(t, name) for t in targets] for name in ("phase", "resource", "limit")
+    }
     for name, draws in (("elasticity", slope), ("margin", _margins(targets, slope))):
         value, low, high = with_interval(draws)
         columns |= {f"{name}_ratio": value, f"{name}_low": low, f"{name}_high": high}
@@ -199,11 +201,12 @@ def _margins(targets: list[_Target], slope: FloatArray) -> FloatArray:
 def _ordered(table: pl.DataFrame) -> pl.DataFrame:
     """Whole step first, then phases; resources by elasticity, spread last, classes below theirs."""
     largest = pl.col("elasticity_ratio").filter(pl.col("limit") == "all").first()
-    keys = {
+    keys: dict[str, pl.Expr] = {
         "_phase": pl.col("phase").replace_strict(["all", *PHASES], range(len(PHASES) + 1)),
         "_spread": pl.col("resource") == "spread",
         "_resource": -largest.over("phase", "resource"),
         "_class": pl.col("limit") != "all",
     }
-    last = ["resource", -pl.col("elasticity_ratio"), "limit"]
-    return table.with_columns(**keys).sort(*keys, *last).drop(*keys)
+    columns = [*keys, "resource", "_slope", "limit"]
+    keyed = table.with_columns(**keys, _slope=-pl.col("elasticity_ratio"))
+    return keyed.sort(columns).drop([*keys, "_slope"])

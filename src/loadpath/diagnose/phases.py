@@ -1,10 +1,7 @@
 """Phases of a step, as far as the record tells them: forward, backward, update."""
 
 import re
-from typing import NamedTuple
-
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
@@ -23,13 +20,6 @@ OP_TABLE = (
     (re.compile(r"grad|^optimizer|^gc$"), PHASES.index("update")),
 )
 Int32Array = NDArray[np.int32]
-
-
-class _Host(NamedTuple):
-    """Host ops, and the thread (rank and lane as one number) of each op."""
-
-    thread: NDArray[np.int64]
-    is_host: NDArray[np.bool_]
 
 
 def op_phases(job: CoupledJob) -> Int32Array:

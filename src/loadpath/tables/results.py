@@ -10,6 +10,8 @@ __all__ = [
     "BOUNDS",
     "CAUSE",
     "COUPLING",
+    "EFFICIENCY",
+    "FACTORS",
     "LIMITATION",
     "PATH",
     "RANK_STEP",
@@ -209,6 +211,31 @@ LIMITATION = TableSchema(
         Column("gain_half_ratio", pl.Float64, "if it took half the time"),
         Column("gain_whole_ratio", pl.Float64, "if it took no time"),
         Column("gain_tenth_more_ratio", pl.Float64, "if it took 10 % more; negative"),
+    ),
+)
+
+FACTORS = (
+    "parallel_efficiency",
+    "load_balance",
+    "communication_efficiency",
+    "serialisation",
+    "transfer",
+    "orchestration",
+)
+"""Factors of the efficiency hierarchy: parallel = load balance x communication, communication =
+serialisation x transfer, and orchestration is a factor of serialisation."""
+
+EFFICIENCY = TableSchema(
+    "efficiency",
+    "one factor of the efficiency of the job or of one step",
+    (
+        Column("step", pl.Int64, "step number, -1 for the whole job"),
+        Column("factor", pl.Enum(FACTORS), "which factor"),
+        Column("value_ratio", pl.Float64, "its value, part_s over whole_s"),
+        Column("value_low", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("value_high", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("part_s", pl.Float64, "useful time (mean or most of the ranks) or step, a step"),
+        Column("whole_s", pl.Float64, "what it is a share of, a step"),
     ),
 )
 
