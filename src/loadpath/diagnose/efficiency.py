@@ -59,11 +59,11 @@ def efficiencies(
     whole = _factors(sums[:, :n_rank], sums[:, n_rank:])
     value, low, high = with_interval(whole[..., 0] / np.maximum(whole[..., 1], 1.0))
     n_step = max(1, job.graph.step.size)
-    rows = [_rows(np.array([-1]), whole[:1] / n_step, value[None], low[None], high[None])]
+    rows = [_rows(np.array([-1]), whole[:1] / n_step, (value[None], low[None], high[None]))]
     each = _factors(useful, walls)
     ratio = each[..., 0] / np.maximum(each[..., 1], 1.0)
     unknown = np.full(ratio.shape, np.nan)
-    rows.append(_rows(job.graph.step, each, ratio, unknown, unknown))
+    rows.append(_rows(job.graph.step, each, (ratio, unknown, unknown)))
     table = EFFICIENCY.build(pl.concat(rows).fill_nan(None))
     return table if walls.shape[1] > 3 else table.filter(pl.col("factor") != "orchestration")
 
@@ -96,7 +96,8 @@ def useful_ns(job: CoupledJob, *, places: Places | None = None) -> FloatArray:
     shape = (graph.step.size, job.rank.height)
     place = (index * shape[1] + places.rank[busy.op])[inside]
     length = (busy.end_ns - busy.start_ns)[inside]
-    return np.bincount(place, length, minlength=shape[0] * shape[1]).reshape(shape)
+    total = np.bincount(place, length.astype(np.float64), minlength=shape[0] * shape[1])
+    return total.astype(np.float64).reshape(shape)
 
 
 def _walls_ns(job: CoupledJob) -> FloatArray:
@@ -130,10 +131,10 @@ def _factors(useful: FloatArray, walls: FloatArray) -> FloatArray:
 def _rows(
     step: NDArray[np.int64],
     parts_ns: FloatArray,
-    value: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
+    estimate: tuple[FloatArray, FloatArray, FloatArray],
 ) -> pl.DataFrame:
+    """Lay factors out; `estimate` holds values, lower and upper ends."""
+    value, low, high = estimate
     return pl.DataFrame(
         {
             "step": np.repeat(step, len(FACTORS)),

@@ -1,6 +1,7 @@
 """Phases of a step, as far as the record tells them: forward, backward, update."""
 
 import re
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -31,7 +31,7 @@ def drawn_sums(value: FloatArray, rng: np.random.Generator) -> FloatArray:
         Row 0 as recorded; no further rows under `LEAST_STEPS` steps.
     """
     n_step = value.shape[0]
-    whole = value.sum(axis=0, keepdims=True)
+    whole: FloatArray = value.sum(axis=0, keepdims=True)
     if n_step < LEAST_STEPS:
         return whole
     edges = np.linspace(0, n_step, min(n_step, MOST_BLOCKS) + 1).astype(np.intp)[:-1]

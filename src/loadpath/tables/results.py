@@ -12,6 +12,7 @@ __all__ = [
     "COUPLING",
     "EFFICIENCY",
     "FACTORS",
+    "FAILURE_ENVELOPE",
     "LIMITATION",
     "PATH",
     "RANK_STEP",
@@ -236,6 +237,44 @@ EFFICIENCY = TableSchema(
         Column("value_high", pl.Float64, "upper end of the 95 % interval", nullable=True),
         Column("part_s", pl.Float64, "useful time (mean or most of the ranks) or step, a step"),
         Column("whole_s", pl.Float64, "what it is a share of, a step"),
+    ),
+)
+
+FAILURE_ENVELOPE = TableSchema(
+    "failure_envelope",
+    "the ideal job slowed: how much longer its step is, and whether it is within the bound",
+    (
+        Column(
+            "what",
+            pl.Enum(("grid", "limit", "job")),
+            "grid: one size; limit: the largest size within the bound; job: where the job stands",
+        ),
+        Column("n_ranks", pl.Int32, "ranks that are slow"),
+        Column("share_ratio", pl.Float64, "their share of all"),
+        Column("duration_ratio", pl.Float64, "share of a step that the slowness lasts"),
+        Column(
+            "size_ratio",
+            pl.Float64,
+            "how much longer their work takes, 0.5 is half as long again; of a limit 2 is the largest tried",
+        ),
+        Column(
+            "most_ratio",
+            pl.Float64,
+            "of a limit: with the mildest choice of ranks and times",
+            nullable=True,
+        ),
+        Column(
+            "step_ratio",
+            pl.Float64,
+            "step over the ideal step, mean over choices of ranks and times",
+        ),
+        Column("step_low", pl.Float64, "the mildest choice; of the job: its shortest step"),
+        Column("step_high", pl.Float64, "the worst choice; of the job: its longest step"),
+        Column(
+            "state",
+            pl.Enum(("meets", "depends", "breaks")),
+            "within the bound; depends: on which ranks, and when",
+        ),
     ),
 )
 
