@@ -187,15 +187,13 @@ def _causeless(
     ideal_ns = np.rint(ideal).astype(np.int64)
     best = replay(job.graph, ideal_ns)
     ideal_exposure = exposed(job, best, ideal_ns, places=exposure.occupancy.places)
-    sink, coupling, _ = walk_back(
-        job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure)
-    )
+    roots = walk_back(job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure))
     return {
         "step_bound": step_bounds(job),
         "rank_time": rank_time(job, actual, exposure, ideal_exposure),
         "attribution": attribute(job, effects.work_ns, ideal),
-        "sink": sink,
-        "coupling": coupling,
+        "sink": roots.sink,
+        "coupling": roots.coupling,
     }
 
 

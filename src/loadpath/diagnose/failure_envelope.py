@@ -180,8 +180,8 @@ def _own_ns(steps: CoupledSteps, work_ns: FloatArray) -> FloatArray:
     job = steps.job
     rank = np.where(own_work(job), rank_index(job), job.rank.height)
     by_op = work_ns.reshape(len(steps.start_ns), job.n_op).sum(axis=0)
-    total: FloatArray = np.bincount(rank, by_op, minlength=job.rank.height + 1)
-    return total[:-1]
+    total = np.bincount(rank, by_op, minlength=job.rank.height + 1)
+    return total[:-1].astype(np.float64)
 
 
 def _step_times_ns(steps: CoupledSteps, work_ns: FloatArray) -> FloatArray:

@@ -10,10 +10,14 @@ __all__ = [
     "BOUNDS",
     "CAUSE",
     "COUPLING",
+    "COUPLING_BLOCK",
+    "COUPLING_GROUP",
+    "DISTANCE",
     "EFFICIENCY",
     "FACTORS",
     "FAILURE_ENVELOPE",
     "LIMITATION",
+    "MISSED",
     "PATH",
     "RANK_STEP",
     "RANK_TIME",
@@ -137,6 +141,60 @@ COUPLING = TableSchema(
         Column("waiter", pl.Int32, "rank"),
         Column("direct_s", pl.Float64, "cause arrived last"),
         Column("transitive_s", pl.Float64, "cause is where the walk back ends"),
+    ),
+)
+
+COUPLING_GROUP = TableSchema(
+    "coupling_group",
+    "exposed seconds that ranks waited at a communicator because of rank `cause`, all steps",
+    (
+        Column("cause", pl.Int32, "rank"),
+        Column("communicator", pl.Int32, "see table communicator; -1 for waits at none"),
+        Column("direct_s", pl.Float64, "cause arrived last"),
+        Column("transitive_s", pl.Float64, "cause is where the walk back ends"),
+    ),
+)
+
+DISTANCE = TableSchema(
+    "distance",
+    "how far a cause is from the waits it explains, over all waits, weighted by their seconds",
+    (
+        Column("statistic", pl.Enum(("mean", "p50", "p90", "p99", "most")), "which"),
+        Column("n_hops", pl.Float64, "changes of rank on the way from the cause to the wait"),
+        Column("n_ranks", pl.Float64, "ranks on the way"),
+        Column("n_steps", pl.Float64, "steps between"),
+        Column("distance_s", pl.Float64, "time from the end of the cause to the end of the wait"),
+    ),
+)
+
+MISSED = TableSchema(
+    "missed",
+    "a part of the waiting whose cause was found: what a look at each communication alone misses",
+    (
+        Column(
+            "part",
+            pl.Enum(("explained", "other_rank", "other_step", "either")),
+            "explained: all of it; other_rank: the cause is not the rank that arrived last; "
+            "other_step: it lies in an earlier step; either of the two",
+        ),
+        Column("wait_s", pl.Float64, "exposed waiting, each wait by its main cause"),
+        Column("share_ratio", pl.Float64, "of what is explained"),
+        Column("share_low", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("share_high", pl.Float64, "upper end of the 95 % interval", nullable=True),
+    ),
+)
+
+COUPLING_BLOCK = TableSchema(
+    "coupling_block",
+    "a division of the ranks into blocks that wait for each other",
+    (
+        Column("by", pl.String, "stage, replica, host or rack as known, or found: from the waits"),
+        Column("rank", pl.Int32, "rank"),
+        Column("block", pl.Int32, "its block, numbered from the one with the lowest rank"),
+        Column(
+            "modularity_ratio", pl.Float64, "of the division: within_ratio less what chance gives"
+        ),
+        Column("within_ratio", pl.Float64, "of the division: share of waiting within blocks"),
     ),
 )
 
@@ -287,6 +345,13 @@ RESULT_TABLES = (
     CAUSE,
     SINK,
     COUPLING,
+    COUPLING_GROUP,
+    COUPLING_BLOCK,
+    DISTANCE,
+    MISSED,
+    LIMITATION,
+    EFFICIENCY,
+    FAILURE_ENVELOPE,
     PATH,
     TIMELINE,
     BLINDNESS,
