@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
 from loadpath.couple import CoupledJob
@@ -94,12 +95,14 @@ def diagnose(
         effects = nest_effects(job)
         ideal = _ideal(job, effects, settings)
         progress("weighing causes and attributing waits")
-        beside = pool.submit(_causeless, job, effects, ideal, recorded)
+        beside = pool.submit(_causeless, job, effects, (ideal, settings), recorded)
         baselines = pool.submit(_baselines, job, ideal, settings)
         slowdown = pool.submit(_slowdown, job, steps or as_steps(job), baselines, settings)
+        limits = pool.submit(limit_tables, job, steps or as_steps(job), ideal, settings)
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result() | _cause_tables(job, fidelity, ideal, judgement)
     seen = recorded.result()
+    tables |= limits.result() if judgement else {t.name: t.empty() for t in NO_LIMITS}
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=seen.views
     )
@@ -180,9 +183,13 @@ def _recorded(job: CoupledJob) -> _Recorded:
 
 
 def _causeless(
-    job: CoupledJob, effects: Effects, ideal: FloatArray, recorded: Future[_Recorded]
+    job: CoupledJob,
+    effects: Effects,
+    chosen: tuple[FloatArray, Settings],
+    recorded: Future[_Recorded],
 ) -> dict[str, pl.DataFrame]:
     """Compute the tables of what ranks and ops cost, whatever the cause."""
+    ideal, settings = chosen
     actual, exposure = recorded.result().actual
     ideal_ns = np.rint(ideal).astype(np.int64)
     best = replay(job.graph, ideal_ns)
@@ -194,6 +201,7 @@ def _causeless(
         "attribution": attribute(job, effects.work_ns, ideal),
         "sink": roots.sink,
         "coupling": roots.coupling,
+        **waiting_tables(job, roots, settings),
     }
 
 
