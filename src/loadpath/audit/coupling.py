@@ -74,6 +74,8 @@ def coupling_matrix(
         raise UsageError(
             "No conclusion across ranks is drawn from this recording; see the verdict."
         )
+    if by == "host" and (job.rank["host"] == "").any():
+        raise UsageError("Hosts of some ranks are unknown. Audit the sources again with --hosts.")
     place = _rank_places(job, "rank" if by == "communicator" else by)
     if by == "communicator":
         table, column = tables["coupling_group"], "communicator"
@@ -105,7 +107,7 @@ def _labels(places: Mapping[int, str]) -> tuple[str, ...]:
 def _coordinates(
     entries: pl.DataFrame, cause: tuple[str, ...], waiter: tuple[str, ...]
 ) -> CouplingMatrix:
-    """Number rows and columns, and sum what falls on one place in the order of the rows."""
+    """Give entries places, and sum what falls on one in the order of the rows."""
     row, column = (
         entries[name].replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
         for name, names in (("cause", cause), ("waiter", waiter))

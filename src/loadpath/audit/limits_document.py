@@ -83,7 +83,7 @@ def _limitation(table: pl.DataFrame) -> dict[str, Any]:
 def _bound(resources: pl.DataFrame) -> dict[str, Any]:
     """Name the resource with the largest elasticity, unless the next one may have it."""
     first = resources.row(0, named=True)
-    told = first["margin_low"] is None or first["margin_low"] > 0
+    told = first["margin_low_ratio"] is None or first["margin_low_ratio"] > 0
     return {
         "bound": first["resource"] if told else "balanced",
         "largest": first["resource"],
@@ -189,5 +189,5 @@ def _size(ratio: float) -> str:
 
 
 def _estimate(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    ends = {end: row[f"{name}_{end}"] for end in ("low", "high")}
+    ends = {end: row[f"{name}_{end}_ratio"] for end in ("low", "high")}
     return {"value": row[f"{name}_ratio"], **ends}

@@ -140,7 +140,8 @@ class Audit:
         Parameters
         ----------
         name : str
-            ``waterfall``, ``heatmap``, ``path``, ``attribution``, ``steps`` or ``coupling``.
+            ``waterfall``, ``heatmap``, ``path``, ``attribution``, ``steps``, ``coupling``,
+            ``limitation`` or ``envelope``.
 
         Returns
         -------

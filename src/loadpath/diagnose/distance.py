@@ -117,8 +117,8 @@ def missed_waiting(job: CoupledJob, waits: Waits, rng: np.random.Generator) -> p
                 "part": list(parts),
                 "wait_s": draws[0] / NS_PER_S,
                 "share_ratio": share,
-                "share_low": low,
-                "share_high": high,
+                "share_low_ratio": low,
+                "share_high_ratio": high,
             }
         ).fill_nan(None)
     )

@@ -140,8 +140,8 @@ def _rows(
             "step": np.repeat(step, len(FACTORS)),
             "factor": list(FACTORS) * step.size,
             "value_ratio": value.ravel(),
-            "value_low": low.ravel(),
-            "value_high": high.ravel(),
+            "value_low_ratio": low.ravel(),
+            "value_high_ratio": high.ravel(),
             "part_s": parts_ns[..., 0].ravel() / NS_PER_S,
             "whole_s": parts_ns[..., 1].ravel() / NS_PER_S,
         }

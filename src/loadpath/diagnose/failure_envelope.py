@@ -148,7 +148,7 @@ def _rows(
 
 
 def _row(what: str, size: float, longer: list[float], state: str) -> dict[str, Any]:
-    names = ("step_ratio", "step_low", "step_high")
+    names = ("step_ratio", "step_low_ratio", "step_high_ratio")
     figures = dict(zip(names, longer, strict=True))
     return {"what": what, "size_ratio": size, "most_ratio": None, "state": state, **figures}
 

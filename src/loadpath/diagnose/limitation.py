@@ -179,7 +179,7 @@ def _table(targets: list[_Target], sums_ns: FloatArray) -> pl.DataFrame:
     }
     for name, draws in (("elasticity", slope), ("margin", _margins(targets, slope))):
         value, low, high = with_interval(draws)
-        columns |= {f"{name}_ratio": value, f"{name}_low": low, f"{name}_high": high}
+        columns |= {f"{name}_ratio": value, f"{name}_low_ratio": low, f"{name}_high_ratio": high}
     gains = {"tenth": 1 - less, "half": 1 - half, "whole": 1 - none, "tenth_more": 1 - more}
     columns |= {f"gain_{name}_ratio": gain for name, gain in gains.items()}
     table = LIMITATION.build(pl.DataFrame(columns).fill_nan(None))

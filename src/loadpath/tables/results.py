@@ -179,8 +179,8 @@ MISSED = TableSchema(
         ),
         Column("wait_s", pl.Float64, "exposed waiting, each wait by its main cause"),
         Column("share_ratio", pl.Float64, "of what is explained"),
-        Column("share_low", pl.Float64, "lower end of the 95 % interval", nullable=True),
-        Column("share_high", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("share_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("share_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
     ),
 )
 
@@ -256,16 +256,18 @@ LIMITATION = TableSchema(
         Column(
             "elasticity_ratio", pl.Float64, "relative change of the step per relative change of it"
         ),
-        Column("elasticity_low", pl.Float64, "lower end of the 95 % interval", nullable=True),
-        Column("elasticity_high", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("elasticity_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column(
+            "elasticity_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True
+        ),
         Column(
             "margin_ratio",
             pl.Float64,
             "elasticity less the largest of the phase's other resources",
             nullable=True,
         ),
-        Column("margin_low", pl.Float64, "lower end of the 95 % interval", nullable=True),
-        Column("margin_high", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("margin_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("margin_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
         Column("gain_tenth_ratio", pl.Float64, "share of the step returned if it took 10 % less"),
         Column("gain_half_ratio", pl.Float64, "if it took half the time"),
         Column("gain_whole_ratio", pl.Float64, "if it took no time"),
@@ -291,8 +293,8 @@ EFFICIENCY = TableSchema(
         Column("step", pl.Int64, "step number, -1 for the whole job"),
         Column("factor", pl.Enum(FACTORS), "which factor"),
         Column("value_ratio", pl.Float64, "its value, part_s over whole_s"),
-        Column("value_low", pl.Float64, "lower end of the 95 % interval", nullable=True),
-        Column("value_high", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("value_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("value_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
         Column("part_s", pl.Float64, "useful time (mean or most of the ranks) or step, a step"),
         Column("whole_s", pl.Float64, "what it is a share of, a step"),
     ),
@@ -326,8 +328,8 @@ FAILURE_ENVELOPE = TableSchema(
             pl.Float64,
             "step over the ideal step, mean over choices of ranks and times",
         ),
-        Column("step_low", pl.Float64, "the mildest choice; of the job: its shortest step"),
-        Column("step_high", pl.Float64, "the worst choice; of the job: its longest step"),
+        Column("step_low_ratio", pl.Float64, "the mildest choice; of the job: its shortest step"),
+        Column("step_high_ratio", pl.Float64, "the worst choice; of the job: its longest step"),
         Column(
             "state",
             pl.Enum(("meets", "depends", "breaks")),
