@@ -7,6 +7,7 @@ import polars as pl
 
 from loadpath.audit.settings import Settings
 from loadpath.diagnose.failure_envelope import SIZES
+from loadpath.diagnose.step_intervals import LEAST_STEPS, N_DRAW
 from loadpath.tables.results import FACTORS
 from loadpath.units import format_ratio
 
@@ -75,15 +76,23 @@ def _limitation(table: pl.DataFrame) -> dict[str, Any]:
         "elasticity_sum_high": -10 * whole["gain_tenth_more_ratio"].sum(),
         "spread": _estimate(spread.row(0, named=True), "elasticity"),
         "phases": phases,
+        "interval_method": _interval_method(whole),
         "summary": _limit_sentence(whole, spread.row(0, named=True)),
         "basis": "replayed",
     }
+
+
+def _interval_method(whole: pl.DataFrame) -> str:
+    if whole["elasticity_low_ratio"][0] is None:
+        return f"no intervals: they need {LEAST_STEPS} steps to draw from"
+    return f"95 % intervals from {N_DRAW:,} draws of steps"
 
 
 def _bound(resources: pl.DataFrame) -> dict[str, Any]:
     """Name the resource with the largest elasticity, unless the next one may have it."""
     first = resources.row(0, named=True)
     told = first["margin_low_ratio"] is None or first["margin_low_ratio"] > 0
+    told &= first["elasticity_ratio"] > 0
     return {
         "bound": first["resource"] if told else "balanced",
         "largest": first["resource"],
@@ -164,7 +173,7 @@ def _envelope(table: pl.DataFrame, bound_ratio: float) -> dict[str, Any]:
             for row in limits.to_dicts()
         ],
         "job": {
-            **{name: job[name] for name in ("n_ranks", "size_ratio", "step_ratio", "state")},
+            **{name: job[name] for name in ("n_ranks", "size_ratio", "growth_ratio", "state")},
         },
         "summary": _envelope_sentence(limits, job, bound_ratio),
         "basis": "replayed",
@@ -176,9 +185,9 @@ def _envelope_sentence(limits: pl.DataFrame, job: Mapping[str, Any], bound_ratio
     one, every = (_size(whole["size_ratio"][k]) for k in (0, -1))
     brief = limits.filter(pl.col("n_ranks") == 1).sort("duration_ratio").row(0, named=True)
     verb = "stays within" if job["state"] == "meets" else "breaks"
-    longer = format_ratio(job["step_ratio"] - 1)
+    longer = format_ratio(job["growth_ratio"])
     return (
-        f"The ideal job stays within +{100 * bound_ratio:g} % if one rank works {one} longer, or all "
+        f"The ideal job stays within +{format_ratio(bound_ratio)} if one rank works {one} longer, or all "
         f"{every}; for an eighth of a step one rank {_size(brief['size_ratio'])}. This job {verb} it: "
         f"its step is {longer} longer than ideal."
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from loadpath.brief.drawing import label, line, rectangle, width_of
+from loadpath.brief.drawing import bars, label, labels, line, rectangle, width_of
 from loadpath.brief.picture import Figure, frame
 from loadpath.units import format_ratio
 
@@ -18,7 +18,8 @@ _WORDS = {
     "breaks": "breaks the bound",
 }
 _CELL, _HIGH, _GAP, _TOP, _LEFT = 47.0, 22.0, 16.0, 40.0, 92.0
-_TEXT = 'fill="#1b1f24" font-size="10.5"'
+_TEXT = 'fill="#1b1f24" font-size="10.5" text-anchor="middle"'
+_LIMIT = ("n_ranks", "share_ratio", "duration_ratio", "size_ratio", "most_ratio")
 _SOFT = 'fill-opacity=".7"'
 
 
@@ -35,11 +36,11 @@ def envelope_map(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
     Returns
     -------
     Figure
-        Figure ``envelope``; its table holds the limits and where the job stands.
+        Figure ``envelope``; its table holds the limits.
     """
     table = tables["failure_envelope"]
     title = "By how many percent slow ranks lengthen the step of the ideal job"
-    limits = table.filter(pl.col("what") != "grid")
+    limits = table.filter(pl.col("what") == "limit").select(_LIMIT)
     if table.is_empty():
         return Figure("envelope", title, "What the job would bear was not assessed.", "", limits)
     words = document["failure_envelope"]["summary"]
@@ -52,7 +53,7 @@ def envelope_map(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
     for panel, duration in enumerate(durations):
         mine = [cell for cell in cells if cell["duration_ratio"] == duration]
         body += _panel(mine, (sizes, n_ranks), _LEFT + panel * (wide + _GAP), _duration(duration))
-    job = limits.filter(pl.col("what") == "job").row(0, named=True)
+    job = table.filter(pl.col("what") == "job").row(0, named=True)
     body.append(_stand(job, (sizes, n_ranks), left))
     bottom = _TOP + len(sizes) * _HIGH
     body.append(_key(bottom + 52))
@@ -66,7 +67,7 @@ def _duration(ratio: float) -> str:
 
 def _sizes(sizes: list[float]) -> str:
     texts = [
-        label(_LEFT - 8, _TOP + (k + 0.68) * _HIGH, f"+{100 * size:g} %", anchor="end")
+        label(_LEFT - 8, _TOP + (k + 0.68) * _HIGH, f"+{format_ratio(size)}", anchor="end")
         for k, size in enumerate(sizes)
     ]
     return label(_LEFT - 8, _TOP - 8, "work longer by", anchor="end", style=_SOFT) + "".join(texts)
@@ -77,13 +78,15 @@ def _panel(
 ) -> list[str]:
     sizes, n_ranks = axes
     parts = [label(left, _TOP - 8, f"slow for {words}", style='font-weight="600"')]
+    boxes: dict[str, list[tuple[float, float, float, float]]] = {state: [] for state in _COLOURS}
+    texts = []
     for cell in cells:
         x = left + n_ranks.index(cell["n_ranks"]) * _CELL
         y = _TOP + sizes.index(cell["size_ratio"]) * _HIGH
-        look = f'fill="{_COLOURS[cell["state"]]}"'
-        parts.append(rectangle((x, y), (_CELL - 1, _HIGH - 1), look))
-        growth = format_ratio(cell["step_ratio"] - 1).replace(" %", "")
-        parts.append(label(x + _CELL / 2, y + 15, f"+{growth}", anchor="middle", style=_TEXT))
+        boxes[cell["state"]].append((x, y, _CELL - 1, _HIGH - 1))
+        texts.append((x + _CELL / 2, y + 15, f"+{format_ratio(cell['growth_ratio'])[:-2]}"))
+    parts += [bars(of_state, f'fill="{_COLOURS[state]}"') for state, of_state in boxes.items()]
+    parts.append(labels(texts, _TEXT))
     bottom = _TOP + len(sizes) * _HIGH
     parts += [
         label(left + (k + 0.5) * _CELL, bottom + 14, str(n), anchor="middle")

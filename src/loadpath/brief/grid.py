@@ -56,9 +56,9 @@ _HEADINGS = {
     "most_ratio": "at most",
     "share_ratio": "share of ranks",
     "duration_ratio": "share of a step",
-    "step_ratio": "step over ideal",
-    "step_low_ratio": "at least",
-    "step_high_ratio": "at most",
+    "growth_ratio": "step longer by",
+    "growth_low_ratio": "at least",
+    "growth_high_ratio": "at most",
 }
 
 

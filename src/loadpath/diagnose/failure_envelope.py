@@ -92,7 +92,7 @@ def failure_envelope(
     scenarios = Scenarios(delta, group, scale.reshape(len(scale), -1).astype(np.float32))
     times = replay_scenarios(job.graph, base, scenarios)
     step_ns = max(float(step_time_ns(job.graph, base).mean()), 1.0)
-    longer = (times.mean(axis=0) / step_ns).reshape(-1, N_PLACE, len(SIZES))
+    longer = (times.mean(axis=0) / step_ns - 1).reshape(-1, N_PLACE, len(SIZES))
     rows = _rows(slowed[::N_PLACE], longer, job.rank.height, bound_ratio)
     rows.append(_standing(steps, work_ns, ideal_ns, bound_ratio=bound_ratio))
     return FAILURE_ENVELOPE.build(pl.DataFrame(rows, schema=FAILURE_ENVELOPE.schema))
@@ -135,12 +135,10 @@ def _rows(
         }
         limits = np.array([_limit(each, bound_ratio) for each in ratio])
         low, high = limits.min(), limits.max()
-        rows.append(
-            place | _row("limit", low, [1 + bound_ratio] * 3, "meets") | {"most_ratio": high}
-        )
+        rows.append(place | _row("limit", low, [bound_ratio] * 3, "meets") | {"most_ratio": high})
         for k, size in enumerate(SIZES):
             times = ratio[:, k]
-            meets = times <= 1 + bound_ratio
+            meets = times <= bound_ratio
             state = "meets" if meets.all() else "depends" if meets.any() else "breaks"
             figures = [float(f) for f in (times.mean(), times.min(), times.max())]
             rows.append(place | _row("grid", size, figures, state))
@@ -148,14 +146,14 @@ def _rows(
 
 
 def _row(what: str, size: float, longer: list[float], state: str) -> dict[str, Any]:
-    names = ("step_ratio", "step_low_ratio", "step_high_ratio")
+    names = ("growth_ratio", "growth_low_ratio", "growth_high_ratio")
     figures = dict(zip(names, longer, strict=True))
     return {"what": what, "size_ratio": size, "most_ratio": None, "state": state, **figures}
 
 
 def _limit(longer: FloatArray, bound_ratio: float) -> float:
     """Largest size within the bound, between the sizes that were replayed; the last if all are."""
-    return float(np.interp(1 + bound_ratio, [1.0, *longer], [0.0, *SIZES]))
+    return float(np.interp(bound_ratio, [0.0, *longer], [0.0, *SIZES]))
 
 
 def _standing(
@@ -167,9 +165,9 @@ def _standing(
     excess = np.maximum(own / np.maximum(ideal, 1.0) - 1, 0.0)
     n_slow = int(((excess > 0) & (excess >= excess.max() / 2)).sum())
     actual, best = (_step_times_ns(steps, part) for part in (work_ns, ideal_ns))
-    longer = actual / np.maximum(best, 1.0)
-    mean = float(actual.sum() / max(best.sum(), 1.0))
-    state = "meets" if mean <= 1 + bound_ratio else "breaks"
+    longer = actual / np.maximum(best, 1.0) - 1
+    mean = float(actual.sum() / max(best.sum(), 1.0)) - 1
+    state = "meets" if mean <= bound_ratio else "breaks"
     place = {"n_ranks": n_slow, "share_ratio": n_slow / n_rank, "duration_ratio": 1.0}
     figures = [mean, float(longer.min()), float(longer.max())]
     return place | _row("job", float(excess.max()), figures, state)

@@ -33,8 +33,7 @@ __all__ = ["SCALES", "limitations"]
 SCALES = (-0.1, 0.1, -0.5, -1.0)
 """Changes of each kind of work: a tenth less and more, half of it, none."""
 
-KINDS = {**RESOURCES, "spread": "spread"}
-NAMES = tuple(KINDS)
+NAMES = tuple(RESOURCES)
 FloatArray = NDArray[np.float64]
 Int32Array = NDArray[np.int32]
 
@@ -87,8 +86,12 @@ def limitations(job: CoupledJob, ideal_ns: FloatArray, rng: np.random.Generator)
     step, delay = _step_and_delay(job, base)
     targets, times = [_Target("all", "lag", "all", np.empty(0, np.bool_))], []
     times.append(step + delay * (1 + np.array(SCALES)))
-    for changes in (_work(job, phase), _latencies(job, phase), _spread(job, ideal_ns)):
-        found = list(_targets(changes, told))
+    work, latency, spread = _work(job, phase), _latencies(job, phase), _spread(job, ideal_ns)
+    for changes, found in (
+        (work, list(_targets(work, told))),
+        (latency, list(_targets(latency, told))),
+        (spread, [_Target("all", "spread", "all", np.ones(spread.kind.size, np.bool_))]),
+    ):
         scenarios = Scenarios(*changes[:2], _scale(found, changes.kind.size), by_node=True)
         times.append(delay + replay_scenarios(graph, base, scenarios, layout=layout))
         targets += found
@@ -128,8 +131,8 @@ def _latencies(job: CoupledJob, phase: Int32Array) -> _Changes:
 
 
 def _spread(job: CoupledJob, ideal_ns: FloatArray) -> _Changes:
-    spread = np.full(job.n_op, NAMES.index("spread"), np.int32)
-    return _changes(job, job.work_ns - ideal_ns, spread, job.graph.end_node)
+    any_kind = np.zeros(job.n_op, np.int32)
+    return _changes(job, job.work_ns - ideal_ns, any_kind, job.graph.end_node)
 
 
 def _changes(job: CoupledJob, change_ns: Any, joint: Int32Array, node: Int32Array) -> _Changes:
@@ -145,8 +148,8 @@ def _changes(job: CoupledJob, change_ns: Any, joint: Int32Array, node: Int32Arra
 
 def _targets(changes: _Changes, told: list[int]) -> Iterator[_Target]:
     """List what is scaled: each resource, its classes, and each resource in each phase."""
-    resource = np.array(list(KINDS.values()))[changes.kind]
-    for name in dict.fromkeys(KINDS.values()):
+    resource = np.array(list(RESOURCES.values()))[changes.kind]
+    for name in dict.fromkeys(RESOURCES.values()):
         mine = resource == name
         if not mine.any():
             continue
@@ -154,7 +157,7 @@ def _targets(changes: _Changes, told: list[int]) -> Iterator[_Target]:
         for kind in np.unique(changes.kind[mine]).tolist():
             if NAMES[kind] != name:
                 yield _Target("all", name, NAMES[kind], changes.kind == kind)
-        for phase in told if name != "spread" else ():
+        for phase in told:
             if (inside := mine & (changes.phase == phase)).any():
                 yield _Target(PHASES[phase], name, "all", inside)
 

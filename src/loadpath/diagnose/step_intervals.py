@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEAST_STEPS", "drawn_sums", "with_interval"]
+__all__ = ["LEAST_STEPS", "N_DRAW", "drawn_sums", "with_interval"]
 
 LEAST_STEPS = 4
 """Fewer steps are too few to draw from: no interval is given."""
 LEVEL = 0.95
 N_DRAW = 1000
+"""Draws behind an interval."""
 MOST_BLOCKS = 512
 """More steps than these are drawn in runs of neighbours: the cost stays flat."""
 

@@ -302,7 +302,7 @@ EFFICIENCY = TableSchema(
 
 FAILURE_ENVELOPE = TableSchema(
     "failure_envelope",
-    "the ideal job slowed: how much longer its step is, and whether it is within the bound",
+    "the ideal job with slow ranks: by how much its step is longer, and whether that is within the bound",
     (
         Column(
             "what",
@@ -324,12 +324,12 @@ FAILURE_ENVELOPE = TableSchema(
             nullable=True,
         ),
         Column(
-            "step_ratio",
+            "growth_ratio",
             pl.Float64,
-            "step over the ideal step, mean over choices of ranks and times",
+            "by how much the step is longer than the ideal one, mean over choices of ranks and times",
         ),
-        Column("step_low_ratio", pl.Float64, "the mildest choice; of the job: its shortest step"),
-        Column("step_high_ratio", pl.Float64, "the worst choice; of the job: its longest step"),
+        Column("growth_low_ratio", pl.Float64, "the mildest choice; of the job: its shortest step"),
+        Column("growth_high_ratio", pl.Float64, "the worst choice; of the job: its longest step"),
         Column(
             "state",
             pl.Enum(("meets", "depends", "breaks")),
