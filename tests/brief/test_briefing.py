@@ -59,7 +59,11 @@ def test_every_number_of_the_page_is_in_a_table_of_the_audit(audited, kind):
     known = known_numbers(document, tables)
     assert len(page.numbers) > 20
     assert [number for number in page.numbers if float(number) not in known] == []
-    written = {f(n) for n in known for f in (format_seconds, format_ratio)} | {"95 %", "0.5 %", "10 %"}
+    written = {f(n) for n in known for f in (format_seconds, format_ratio)} | {
+        "95 %",
+        "0.5 %",
+        "10 %",
+    }
     free = unescape(" ".join(page.words).replace("\n", " "))
     said = {match.rstrip(".,") for match in UNITS.findall(free)}
     evidence = set(UNITS.findall(" ".join(tables["blindness"]["evidence"])))

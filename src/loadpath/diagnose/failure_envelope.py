@@ -99,13 +99,17 @@ def failure_envelope(
 
 
 def _choices(n_rank: int, rng: np.random.Generator) -> Iterator[_Slowed]:
-    """Choose ranks and parts of a step at random, `N_PLACE` times for each size of both."""
+    """Choose ranks and parts of a step, `N_PLACE` times for each number of both.
+
+    Choices are a Latin square: ranks take turns in a random order, beginnings are spread evenly.
+    """  # noqa: DOC402
     counts = sorted({1, *(max(1, round(share * n_rank)) for share in SHARES)})
     for n_slow, duration in product(counts, DURATIONS):
-        for _ in range(N_PLACE):
+        turn = rng.permutation(n_rank)
+        begins = np.linspace(0, N_PART - duration, N_PLACE).round().astype(np.intp)
+        for choice, begin in enumerate(rng.permutation(begins)):
             member = np.zeros((n_rank, N_PART), np.bool_)
-            begin = rng.integers(N_PART - duration + 1)
-            slow = rng.choice(n_rank, n_slow, replace=False)
+            slow = turn[(choice * n_slow + np.arange(n_slow)) % n_rank]
             member[slow, begin : begin + duration] = True
             yield _Slowed(n_slow, duration, member.ravel())
 
