@@ -20,8 +20,8 @@ RESOURCE_NAMES = {
     "host": "hosts",
     "input": "data loading",
     "launch": "launches",
-    "lag": "starts after what they wait for (lag)",
-    "boundary": "arrivals from outside the record",
+    "lag": "starts (less lag)",
+    "boundary": "arrivals from outside of the record",
 }
 """What would have to be faster."""
 
@@ -102,24 +102,21 @@ def _bound(resources: pl.DataFrame) -> dict[str, Any]:
 
 def _limit_sentence(whole: pl.DataFrame, spread: Mapping[str, Any]) -> str:
     bound, largest = _bound(whole)["bound"], whole["resource"][0]
-    first = (
-        f"{format_ratio(whole['gain_tenth_ratio'][0])} with {RESOURCE_NAMES[largest]} 10 % faster"
-    )
     others = whole.filter(pl.col("resource").is_in(OTHERS) & (pl.col("resource") != largest)).head(
-        3
+        2
     )
     gains = [
-        f"{format_ratio(gain)} with {RESOURCE_NAMES[resource]}"
+        f", with {RESOURCE_NAMES[resource]} {format_ratio(gain)}"
         for resource, gain in others.select("resource", "gain_tenth_ratio").iter_rows()
     ]
     if bound == "balanced":
-        head = "No one resource limits the step; it"
+        head = "No one resource limits the step"
     else:
-        head = f"{BOUND_NAMES.get(bound, bound.capitalize())}-bound: the step"
-    even = format_ratio(spread["gain_whole_ratio"])
+        head = f"{BOUND_NAMES.get(bound, bound.capitalize())}-bound"
     return (
-        f"{head} gets shorter by {', '.join([first, *gains])}; by {even} if all work were at the level of "
-        "its peers."
+        f"{head}: with 10 % faster {RESOURCE_NAMES[largest]} the step is "
+        f"{format_ratio(whole['gain_tenth_ratio'][0])} shorter{''.join(gains)}; with all work at the "
+        f"level of peers {format_ratio(spread['gain_whole_ratio'])}."
     )
 
 
