@@ -85,8 +85,9 @@ def failure_envelope(
     job = steps.job
     ideal = ideal_ns.reshape(len(steps.start_ns), job.n_op).mean(axis=0)
     base = replay(job.graph, ideal)
-    slowed = list(_choices(job.rank.height, rng))
     delta = np.where(own_work(job), ideal, 0.0)
+    own = np.bincount(rank_index(job), delta, job.rank.height).astype(np.float64)
+    slowed = list(_choices(own, rng))
     group = rank_index(job) * np.int32(N_PART) + _part_of_step(job, base, ideal)
     scale = np.stack([s.member for s in slowed], axis=1)[:, :, None] * np.array(SIZES)
     scenarios = Scenarios(delta, group, scale.reshape(len(scale), -1).astype(np.float32))
@@ -98,18 +99,19 @@ def failure_envelope(
     return FAILURE_ENVELOPE.build(pl.DataFrame(rows, schema=FAILURE_ENVELOPE.schema))
 
 
-def _choices(n_rank: int, rng: np.random.Generator) -> Iterator[_Slowed]:
+def _choices(own_ns: FloatArray, rng: np.random.Generator) -> Iterator[_Slowed]:
     """Choose ranks and parts of a step, `N_PLACE` times for each number of both.
 
-    Choices are a Latin square: ranks take turns in a random order, beginnings are spread evenly.
+    Ranks take turns by their own work, those with most first; beginnings are spread evenly.
     """  # noqa: DOC402
+    n_rank = own_ns.size
     counts = sorted({1, *(max(1, round(share * n_rank)) for share in SHARES)})
     for n_slow, duration in product(counts, DURATIONS):
-        turn = rng.permutation(n_rank)
+        turn = np.lexsort((rng.permutation(n_rank), -own_ns))
         begins = np.linspace(0, N_PART - duration, N_PLACE).round().astype(np.intp)
         for choice, begin in enumerate(rng.permutation(begins)):
             member = np.zeros((n_rank, N_PART), np.bool_)
-            slow = turn[(choice * n_slow + np.arange(n_slow)) % n_rank]
+            slow = turn[(choice * n_rank // N_PLACE + np.arange(n_slow)) % n_rank]
             member[slow, begin : begin + duration] = True
             yield _Slowed(n_slow, duration, member.ravel())
 
