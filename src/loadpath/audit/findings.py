@@ -98,7 +98,7 @@ def diagnose(
         beside = pool.submit(_causeless, job, effects, (ideal, settings), recorded)
         baselines = pool.submit(_baselines, job, ideal, settings)
         slowdown = pool.submit(_slowdown, job, steps or as_steps(job), baselines, settings)
-        limits = pool.submit(limit_tables, job, steps or as_steps(job), ideal, settings)
+        limits = pool.submit(_limits, job, steps or as_steps(job), (ideal, settings), recorded)
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result() | _cause_tables(job, fidelity, ideal, judgement)
     seen = recorded.result()
@@ -203,6 +203,17 @@ def _causeless(
         "coupling": roots.coupling,
         **waiting_tables(job, roots, settings),
     }
+
+
+def _limits(
+    job: CoupledJob,
+    steps: CoupledSteps,
+    chosen: tuple[FloatArray, Settings],
+    recorded: Future[_Recorded],
+) -> dict[str, pl.DataFrame]:
+    """Compute what limits the job, when it is known where ops run."""
+    _, exposure = recorded.result().actual
+    return limit_tables(job, steps, *chosen, places=exposure.occupancy.places)
 
 
 def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:

@@ -9,6 +9,7 @@ from loadpath.couple.steps import CoupledSteps
 from loadpath.diagnose.coupling_blocks import coupling_blocks
 from loadpath.diagnose.distance import cause_distances, missed_waiting
 from loadpath.diagnose.efficiency import efficiencies
+from loadpath.diagnose.exposure import Places
 from loadpath.diagnose.failure_envelope import failure_envelope
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.limitation import limitations
@@ -58,7 +59,12 @@ def waiting_tables(job: CoupledJob, roots: Roots, settings: Settings) -> dict[st
 
 
 def limit_tables(
-    job: CoupledJob, steps: CoupledSteps, ideal_ns: FloatArray, settings: Settings
+    job: CoupledJob,
+    steps: CoupledSteps,
+    ideal_ns: FloatArray,
+    settings: Settings,
+    *,
+    places: Places | None = None,
 ) -> dict[str, pl.DataFrame]:
     """Say what limits a job, how efficient it is, and what it would bear.
 
@@ -72,6 +78,8 @@ def limit_tables(
         Work that each op would need, in ns.
     settings : Settings
         Bound and seed.
+    places : Places, optional
+        Where ops run, if it is at hand.
 
     Returns
     -------
@@ -81,7 +89,7 @@ def limit_tables(
     work = job.work_ns.astype(np.float64)
     return {
         "limitation": limitations(job, ideal_ns, _draws(settings)),
-        "efficiency": efficiencies(job, _draws(settings)),
+        "efficiency": efficiencies(job, _draws(settings), places=places),
         "failure_envelope": failure_envelope(
             steps, work, ideal_ns, bound_ratio=settings.bound, rng=_draws(settings)
         ),
