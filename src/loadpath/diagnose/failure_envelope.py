@@ -1,7 +1,6 @@
 """Failure envelope: how much slower how many ranks may be, for how long, before a bound is broken."""
 
 from collections.abc import Iterator
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from loadpath.replay import (
     Mixture,
     Scenarios,
     Timeline,
+    lay_out_scenarios,
     op_ready_ns,
     replay,
     replay_runs,
@@ -85,28 +85,40 @@ def failure_envelope(
     job = steps.job
     ideal = ideal_ns.reshape(len(steps.start_ns), job.n_op).mean(axis=0)
     base = replay(job.graph, ideal)
+    layout = lay_out_scenarios(job.graph, base)
     delta = np.where(own_work(job), ideal, 0.0)
-    own = np.bincount(rank_index(job), delta, job.rank.height).astype(np.float64)
-    slowed = list(_choices(own, rng))
     group = rank_index(job) * np.int32(N_PART) + _part_of_step(job, base, ideal)
-    scale = np.stack([s.member for s in slowed], axis=1)[:, :, None] * np.array(SIZES)
-    scenarios = Scenarios(delta, group, scale.reshape(len(scale), -1).astype(np.float32))
-    times = replay_scenarios(job.graph, base, scenarios)
+    own = np.bincount(rank_index(job), delta, job.rank.height).astype(np.float64)
     step_ns = max(float(step_time_ns(job.graph, base).mean()), 1.0)
-    longer = (times.mean(axis=0) / step_ns - 1).reshape(-1, N_PLACE, len(SIZES))
-    rows = _rows(slowed[::N_PLACE], longer, job.rank.height, bound_ratio)
+    rows = []
+    for n_slow in _counts(job.rank.height):
+        slowed = list(_choices(n_slow, own, rng))
+        scenarios = Scenarios(delta, group, _scale(slowed))
+        times = replay_scenarios(job.graph, base, scenarios, layout=layout)
+        longer = (times.mean(axis=0) / step_ns - 1).reshape(-1, N_PLACE, len(SIZES))
+        rows += _rows(slowed[::N_PLACE], longer, own.size, bound_ratio)
     rows.append(_standing(steps, work_ns, ideal_ns, bound_ratio=bound_ratio))
     return FAILURE_ENVELOPE.build(pl.DataFrame(rows, schema=FAILURE_ENVELOPE.schema))
 
 
-def _choices(own_ns: FloatArray, rng: np.random.Generator) -> Iterator[_Slowed]:
-    """Choose ranks and parts of a step, `N_PLACE` times for each number of both.
+def _counts(n_rank: int) -> list[int]:
+    return sorted({1, *(max(1, round(share * n_rank)) for share in SHARES)})
+
+
+def _scale(slowed: list[_Slowed]) -> NDArray[np.float32]:
+    """(n_group, n_choice * n_size): every choice at every size."""
+    member = np.stack([one.member for one in slowed], axis=1).astype(np.float32)
+    scale = member[:, :, None] * np.array(SIZES, np.float32)
+    return scale.reshape(len(member), -1).astype(np.float32, copy=False)
+
+
+def _choices(n_slow: int, own_ns: FloatArray, rng: np.random.Generator) -> Iterator[_Slowed]:
+    """Choose ranks and parts of a step, `N_PLACE` times for each duration.
 
     Ranks take turns by their own work, those with most first; beginnings are spread evenly.
     """  # noqa: DOC402
     n_rank = own_ns.size
-    counts = sorted({1, *(max(1, round(share * n_rank)) for share in SHARES)})
-    for n_slow, duration in product(counts, DURATIONS):
+    for duration in DURATIONS:
         turn = np.lexsort((rng.permutation(n_rank), -own_ns))
         begins = np.linspace(0, N_PART - duration, N_PLACE).round().astype(np.intp)
         for choice, begin in enumerate(rng.permutation(begins)):

@@ -35,8 +35,8 @@ def op_phases(job: CoupledJob) -> Int32Array:
     -------
     (n_op,) array of int32
         Place in `PHASES`. Op tables name the phase. In a trace, the optimizer is marked, and a thread
-        that runs autograd's nodes, and nothing but them, is that of the backward pass; what a thread
-        launches belongs to its phase. Where forward and backward share a thread both are ``other``.
+        other than the one that begins, on which autograd's nodes run, is that of the backward pass;
+        what a thread launches belongs to its phase. Where they share a thread both are ``other``.
     """
     if job.source == "op_table":
         code, names = numbered(job.op["name"])
@@ -54,20 +54,22 @@ def _named(name: str) -> int:
 
 
 def _threads(job: CoupledJob) -> Int32Array:
-    """Phases of host ops by their thread; a rank without a thread of autograd does not tell."""
+    """Phases of host ops by their thread, on ranks whose autograd has one of its own."""
     phase = np.full(job.n_op, PHASES.index("other"), np.int32)
     code, names = numbered(job.op["name"])
     is_node = np.array([name.startswith(AUTOGRAD) for name in names], np.bool_)[code]
-    rank, lane = (job.op[name].to_numpy().astype(np.int64) for name in ("rank", "lane"))
-    steps = job.op["step"].to_numpy() >= 0
-    thread = rank << 32 | lane
-    marks = np.array([name.startswith("ProfilerStep") for name in names], np.bool_)[code]
-    backward = np.setdiff1d(thread[is_node], thread[marks])
-    apart = np.isin(rank, backward >> 32) & ~np.isin(
-        rank, np.setdiff1d(rank[is_node], backward >> 32)
+    rank, lane, start = (
+        job.op[name].to_numpy().astype(np.int64) for name in ("rank", "lane", "start_ns")
     )
-    host = job.op["mechanism"].is_in(["host", "input"]).to_numpy() & apart & steps
-    phase[host] = PHASES.index("forward")
-    phase[host & np.isin(thread, backward)] = PHASES.index("backward")
+    thread = rank << 32 | lane
+    host = np.flatnonzero(job.op["mechanism"].is_in(["host", "input"]).to_numpy())
+    host = host[np.lexsort((start[host], rank[host]))]
+    _, first = np.unique(rank[host], return_index=True)
+    backward = np.setdiff1d(thread[is_node], thread[host[first]])
+    mixed = np.setdiff1d(thread[is_node], backward) >> 32
+    apart = host[np.isin(rank[host], np.setdiff1d(backward >> 32, mixed))]
+    phase[apart] = np.where(
+        np.isin(thread[apart], backward), PHASES.index("backward"), PHASES.index("forward")
+    )
     phase[(job.op["kind"] == "optimise").to_numpy()] = PHASES.index("update")
     return phase
