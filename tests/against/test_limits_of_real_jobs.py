@@ -12,12 +12,13 @@ JOBS = {
     "long stage": "bytedance-straggler/trace-ST.parquet",
     "starved devices": "kineto-megatron-tp8",
     "late input": "gloo-ddp-4",
+    "healthy twin": "gloo-ddp-4-healthy",
 }
 
 
 @pytest.fixture(scope="module")
-def document():
-    """Document of an audit of a job of `JOBS`; each is audited once."""
+def audited():
+    """Audit of a job of `JOBS`; each is audited once."""
     root = os.environ.get("LOADPATH_DATA")
     if root is None:
         pytest.skip("LOADPATH_DATA is not set")
@@ -27,10 +28,15 @@ def document():
         path = Path(root) / "data" / JOBS[name]
         assert path.exists(), f"LOADPATH_DATA has no {path}"
         if name not in known:
-            known[name] = run_audit(path, brief=False).document
+            known[name] = run_audit(path, brief=False)
         return known[name]
 
     return audit
+
+
+@pytest.fixture(scope="module")
+def document(audited):
+    return lambda name: audited(name).document
 
 
 BOUNDS = {
@@ -92,3 +98,11 @@ def test_a_local_look_misses_most_of_what_a_slow_worker_causes(document):
 def test_one_slow_worker_stands_outside_the_envelope(document):
     found = document("slow worker")["failure_envelope"]
     assert (found["job"]["state"], found["job"]["n_ranks"]) == ("breaks", 1)
+
+
+def test_input_without_time_makes_the_job_as_fast_as_its_healthy_twin(audited):
+    late, healthy = audited("late input"), audited("healthy twin")
+    measured = late.table("step_time")["measured_s"].mean()
+    truth = measured - healthy.table("step_time")["measured_s"].mean()
+    row = late.table("limitation").filter(phase="all", resource="input", limit="all")
+    assert row["gain_whole_ratio"][0] * measured == pytest.approx(truth, rel=0.1)
