@@ -37,6 +37,7 @@ _HEADINGS = {
     "intermittent": "some steps only",
     "right": "agrees with the proof",
     "name": "longest op",
+    "limit": "class",
     "elasticity_ratio": "elasticity",
     "elasticity_low_ratio": "at least",
     "elasticity_high_ratio": "at most",

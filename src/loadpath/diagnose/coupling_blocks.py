@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.coupling_matrix import BLOCK
+from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.labels import compact, numbered
 from loadpath.tables.results import COUPLING_BLOCK
 
@@ -62,7 +63,11 @@ def coupling_blocks(job: CoupledJob, coupling: pl.DataFrame) -> pl.DataFrame:
     between = coupling.filter((pl.col("cause") != pl.col("waiter")) & (pl.col("transitive_s") > 0))
     if between.is_empty():
         return COUPLING_BLOCK.empty()
-    cause, waiter = (np.searchsorted(rank, between[n].to_numpy()) for n in ("cause", "waiter"))
+    row_of = dict(zip(rank.tolist(), range(rank.size), strict=True))
+    cause, waiter = (
+        between[name].replace_strict(row_of, return_dtype=pl.Int64).to_numpy()
+        for name in ("cause", "waiter")
+    )
     seconds = between["transitive_s"].to_numpy()
     divisions = _known(job)
     if rank.size <= BLOCK:
@@ -163,8 +168,11 @@ def find_blocks(matrix: FloatArray) -> Int64Array:
 
 def _known(job: CoupledJob) -> Mapping[str, Int64Array]:
     """Divisions that the record tells: by stage, replica, host, rack."""
-    places = job.op.group_by("rank").agg(pl.col("stage", "replica").first()).sort("rank")
-    known = {name: numbered(places[name])[0] for name in ("stage", "replica")}
+    known = {}
+    for name in ("stage", "replica"):
+        place = np.zeros(job.rank.height, np.int64)
+        place[rank_index(job)] = job.op[name].to_numpy()
+        known[name] = compact(place)[1]
     for name in ("host", "rack"):
         if not (job.rank[name] == "").any():
             known[name] = numbered(job.rank[name])[0]

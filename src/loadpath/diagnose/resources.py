@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.labels import numbered
 from loadpath.diagnose.message_size import is_latency_like
 
@@ -85,7 +86,7 @@ def _link_classes(job: CoupledJob) -> Int32Array:
         return link
     code, _ = numbered(hosts)
     op, instance = (job.membership[name].to_numpy() for name in ("op", "instance"))
-    row = np.searchsorted(job.rank["rank"].to_numpy(), job.op["rank"].to_numpy()[op])
+    row = rank_index(job)[op]
     least, most = np.full((2, job.instance.height), -1)
     least[:] = code.max() + 1
     np.minimum.at(least, instance, code[row])
