@@ -8,6 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from tests.diagnose.small_jobs import random_jobs
 
+from loadpath.audit.limits import limit_tables, waiting_tables
+from loadpath.audit.limits_document import limits_document
+from loadpath.audit.settings import Settings
+from loadpath.couple.steps import as_steps
 from loadpath.diagnose.exposure import exposed
 from loadpath.diagnose.limitation import limitations
 from loadpath.diagnose.root_cause import walk_back
@@ -88,3 +92,17 @@ def test_couplings_sum_to_the_exposed_waits_by_rank_and_by_communicator(job):
     for table in (roots.coupling, roots.coupling_group):
         assert table["direct_s"].sum() == pytest.approx(beyond)
         assert table["transitive_s"].sum() == pytest.approx(explained)
+
+
+@settings(law, max_examples=30)
+@given(random_jobs())
+def test_every_job_has_limits_and_couplings(job):
+    ideal = np.minimum(job.work_ns, 4)
+    roots = walk_back(job, replay(job.graph, job.work_ns), job.work_ns, ideal)
+    tables = limit_tables(with_links(job), as_steps(job), ideal.astype(float), Settings())
+    found = limits_document(tables | waiting_tables(job, roots, Settings()), Settings())
+    assert all(found.values())
+    load_balance = tables["efficiency"].filter(factor="load_balance")["value_ratio"]
+    assert load_balance.is_between(0, 1).all()
+    grid = tables["failure_envelope"].filter(what="grid")
+    assert (grid["growth_low_ratio"] <= grid["growth_high_ratio"]).all()

@@ -89,16 +89,22 @@ def failure_envelope(
     delta = np.where(own_work(job), ideal, 0.0)
     group = rank_index(job) * np.int32(N_PART) + _part_of_step(job, base, ideal)
     own = np.bincount(rank_index(job), delta, job.rank.height).astype(np.float64)
-    step_ns = max(float(step_time_ns(job.graph, base).mean()), 1.0)
+    step_ns = step_time_ns(job.graph, base).mean()
     rows = []
     for n_slow in _counts(job.rank.height):
         slowed = list(_choices(n_slow, own, rng))
         scenarios = Scenarios(delta, group, _scale(slowed))
         times = replay_scenarios(job.graph, base, scenarios, layout=layout)
-        longer = (times.mean(axis=0) / step_ns - 1).reshape(-1, N_PLACE, len(SIZES))
+        longer = _growth(times.mean(axis=0), step_ns).reshape(-1, N_PLACE, len(SIZES))
         rows += _rows(slowed[::N_PLACE], longer, own.size, bound_ratio)
     rows.append(_standing(steps, work_ns, ideal_ns, bound_ratio=bound_ratio))
     return FAILURE_ENVELOPE.build(pl.DataFrame(rows, schema=FAILURE_ENVELOPE.schema))
+
+
+def _growth(time_ns: Any, ideal_ns: Any) -> FloatArray:
+    """By how much times are longer; 0 where neither is any."""
+    longer: FloatArray = np.subtract(time_ns, ideal_ns) / np.maximum(ideal_ns, 1.0)
+    return longer
 
 
 def _counts(n_rank: int) -> list[int]:
@@ -183,8 +189,7 @@ def _standing(
     excess = np.maximum(own / np.maximum(ideal, 1.0) - 1, 0.0)
     n_slow = int(((excess > 0) & (excess >= excess.max() / 2)).sum())
     actual, best = (_step_times_ns(steps, part) for part in (work_ns, ideal_ns))
-    longer = actual / np.maximum(best, 1.0) - 1
-    mean = float(actual.sum() / max(best.sum(), 1.0)) - 1
+    longer, mean = _growth(actual, best), float(_growth(actual.sum(), best.sum()))
     state = "meets" if mean <= bound_ratio else "breaks"
     place = {"n_ranks": n_slow, "share_ratio": n_slow / n_rank, "duration_ratio": 1.0}
     figures = [mean, float(longer.min()), float(longer.max())]
