@@ -57,7 +57,7 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
         ("Confidence", _confidence(verdict), 2),
         ("Runner-up", _runner_up(verdict), 1),
         ("Cannot tell", _twins(verdict), 2),
-        ("Limited by", _limit(document), 3),
+        ("Limited by", _limit(document), 2),
         ("Waiting", _waits(document["waits"], verdict["kind"]), 2),
         ("Dashboards", _blindness(document["blindness"], verdict["kind"]), 3),
         ("Caveats", _caveats(document["caveats"]), 2),
@@ -71,7 +71,7 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
 
 def _limit(document: Mapping[str, Any]) -> str:
     found = document.get("limitation")
-    return str(found["summary"]) if found else ""
+    return found["summary"].partition(";")[0].rstrip(".") + "." if found else ""
 
 
 def _entry(head: str, text: str, most: int) -> list[str]:

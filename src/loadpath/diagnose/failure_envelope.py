@@ -177,7 +177,8 @@ def _row(what: str, size: float, longer: list[float], state: str) -> dict[str, A
 
 def _limit(longer: FloatArray, bound_ratio: float) -> float:
     """Largest size within the bound, between the sizes that were replayed; the last if all are."""
-    return float(np.interp(bound_ratio, [0.0, *longer], [0.0, *SIZES]))
+    rising = np.maximum.accumulate([0.0, *longer])
+    return float(np.interp(bound_ratio, rising, [0.0, *SIZES]))
 
 
 def _standing(
