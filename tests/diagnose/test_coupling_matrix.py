@@ -8,7 +8,7 @@ def table_of(n_rank, matrix_ns, last=(0,), waiter=(1,), wait_ns=(2e9,)):
         np.arange(n_rank, dtype=np.int32) * 4,
         (np.array(last), np.array(waiter)),
         np.array(wait_ns),
-        [nonzero_causes(np.asarray(matrix_ns, float), 0)],
+        [nonzero_causes(np.asarray(matrix_ns, float), np.arange(len(matrix_ns[0])))],
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
 from loadpath.couple import CoupledJob
@@ -23,7 +24,7 @@ from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work
 from loadpath.diagnose.published import published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.rank_time import rank_step, rank_time
-from loadpath.diagnose.root_cause import walk_back
+from loadpath.diagnose.root_cause import Roots, walk_back
 from loadpath.diagnose.step_bound import step_bounds
 from loadpath.diagnose.verdict import POLICY_RATIO, Judgement, judge
 from loadpath.replay import Timeline, replay, step_time_ns
@@ -86,6 +87,7 @@ def diagnose(
     dict
         What `build_document` needs: fidelity, judgement or refusal, tables, slowdown.
     """
+    steps = steps or as_steps(job)
     progress("replaying")
     with ThreadPoolExecutor(1) as pool:
         recorded = pool.submit(_recorded, job)
@@ -96,10 +98,12 @@ def diagnose(
         progress("weighing causes and attributing waits")
         beside = pool.submit(_causeless, job, effects, ideal, recorded)
         baselines = pool.submit(_baselines, job, ideal, settings)
-        slowdown = pool.submit(_slowdown, job, steps or as_steps(job), baselines, settings)
+        slowdown = pool.submit(_slowdown, job, steps, baselines, settings)
+        limits = pool.submit(_limits, (job, steps), refusal, (ideal, settings), (recorded, beside))
         refusal, judgement = _judgement(job, effects, refusal, settings)
-        tables = beside.result() | _cause_tables(job, fidelity, ideal, judgement)
+        tables = beside.result()[0] | _cause_tables(job, fidelity, ideal, judgement)
     seen = recorded.result()
+    tables |= limits.result() if judgement else _without_limits()
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=seen.views
     )
@@ -181,22 +185,39 @@ def _recorded(job: CoupledJob) -> _Recorded:
 
 def _causeless(
     job: CoupledJob, effects: Effects, ideal: FloatArray, recorded: Future[_Recorded]
-) -> dict[str, pl.DataFrame]:
+) -> tuple[dict[str, pl.DataFrame], Roots]:
     """Compute the tables of what ranks and ops cost, whatever the cause."""
     actual, exposure = recorded.result().actual
     ideal_ns = np.rint(ideal).astype(np.int64)
     best = replay(job.graph, ideal_ns)
     ideal_exposure = exposed(job, best, ideal_ns, places=exposure.occupancy.places)
-    sink, coupling, _ = walk_back(
-        job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure)
-    )
-    return {
+    roots = walk_back(job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure))
+    tables = {
         "step_bound": step_bounds(job),
         "rank_time": rank_time(job, actual, exposure, ideal_exposure),
         "attribution": attribute(job, effects.work_ns, ideal),
-        "sink": sink,
-        "coupling": coupling,
+        "sink": roots.sink,
+        "coupling": roots.coupling,
     }
+    return tables, roots
+
+
+def _limits(
+    jobs: tuple[CoupledJob, CoupledSteps],
+    refusal: str,
+    chosen: tuple[FloatArray, Settings],
+    known: tuple[Future[_Recorded], Future[tuple[dict[str, pl.DataFrame], Roots]]],
+) -> dict[str, pl.DataFrame]:
+    """Compute what limits the job and how its ranks are coupled, once waits are walked back."""
+    if refusal:
+        return _without_limits()
+    (_, exposure), (_, roots) = known[0].result().actual, known[1].result()
+    tables = limit_tables(*jobs, *chosen, places=exposure.occupancy.places)
+    return tables | waiting_tables(jobs[0], roots, chosen[1])
+
+
+def _without_limits() -> dict[str, pl.DataFrame]:
+    return {schema.name: schema.empty() for schema in NO_LIMITS}
 
 
 def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:

@@ -18,12 +18,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose import kernels
-from loadpath.diagnose.coupling_matrix import BLOCK, CauseBlock, coupling_table, nonzero_causes
+from loadpath.diagnose.coupling_matrix import (
+    BLOCK,
+    CauseBlock,
+    coupling_table,
+    group_table,
+    nonzero_causes,
+)
 from loadpath.diagnose.exposure import Exposure, exposed, rank_index
 from loadpath.diagnose.sinks import KeySums, Waits, sink_keys, sink_table
 from loadpath.replay import Timeline, last_predecessor, replay
 
-__all__ = ["walk_back"]
+__all__ = ["Roots", "walk_back"]
 
 REACH = 65_536
 """Nodes that a walk may visit: it keeps the whole linear in the job; the rest is unexplained."""
@@ -46,14 +52,37 @@ class _Chains(NamedTuple):
 
 
 class _Starts(NamedTuple):
-    """Where walks begin, and how much of each wait is to be explained."""
+    """Where walks begin, the column of each waiter at a communicator, and what is to be explained."""
 
     op: Int64Array
+    column: Int64Array
     late: Int64Array
     own: NDArray[np.int32]
     ready: FloatArray
     exposed: FloatArray
     bubble: FloatArray
+
+
+class Roots(NamedTuple):
+    """What made the exposed waits.
+
+    Attributes
+    ----------
+    sink : polars.DataFrame
+        Table `SINK`, largest first; ``wait_s`` sums to the exposed wait of all ranks and steps.
+        Hops are weighted by the time they explain; ``n_waits`` counts waits of any size.
+    coupling : polars.DataFrame
+        Table `COUPLING`, bubble left out.
+    waits : Waits
+        Each exposed wait with its parts.
+    coupling_group : polars.DataFrame
+        Table `COUPLING_GROUP`: the same waiting by the communicator at which it was waited.
+    """
+
+    sink: pl.DataFrame
+    coupling: pl.DataFrame
+    waits: Waits
+    coupling_group: pl.DataFrame
 
 
 class _Found(NamedTuple):
@@ -75,7 +104,7 @@ def walk_back(
     *,
     lag_ns: ArrayLike | None = None,
     exposures: tuple[Exposure, Exposure] | None = None,
-) -> tuple[pl.DataFrame, pl.DataFrame, Waits]:
+) -> Roots:
     """Say for every exposed wait what made it, and sum that up.
 
     Parameters
@@ -95,13 +124,8 @@ def walk_back(
 
     Returns
     -------
-    sink : polars.DataFrame
-        Table `SINK`, largest first; ``wait_s`` sums to the exposed wait of all ranks and steps.
-        Hops are weighted by the time they explain; ``n_waits`` counts waits of any size.
-    coupling : polars.DataFrame
-        Table `COUPLING`, bubble left out.
-    waits : Waits
-        Each exposed wait with its parts.
+    Roots
+        Sinks, couplings, and the waits.
 
     Raises
     ------
@@ -121,13 +145,30 @@ def walk_back(
     starts = _starts(job, chains, exposures)
     found = _walk(chains, (key, is_transfer), starts, job.rank.height)
     waits = _waits(job, chains, starts, found)
-    coupling = coupling_table(
-        job.rank["rank"].to_numpy(),
-        (chains.node_rank[starts.late], chains.node_rank[starts.own]),
-        starts.exposed - starts.bubble,
-        found.causes,
+    tables = _couplings(job, chains.node_rank[starts.late], starts, found)
+    return Roots(sink_table(keys, found.sums, waits), tables[0], waits, tables[1])
+
+
+def _couplings(
+    job: CoupledJob, last: Int32Array, starts: _Starts, found: _Found
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sum waiting by pair of ranks, and by rank and communicator; a column is a waiter at one."""
+    ranks, n_group = job.rank["rank"].to_numpy(), _n_group(job)
+    beyond = starts.exposed - starts.bubble
+    by_waiter, by_group = (
+        [block._replace(waiter=part(block.waiter, n_group)) for block in found.causes]
+        for part in (np.floor_divide, np.remainder)
     )
-    return sink_table(keys, found.sums, waits), coupling, waits
+    waiter, group = np.divmod(starts.column, n_group)
+    return (
+        coupling_table(ranks, (last, waiter), beyond, by_waiter),
+        group_table(ranks, (last, group), beyond, by_group),
+    )
+
+
+def _n_group(job: CoupledJob) -> int:
+    """Count the communicators, and none at all as the first."""
+    return int(job.op["communicator"].max() or 0) + 2  # type: ignore[arg-type]
 
 
 def _chains(
@@ -160,14 +201,17 @@ def _starts(job: CoupledJob, chains: _Chains, exposures: tuple[Exposure, Exposur
     graph = job.graph
     actual, ideal = exposures
     op = np.flatnonzero(actual.wait_ns)
-    waiter = chains.node_rank[graph.end_node[op]]
-    op = op[np.argsort(waiter, kind="stable")]
+    waiter = chains.node_rank[graph.end_node[op]].astype(np.int64)
+    column = waiter * _n_group(job) + job.op["communicator"].to_numpy()[op] + 1
+    order = np.argsort(column, kind="stable")
+    op = op[order]
     end = graph.end_node[op]
     late = chains.binding[end].astype(np.int64) - 1
     through_sync = chains.node_rank[late] < 0
     late[through_sync] = chains.binding[late[through_sync]] - 1
     return _Starts(
         op,
+        column[order],
         late,
         graph.start_node[op],
         chains.time[chains.binding[end]],
@@ -179,7 +223,7 @@ def _starts(job: CoupledJob, chains: _Chains, exposures: tuple[Exposure, Exposur
 def _walk(
     chains: _Chains, groups: tuple[Int64Array, NDArray[np.bool_]], starts: _Starts, n_rank: int
 ) -> _Found:
-    """Walk all waits, a block of waiting ranks at a time, so that the matrix stays small."""
+    """Walk all waits, a block of columns at a time, so that the matrix stays small."""
     n_wait, n_key = starts.op.size, int(groups[0].max(initial=-1)) + 1
     found = _Found(
         KeySums(np.zeros((2, n_key)), np.zeros((2, n_key)), np.zeros((2, n_key), np.int64)),
@@ -189,16 +233,16 @@ def _walk(
         np.zeros(n_wait),
         [],
     )
-    waiter = chains.node_rank[starts.own]
-    for first in range(0, n_rank, BLOCK):
-        low, high = np.searchsorted(waiter, (first, first + BLOCK))
+    columns, number = np.unique(starts.column, return_inverse=True)
+    for first in range(0, max(columns.size, 1), BLOCK):
+        low, high = np.searchsorted(number, (first, first + BLOCK))
         cut = slice(int(low), int(high))
-        matrix = np.zeros((n_rank, min(BLOCK, n_rank - first)))
+        matrix = np.zeros((n_rank, min(BLOCK, columns.size - first)))
         kernels.walk_chains(
             *chains,
             *groups,
             starts.op[cut],
-            waiter[cut] - first,
+            number[cut] - first,
             starts.late[cut],
             starts.own[cut],
             starts.ready[cut],
@@ -211,7 +255,7 @@ def _walk(
             *found.main[:, cut],
             found.distance[cut],
         )
-        found.causes.append(nonzero_causes(matrix, first))
+        found.causes.append(nonzero_causes(matrix, columns[first : first + BLOCK]))
     return found
 
 
