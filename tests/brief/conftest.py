@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.brief.limits import limits
 
+from loadpath.audit.limits_document import limits_document
+from loadpath.audit.settings import Settings
 from loadpath.tables import RANK, caveat_table
 from loadpath.tables.results import (
     ATTRIBUTION,
@@ -215,7 +218,7 @@ def make_tables(kind, ranks, steps, step_s, names):
             tables[name] = tables[name].clear()
         tables["path"] = tables["path"].clear()
         tables["timeline"] = tables["timeline"].clear()
-    return tables
+    return tables | limits(ranks, step_s, assessed=assessed)
 
 
 def make_verdict(kind, ranks, step_s, tables):
@@ -303,6 +306,7 @@ def make_audit(kind="rank", *, ranks=16, steps=44, names=None, rate=True):
         "versions": {"loadpath": "0.1.0", "numpy": "2.4.0", "polars": "2.1.0", "python": "3.11.9"},
         "command": "loadpath audit job --layout job/meta.yaml --rate 2.50 --as-of 2025-01-01",
         "as_of": "2025-01-01",
+        **limits_document(tables, Settings()),
     }
     if rate and named:
         document["stake"] = {

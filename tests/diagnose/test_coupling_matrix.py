@@ -1,19 +1,14 @@
 import numpy as np
 
-from loadpath.diagnose.coupling_matrix import (
-    BLOCK,
-    CauseBlock,
-    coupling_table,
-    merged_causes,
-    nonzero_causes,
-)
+from loadpath.diagnose.coupling_matrix import BLOCK, coupling_table, nonzero_causes
 
 
 def table_of(n_rank, matrix_ns, last=(0,), waiter=(1,), wait_ns=(2e9,)):
     return coupling_table(
         np.arange(n_rank, dtype=np.int32) * 4,
-        merged_causes([CauseBlock(np.array(last), np.array(waiter), np.array(wait_ns))]),
-        nonzero_causes(np.asarray(matrix_ns, float), 0),
+        (np.array(last), np.array(waiter)),
+        np.array(wait_ns),
+        [nonzero_causes(np.asarray(matrix_ns, float), np.arange(len(matrix_ns[0])))],
     )
 
 

@@ -31,6 +31,18 @@ def test_faster_links_shorten_the_transfer_of_all_members():
     assert times([0, 0, -10, -10], [[0], [0], [1]]).tolist() == [[110]]
 
 
+def test_changes_of_nodes_may_be_lags():
+    # both members of the all-reduce arrive up to 15 and 45 later
+    delta, group = np.zeros(PAIR.n_node), np.zeros(PAIR.n_node, int)
+    delta[PAIR.start_node[2:]], group[PAIR.start_node[2:]] = [45, 15], 1
+    scale = np.array([[0.0, 0.0], [1.0, 2.0]])
+    base = replay(PAIR, WORK)
+    got = replay_scenarios(PAIR, base, Scenarios(delta, group, scale, by_node=True))
+    lags = (np.array([0, 0, 45, 15]), np.array([0, 0, 90, 30]))
+    exact = [step_time_ns(PAIR, replay(PAIR, WORK, lag_ns=lag)) for lag in lags]
+    assert got == pytest.approx(np.transpose(exact))
+
+
 def test_no_scenarios_give_no_columns():
     assert times([0, 0, 0, 0], np.empty((3, 0))).shape == (1, 0)
 
@@ -96,7 +108,7 @@ def test_rows_of_ops_that_nobody_waits_for_are_reused_at_once():
 
 
 def test_change_without_one_value_per_op_is_refused():
-    with pytest.raises(UsageError, match="one value per row"):
+    with pytest.raises(UsageError, match="one value for each"):
         times([0, 0], np.ones((3, 1)))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from loadpath.audit.limits_document import limits_document
 from loadpath.audit.settings import Settings
 from loadpath.audit.store import SCHEMA
 from loadpath.brief.wording import cause_name
@@ -82,6 +83,7 @@ def build_document(
             for code, text, n in sorted(tables["caveat"].iter_rows(), key=_weight)
         ],
         "stake": _stake(job, settings, judgement),
+        **limits_document(tables, settings),
     }
     return dict(_plain(document))
 

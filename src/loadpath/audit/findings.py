@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
 from loadpath.couple import CoupledJob
@@ -17,21 +18,30 @@ from loadpath.diagnose.blindness import blindness_report, usual_views
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
 from loadpath.diagnose.effects import Effects, nest_effects
-from loadpath.diagnose.exposure import exposed
+from loadpath.diagnose.exposure import Exposure, exposed
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
 from loadpath.diagnose.gains import mean_step_s, step_times_s
 from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work_ns
-from loadpath.diagnose.moments import waiting_tables
 from loadpath.diagnose.published import published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
-from loadpath.diagnose.rank_time import rank_step
+from loadpath.diagnose.rank_time import rank_step, rank_time
+from loadpath.diagnose.root_cause import Roots, walk_back
 from loadpath.diagnose.step_bound import step_bounds
 from loadpath.diagnose.verdict import POLICY_RATIO, Judgement, judge
-from loadpath.replay import Mixture, replay, replay_runs
+from loadpath.replay import Mixture, Timeline, replay, replay_runs
 from loadpath.tables import caveat_table
 from loadpath.tables.results import CAUSE, STEP_TIME
 
 __all__ = ["diagnose", "unexplained_caveat", "why_refused"]
+
+
+class _LaidOut(NamedTuple):
+    """All steps in one graph, their replay, and what ranks do at each moment of it."""
+
+    job: CoupledJob
+    timeline: Timeline
+    exposure: Exposure
+
 
 MISSING_CODES = ("missing_rank", "missing_ranks")
 """Caveats that say who was not recorded."""
@@ -77,22 +87,25 @@ def diagnose(
     with ThreadPoolExecutor(1) as pool:
         views = pool.submit(lambda: usual_views(job, measured_step_ns(job) / 1e9))
         unexplained = pool.submit(unexplained_ratio, job)
+        laid_out = pool.submit(_lay_out, job)
         fidelity = measure_fidelity(job)
         refusal = why_refused(job, fidelity, settings)
         effects = nest_effects(job)
         ideal = _ideal(job, effects, settings)
         progress("weighing causes and attributing waits")
-        beside = pool.submit(_causeless, job, effects, ideal)
+        beside = pool.submit(_causeless, job, effects, ideal, laid_out)
         baselines = pool.submit(_baselines, job, ideal, settings)
         slowdown = pool.submit(_slowdown, job, fidelity, baselines, settings)
+        limits = pool.submit(_limits, job, refusal, (ideal, settings), (laid_out, beside))
         refusal, judgement = _judgement(job, effects, refusal, settings)
-        tables = beside.result() | _cause_tables(job, fidelity, ideal, judgement)
+        tables = beside.result()[0] | _cause_tables(job, fidelity, ideal, judgement)
+    tables |= limits.result() if judgement else _without_limits()
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=views.result()
     )
     tables["caveat"] = pl.concat([job.caveat, unexplained_caveat(unexplained.result(), judgement)])
     if drawn:
-        tables |= _drawn_tables(job, ideal, judgement)
+        tables |= _drawn_tables(job, ideal, laid_out.result(), judgement=judgement)
     return {
         "fidelity": fidelity,
         "judgement": judgement,
@@ -153,12 +166,50 @@ def _judgement(
     return (doubt, None) if doubt else ("", judgement)
 
 
-def _causeless(job: CoupledJob, effects: Effects, ideal: FloatArray) -> dict[str, pl.DataFrame]:
+def _lay_out(runs: CoupledJob) -> _LaidOut:
+    """Replay all steps in one graph, and look at every moment of every rank."""
+    job = lay_out(runs)
+    actual = replay(job.graph, job.work_ns)
+    return _LaidOut(job, actual, exposed(job, actual, job.work_ns))
+
+
+def _causeless(
+    runs: CoupledJob, effects: Effects, ideal: FloatArray, laid_out: Future[_LaidOut]
+) -> tuple[dict[str, pl.DataFrame], Roots]:
     """Compute the tables of what ranks and ops cost, whatever the cause."""
-    return waiting_tables(job, ideal) | {
-        "step_bound": step_bounds(job),
-        "attribution": attribute(job, effects.work_ns, ideal),
+    job, actual, exposure = laid_out.result()
+    ideal_ns = np.tile(np.rint(ideal).astype(np.int64), runs.n_run)
+    best = replay(job.graph, ideal_ns)
+    ideal_exposure = exposed(job, best, ideal_ns, places=exposure.occupancy.places)
+    roots = walk_back(job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure))
+    tables = {
+        "step_bound": step_bounds(runs),
+        "rank_time": rank_time(job, actual, exposure, ideal_exposure),
+        "attribution": attribute(runs, effects.work_ns, ideal),
+        "sink": roots.sink,
+        "coupling": roots.coupling,
     }
+    return tables, roots
+
+
+def _limits(
+    runs: CoupledJob,
+    refusal: str,
+    chosen: tuple[FloatArray, Settings],
+    known: tuple[Future[_LaidOut], Future[tuple[dict[str, pl.DataFrame], Roots]]],
+) -> dict[str, pl.DataFrame]:
+    """Compute what limits the job and how its ranks are coupled, once waits are walked back."""
+    if refusal:
+        return _without_limits()
+    (job, _, exposure), (_, roots) = known[0].result(), known[1].result()
+    ideal, settings = np.tile(chosen[0], runs.n_run), chosen[1]
+    places = exposure.occupancy.places
+    tables = limit_tables(job, as_steps(runs), ideal, settings, places=places)
+    return tables | waiting_tables(job, roots, settings)
+
+
+def _without_limits() -> dict[str, pl.DataFrame]:
+    return {schema.name: schema.empty() for schema in NO_LIMITS}
 
 
 def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
@@ -334,15 +385,14 @@ def _work_without(job: CoupledJob, judgement: Judgement | None) -> NDArray[np.in
 
 
 def _drawn_tables(
-    runs: CoupledJob, ideal: FloatArray, judgement: Judgement | None
+    runs: CoupledJob, ideal: FloatArray, laid_out: _LaidOut, *, judgement: Judgement | None
 ) -> dict[str, pl.DataFrame]:
     """Draw path and bars of the longest step with and without the cause, and all ranks and steps."""
-    job = lay_out(runs)
+    job, actual, exposure = laid_out
     ideal_ns = np.tile(np.rint(ideal).astype(np.int64), runs.n_run)
     named = judgement is not None and judgement.cause is not None
     work = _work_without(runs, judgement).ravel()
-    actual, without = replay(job.graph, job.work_ns), replay(job.graph, work)
-    exposure = exposed(job, actual, job.work_ns)
+    without = replay(job.graph, work)
     step = longest_step(job, actual)
     path = path_table(
         job, (actual, job.work_ns), (without, work) if named else None, ideal_ns=ideal_ns, step=step

@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 import polars as pl
 
+from loadpath.audit.coupling import CouplingMatrix, coupling_matrix
 from loadpath.audit.document import build_document
 from loadpath.audit.findings import diagnose
 from loadpath.audit.settings import Settings
@@ -35,6 +36,7 @@ class _Options(TypedDict, total=False):
     work_per_step: float | None
     baseline: Baseline
     gate: float
+    bound: float
     as_of: str
     seed: int
 
@@ -115,13 +117,36 @@ class Audit:
         settings = Settings(gate=self.document["replay"]["gate"])
         return answer_what_if(self.job, changes, settings)
 
+    def coupling(self, by: str = "rank", *, transitive: bool = True) -> CouplingMatrix:
+        """Give the coupling matrix: who waited because of whom.
+
+        Parameters
+        ----------
+        by : {"rank", "stage", "replica", "host", "communicator"}
+            What rows and columns are; by communicator, rows are ranks.
+        transitive : bool
+            Whether a cause is where the walk back ends, or the rank that arrived last.
+
+        Returns
+        -------
+        CouplingMatrix
+            Coordinates of its entries, as a sparse matrix takes them.
+
+        Raises
+        ------
+        UsageError
+            If `by` is none of these, or no conclusion across ranks was drawn.
+        """
+        return coupling_matrix(self.job, self.tables, by=by, transitive=transitive)
+
     def figure(self, name: str) -> Any:
         """Draw one figure of the briefing.
 
         Parameters
         ----------
         name : str
-            ``waterfall``, ``heatmap``, ``path``, ``attribution``, ``steps`` or ``coupling``.
+            ``waterfall``, ``heatmap``, ``path``, ``attribution``, ``steps``, ``coupling``,
+            ``limitation`` or ``envelope``.
 
         Returns
         -------
@@ -163,7 +188,7 @@ def run_audit(
         Told what is being done.
     **options
         Fields of `Settings`: ``layout, hosts, ranks, cache, rate, currency, work_per_step,
-        baseline, gate, as_of, seed``. Ranks also as a mapping of file names to ranks, or as the
+        baseline, gate, bound, as_of, seed``. Ranks also as a mapping of file names to ranks, or as the
         path of one CSV.
 
     Returns

@@ -36,6 +36,8 @@ class Settings:
         Ideal of attribution and slowdown.
     gate : float
         Largest median replay error with which conclusions are drawn.
+    bound : float
+        By how much a step may be longer than the ideal one in the failure envelope.
     as_of : str
         Time of creation to write down; empty for none.
     seed : int
@@ -51,6 +53,7 @@ class Settings:
     work_per_step: float | None = None
     baseline: Baseline = "median"
     gate: float = 0.03
+    bound: float = 0.05
     as_of: str = ""
     seed: int = 0
 
@@ -60,7 +63,7 @@ class Settings:
             problems.append(f"baseline {self.baseline!r} is not one of {', '.join(BASELINES)}")
         if not 0 < self.gate < 1:
             problems.append(f"gate {self.gate} is not between 0 and 1")
-        for name in ("rate", "work_per_step"):
+        for name in ("rate", "work_per_step", "bound"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 problems.append(f"{name} {value} is not a positive number")

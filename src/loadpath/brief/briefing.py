@@ -29,6 +29,18 @@ __all__ = ["render_briefing"]
 _SHORT = 16
 _JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=_)(?=[^_])|(?<=::)|(?<=/)(?=\w{3})")
 _VIEW = ("view", "accuses", "evidence")
+_LIMIT = (
+    "phase",
+    "resource",
+    "limit",
+    "elasticity_ratio",
+    "elasticity_low_ratio",
+    "elasticity_high_ratio",
+    "gain_tenth_ratio",
+    "gain_half_ratio",
+    "gain_whole_ratio",
+)
+_FACTOR = ("factor", "value_ratio", "value_low_ratio", "value_high_ratio", "part_s", "whole_s")
 _CAUSE = (
     "key",
     "mechanism",
@@ -88,6 +100,9 @@ def _grids(tables: Mapping[str, pl.DataFrame], verdict: Mapping[str, Any]) -> di
         "cause": grid(_causes(tables["cause"].sort("order")), _CAUSE, n_most=12),
         "attribution": grid(by_gain, n_most=16),
         "sink": grid(by_wait, n_most=12),
+        "limitation": grid(_limits(tables["limitation"]), n_most=24),
+        "efficiency": grid(_whole(tables["efficiency"]), n_most=8),
+        "distance": grid(tables["distance"]),
         "blindness": grid(tables["blindness"], _VIEW if unproven else (), n_most=24),
     }
 
@@ -98,6 +113,16 @@ def _causes(causes: pl.DataFrame) -> pl.DataFrame:
     known = ~((pl.col("gain_low_s") <= 0) & (pl.col("gain_high_s") >= 0))
     shares = [pl.when(known).then(name).alias(name) for name in ("removal_ratio", "addition_ratio")]
     return causes.with_columns(pl.Series("key", names, dtype=pl.String), *shares)
+
+
+def _limits(limitation: pl.DataFrame) -> pl.DataFrame:
+    """Leave out classes and phases that move the step by less than a thousandth of their change."""
+    shown = limitation.filter((pl.col("elasticity_ratio") >= 0.001) | (pl.col("limit") == "all"))
+    return shown.select(_LIMIT)
+
+
+def _whole(efficiency: pl.DataFrame) -> pl.DataFrame:
+    return efficiency.filter(pl.col("step") == -1).select(_FACTOR)
 
 
 def _environment() -> jinja2.Environment:

@@ -5,7 +5,7 @@ from math import floor, log10
 
 from loadpath.brief.visible import visible
 
-__all__ = ["bars", "label", "line", "number", "rectangle", "strips", "ticks", "width_of"]
+__all__ = ["bars", "label", "labels", "line", "number", "rectangle", "strips", "ticks", "width_of"]
 
 
 def number(value: float) -> str:
@@ -77,6 +77,35 @@ def label(x: float, y: float, text: str, *, anchor: str = "start", style: str = 
         f'<text x="{number(x)}" y="{number(y)}"{size} text-anchor="{anchor}"{extra}>'
         f"{escape(visible(text))}</text>"
     )
+
+
+def labels(items: list[tuple[float, float, str]], style: str) -> str:
+    """Draw many texts of one look in one group, which keeps pages small.
+
+    Parameters
+    ----------
+    items : list of (x, y, str)
+        Anchor points on the base line, and texts; they are escaped.
+    style : str
+        Attributes of all, as written.
+
+    Returns
+    -------
+    str
+        SVG element, empty without texts.
+
+    Examples
+    --------
+    >>> labels([(1, 2, "a")], 'fill="red"')
+    '<g fill="red"><text x="1" y="2">a</text></g>'
+    """
+    if not items:
+        return ""
+    drawn = "".join(
+        f'<text x="{number(x)}" y="{number(y)}">{escape(visible(text))}</text>'
+        for x, y, text in items
+    )
+    return f"<g {style}>{drawn}</g>"
 
 
 def line(start: tuple[float, float], end: tuple[float, float], style: str = "") -> str:

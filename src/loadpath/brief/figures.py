@@ -8,7 +8,9 @@ import polars as pl
 
 from loadpath.brief.coupling_map import coupling_map
 from loadpath.brief.effect_chart import effect_chart
+from loadpath.brief.envelope_map import envelope_map
 from loadpath.brief.heat_map import heat_map
+from loadpath.brief.limit_chart import limit_chart
 from loadpath.brief.path_timeline import path_timeline
 from loadpath.brief.picture import Figure
 from loadpath.brief.step_chart import step_chart
@@ -27,6 +29,8 @@ _DRAWN: dict[str, Callable[[Mapping[str, Any], Mapping[str, pl.DataFrame]], Figu
     "attribution": effect_chart,
     "steps": step_chart,
     "coupling": coupling_map,
+    "limitation": limit_chart,
+    "envelope": envelope_map,
 }
 
 FIGURE_NAMES = tuple(_DRAWN)
@@ -38,7 +42,7 @@ def figure(name: str, document: Mapping[str, Any], tables: Mapping[str, pl.DataF
 
     Parameters
     ----------
-    name : {"waterfall", "heatmap", "path", "attribution", "steps", "coupling"}
+    name : {"waterfall", "heatmap", "path", "attribution", "steps", "coupling", "limitation", "envelope"}
         Which picture.
     document : mapping
         Content of audit.json.

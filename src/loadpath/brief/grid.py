@@ -37,10 +37,33 @@ _HEADINGS = {
     "intermittent": "some steps only",
     "right": "agrees with the proof",
     "name": "longest op",
+    "limit": "class",
+    "elasticity_ratio": "elasticity",
+    "elasticity_low_ratio": "at least",
+    "elasticity_high_ratio": "at most",
+    "gain_tenth_ratio": "10 % faster",
+    "gain_half_ratio": "half the time",
+    "gain_whole_ratio": "no time",
+    "value_ratio": "value",
+    "value_low_ratio": "at least",
+    "value_high_ratio": "at most",
+    "part_s": "of a step",
+    "whole_s": "over",
+    "n_hops": "changes of rank",
+    "n_ranks": "ranks",
+    "n_steps": "steps",
+    "distance_s": "time",
+    "size_ratio": "work longer by",
+    "most_ratio": "at most",
+    "share_ratio": "share of ranks",
+    "duration_ratio": "share of a step",
+    "growth_ratio": "step longer by",
+    "growth_low_ratio": "at least",
+    "growth_high_ratio": "at most",
 }
 
 
-_WORDS = frozenset({"by", "sink", "state", "mechanism", "kind"})
+_WORDS = frozenset({"by", "sink", "state", "mechanism", "kind", "limit", "factor"})
 _NAMES = frozenset({"key", "op_class", "name"})
 _LONGEST = 80
 

@@ -1,6 +1,6 @@
 """A matrix of ranks as a picture: rows, columns, a colour key, and the accused ranks marked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -25,8 +25,10 @@ class MatrixMap:
         Columns ``row`` and ``column`` (any ordered values) and ``value`` (seconds).
     row_title, column_title, value_title : str
         Words on the axes and on the colour key.
-    row_label : mapping of row value to str
-        Text beside a row.
+    row_label, column_label : mapping of value to str
+        Text beside a row, and below a column; the value itself where left out.
+    borders : tuple of int
+        Numbers of rows (and columns) before which a block begins.
     marked : tuple of int
         Row values pointed at.
     width, height : float
@@ -41,6 +43,8 @@ class MatrixMap:
     marked: tuple[int, ...]
     width: float
     height: float
+    column_label: dict[int, str] = field(default_factory=dict)
+    borders: tuple[int, ...] = ()
 
 
 def draw_matrix(wanted: MatrixMap) -> tuple[tuple[float, float], str]:
@@ -66,6 +70,7 @@ def draw_matrix(wanted: MatrixMap) -> tuple[tuple[float, float], str]:
     size = (left + max(wanted.width + 62, key), _TOP + wanted.height + 74)
     body = [
         _cells(wanted, (rows, columns), left),
+        *_borders(wanted, len(rows), left),
         label(left - 8, _TOP - 10, wanted.row_title, anchor="end", style='fill-opacity=".7"'),
         *_row_labels(texts, len(rows), left, wanted.height),
         *_marks(wanted, rows, left),
@@ -109,6 +114,15 @@ def _largest(wanted: MatrixMap) -> float:
     return max(0.0, float(np.asarray(wanted.cells["value"].max())))
 
 
+def _borders(wanted: MatrixMap, n_row: int, left: float) -> list[str]:
+    lines, look = [], 'stroke="#f3f4f6" stroke-opacity=".75" stroke-width="1"'
+    for border in wanted.borders:
+        x, y = left + wanted.width * border / n_row, _TOP + wanted.height * border / n_row
+        lines.append(line((x, _TOP), (x, _TOP + wanted.height), look))
+        lines.append(line((left, y), (left + wanted.width, y), look))
+    return lines
+
+
 def _row_labels(texts: dict[int, str], n_row: int, left: float, height: float) -> list[str]:
     return [
         label(left - 8, _TOP + height * (i + 0.5) / n_row + 4, text, anchor="end")
@@ -134,12 +148,13 @@ def _marks(wanted: MatrixMap, rows: list[int], left: float) -> list[str]:
 
 def _column_axis(columns: list[int], wanted: MatrixMap, left: float) -> list[str]:
     base = _TOP + wanted.height
-    longest = max(width_of(str(column)) for column in (columns[0], columns[-1]))
+    names = [wanted.column_label.get(column, str(column)) for column in columns]
+    longest = max(width_of(name) for name in names)
     parts = []
     for i in _spread(len(columns), max(2, int(wanted.width / (longest + 10)))):
         x = left + wanted.width * (i + 0.5) / len(columns)
         parts += [line((x, base), (x, base + 4), 'stroke="currentColor" stroke-opacity=".5"')]
-        parts += [label(x, base + 16, str(columns[i]), anchor="middle")]
+        parts += [label(x, base + 16, names[i], anchor="middle")]
     middle = left + wanted.width / 2
     parts += [
         label(middle, base + 32, wanted.column_title, anchor="middle", style='fill-opacity=".7"')

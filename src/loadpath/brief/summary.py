@@ -57,6 +57,7 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
         ("Confidence", _confidence(verdict), 2),
         ("Runner-up", _runner_up(verdict), 1),
         ("Cannot tell", _twins(verdict), 2),
+        ("Limited by", _limit(document), 2),
         ("Waiting", _waits(document["waits"], verdict["kind"]), 2),
         ("Dashboards", _blindness(document["blindness"], verdict["kind"]), 3),
         ("Caveats", _caveats(document["caveats"]), 2),
@@ -66,6 +67,11 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
         return "\n".join(lines[:_N_LINES]) + "\n"
     where = _wrap("Briefing", visible(briefing_path))[:3]
     return "\n".join([*lines[: _N_LINES - len(where)], *where]) + "\n"
+
+
+def _limit(document: Mapping[str, Any]) -> str:
+    found = document.get("limitation")
+    return found["summary"].partition(";")[0].rstrip(".") + "." if found else ""
 
 
 def _entry(head: str, text: str, most: int) -> list[str]:

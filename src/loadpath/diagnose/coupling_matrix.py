@@ -7,14 +7,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.tables.results import COUPLING
+from loadpath.tables.results import COUPLING, COUPLING_GROUP
 from loadpath.units import NS_PER_S
 
-__all__ = ["BLOCK", "CauseBlock", "coupling_table", "merged_causes", "nonzero_causes"]
+__all__ = ["BLOCK", "CauseBlock", "coupling_table", "group_table", "nonzero_causes"]
 
 BLOCK = 512
 """Up to this many ranks every pair has a row; beyond, pairs that wait."""
 
+_FILLED = pl.col("direct_s", "transitive_s").fill_null(0.0)
 FloatArray = NDArray[np.float64]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
@@ -25,8 +26,10 @@ class CauseBlock(NamedTuple):
 
     Attributes
     ----------
-    cause, waiter : (n_pair,) arrays of int64
+    cause : (n_pair,) array of int64
         Rows of the rank table.
+    waiter : (n_pair,) array of int64
+        Who waited: rows of the rank table, or groups that ranks wait in.
     wait_ns : (n_pair,) array of float64
         Waiting of `waiter` that ends at `cause`, in ns.
     """
@@ -36,15 +39,15 @@ class CauseBlock(NamedTuple):
     wait_ns: FloatArray
 
 
-def nonzero_causes(matrix_ns: FloatArray, first: int) -> CauseBlock:
+def nonzero_causes(matrix_ns: FloatArray, waiter: Int64Array) -> CauseBlock:
     """Keep what is not zero of a block of columns.
 
     Parameters
     ----------
     matrix_ns : (n_rank, n_waiter) array of float64
         Waiting by cause and waiter, in ns.
-    first : int
-        Row of the rank table of the first waiter.
+    waiter : (n_waiter,) array of int64
+        Who waits in each column.
 
     Returns
     -------
@@ -52,31 +55,14 @@ def nonzero_causes(matrix_ns: FloatArray, first: int) -> CauseBlock:
         Its nonzero entries, by cause, then waiter.
     """
     cause, column = np.nonzero(matrix_ns)
-    return CauseBlock(cause, column + first, matrix_ns[cause, column])
-
-
-def merged_causes(blocks: Sequence[CauseBlock]) -> CauseBlock:
-    """Add up what several blocks say of the same pairs.
-
-    Parameters
-    ----------
-    blocks : sequence of CauseBlock
-        At least one; a pair may stand several times.
-
-    Returns
-    -------
-    CauseBlock
-        Each pair once, by cause, then waiter.
-    """
-    cause, waiter, wait_ns = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    n_rank = int(waiter.max(initial=0)) + 1
-    pair, position = np.unique(cause * n_rank + waiter, return_inverse=True)
-    total = np.bincount(position, wait_ns, pair.size)
-    return CauseBlock(pair // n_rank, pair % n_rank, np.asarray(total, np.float64))
+    return CauseBlock(cause, waiter[column], matrix_ns[cause, column])
 
 
 def coupling_table(
-    rank: NDArray[np.int32], direct: CauseBlock, transitive: CauseBlock
+    rank: NDArray[np.int32],
+    last_and_waiter: tuple[Int32Array, Int32Array | Int64Array],
+    wait_ns: FloatArray,
+    causes: Sequence[CauseBlock],
 ) -> pl.DataFrame:
     """Make the coupling matrix of all ranks.
 
@@ -84,11 +70,12 @@ def coupling_table(
     ----------
     rank : (n_rank,) array of int32
         Rank numbers.
-    direct : CauseBlock
-        Exposed wait beyond the bubble by the rank that arrived last; ranks are rows of `rank`, and
-        each pair stands once.
-    transitive : CauseBlock
-        The same waiting by the rank where the walk back ends.
+    last_and_waiter : pair of (n_wait,) arrays of int64
+        For each wait the rank that arrived last and the one that waited, as rows of `rank`.
+    wait_ns : (n_wait,) array of float64
+        Exposed wait beyond the bubble, in ns.
+    causes : sequence of CauseBlock
+        Waiting by the rank where the walk back ends.
 
     Returns
     -------
@@ -100,25 +87,87 @@ def coupling_table(
     --------
     Rank 1 waits 2 s for rank 0, who was late because of rank 1:
 
-    >>> direct = nonzero_causes(np.array([[0.0, 2e9], [0.0, 0.0]]), 0)
-    >>> ends = nonzero_causes(np.array([[0.0, 0.0], [0.0, 2e9]]), 0)
-    >>> table = coupling_table(np.array([0, 1], np.int32), direct, ends)
+    >>> one, two = np.array([0]), np.array([1])
+    >>> block = nonzero_causes(np.array([[0.0, 0.0], [0.0, 2e9]]), np.arange(2))
+    >>> table = coupling_table(np.array([0, 1], np.int32), (one, two), np.array([2e9]), [block])
     >>> table.filter(pl.col("waiter") == 1).rows()
     [(0, 1, 2.0, 0.0), (1, 1, 0.0, 2.0)]
     """
     n_rank = rank.size
-    pairs = [block.cause * n_rank + block.waiter for block in (direct, transitive)]
-    waits = [block.wait_ns > 0 for block in (direct, transitive)]
-    shown = [pair[some] for pair, some in zip(pairs, waits, strict=True)]
-    every = np.arange(n_rank * n_rank) if n_rank <= BLOCK else np.unique(np.concatenate(shown))
-    seconds = np.zeros((2, every.size))
-    for row, pair, block, some in zip(seconds, shown, (direct, transitive), waits, strict=True):
-        row[np.searchsorted(every, pair)] = block.wait_ns[some] / NS_PER_S
+    both = _both(n_rank, last_and_waiter, wait_ns, causes)
+    if n_rank <= BLOCK:
+        every = pl.DataFrame({"pair": np.arange(n_rank * n_rank)})
+        both = every.join(both, on="pair", how="left").with_columns(_FILLED).sort("pair")
+    pair = both["pair"].to_numpy()
     return COUPLING.build(
-        {
-            "cause": rank[every // n_rank],
-            "waiter": rank[every % n_rank],
-            "direct_s": seconds[0],
-            "transitive_s": seconds[1],
-        }
+        both.select(
+            pl.Series("cause", rank[pair // n_rank]),
+            pl.Series("waiter", rank[pair % n_rank]),
+            "direct_s",
+            "transitive_s",
+        )
     )
+
+
+def group_table(
+    rank: NDArray[np.int32],
+    last_and_group: tuple[Int32Array, Int64Array],
+    wait_ns: FloatArray,
+    causes: Sequence[CauseBlock],
+) -> pl.DataFrame:
+    """Make the coupling matrix of ranks and communicators.
+
+    Parameters
+    ----------
+    rank : (n_rank,) array of int32
+        Rank numbers.
+    last_and_group : pair of (n_wait,) arrays of int64
+        For each wait the rank that arrived last, as row of `rank`, and 1 + the communicator, 0 for
+        none.
+    wait_ns : (n_wait,) array of float64
+        Exposed wait beyond the bubble, in ns.
+    causes : sequence of CauseBlock
+        Waiting by the rank where the walk back ends; ``waiter`` is 1 + the communicator.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `COUPLING_GROUP`, by cause, then communicator; only pairs that wait.
+    """
+    waited = [last_and_group[1], *(block.waiter for block in causes)]
+    n_group = 1 + max(int(group.max(initial=0)) for group in waited)
+    both = _both(n_group, last_and_group, wait_ns, causes)
+    pair = both["pair"].to_numpy()
+    return COUPLING_GROUP.build(
+        both.select(
+            pl.Series("cause", rank[pair // n_group]),
+            pl.Series("communicator", pair % n_group - 1),
+            "direct_s",
+            "transitive_s",
+        )
+    )
+
+
+def _both(
+    n_waiter: int,
+    last_and_waiter: tuple[Int32Array, Int32Array | Int64Array],
+    wait_ns: FloatArray,
+    causes: Sequence[CauseBlock],
+) -> pl.DataFrame:
+    """Direct and transitive waiting of each pair that has either, by pair."""
+    last, waiter = last_and_waiter
+    direct = _pairs(last.astype(np.int64) * n_waiter + waiter, wait_ns, "direct_s")
+    transitive = _pairs(
+        np.concatenate([block.cause * n_waiter + block.waiter for block in causes]),
+        np.concatenate([block.wait_ns for block in causes]),
+        "transitive_s",
+    )
+    joined = direct.join(transitive, on="pair", how="full", coalesce=True)
+    return joined.with_columns(_FILLED).sort("pair")
+
+
+def _pairs(pair: Int64Array, wait_ns: FloatArray, name: str) -> pl.DataFrame:
+    """Sum by pair, in the order of the rows: sums are then the same on any number of threads."""
+    unique, position = np.unique(pair, return_inverse=True)
+    total = np.bincount(position, weights=wait_ns, minlength=unique.size) / NS_PER_S
+    return pl.DataFrame({"pair": unique.astype(np.int64), name: total}).filter(pl.col(name) > 0)

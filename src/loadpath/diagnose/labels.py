@@ -47,7 +47,7 @@ def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
     Parameters
     ----------
     column : polars.Series
-        Names (Categorical or Enum) or whole numbers, without empty values.
+        Names (text, Categorical or Enum) or whole numbers, without empty values.
 
     Returns
     -------
@@ -62,7 +62,8 @@ def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
     >>> number.tolist(), values
     ([1, 0, 1], ['recv', 'send'])
     """
-    found, number = compact(column.to_physical().to_numpy())
+    named = column.cast(pl.Categorical) if column.dtype == pl.String else column
+    found, number = compact(named.to_physical().to_numpy())
     example = np.empty(found.size, np.int64)
     example[number] = np.arange(number.size)
     values = column.gather(example).to_list()

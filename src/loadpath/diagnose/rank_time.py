@@ -1,7 +1,5 @@
 """Where the time of each rank goes, over the mean step and step by step."""
 
-from typing import NamedTuple
-
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
@@ -20,46 +18,9 @@ from loadpath.replay import Timeline, replay, step_bounds_ns, step_time_ns
 from loadpath.tables.results import RANK_STEP, RANK_TIME
 from loadpath.units import NS_PER_S
 
-__all__ = ["RankSums", "rank_step", "rank_sums", "rank_time", "rank_time_table"]
+__all__ = ["rank_step", "rank_time"]
 
 Int64Array = NDArray[np.int64]
-
-
-class RankSums(NamedTuple):
-    """What ranks did in some steps.
-
-    Attributes
-    ----------
-    spent_ns : (n_rank, n_part) array of int64
-        Time of each part within the steps, in ns.
-    bubble_ns : (n_rank,) array of int64
-        Exposed wait that the ideal replay has too, in ns.
-    step_ns : int
-        Length of the steps, in ns.
-    """
-
-    spent_ns: Int64Array
-    bubble_ns: Int64Array
-    step_ns: int
-
-    def plus(self, other: "RankSums") -> "RankSums":
-        """Add other steps.
-
-        Parameters
-        ----------
-        other : RankSums
-            Of the same ranks.
-
-        Returns
-        -------
-        RankSums
-            Sums of both.
-        """
-        return RankSums(
-            self.spent_ns + other.spent_ns,
-            self.bubble_ns + other.bubble_ns,
-            self.step_ns + other.step_ns,
-        )
 
 
 def rank_time(
@@ -86,54 +47,11 @@ def rank_time(
         to the step, on every rank alike: lag of one rank that does not move the end of the step
         takes the place of waiting.
     """
-    return rank_time_table(job, rank_sums(job, timeline, actual, ideal.wait_ns))
-
-
-def rank_sums(
-    job: CoupledJob, timeline: Timeline, actual: Exposure, ideal_wait_ns: Int64Array
-) -> RankSums:
-    """Sum up what ranks did in the steps there are; sums of other steps can be added.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Job that was replayed, or some of its steps.
-    timeline : Timeline
-        Replay of measured work without lag.
-    actual : Exposure
-        What `exposed` says of that replay.
-    ideal_wait_ns : (n_op,) array of int64
-        Exposed wait of each op in the ideal replay, in ns.
-
-    Returns
-    -------
-    RankSums
-        Time by rank.
-    """
     begin, end = (np.rint(bound).astype(np.int64) for bound in step_bounds_ns(job.graph, timeline))
-    bubble = _bubble_ns(job, actual, ideal_wait_ns)
-    return RankSums(_spent_ns(job, actual, begin, end), bubble, int((end - begin).sum()))
-
-
-def rank_time_table(job: CoupledJob, sums: RankSums) -> pl.DataFrame:
-    """Make the table of what ranks did.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Coupled job.
-    sums : RankSums
-        Sums over all of its steps.
-
-    Returns
-    -------
-    polars.DataFrame
-        Table `RANK_TIME`.
-    """
-    spent, n_step = sums.spent_ns, job.step_number.size
-    bubble = np.minimum(sums.bubble_ns, spent[:, WAIT])
+    spent = _spent_ns(job, actual, begin, end)
+    bubble = np.minimum(_bubble_ns(job, actual, ideal), spent[:, WAIT])
     lagged = replay(job.graph, job.work_ns, lag_ns=job.lag_ns)
-    delay = max(int(step_time_ns(job.graph, lagged).sum() - sums.step_ns), 0)
+    delay = max(int(step_time_ns(job.graph, lagged).sum() - (end - begin).sum()), 0)
     parts = {
         "compute": spent[:, COMPUTE],
         "host": spent[:, HOST],
@@ -141,9 +59,9 @@ def rank_time_table(job: CoupledJob, sums: RankSums) -> pl.DataFrame:
         "wait": spent[:, WAIT] - bubble,
         "bubble": bubble,
         "launch_delay": np.full(bubble.size, delay),
-        "idle": sums.step_ns - spent.sum(axis=1),
+        "idle": (end - begin).sum() - spent.sum(axis=1),
     }
-    seconds = np.stack(list(parts.values()), axis=1) / (max(n_step, 1) * NS_PER_S)
+    seconds = np.stack(list(parts.values()), axis=1) / (max(begin.size, 1) * NS_PER_S)
     return RANK_TIME.build(
         {
             "rank": np.repeat(job.rank["rank"].to_numpy(), len(parts)),
@@ -189,9 +107,9 @@ def rank_step(job: CoupledJob, ideal_ns: ArrayLike, actual: Exposure) -> pl.Data
     )
 
 
-def _bubble_ns(job: CoupledJob, actual: Exposure, ideal_wait_ns: Int64Array) -> Int64Array:
+def _bubble_ns(job: CoupledJob, actual: Exposure, ideal: Exposure) -> Int64Array:
     """Sum the waiting of each rank that its ops have in both replays."""
-    both = np.minimum(actual.wait_ns, ideal_wait_ns)
+    both = np.minimum(actual.wait_ns, ideal.wait_ns)
     total = np.zeros(job.rank.height, np.int64)
     np.add.at(total, actual.occupancy.places.rank, both)
     return total

@@ -22,14 +22,14 @@ from loadpath.diagnose.coupling_matrix import (
     BLOCK,
     CauseBlock,
     coupling_table,
-    merged_causes,
+    group_table,
     nonzero_causes,
 )
 from loadpath.diagnose.exposure import Exposure, exposed, rank_index
-from loadpath.diagnose.sinks import KeySums, RestSums, SinkKeys, Waits, sink_keys, sink_table
+from loadpath.diagnose.sinks import KeySums, Waits, sink_keys, sink_table
 from loadpath.replay import Timeline, last_predecessor, replay
 
-__all__ = ["WaitSums", "wait_sums", "wait_tables", "walk_back"]
+__all__ = ["Roots", "walk_back"]
 
 REACH = 65_536
 """Nodes that a walk may visit: it keeps the whole linear in the job; the rest is unexplained."""
@@ -52,9 +52,10 @@ class _Chains(NamedTuple):
 
 
 class _Starts(NamedTuple):
-    """Where walks begin, and how much of each wait is to be explained."""
+    """Where walks begin, the column of each waiter at a communicator, and what is to be explained."""
 
     op: Int64Array
+    column: Int64Array
     late: Int64Array
     own: NDArray[np.int32]
     ready: FloatArray
@@ -62,53 +63,26 @@ class _Starts(NamedTuple):
     bubble: FloatArray
 
 
-class WaitSums(NamedTuple):
-    """What the walks of some steps found; those of other steps can be added.
+class Roots(NamedTuple):
+    """What made the exposed waits.
 
     Attributes
     ----------
-    sums : KeySums
-        By pair of rank and class.
-    rest : RestSums
-        What they left over.
-    direct, causes : CauseBlock
-        Waiting by rank that waited, and by the last arriver or by the rank where the walk ends.
+    sink : polars.DataFrame
+        Table `SINK`, largest first; ``wait_s`` sums to the exposed wait of all ranks and steps.
+        Hops are weighted by the time they explain; ``n_waits`` counts waits of any size.
+    coupling : polars.DataFrame
+        Table `COUPLING`, bubble left out.
+    waits : Waits
+        Each exposed wait with its parts.
+    coupling_group : polars.DataFrame
+        Table `COUPLING_GROUP`: the same waiting by the communicator at which it was waited.
     """
 
-    sums: KeySums
-    rest: RestSums
-    direct: CauseBlock
-    causes: CauseBlock
-
-    def plus(self, other: "WaitSums") -> "WaitSums":
-        """Add what other walks found.
-
-        Parameters
-        ----------
-        other : WaitSums
-            Of the same ranks and classes.
-
-        Returns
-        -------
-        WaitSums
-            Sums of both.
-        """
-        sums, rest = self.sums, self.rest
-        return WaitSums(
-            KeySums(
-                sums.amount_ns + other.sums.amount_ns,
-                sums.hops + other.sums.hops,
-                sums.n_waits + other.sums.n_waits,
-            ),
-            RestSums(
-                rest.bubble_ns + other.rest.bubble_ns,
-                rest.unexplained_ns + other.rest.unexplained_ns,
-                rest.n_bubble + other.rest.n_bubble,
-                rest.n_unexplained + other.rest.n_unexplained,
-            ),
-            merged_causes([self.direct, other.direct]),
-            merged_causes([self.causes, other.causes]),
-        )
+    sink: pl.DataFrame
+    coupling: pl.DataFrame
+    waits: Waits
+    coupling_group: pl.DataFrame
 
 
 class _Found(NamedTuple):
@@ -130,7 +104,7 @@ def walk_back(
     *,
     lag_ns: ArrayLike | None = None,
     exposures: tuple[Exposure, Exposure] | None = None,
-) -> tuple[pl.DataFrame, pl.DataFrame, Waits]:
+) -> Roots:
     """Say for every exposed wait what made it, and sum that up.
 
     Parameters
@@ -150,13 +124,8 @@ def walk_back(
 
     Returns
     -------
-    sink : polars.DataFrame
-        Table `SINK`, largest first; ``wait_s`` sums to the exposed wait of all ranks and steps.
-        Hops are weighted by the time they explain; ``n_waits`` counts waits of any size.
-    coupling : polars.DataFrame
-        Table `COUPLING`, bubble left out.
-    waits : Waits
-        Each exposed wait with its parts.
+    Roots
+        Sinks, couplings, and the waits.
 
     Raises
     ------
@@ -169,86 +138,37 @@ def walk_back(
             exposed(job, timeline, work_ns),
             exposed(job, ideal_timeline, ideal_ns),
         )
-    keys = sink_keys(job)
-    node_rank = exposures[0].occupancy.places.node_rank
-    chains = _chains(job, timeline, np.subtract(work_ns, ideal_ns), (lag_ns, node_rank))
+    is_transfer = (job.op["kind"] == "communicate").to_numpy()
+    key, keys = sink_keys(job, is_transfer)
+    places = exposures[0].occupancy.places
+    chains = _chains(job, timeline, np.subtract(work_ns, ideal_ns), (lag_ns, places.node_rank))
     starts = _starts(job, chains, exposures)
-    found = _walk(chains, keys, starts, job.rank.height)
-    summed = _summed(chains, starts, found)
-    return *wait_tables(job, keys.keys, summed), _waits(job, chains, starts, found)
+    found = _walk(chains, (key, is_transfer), starts, job.rank.height)
+    waits = _waits(job, chains, starts, found)
+    tables = _couplings(job, chains.node_rank[starts.late], starts, found)
+    return Roots(sink_table(keys, found.sums, waits), tables[0], waits, tables[1])
 
 
-def wait_sums(
-    job: CoupledJob,
-    timeline: Timeline,
-    deviation_ns: FloatArray | Int64Array,
-    *,
-    keys: SinkKeys,
-    exposures: tuple[Exposure, Exposure],
-) -> WaitSums:
-    """Walk back as `walk_back` does, replays without lag, and keep the sums alone.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Job that was replayed, or some of its steps.
-    timeline : Timeline
-        Its times.
-    deviation_ns : (n_op,) array
-        Work it was replayed with, less what each op would need, in ns.
-    keys : SinkKeys
-        Pairs of rank and class.
-    exposures : (Exposure, Exposure)
-        What `exposed` says of this replay and of the ideal one.
-
-    Returns
-    -------
-    WaitSums
-        What the walks found.
-    """
-    chains = _chains(job, timeline, deviation_ns, (None, exposures[0].occupancy.places.node_rank))
-    starts = _starts(job, chains, exposures)
-    return _summed(chains, starts, _walk(chains, keys, starts, job.rank.height))
-
-
-def wait_tables(
-    job: CoupledJob, keys: pl.DataFrame, summed: WaitSums
+def _couplings(
+    job: CoupledJob, last: Int32Array, starts: _Starts, found: _Found
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Make the tables of what walks found.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Job that was walked.
-    keys : polars.DataFrame
-        Pairs of rank and class.
-    summed : WaitSums
-        What the walks found, in all steps.
-
-    Returns
-    -------
-    sink, coupling : polars.DataFrame
-        Tables `SINK` and `COUPLING`.
-    """
-    coupling = coupling_table(job.rank["rank"].to_numpy(), summed.direct, summed.causes)
-    return sink_table(keys, summed.sums, summed.rest), coupling
-
-
-def _summed(chains: _Chains, starts: _Starts, found: _Found) -> WaitSums:
-    left = starts.exposed - starts.bubble
-    unexplained = np.maximum(left - found.amount.sum(axis=1), 0.0)
-    last, waiter = chains.node_rank[starts.late], chains.node_rank[starts.own]
-    return WaitSums(
-        found.sums,
-        RestSums(
-            float(starts.bubble.sum()),
-            float(unexplained.sum()),
-            int(np.count_nonzero(starts.bubble)),
-            int(np.count_nonzero(unexplained)),
-        ),
-        merged_causes([CauseBlock(last.astype(np.int64), waiter.astype(np.int64), left)]),
-        merged_causes(found.causes),
+    """Sum waiting by pair of ranks, and by rank and communicator; a column is a waiter at one."""
+    ranks, n_group = job.rank["rank"].to_numpy(), _n_group(job)
+    beyond = starts.exposed - starts.bubble
+    by_waiter, by_group = (
+        [block._replace(waiter=part(block.waiter, n_group)) for block in found.causes]
+        for part in (np.floor_divide, np.remainder)
     )
+    waiter, group = np.divmod(starts.column, n_group)
+    return (
+        coupling_table(ranks, (last, waiter), beyond, by_waiter),
+        group_table(ranks, (last, group), beyond, by_group),
+    )
+
+
+def _n_group(job: CoupledJob) -> int:
+    """Count the communicators, and none at all as the first."""
+    return int(job.op["communicator"].max() or 0) + 2  # type: ignore[arg-type]
 
 
 def _chains(
@@ -281,14 +201,17 @@ def _starts(job: CoupledJob, chains: _Chains, exposures: tuple[Exposure, Exposur
     graph = job.graph
     actual, ideal = exposures
     op = np.flatnonzero(actual.wait_ns)
-    waiter = chains.node_rank[graph.end_node[op]]
-    op = op[np.argsort(waiter, kind="stable")]
+    waiter = chains.node_rank[graph.end_node[op]].astype(np.int64)
+    column = waiter * _n_group(job) + job.op["communicator"].to_numpy()[op] + 1
+    order = np.argsort(column, kind="stable")
+    op = op[order]
     end = graph.end_node[op]
     late = chains.binding[end].astype(np.int64) - 1
     through_sync = chains.node_rank[late] < 0
     late[through_sync] = chains.binding[late[through_sync]] - 1
     return _Starts(
         op,
+        column[order],
         late,
         graph.start_node[op],
         chains.time[chains.binding[end]],
@@ -297,9 +220,11 @@ def _starts(job: CoupledJob, chains: _Chains, exposures: tuple[Exposure, Exposur
     )
 
 
-def _walk(chains: _Chains, keys: SinkKeys, starts: _Starts, n_rank: int) -> _Found:
-    """Walk all waits, a block of waiting ranks at a time, so that the matrix stays small."""
-    n_wait, n_key = starts.op.size, keys.keys.height
+def _walk(
+    chains: _Chains, groups: tuple[Int64Array, NDArray[np.bool_]], starts: _Starts, n_rank: int
+) -> _Found:
+    """Walk all waits, a block of columns at a time, so that the matrix stays small."""
+    n_wait, n_key = starts.op.size, int(groups[0].max(initial=-1)) + 1
     found = _Found(
         KeySums(np.zeros((2, n_key)), np.zeros((2, n_key)), np.zeros((2, n_key), np.int64)),
         np.zeros((n_wait, 3)),
@@ -308,16 +233,16 @@ def _walk(chains: _Chains, keys: SinkKeys, starts: _Starts, n_rank: int) -> _Fou
         np.zeros(n_wait),
         [],
     )
-    waiter = chains.node_rank[starts.own]
-    for first in range(0, n_rank, BLOCK):
-        low, high = np.searchsorted(waiter, (first, first + BLOCK))
+    columns, number = np.unique(starts.column, return_inverse=True)
+    for first in range(0, max(columns.size, 1), BLOCK):
+        low, high = np.searchsorted(number, (first, first + BLOCK))
         cut = slice(int(low), int(high))
-        matrix = np.zeros((n_rank, min(BLOCK, n_rank - first)))
+        matrix = np.zeros((n_rank, min(BLOCK, columns.size - first)))
         kernels.walk_chains(
             *chains,
-            *(keys.key, keys.is_transfer),
+            *groups,
             starts.op[cut],
-            waiter[cut] - first,
+            number[cut] - first,
             starts.late[cut],
             starts.own[cut],
             starts.ready[cut],
@@ -330,7 +255,7 @@ def _walk(chains: _Chains, keys: SinkKeys, starts: _Starts, n_rank: int) -> _Fou
             *found.main[:, cut],
             found.distance[cut],
         )
-        found.causes.append(nonzero_causes(matrix, first))
+        found.causes.append(nonzero_causes(matrix, columns[first : first + BLOCK]))
     return found
 
 

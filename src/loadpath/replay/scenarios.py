@@ -42,11 +42,15 @@ class Scenarios:
         Row of `scale` for each op.
     scale : (n_group, n_scenario) array
         How much of its change each group takes in each scenario: 0 is none, 1 all of it.
+    by_node : bool
+        Whether `delta_ns` and `group` are of nodes, (n_node,) each: what changes may then also be a
+        lag, which stands at an op's start, or the latency of a launch.
     """
 
     delta_ns: NDArray[Any]
     group: NDArray[Any]
     scale: NDArray[Any]
+    by_node: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +180,9 @@ def replay_scenarios(
     _check(graph, scenarios)
     layout = lay_out_scenarios(graph, timeline) if layout is None else layout
     delta = np.zeros(graph.n_node, np.float32)
-    delta[graph.end_node] = scenarios.delta_ns
     group = np.zeros(graph.n_node, np.int32)
-    group[graph.end_node] = scenarios.group
+    place = slice(None) if scenarios.by_node else graph.end_node
+    delta[place], group[place] = scenarios.delta_ns, scenarios.group
 
     def sweep(first_column: int) -> NDArray[np.float64]:
         scale = _columns(scenarios.scale, first_column)
@@ -247,14 +251,14 @@ def _stops(graph: CouplingGraph, n_row: int) -> Stops:
 
 
 def _check(graph: CouplingGraph, scenarios: Scenarios) -> None:
-    n_op = graph.n_op
-    if scenarios.delta_ns.shape != (n_op,) or scenarios.group.shape != (n_op,):
+    n, what = (graph.n_node, "nodes") if scenarios.by_node else (graph.n_op, "ops")
+    if scenarios.delta_ns.shape != (n,) or scenarios.group.shape != (n,):
         raise UsageError(
             f"delta_ns has shape {scenarios.delta_ns.shape} and group {scenarios.group.shape}, "
-            f"but the graph has {n_op} ops. Pass one value per row of the op table."
+            f"but the graph has {n} {what}. Pass one value for each of them."
         )
     if scenarios.scale.ndim != 2 or (
-        n_op and not 0 <= scenarios.group.min() <= scenarios.group.max() < len(scenarios.scale)
+        n and not 0 <= scenarios.group.min() <= scenarios.group.max() < len(scenarios.scale)
     ):
         raise UsageError(
             f"scale has shape {scenarios.scale.shape}, which does not hold a row for every group. "

@@ -10,6 +10,14 @@ __all__ = [
     "BOUNDS",
     "CAUSE",
     "COUPLING",
+    "COUPLING_BLOCK",
+    "COUPLING_GROUP",
+    "DISTANCE",
+    "EFFICIENCY",
+    "FACTORS",
+    "FAILURE_ENVELOPE",
+    "LIMITATION",
+    "MISSED",
     "PATH",
     "RANK_STEP",
     "RANK_TIME",
@@ -136,6 +144,60 @@ COUPLING = TableSchema(
     ),
 )
 
+COUPLING_GROUP = TableSchema(
+    "coupling_group",
+    "exposed seconds that ranks waited at a communicator because of rank `cause`, all steps",
+    (
+        Column("cause", pl.Int32, "rank"),
+        Column("communicator", pl.Int32, "see table communicator; -1 for waits at none"),
+        Column("direct_s", pl.Float64, "cause arrived last"),
+        Column("transitive_s", pl.Float64, "cause is where the walk back ends"),
+    ),
+)
+
+DISTANCE = TableSchema(
+    "distance",
+    "how far a cause is from the waits it explains, over all waits, weighted by their seconds",
+    (
+        Column("statistic", pl.Enum(("mean", "p50", "p90", "p99", "most")), "which"),
+        Column("n_hops", pl.Float64, "changes of rank on the way from the cause to the wait"),
+        Column("n_ranks", pl.Float64, "ranks on the way"),
+        Column("n_steps", pl.Float64, "steps between"),
+        Column("distance_s", pl.Float64, "time from the end of the cause to the end of the wait"),
+    ),
+)
+
+MISSED = TableSchema(
+    "missed",
+    "a part of the waiting whose cause was found: what a look at each communication alone misses",
+    (
+        Column(
+            "part",
+            pl.Enum(("explained", "other_rank", "other_step", "either")),
+            "explained: all of it; other_rank: the cause is not the rank that arrived last; "
+            "other_step: it lies in an earlier step; either of the two",
+        ),
+        Column("wait_s", pl.Float64, "exposed waiting, each wait by its main cause"),
+        Column("share_ratio", pl.Float64, "of what is explained"),
+        Column("share_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("share_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
+    ),
+)
+
+COUPLING_BLOCK = TableSchema(
+    "coupling_block",
+    "a division of the ranks into blocks that wait for each other",
+    (
+        Column("by", pl.String, "stage, replica, host or rack as known, or found: from the waits"),
+        Column("rank", pl.Int32, "rank"),
+        Column("block", pl.Int32, "its block, numbered from the one with the lowest rank"),
+        Column(
+            "modularity_ratio", pl.Float64, "of the division: within_ratio less what chance gives"
+        ),
+        Column("within_ratio", pl.Float64, "of the division: share of waiting within blocks"),
+    ),
+)
+
 PATH = TableSchema(
     "path",
     "the critical path of the longest step, op by op, actual and without the cause",
@@ -180,6 +242,102 @@ BLINDNESS = TableSchema(
     ),
 )
 
+LIMITATION = TableSchema(
+    "limitation",
+    "one kind of work, scaled: how the mean step follows, by replay",
+    (
+        Column("phase", pl.String, "all, or forward, backward, update, other where told"),
+        Column(
+            "resource",
+            pl.String,
+            "device, compute, interconnect, host, input, launch, lag, boundary; or spread",
+        ),
+        Column("limit", pl.String, "class of the resource, or all of it"),
+        Column(
+            "elasticity_ratio", pl.Float64, "relative change of the step per relative change of it"
+        ),
+        Column("elasticity_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column(
+            "elasticity_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True
+        ),
+        Column(
+            "margin_ratio",
+            pl.Float64,
+            "elasticity less the largest of the phase's other resources",
+            nullable=True,
+        ),
+        Column("margin_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("margin_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("gain_tenth_ratio", pl.Float64, "share of the step returned if it took 10 % less"),
+        Column("gain_half_ratio", pl.Float64, "if it took half the time"),
+        Column("gain_whole_ratio", pl.Float64, "if it took no time"),
+        Column("gain_tenth_more_ratio", pl.Float64, "if it took 10 % more; negative"),
+    ),
+)
+
+FACTORS = (
+    "parallel_efficiency",
+    "load_balance",
+    "communication_efficiency",
+    "serialisation",
+    "transfer",
+    "orchestration",
+)
+"""Factors of the efficiency hierarchy: parallel = load balance x communication, communication =
+serialisation x transfer, and orchestration is a factor of serialisation."""
+
+EFFICIENCY = TableSchema(
+    "efficiency",
+    "one factor of the efficiency of the job or of one step",
+    (
+        Column("step", pl.Int64, "step number, -1 for the whole job"),
+        Column("factor", pl.Enum(FACTORS), "which factor"),
+        Column("value_ratio", pl.Float64, "its value, part_s over whole_s"),
+        Column("value_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
+        Column("value_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("part_s", pl.Float64, "useful time (mean or most of the ranks) or step, a step"),
+        Column("whole_s", pl.Float64, "what it is a share of, a step"),
+    ),
+)
+
+FAILURE_ENVELOPE = TableSchema(
+    "failure_envelope",
+    "the ideal job with slow ranks: by how much its step is longer, and whether that is within the bound",
+    (
+        Column(
+            "what",
+            pl.Enum(("grid", "limit", "job")),
+            "grid: one size; limit: the largest size within the bound; job: where the job stands",
+        ),
+        Column("n_ranks", pl.Int32, "ranks that are slow"),
+        Column("share_ratio", pl.Float64, "their share of all"),
+        Column("duration_ratio", pl.Float64, "share of a step that the slowness lasts"),
+        Column(
+            "size_ratio",
+            pl.Float64,
+            "how much longer their work takes, 0.5 is half as long again; of a limit 2 is the largest tried",
+        ),
+        Column(
+            "most_ratio",
+            pl.Float64,
+            "of a limit: with the mildest choice of ranks and times",
+            nullable=True,
+        ),
+        Column(
+            "growth_ratio",
+            pl.Float64,
+            "by how much the step is longer than the ideal one, mean over choices of ranks and times",
+        ),
+        Column("growth_low_ratio", pl.Float64, "the mildest choice; of the job: its shortest step"),
+        Column("growth_high_ratio", pl.Float64, "the worst choice; of the job: its longest step"),
+        Column(
+            "state",
+            pl.Enum(("meets", "depends", "breaks")),
+            "within the bound; depends: on which ranks, and when",
+        ),
+    ),
+)
+
 RESULT_TABLES = (
     STEP_TIME,
     STEP_BOUND,
@@ -189,6 +347,13 @@ RESULT_TABLES = (
     CAUSE,
     SINK,
     COUPLING,
+    COUPLING_GROUP,
+    COUPLING_BLOCK,
+    DISTANCE,
+    MISSED,
+    LIMITATION,
+    EFFICIENCY,
+    FAILURE_ENVELOPE,
     PATH,
     TIMELINE,
     BLINDNESS,

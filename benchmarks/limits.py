@@ -1,0 +1,81 @@
+"""Cost of the tables of limits and coupling, beside that of reading and coupling the job.
+
+    python benchmarks/limits.py TRACE.parquet --layout META.yaml [--times 43]
+
+Prints the table of docs/benchmarks.md, section Limits. `--times` repeats the steps of the op table.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from loadpath.audit.limits import waiting_tables
+from loadpath.audit.pipeline import couple_sources
+from loadpath.audit.settings import Settings
+from loadpath.couple.steps import join_steps
+from loadpath.diagnose.efficiency import efficiencies
+from loadpath.diagnose.exposure import find_places
+from loadpath.diagnose.failure_envelope import failure_envelope
+from loadpath.diagnose.levels import ideal_work_ns
+from loadpath.diagnose.limitation import limitations
+from loadpath.diagnose.root_cause import walk_back
+from loadpath.replay import replay
+
+
+def repeated(source, times, folder):
+    """Write the op table with its steps repeated."""
+    table = pl.read_parquet(source)
+    path = Path(folder) / source.name
+    shift = int(table["step"].max()) + 1
+    pl.concat([table.with_columns(pl.col("step") + k * shift) for k in range(times)]).write_parquet(
+        path
+    )
+    return path
+
+
+def timed(work, repeats=5):
+    """Least wall and processor time of some runs, in s."""
+    work()
+    runs = []
+    for _ in range(repeats):
+        wall, cpu = time.perf_counter(), time.process_time()
+        work()
+        runs.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return min(wall for wall, _ in runs), min(cpu for _, cpu in runs)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--layout", type=Path, required=True)
+    parser.add_argument("--times", type=int, default=1)
+    options = parser.parse_args()
+    settings = Settings(layout=options.layout)
+    with tempfile.TemporaryDirectory() as folder:
+        path = repeated(options.source, options.times, folder)
+        steps = couple_sources([path], settings, lambda _: None)
+    job = join_steps(steps)
+    ideal, places = ideal_work_ns(job, "median"), find_places(job)
+    work = job.work_ns.astype(float)
+    roots = walk_back(job, replay(job.graph, job.work_ns), job.work_ns, np.rint(ideal))
+    rng = np.random.default_rng(0)
+    parts = {
+        "limitation": lambda: limitations(job, ideal, rng),
+        "efficiency": lambda: efficiencies(job, rng, places=places),
+        "failure envelope": lambda: failure_envelope(steps, work, ideal, bound_ratio=0.05, rng=rng),
+        "distance, missed, blocks": lambda: waiting_tables(job, roots, settings),
+    }
+    print(
+        f"{job.n_op:,} ops, {job.graph.n_node:,} nodes\n\n| table | wall s | CPU s |\n|---|---:|---:|"
+    )
+    for name, part in parts.items():
+        wall, cpu = timed(part)
+        print(f"| {name} | {wall:.2f} | {cpu:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

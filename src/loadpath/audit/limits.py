@@ -1,0 +1,101 @@
+"""Tables of what limits a job and how its ranks are coupled; none where nothing is concluded."""
+
+import numpy as np
+import polars as pl
+
+from loadpath.audit.settings import Settings
+from loadpath.couple import CoupledJob
+from loadpath.couple.steps import CoupledSteps
+from loadpath.diagnose.coupling_blocks import coupling_blocks
+from loadpath.diagnose.distance import cause_distances, missed_waiting
+from loadpath.diagnose.efficiency import efficiencies
+from loadpath.diagnose.exposure import Places
+from loadpath.diagnose.failure_envelope import failure_envelope
+from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.limitation import limitations
+from loadpath.diagnose.root_cause import Roots
+from loadpath.tables.results import (
+    COUPLING_BLOCK,
+    COUPLING_GROUP,
+    DISTANCE,
+    EFFICIENCY,
+    FAILURE_ENVELOPE,
+    LIMITATION,
+    MISSED,
+)
+
+__all__ = ["NO_LIMITS", "limit_tables", "waiting_tables"]
+
+NO_LIMITS = (
+    *(COUPLING_GROUP, COUPLING_BLOCK, DISTANCE, MISSED),
+    *(LIMITATION, EFFICIENCY, FAILURE_ENVELOPE),
+)
+"""Tables that are empty where no conclusion is drawn."""
+
+
+def waiting_tables(job: CoupledJob, roots: Roots, settings: Settings) -> dict[str, pl.DataFrame]:
+    """Say where and how far away waits are caused, and which ranks wait for each other.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    roots : Roots
+        Result of `walk_back`.
+    settings : Settings
+        Seed of the resamples.
+
+    Returns
+    -------
+    dict
+        Tables ``coupling_group``, ``coupling_block``, ``distance`` and ``missed``.
+    """
+    return {
+        "coupling_group": roots.coupling_group,
+        "coupling_block": coupling_blocks(job, roots.coupling),
+        "distance": cause_distances(roots.waits),
+        "missed": missed_waiting(job, roots.waits, _draws(settings)),
+    }
+
+
+def limit_tables(
+    job: CoupledJob,
+    steps: CoupledSteps,
+    ideal_ns: FloatArray,
+    settings: Settings,
+    *,
+    places: Places | None = None,
+) -> dict[str, pl.DataFrame]:
+    """Say what limits a job, how efficient it is, and what it would bear.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    steps : CoupledSteps
+        The same job; the graph of one step where all are coupled alike.
+    ideal_ns : (n_op,) array of float64
+        Work that each op would need, in ns.
+    settings : Settings
+        Bound and seed.
+    places : Places, optional
+        Where ops run, if it is at hand.
+
+    Returns
+    -------
+    dict
+        Tables ``limitation``, ``efficiency`` and ``failure_envelope``.
+    """
+    work = job.work_ns.astype(np.float64)
+    return {
+        "limitation": limitations(job, ideal_ns, _draws(settings)),
+        "efficiency": efficiencies(job, _draws(settings), places=places),
+        "failure_envelope": failure_envelope(
+            steps, work, ideal_ns, bound_ratio=settings.bound, rng=_draws(settings)
+        ),
+    }
+
+
+def _draws(settings: Settings) -> np.random.Generator:
+    """Begin a stream of its own for each table, so that none depends on what others draw."""
+    return np.random.default_rng(settings.seed)

@@ -1,0 +1,148 @@
+r"""Efficiency hierarchy: what share of the ranks' time is useful, and what takes the rest.
+
+With :math:`u_r` the time rank r computes, T the step, :math:`T_0` its replay and :math:`T_n` the
+replay with an ideal network (transfers take no time):
+
+.. math:: \frac{\bar u}{T} \approx \frac{\bar u}{\max u} \cdot \frac{\max u}{T_n} \cdot
+    \frac{T_n}{T_0} ,
+
+parallel efficiency = load balance x serialisation x transfer. The left side is measured; the right
+side is as wrong as the replay is.
+"""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.exposure import Places, computation, find_places
+from loadpath.diagnose.fidelity import measured_step_ns
+from loadpath.diagnose.step_intervals import drawn_sums, with_interval
+from loadpath.replay import Timeline, replay, step_time_ns
+from loadpath.tables.results import EFFICIENCY, FACTORS
+from loadpath.units import NS_PER_S
+
+__all__ = ["efficiencies", "useful_ns"]
+
+FloatArray = NDArray[np.float64]
+
+
+def efficiencies(
+    job: CoupledJob, rng: np.random.Generator, *, places: Places | None = None
+) -> pl.DataFrame:
+    """Split the efficiency of a job, and of each of its steps, into its factors.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    rng : numpy.random.Generator
+        Source of resampled steps.
+    places : Places, optional
+        Where ops run, if it is at hand.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `EFFICIENCY`, the whole job (step -1) first. Factor `orchestration`, the part of
+        serialisation that is waiting for hosts, is left out where no host thread was recorded.
+
+    References
+    ----------
+    .. [1] M. Wagner, S. Mohr, J. Gimenez, J. Labarta, "A structured approach to performance
+       analysis", Parallel Tools Workshop 2017.
+    """
+    useful = useful_ns(job, places=places)
+    walls = _walls_ns(job)
+    n_rank = useful.shape[1]
+    sums = drawn_sums(np.hstack([useful, walls]), rng)
+    whole = _factors(sums[:, :n_rank], sums[:, n_rank:])
+    value, low, high = with_interval(whole[..., 0] / np.maximum(whole[..., 1], 1.0))
+    n_step = max(1, job.graph.step.size)
+    rows = [_rows(np.array([-1]), whole[:1] / n_step, (value[None], low[None], high[None]))]
+    each = _factors(useful, walls)
+    ratio = each[..., 0] / np.maximum(each[..., 1], 1.0)
+    unknown = np.full(ratio.shape, np.nan)
+    rows.append(_rows(job.graph.step, each, (ratio, unknown, unknown)))
+    table = EFFICIENCY.build(pl.concat(rows).fill_nan(None))
+    return table if walls.shape[1] > 3 else table.filter(pl.col("factor") != "orchestration")
+
+
+def useful_ns(job: CoupledJob, *, places: Places | None = None) -> FloatArray:
+    """Measure how long each rank computes in each step, moments of several streams counted once.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    places : Places, optional
+        Where ops run, if it is at hand.
+
+    Returns
+    -------
+    (n_step, n_rank) array of float64
+        In ns, from the recorded times; on a device where the rank has one. Host work and waiting for
+        data are not useful.
+    """
+    graph = job.graph
+    recorded = np.zeros(graph.n_node + 1, np.int64)
+    recorded[graph.end_node + 1] = (job.op["start_ns"] + job.op["duration_ns"]).to_numpy()
+    places = find_places(job) if places is None else places
+    busy = computation(job, Timeline(recorded), job.work_ns, places=places)
+    step = job.op["step"].to_numpy()[busy.op]
+    index = np.searchsorted(graph.step, step)
+    inside = np.append(graph.step, step.min(initial=0) - 1)[index] == step
+    inside &= ~job.op["mechanism"].is_in(["host", "input"]).to_numpy()[busy.op]
+    shape = (graph.step.size, job.rank.height)
+    place = (index * shape[1] + places.rank[busy.op])[inside]
+    length = (busy.end_ns - busy.start_ns)[inside]
+    total = np.bincount(place, length.astype(np.float64), minlength=shape[0] * shape[1])
+    return total.astype(np.float64).reshape(shape)
+
+
+def _walls_ns(job: CoupledJob) -> FloatArray:
+    """(n_step, 3 or 4) step times: measured, replayed, with an ideal network, and ideal hosts."""
+    mechanism = job.op["mechanism"].cast(pl.String).to_numpy()
+    network = np.where(mechanism == "communication", 0, job.work_ns)
+    works = [job.work_ns, network]
+    on_host = np.isin(mechanism, ("host", "input"))
+    if on_host.any():
+        works.append(np.where(on_host, 0, network))
+    replayed = [step_time_ns(job.graph, replay(job.graph, work)) for work in works]
+    return np.stack([measured_step_ns(job), *replayed], axis=1).astype(np.float64)
+
+
+def _factors(useful: FloatArray, walls: FloatArray) -> FloatArray:
+    """(n, n_factor, 2) parts and wholes of `FACTORS`, in ns."""
+    mean, most = useful.mean(axis=1), useful.max(axis=1)
+    measured, replayed, network = walls[:, :3].T
+    host = walls[:, -1]
+    pairs = (
+        (mean, measured),
+        (mean, most),
+        (most, measured),
+        (most, network),
+        (network, replayed),
+        (host, network),
+    )
+    return np.stack([np.stack(pair, axis=1) for pair in pairs], axis=1)
+
+
+def _rows(
+    step: NDArray[np.int64],
+    parts_ns: FloatArray,
+    estimate: tuple[FloatArray, FloatArray, FloatArray],
+) -> pl.DataFrame:
+    """Lay factors out; `estimate` holds values, lower and upper ends."""
+    value, low, high = estimate
+    return pl.DataFrame(
+        {
+            "step": np.repeat(step, len(FACTORS)),
+            "factor": list(FACTORS) * step.size,
+            "value_ratio": value.ravel(),
+            "value_low_ratio": low.ravel(),
+            "value_high_ratio": high.ravel(),
+            "part_s": parts_ns[..., 0].ravel() / NS_PER_S,
+            "whole_s": parts_ns[..., 1].ravel() / NS_PER_S,
+        }
+    )
