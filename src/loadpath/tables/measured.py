@@ -4,7 +4,7 @@ import polars as pl
 
 from loadpath.tables.schema import Column, TableSchema
 
-__all__ = ["COLLECTIVE_KINDS", "COLLECTIVE_POINT", "LINK_POINT"]
+__all__ = ["COLLECTIVE_KINDS", "COLLECTIVE_POINT", "LINK_POINT", "RUN_POINT"]
 
 COLLECTIVE_KINDS = (
     "all_reduce",
@@ -46,5 +46,20 @@ LINK_POINT = TableSchema(
         Column("max_bytes", pl.Int64, "largest size"),
         Column("mean_bytes_per_s", pl.Float64, "mean bus bandwidth over all sizes"),
         Column("peak_bytes_per_s", pl.Float64, "largest bus bandwidth"),
+    ),
+)
+
+RUN_POINT = TableSchema(
+    "run_point",
+    "one measured run of a job at one size",
+    (
+        Column("n", pl.Int64, "accelerators"),
+        Column("step_s", pl.Float64, "time of one step, s"),
+        Column("microbatches", pl.Int64, "microbatches of a replica in a step", nullable=True),
+        Column("tp", pl.Int64, "tensor parallelism", nullable=True),
+        Column("pp", pl.Int64, "pipeline stages", nullable=True),
+        Column("cp", pl.Int64, "context parallelism", nullable=True),
+        Column("global_batch", pl.Int64, "samples in a step", nullable=True),
+        Column("power_w", pl.Float64, "mean power of the whole job, W", nullable=True),
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["BANDWIDTH_FACTOR", "Row", "parse_log"]
+__all__ = ["COLLECTIVE_BY_TEST", "Row", "parse_log"]
 
 COLLECTIVE_BY_TEST = {
     "all_reduce": "all_reduce",
@@ -20,16 +20,16 @@ COLLECTIVE_BY_TEST = {
     "scatter": "scatter",
     "hypercube": "hypercube",
 }
-BANDWIDTH_FACTOR = {
-    "all_reduce": lambda n: 2 * (n - 1) / n,
-    "all_gather": lambda n: (n - 1) / n,
-    "reduce_scatter": lambda n: (n - 1) / n,
-    "all_to_all": lambda n: (n - 1) / n,
-    "gather": lambda n: (n - 1) / n,
-    "scatter": lambda n: (n - 1) / n,
-    "hypercube": lambda n: (n - 1) / n,
+BUS_SHARE = {
+    "all_reduce": 2,
+    "all_gather": 1,
+    "reduce_scatter": 1,
+    "all_to_all": 1,
+    "gather": 1,
+    "scatter": 1,
+    "hypercube": 1,
 }
-"""Bus bandwidth over algorithm bandwidth; 1 where not named."""
+"""Times (n - 1) / n: bus bandwidth over algorithm bandwidth; they are the same where not named."""
 
 TAG = re.compile(r"^\s*(\[[^\]]*\]<std(?:out|err)>:|\d+:(?=\s))")
 TEST = re.compile(r"\b(" + "|".join(COLLECTIVE_BY_TEST) + r")_perf\b")
@@ -148,7 +148,8 @@ def _agrees(size: int, timing: tuple[str, ...], collective: str, n_rank: int) ->
     time_us, algorithm, bus = (float(value) for value in timing[:3])
     if not time_us:
         return False
-    factor = BANDWIDTH_FACTOR.get(collective, lambda _: 1.0)(n_rank)
+    share = BUS_SHARE.get(collective)
+    factor = 1.0 if share is None else share * (n_rank - 1) / n_rank
     return all(
         abs(told - value) <= ROUNDING * (1 + factor) + TIME_ROUNDING_RATIO * value
         for told, value in ((algorithm, size / time_us / 1000), (bus, algorithm * factor))

@@ -62,7 +62,10 @@ def parse_times(text: str) -> tuple[list[Row], Counter[str]]:
         pl.col("bytes").is_between(1, LARGEST),
         pl.col("n_rank").is_between(2, MOST_RANKS),
     ).drop_nulls()
-    rows = [Row(*row[:4], int(row[4]), in_place=False, n_wrong=None) for row in sound.rows()]
+    rows = [
+        Row(kind, size, n_rank, n_node, int(ns), in_place=False, n_wrong=None)
+        for kind, size, n_rank, n_node, ns in sound.rows()
+    ]
     return rows, Counter(damaged_row=table.height - len(rows))
 
 
