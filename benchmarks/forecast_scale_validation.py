@@ -7,9 +7,9 @@ FOLDER holds data/ and tables/ (what LOADPATH_DATA names).
 import argparse
 from pathlib import Path
 
-from scale_validation import collectives
+from scale_validation import collectives, mlperf, noise, reliability
 
-SECTIONS = (collectives,)
+SECTIONS = (collectives, reliability, noise, mlperf)
 HEAD = """\
 # Validation of what is built on a step time
 

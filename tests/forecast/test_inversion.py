@@ -80,9 +80,8 @@ def test_flag_that_few_worlds_raise_is_none_and_that_many_raise_may_have_no_uppe
 
 
 def test_throughput_that_falls_from_the_start_inverts_at_the_smallest_size():
-    assert find_inversions([8, 16, 32], np.array([[3.0, 2.0, 1.0]])).throughput.n == pytest.approx(
-        8
-    )
+    found = find_inversions([8, 16, 32], np.array([[3.0, 2.0, 1.0]]))
+    assert raised(found.throughput).n == pytest.approx(8)
 
 
 def test_value_below_all_marginal_costs_inverts_at_the_first_step():

@@ -115,6 +115,14 @@ def test_more_spares_are_needed_where_repairs_take_longer():
     assert spares_for(512, Failures(0), 86400) == 0
 
 
+def test_failures_in_bursts_need_more_spares_than_independent_ones():
+    calm, bursty = (spares_for(512, COSTS, 86400, dispersion=d) for d in (1.0, 4.0))
+    assert calm == spares_for(512, COSTS, 86400, dispersion=1 + 1e-9)
+    assert bursty > calm
+    with pytest.raises(InputError, match="dispersion is 0"):
+        spares_for(512, COSTS, 86400, dispersion=0.5)
+
+
 def test_run_that_would_hardly_ever_end_is_refused():
     costs = Failures(0, checkpoint_s=600, interval_s=600)
     with pytest.raises(UsageError, match="no run would end"):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import poisson
+from scipy.stats import nbinom, poisson
 
 from loadpath.errors import InputError
 from loadpath.forecast.least_squares import fit_ratios
@@ -295,7 +295,14 @@ def ettr_ratio(n_gpu: ArrayLike, failures: Failures) -> Array:
     return account_run(1e9, mttf, failures).ettr_ratio
 
 
-def spares_for(n_node: int, failures: Failures, repair_s: float, level: float = 0.99) -> int:
+def spares_for(
+    n_node: int,
+    failures: Failures,
+    repair_s: float,
+    *,
+    level: float = 0.99,
+    dispersion: float = 1.0,
+) -> int:
     """Spare nodes with which a job seldom waits for a repair.
 
     Parameters
@@ -308,20 +315,34 @@ def spares_for(n_node: int, failures: Failures, repair_s: float, level: float = 
         Mean time until a failed node is back.
     level : float
         Share of the time in which the spares should suffice.
+    dispersion : float
+        Variance over mean of the nodes in repair: 1 where failures arrive independently, above where they
+        come in bursts (measure it: it decides the tail).
 
     Returns
     -------
     int
         Smallest such number.
 
+    Raises
+    ------
+    InputError
+        If the dispersion is below 1.
+
     References
     ----------
-    .. [1] C. Palm, 1943: nodes in repair are Poisson distributed whatever the distribution of repairs
-       (M/G/infinity).
+    .. [1] C. Palm, 1943: independent nodes in repair are Poisson distributed whatever the distribution of
+       repairs (M/G/infinity); with bursts they are taken as negative binomial.
 
     Examples
     --------
     >>> spares_for(2048, Failures(3.79e-3), 2 * 86400)
     25
     """
-    return int(poisson.ppf(level, n_node * failures.per_node_day * repair_s / S_PER_DAY))
+    if not dispersion >= 1:
+        what = f"dispersion is {dispersion}"
+        raise InputError("spares", what, "Give the variance over the mean, from 1.")
+    mean = n_node * failures.per_node_day * repair_s / S_PER_DAY
+    if dispersion == 1 or not mean:
+        return int(poisson.ppf(level, mean))
+    return int(nbinom.ppf(level, mean / (dispersion - 1), 1 / dispersion))
