@@ -11,8 +11,8 @@ from loadpath.forecast.reliability import (
     ettr_ratio,
     fit_failure_rate,
     job_mttf_s,
-    spares_for,
 )
+from loadpath.forecast.spares import spares_for
 from scale_validation.rows import markdown, percent, read
 
 HOUR, DAY = 3600.0, 86_400.0

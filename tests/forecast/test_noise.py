@@ -6,14 +6,12 @@ import polars as pl
 import pytest
 
 from loadpath.errors import InputError
-from loadpath.forecast.noise import (
-    Noise,
+from loadpath.forecast.extremes import (
     expected_max_exponential,
     expected_max_normal,
-    fit_noise,
-    fit_noise_summary,
     probability_of_any,
 )
+from loadpath.forecast.noise import Noise, fit_noise, fit_noise_summary
 
 
 @pytest.fixture

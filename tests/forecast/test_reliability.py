@@ -12,9 +12,9 @@ from loadpath.forecast.reliability import (
     ettr_ratio,
     fit_failure_rate,
     job_mttf_s,
-    spares_for,
     young_daly_s,
 )
+from loadpath.forecast.spares import spares_for
 
 HOUR = 3600.0
 COSTS = Failures(5e-3, checkpoint_s=30, recovery_s=600)

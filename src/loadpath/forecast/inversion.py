@@ -6,32 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.errors import UsageError
+from loadpath.forecast.worlds import Flag, first_above, flag_of
 
-__all__ = ["Flag", "Inversions", "find_inversions"]
+__all__ = ["Inversions", "find_inversions"]
 
 Array = NDArray[np.float64]
 WORST_RATIO = 1.2
 """Average cost above this many times the best counts as inverted, unless told otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A size at which scaling stops paying, by one measure.
-
-    Attributes
-    ----------
-    n : float
-        Accelerators; half of the sampled worlds invert at fewer.
-    low, high : float or None
-        Band; None where it reaches beyond the largest size.
-    likelihood_ratio : float
-        Share of the worlds that invert at all up to the largest size.
-    """
-
-    n: float
-    low: float
-    high: float | None
-    likelihood_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +93,10 @@ def find_inversions(
     average = _average(logs, cost, worst_ratio)
     marginal = None if value_per_unit is None else _marginal(logs, throughput, cost, value_per_unit)
     return Inversions(
-        _flag(average, level),
-        None if marginal is None else _flag(marginal, level),
-        _flag(_throughput(logs, throughput), level),
+        flag_of(average, level),
+        None if marginal is None else flag_of(marginal, level),
+        flag_of(_throughput(logs, throughput), level),
         int(sizes[-1]),
-    )
-
-
-def _flag(logs: Array, level: float) -> Flag | None:
-    """Summarise the sizes (logarithms, infinite where there is none) of all worlds."""
-    edges = [0.5, (1 - level) / 2, (1 + level) / 2]
-    median, low, high = np.quantile(logs, edges, method="inverted_cdf")
-    if not np.isfinite(median):
-        return None
-    share = float(np.mean(np.isfinite(logs)))
-    return Flag(
-        float(np.exp(median)),
-        float(np.exp(low)),
-        float(np.exp(high)) if np.isfinite(high) else None,
-        share,
     )
 
 
@@ -139,7 +105,7 @@ def _average(logs: Array, cost: Array, worst_ratio: float) -> Array:
     best = cost.argmin(axis=1)
     excess = np.log(cost / np.take_along_axis(cost, best[:, None], axis=1) / worst_ratio)
     beyond = np.arange(len(logs)) > best[:, None]
-    return _first_above(logs, np.where(beyond, excess, -np.abs(excess)))
+    return first_above(logs, np.where(beyond, excess, -np.abs(excess)))
 
 
 def _marginal(logs: Array, throughput: Array, cost: Array, value: float) -> Array:
@@ -149,7 +115,7 @@ def _marginal(logs: Array, throughput: Array, cost: Array, value: float) -> Arra
     middle = (logs[:-1] + logs[1:]) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.where(added > 0, paid / added - value, np.where(paid > 0, np.inf, -np.inf))
-    return _first_above(middle, excess)
+    return first_above(middle, excess)
 
 
 def _throughput(logs: Array, throughput: Array) -> Array:
@@ -167,18 +133,3 @@ def _vertex(x: Array, y: Array) -> float:
     """Abscissa of the top of the parabola through three points."""
     a, b, _ = np.polyfit(x - x[1], y, 2)
     return float(np.clip(x[1] - b / (2 * a), x[0], x[2])) if a < 0 else float(x[1])
-
-
-def _first_above(logs: Array, excess: Array) -> Array:
-    """Interpolate where each row first rises above 0; infinite where it does not."""
-    found = np.full(len(excess), np.inf)
-    for i, row in enumerate(excess):
-        above = np.flatnonzero(row > 0)
-        if not len(above):
-            continue
-        k = int(above[0])
-        before, after = (row[k - 1], row[k]) if k else (0.0, 1.0)
-        is_sound = k > 0 and np.isfinite(after) and np.isfinite(before)
-        place = before / (before - after) if is_sound else 1.0
-        found[i] = logs[k] if not k else logs[k - 1] + place * (logs[k] - logs[k - 1])
-    return found

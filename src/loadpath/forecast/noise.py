@@ -5,18 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
-from scipy.special import digamma
 from scipy.stats import exponnorm, norm
 
 from loadpath.errors import InputError
 
 __all__ = [
     "Noise",
-    "expected_max_exponential",
-    "expected_max_normal",
     "fit_noise",
     "fit_noise_summary",
-    "probability_of_any",
 ]
 
 Array = NDArray[np.float64]
@@ -167,77 +163,6 @@ class Noise:
         far = np.linspace(12 * width, max(top, 12 * width + LEAST_SPREAD), GRID)[1:]
         grid = np.exp(np.concatenate([near, far]))
         return grid, np.maximum.accumulate(self.cdf(grid) ** n)
-
-
-def expected_max_exponential(n: ArrayLike, mean: ArrayLike = 1.0) -> Array:
-    """Mean of the longest of `n` exponential durations: the n-th harmonic number times their mean.
-
-    Parameters
-    ----------
-    n : array_like
-        Durations.
-    mean : array_like
-        Mean of one of them.
-
-    Returns
-    -------
-    ndarray of float
-        In the unit of the mean.
-
-    Examples
-    --------
-    >>> expected_max_exponential([1, 2, 3]).round(4).tolist()
-    [1.0, 1.5, 1.8333]
-    """
-    harmonic = digamma(np.asarray(n, dtype=np.float64) + 1) + np.euler_gamma
-    return np.asarray(harmonic * np.asarray(mean), dtype=np.float64)
-
-
-def expected_max_normal(n: float) -> float:
-    """Mean of the largest of `n` standard normals, by numerical integration.
-
-    Parameters
-    ----------
-    n : float
-        How many.
-
-    Returns
-    -------
-    float
-        In standard deviations.
-
-    Examples
-    --------
-    >>> round(expected_max_normal(1024), 4)
-    3.2482
-    """
-    grid = np.linspace(-12.0, 12.0, 24001)
-    below = norm.cdf(grid) ** n
-    return float(grid[0] + np.trapezoid(1 - below, grid))
-
-
-def probability_of_any(probability: ArrayLike, n: ArrayLike) -> Array:
-    """Probability that at least one of `n` is hit.
-
-    Parameters
-    ----------
-    probability : array_like
-        Probability of one.
-    n : array_like
-        How many, independent of each other.
-
-    Returns
-    -------
-    ndarray of float
-        Probabilities.
-
-    Examples
-    --------
-    >>> probability_of_any(1e-4, [128, 16384]).round(4).tolist()
-    [0.0127, 0.8057]
-    """
-    hit = np.asarray(probability, dtype=np.float64)
-    return np.asarray(-np.expm1(np.asarray(n) * np.log1p(-hit)), dtype=np.float64)
 
 
 def fit_noise(durations: ArrayLike) -> Noise:
