@@ -2,8 +2,8 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import digamma
-from scipy.stats import norm
+
+from loadpath.forecast.distributions import harmonic_number, normal_cdf
 
 __all__ = ["expected_max_exponential", "expected_max_normal", "probability_of_any"]
 
@@ -30,8 +30,7 @@ def expected_max_exponential(n: ArrayLike, mean: ArrayLike = 1.0) -> Array:
     >>> expected_max_exponential([1, 2, 3]).round(4).tolist()
     [1.0, 1.5, 1.8333]
     """
-    harmonic = digamma(np.asarray(n, dtype=np.float64) + 1) + np.euler_gamma
-    return np.asarray(harmonic * np.asarray(mean), dtype=np.float64)
+    return np.asarray(harmonic_number(n) * np.asarray(mean), dtype=np.float64)
 
 
 def expected_max_normal(n: float) -> float:
@@ -53,7 +52,7 @@ def expected_max_normal(n: float) -> float:
     3.2482
     """
     grid = np.linspace(-12.0, 12.0, 24001)
-    below = norm.cdf(grid) ** n
+    below = normal_cdf(grid) ** n
     return float(grid[0] + np.trapezoid(1 - below, grid))
 
 

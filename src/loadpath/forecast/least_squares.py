@@ -2,11 +2,12 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import compress, product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
-from scipy.stats import t as student
+
+from loadpath.forecast.distributions import student_quantile
 
 __all__ = ["Fit", "fit_parts", "fit_ratios"]
 
@@ -62,7 +63,7 @@ class Fit:
             logs = np.log(np.asarray(features @ self.replicas.T, dtype=np.float64))
         shift = logs - logs.mean(axis=-1, keepdims=True)
         variance = self.spread**2 + (n_group - 1) / n_group * np.square(shift).sum(axis=-1)
-        quantile = float(student.ppf((1 + level) / 2, n_group - 1))
+        quantile = student_quantile((1 + level) / 2, n_group - 1)
         return np.asarray(np.exp(quantile * np.sqrt(variance)), dtype=np.float64)
 
 
@@ -79,7 +80,8 @@ def fit_ratios(features: Array, measured: Array) -> Array:
     Returns
     -------
     ndarray of float, shape (n_part,)
-        Coefficients, none below 0: a part of a time cannot save time.
+        Coefficients, none below 0: a part of a time cannot save time. Of the few parts every subset is
+        tried, the smaller first.
 
     Examples
     --------
@@ -89,7 +91,17 @@ def fit_ratios(features: Array, measured: Array) -> Array:
     size = np.abs(features).max(axis=0)
     scale = np.where(size > 0, size, 1.0)
     weighted = features / scale / measured[:, None]
-    return np.asarray(nnls(weighted, np.ones(len(measured)))[0] / scale, dtype=np.float64)
+    best, least = np.zeros(features.shape[1]), float(len(measured))
+    for used in product((False, True), repeat=features.shape[1]):
+        columns = list(compress(range(features.shape[1]), used))
+        if not columns:
+            continue
+        found = np.linalg.lstsq(weighted[:, columns], np.ones(len(measured)), rcond=None)[0]
+        left = float(np.square(weighted[:, columns] @ found - 1).sum())
+        if found.min() >= 0 and left < least * (1 - 1e-9):
+            best, least = np.zeros(features.shape[1]), left
+            best[columns] = found
+    return best / scale
 
 
 def fit_parts(features: Array, measured: Array, groups: Sequence[Hashable]) -> Fit:

@@ -1,13 +1,13 @@
 """Noise of steps and ranks: jitter with rare spikes, and the maximum over many."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
-from scipy.stats import exponnorm, norm
 
 from loadpath.errors import InputError
+from loadpath.forecast.distributions import log_normal_cdf, normal_cdf
 
 __all__ = [
     "Noise",
@@ -16,8 +16,11 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-P90 = 1.2815515655446004
-"""Standard normal quantile."""
+P75, P90 = 0.6744897501960817, 1.2815515655446004
+"""Standard normal quantiles."""
+ROUNDS = 60
+NUDGE = 1e-5
+LOGS = (-20.0, 2.0)
 LEAST_SPREAD = 1e-6
 SPIKE_WIDTHS = 4.0
 """A sample this many standard deviations of the jitter above the median is a spike."""
@@ -71,12 +74,13 @@ class Noise:
         """
         logs = np.log(np.asarray(ratio, dtype=np.float64))
         width = max(self.jitter, LEAST_SPREAD)
-        calm = norm.cdf(logs, scale=width)
+        calm = normal_cdf(logs / width)
         if not self.spike_probability or not self.spike:
-            return np.asarray(calm, dtype=np.float64)
-        spiked = exponnorm.cdf(logs, self.spike / width, scale=width)
-        q = self.spike_probability
-        return np.asarray((1 - q) * calm + q * spiked, dtype=np.float64)
+            return calm
+        # A normal plus an exponential is below x as often as the normal, less what the spike lifts over x.
+        share = width / self.spike
+        lifted = log_normal_cdf(logs / width - share) - logs / self.spike + share**2 / 2
+        return np.asarray(calm - self.spike_probability * np.exp(lifted), dtype=np.float64)
 
     def max_quantile(self, probability: ArrayLike, n: float = 1) -> Array:
         """Quantiles of the longest of `n` independent durations.
@@ -190,7 +194,7 @@ def fit_noise(durations: ArrayLike) -> Noise:
         raise InputError("noise", what, "Give eight durations or more of the same work.")
     logs = np.log(values / np.median(values))
     low, high = np.quantile(logs, [0.25, 0.75])
-    jitter = float((high - low) / (2 * norm.ppf(0.75)))
+    jitter = float((high - low) / (2 * P75))
     far = logs[logs > SPIKE_WIDTHS * max(jitter, LEAST_SPREAD)]
     return Noise(jitter, len(far) / len(logs), float(far.mean()) if len(far) else 0.0)
 
@@ -233,8 +237,26 @@ def fit_noise_summary(p90: float, p99: float, longest: float, n: int) -> Noise:
         return np.log(np.maximum(np.log(found), LEAST_SPREAD) / wanted)
 
     starts = [(jitter, q, far / max(np.log(q * n), 1)) for q in (2 / n, 1e-2, 5e-2)]
-    tried = [least_squares(miss, np.log(start), bounds=(-20, 2)) for start in starts]
-    return _noise(min(tried, key=lambda result: float(result.cost)).x, wanted[2])
+    tried = [_descend(miss, np.log(start)) for start in starts]
+    return _noise(min(tried, key=lambda x: float(np.square(miss(x)).sum())), wanted[2])
+
+
+def _descend(miss: Callable[[Array], Array], x: Array) -> Array:
+    """Follow the misses down to a least square (Levenberg and Marquardt)."""
+    damping, here = 1e-2, miss(x)
+    for _ in range(ROUNDS):
+        slope = np.stack([(miss(x + step) - here) / NUDGE for step in NUDGE * np.eye(len(x))], 1)
+        normal = slope.T @ slope
+        shift = np.linalg.solve(normal + damping * np.eye(len(x)), -slope.T @ here)
+        tried = np.clip(x + np.clip(shift, -1, 1), *LOGS)
+        found = miss(tried)
+        if np.square(found).sum() < np.square(here).sum():
+            x, here, damping = tried, found, damping / 4
+        else:
+            damping *= 8
+        if damping > 1e12 or np.abs(here).max() < 1e-7:
+            break
+    return x
 
 
 def _noise(parameters: Array, largest: float) -> Noise:

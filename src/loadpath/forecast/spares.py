@@ -1,8 +1,7 @@
 """Spare nodes: how many a job needs so that it seldom waits for a repair."""
 
-from scipy.stats import nbinom, poisson
-
 from loadpath.errors import InputError
+from loadpath.forecast.distributions import overdispersed_quantile
 from loadpath.forecast.reliability import Failures
 
 __all__ = ["spares_for"]
@@ -58,6 +57,4 @@ def spares_for(
         what = f"dispersion is {dispersion}"
         raise InputError("spares", what, "Give the variance over the mean, from 1.")
     mean = n_node * failures.per_node_day * repair_s / S_PER_DAY
-    if dispersion == 1 or not mean:
-        return int(poisson.ppf(level, mean))
-    return int(nbinom.ppf(level, mean / (dispersion - 1), 1 / dispersion))
+    return overdispersed_quantile(level, mean, dispersion)
