@@ -129,6 +129,17 @@ def test_run_that_would_hardly_ever_end_is_refused():
         draw_runs(1e6, 10.0, costs, np.random.default_rng(0))
 
 
+def test_run_that_fails_all_the_time_is_never_productive():
+    run = account_run(1e6, [1e-3, 1.0], COSTS)
+    assert np.isinf(run.total_s[0])
+    assert np.all(run.ettr_ratio < 1e-100)
+
+
+def test_run_without_work_is_refused():
+    with pytest.raises(UsageError, match="above 0"):
+        account_run(0.0, 1e4, COSTS)
+
+
 def test_failures_that_cannot_be_are_named_together():
     with pytest.raises(InputError, match=r"per_node_day is -1.*recovery_s is nan"):
         Failures(-1, recovery_s=float("nan"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from loadpath.errors import InputError
+from loadpath.errors import InputError, UsageError
 from loadpath.forecast.least_squares import fit_ratios
 
 __all__ = [
@@ -215,7 +215,12 @@ def account_run(
     Returns
     -------
     Accounting
-        Expected seconds; the sum is the expected length of the run.
+        Expected seconds; the sum is the expected length of the run, infinite where it would not end.
+
+    Raises
+    ------
+    UsageError
+        If there is no work.
 
     References
     ----------
@@ -231,11 +236,14 @@ def account_run(
     if interval_s is None:
         interval_s = failures.interval_s or best_interval_s(mttf, failures)
     work = np.asarray(work_s, dtype=np.float64)
+    if not np.all(work > 0):
+        raise UsageError("run: give the productive time that it needs, above 0.")
     interval = np.minimum(np.asarray(interval_s, dtype=np.float64), work)
     segment = interval + failures.checkpoint_s
     n_segment = work / interval
-    n_failure = np.expm1(segment / mttf)
-    recovery = mttf * np.expm1(failures.recovery_s / mttf)
+    with np.errstate(over="ignore"):
+        n_failure = np.expm1(segment / mttf)
+        recovery = mttf * np.expm1(failures.recovery_s / mttf)
     lost = np.maximum(mttf * n_failure - segment, 0.0)
     return Accounting(
         work + 0 * mttf,
