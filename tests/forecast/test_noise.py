@@ -85,6 +85,22 @@ def test_published_percentiles_and_largest_are_reproduced():
     assert float(noise.max_quantile(0.5, 858)) == pytest.approx(1.167, abs=5e-3)
 
 
+def test_spikes_too_heavy_for_a_mean_have_none():
+    assert np.isinf(Noise(0.01, 1e-6, 1.0).expected_max(8))
+    assert np.isinf(Noise(0.01, 1e-6, 0.6).variation_ratio())
+    assert np.isfinite(Noise(0.01, 1e-6, 0.6).expected_max(8))
+
+
+@pytest.mark.parametrize(
+    "told", [(1.0, 1.0, 1.0, 100), (1.2, 1.5, 9.0, 1000), (1.001, 1.3, 3.0, 10**4)]
+)
+def test_odd_figures_are_fitted_without_failing(told):
+    p90, p99, longest, n = told
+    noise = fit_noise_summary(*told)
+    assert noise.max_quantile([0.9, 0.99]) == pytest.approx([p90, p99], rel=0.02)
+    assert float(noise.max_quantile(0.5, n)) == pytest.approx(longest, rel=0.35)
+
+
 def test_what_is_no_noise_is_refused():
     with pytest.raises(InputError, match="jitter is -1"):
         Noise(-1.0)

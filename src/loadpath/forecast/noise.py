@@ -21,6 +21,7 @@ P75, P90 = 0.6744897501960817, 1.2815515655446004
 ROUNDS = 60
 NUDGE = 1e-5
 LOGS = (-20.0, 2.0)
+TINY = 1e-12
 LEAST_SPREAD = 1e-6
 SPIKE_WIDTHS = 4.0
 """A sample this many standard deviations of the jitter above the median is a spike."""
@@ -116,13 +117,16 @@ class Noise:
         Returns
         -------
         float
-            Over the median: the slowdown by noise of a step in which all wait for all.
+            Over the median: the slowdown by noise of a step in which all wait for all. Infinite where
+            spikes have a mean logarithm of 1 and more.
 
         Examples
         --------
         >>> round(Noise(0.01).expected_max(1024), 3)
         1.033
         """
+        if self.spike_probability and self.spike >= 1:
+            return float("inf")
         grid, below = self._grid(n)
         return float(grid[0] + np.sum((1 - (below[1:] + below[:-1]) / 2) * np.diff(grid)))
 
@@ -132,8 +136,10 @@ class Noise:
         Returns
         -------
         float
-            Coefficient of variation.
+            Coefficient of variation; infinite where spikes have a mean logarithm of 1/2 and more.
         """
+        if self.spike_probability and self.spike >= 0.5:
+            return float("inf")
         grid, below = self._grid(1)
         beyond, width = 1 - (below[1:] + below[:-1]) / 2, np.diff(grid)
         mean = grid[0] + np.sum(beyond * width)
@@ -229,12 +235,14 @@ def fit_noise_summary(p90: float, p99: float, longest: float, n: int) -> Noise:
         what = f"p90 {p90}, p99 {p99}, longest {longest} over the median, of {n} durations"
         raise InputError("noise", what, "Give growing figures over the median of 100 or more.")
     wanted = np.maximum(np.log([p90, p99, longest]), LEAST_SPREAD)
-    jitter, far = wanted[0] / P90, max(wanted[2] - wanted[1], LEAST_SPREAD)
+    jitter, far = wanted[0] / P90, max(wanted[2] - wanted[1], wanted[1] / 4)
+
+    ratios = np.exp(wanted)
+    beyond = np.array([0.1, 0.01, -np.expm1(np.log(0.5) / n)])
 
     def miss(parameters: Array) -> Array:
-        noise = _noise(parameters, wanted[2])
-        found = [*noise.max_quantile([0.9, 0.99]), *noise.max_quantile([0.5], n)]
-        return np.log(np.maximum(np.log(found), LEAST_SPREAD) / wanted)
+        above = 1 - _noise(parameters, wanted[2]).cdf(ratios)
+        return np.log(np.maximum(above, TINY) / beyond)
 
     starts = [(jitter, q, far / max(np.log(q * n), 1)) for q in (2 / n, 1e-2, 5e-2)]
     tried = [_descend(miss, np.log(start)) for start in starts]
