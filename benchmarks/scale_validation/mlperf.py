@@ -18,6 +18,7 @@ from scale_validation.rows import markdown, percent, read
 POWER, ENERGY, WORST = 0.05, 0.10, 1.2
 FEWEST_SIZES = 4
 GPT3_EVALUATE_EVERY = 24_576
+CALIBRATED = (512, 10240)
 J_PER_KWH = 3.6e6
 
 
@@ -202,6 +203,44 @@ def time_to_train(folder):
     )
 
 
+def calibrated(folder):
+    """GPT-3 of NVIDIA's v3.1 from two of its sizes: time, cost and where it inverts."""
+    table = (
+        read(folder, "mlperf_llm_scaling_step_times.csv")
+        .filter(
+            pl.col("benchmark") == "gpt3",
+            pl.col("submitter") == "NVIDIA",
+            pl.col("round") == "v3.1",
+        )
+        .sort("chips")
+    )
+    known = table.filter(pl.col("chips").is_in(CALIBRATED))
+    least, critical, _ = fit_convergence(
+        known["global_batch_seqs"].to_numpy(), known["steps_to_target_median"].to_numpy()
+    )
+    plan = JobPlan(least, critical, GPT3_EVALUATE_EVERY, *evaluation(known))
+    columns = ("chips", "step_s", "global_batch_seqs", "microbatches")
+    model = next(one for one in fit_baselines(runs(*known.select(columns))) if one.name == "affine")
+    chips, batch = table["chips"].to_numpy(), table["global_batch_seqs"].to_numpy()
+    minutes = job_time_s(plan, chips, batch, model.step_s(runs(*table.select(columns)))) / 60
+    told = table["ttt_min_median"].to_numpy()
+    flags = crossing(chips, told), crossing(chips, minutes)
+    step = distance(chips, *flags)
+    rows = [
+        (n, f"{a:.2f}", f"{b:.2f}", percent(b / a - 1), f"{n * a / 60:.0f}", f"{n * b / 60:.0f}",
+         "fitted" if n in CALIBRATED else "")
+        for n, a, b in zip(chips.tolist(), told, minutes, strict=True)
+    ]  # fmt: skip
+    head = ("chips", "minutes", "predicted", "error", "chip-hours", "predicted", "")
+    return (
+        "**Cost of GPT-3, NVIDIA v3.1, from 512 and 10,240 chips alone** (steps by a x m + b, "
+        "convergence and evaluation from the same two rows): average cost passes 1.2 times the best at "
+        f"{flags[0]:.0f} chips, predicted {flags[1]:.0f}: {step:.2f} size steps apart.\n\n"
+        + markdown(head, rows)
+        + "\n"
+    )
+
+
 def judge(folder):
     text = (
         "\nAsked: power 5 %, energy 10 %; inversion size within one size step; held-out error of time to "
@@ -211,6 +250,7 @@ def judge(folder):
         "## MLPerf",
         text,
         power(folder),
+        calibrated(folder),
         cost(folder),
         coverage(folder),
         time_to_train(folder),

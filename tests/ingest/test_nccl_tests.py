@@ -110,6 +110,11 @@ def test_wrong_values_are_kept_and_said(read):
     assert record.points["n_wrong"][0] == 7
 
 
+def test_more_wrong_values_than_there_can_be_are_still_a_count(read):
+    record = read(LOG.replace("319.92       0", "319.92    1e99"))
+    assert record.points["n_wrong"][0] == 1 << 62
+
+
 def test_damaged_gzip_keeps_the_sound_rows(tmp_path):
     path = tmp_path / "run.log.gz"
     raw = gzip.compress((LOG + os.urandom(300_000).hex()).encode())

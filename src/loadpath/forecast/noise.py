@@ -242,7 +242,7 @@ def fit_noise_summary(p90: float, p99: float, longest: float, n: int) -> Noise:
 
     def miss(parameters: Array) -> Array:
         above = 1 - _noise(parameters, wanted[2]).cdf(ratios)
-        return np.log(np.maximum(above, TINY) / beyond)
+        return np.asarray(np.log(np.maximum(above, TINY) / beyond), dtype=np.float64)
 
     starts = [(jitter, q, far / max(np.log(q * n), 1)) for q in (2 / n, 1e-2, 5e-2)]
     tried = [_descend(miss, np.log(start)) for start in starts]

@@ -19,6 +19,7 @@ REMEDY = (
 LARGEST = {"step_s": 1e7, "power_w": 1e11}
 MOST = 1 << 40
 SHOWN = 3
+LONGEST = 40
 
 
 def read_runs(path: Path) -> pl.DataFrame:
@@ -42,9 +43,8 @@ def read_runs(path: Path) -> pl.DataFrame:
     """
     lines, table = _table(path)
     problems = [f"missing column {name!r}" for name in NEEDED if name not in table.columns]
-    problems += [
-        f"unknown column {name!r}" for name in table.columns if name not in RUN_POINT.schema
-    ]
+    unknown = [name for name in table.columns if name not in RUN_POINT.schema]
+    problems += [f"unknown column {_shown(name)}" for name in unknown[:SHOWN]]
     if not problems and table.is_empty():
         problems = ["no rows"]
     if problems:
@@ -88,7 +88,12 @@ def _problems(table: pl.DataFrame, typed: pl.DataFrame, lines: list[int]) -> lis
         wrong = ~sound.fill_null(value=False) & (told.is_not_null() | (name in NEEDED))
         kind = f"a whole number from 1 to {most}" if name in WHOLE else f"above 0, at most {most:g}"
         found += [
-            f"line {lines[row]}: {name} is {told[row]!r}, not {kind}"
+            f"line {lines[row]}: {name} is {_shown(told[row])}, not {kind}"
             for row in wrong.arg_true().head(SHOWN)
         ]
     return found
+
+
+def _shown(text: str | None) -> str:
+    """Quote what was read, the beginning where it is long."""
+    return repr(text if text is None or len(text) <= LONGEST else text[:LONGEST] + "...")

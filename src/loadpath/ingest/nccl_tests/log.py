@@ -34,17 +34,20 @@ BUS_SHARE = {
 TAG = re.compile(r"^\s*(\[[^\]]*\]<std(?:out|err)>:|\d+:(?=\s))")
 TEST = re.compile(r"\b(" + "|".join(COLLECTIVE_BY_TEST) + r")_perf\b")
 RANK = re.compile(r"#\s+Rank\s+(\d+)\s+(?:Group\s+\d+\s+)?Pid\s+\d+\s+on\s+(\S+)\s+device")
-NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+NUMBER = r"\d{1,18}(?:\.\d+)?(?:e[+-]?\d{1,2})?"
 TIMING = rf"({NUMBER}|N/A)\s+({NUMBER}|N/A|-?nan|inf)\s+({NUMBER}|N/A|-?nan|inf)\s+({NUMBER}|N/A)"
 TYPES = (
     r"(?:u?int(?:8|16|32|64)?|half|float|double|bfloat16|f8e4m3|f8e5m2|fp8_e4m3|fp8_e5m2|u?char)"
 )
 ROW = re.compile(
-    rf"(\d+)\s+(\d+)\s+{TYPES}\s+(?:[a-z]\w*\s+)?(?:-?\d+\s+)?{TIMING}(?:\s+{TIMING})?\s*$"
+    rf"(?<!\d)(\d{{1,18}})\s+(\d+)\s+{TYPES}\s+(?:[a-z]\w*\s+)?(?:-?\d+\s+)?{TIMING}(?:\s+{TIMING})?\s*$"
 )
 ROW_BEGINS = re.compile(rf"^\s*\d+\s+\d+\s+({TYPES}\b|$)")
 ROUNDING = 0.006
 """Half a unit in the last printed digit of a bandwidth, GB/s, and a little."""
+MOST_WRONG = 1 << 62
+LONGEST_US = 1e12
+"""Eleven days: no collective takes longer."""
 TIME_ROUNDING_RATIO = 6e-3
 """Times are printed with at least three digits."""
 
@@ -134,7 +137,7 @@ def _take(run: _Run, text: str, rows: list[Row], dropped: Counter[str]) -> None:
         if not _agrees(int(groups[0]), timing, run.collective, n_rank):
             dropped["contradicted_row"] += 1
             continue
-        wrong = None if timing[3] == "N/A" else round(float(timing[3]))
+        wrong = None if timing[3] == "N/A" else min(round(float(timing[3])), MOST_WRONG)
         dropped["wrong_results"] += bool(wrong)
         ns = round(float(timing[0]) * 1000)
         n_node = len(set(run.hosts.values()))
@@ -146,7 +149,7 @@ def _agrees(size: int, timing: tuple[str, ...], collective: str, n_rank: int) ->
     if not all(re.fullmatch(NUMBER, value) for value in timing[:3]):
         return False
     time_us, algorithm, bus = (float(value) for value in timing[:3])
-    if not time_us:
+    if not 0 < time_us < LONGEST_US:
         return False
     share = BUS_SHARE.get(collective)
     factor = 1.0 if share is None else share * (n_rank - 1) / n_rank

@@ -95,9 +95,9 @@ def read_nccl_tests(path: Path) -> CollectiveRecord:
     links = LINK_POINT.empty()
     dropped: Counter[str]
     if _is_summary(text):
-        links, dropped = parse_summary(text)
+        links, dropped = parse_summary(text, path.name)
     elif _is_times(text):
-        rows, dropped = parse_times(text)
+        rows, dropped = parse_times(text, path.name)
     else:
         rows, dropped = parse_log(text.splitlines())
     dropped["nccl_tests_cut"] = n_cut

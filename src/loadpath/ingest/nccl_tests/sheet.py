@@ -22,13 +22,15 @@ MOST_RANKS = 1 << 24
 REMEDY = "Write the table again (docs/formats/nccl_tests.md)."
 
 
-def parse_times(text: str) -> tuple[list[Row], Counter[str]]:
+def parse_times(text: str, name: str) -> tuple[list[Row], Counter[str]]:
     """Read a table of times by size, workers and devices per node.
 
     Parameters
     ----------
     text : str
         CSV with `TIMES_COLUMNS` and ``time_stats.COLLECTIVE.median`` in ms.
+    name : str
+        File, for messages.
 
     Returns
     -------
@@ -42,10 +44,10 @@ def parse_times(text: str) -> tuple[list[Row], Counter[str]]:
     InputError
         If it is no CSV or has no column of medians.
     """
-    table = _csv(text)
+    table = _csv(text, name)
     medians = [c for c in table.columns if c.startswith("time_stats.") and c.endswith(".median")]
     if not medians:
-        raise InputError("table of times", "no column time_stats.*.median", REMEDY)
+        raise InputError(name, "no column time_stats.*.median", REMEDY)
     times = pl.coalesce(pl.col(medians).cast(pl.Float64, strict=False)) * NS_PER_MS
     per_node = _whole("devices_per_node")
     typed = table.select(
@@ -69,13 +71,15 @@ def parse_times(text: str) -> tuple[list[Row], Counter[str]]:
     return rows, Counter(damaged_row=table.height - len(rows))
 
 
-def parse_summary(text: str) -> tuple[pl.DataFrame, Counter[str]]:
+def parse_summary(text: str, name: str) -> tuple[pl.DataFrame, Counter[str]]:
     """Read a summary of the bandwidth of links: one row per set of nodes.
 
     Parameters
     ----------
     text : str
         CSV with `SUMMARY_COLUMNS`.
+    name : str
+        File, for messages.
 
     Returns
     -------
@@ -89,7 +93,7 @@ def parse_summary(text: str) -> tuple[pl.DataFrame, Counter[str]]:
     InputError
         If it is no CSV.
     """
-    table = _csv(text)
+    table = _csv(text, name)
     test = pl.col("test").str.strip_suffix("_perf")
     rate = {"mean_bytes_per_s": "avg_bus_bw_GBs", "peak_bytes_per_s": "peak_busbw_GBs"}
     typed = table.select(
@@ -116,9 +120,9 @@ def _whole(name: str) -> pl.Expr:
     return pl.col(name).str.strip_chars().cast(pl.Int64, strict=False)
 
 
-def _csv(text: str) -> pl.DataFrame:
+def _csv(text: str, name: str) -> pl.DataFrame:
     try:
         return pl.read_csv(text.encode(), infer_schema=False, truncate_ragged_lines=True)
     except pl.exceptions.PolarsError as error:
         what = f"cannot be read ({first_line(error)})"
-        raise InputError("table of collectives", what, REMEDY) from error
+        raise InputError(name, what, REMEDY) from error
