@@ -83,6 +83,14 @@ def test_time_to_train_of_rows_held_out_is_near_what_was_run(published, judged):
     assert all(abs(number(r"([-+][\d.]+) % \|$", row)) <= 5 for row in nvidia)
 
 
+def test_cost_of_gpt3_inverts_within_one_size_step_of_where_it_did(published, judged):
+    text = judged["mlperf"].calibrated(published)
+    assert number(r"([\d.]+) size steps apart", text) <= 1
+    held = [row for row in rows(text) if "fitted" not in row]
+    assert len(held) == 5
+    assert all(abs(number(r"([-+][\d.]+) %", row)) <= 5 for row in held)
+
+
 def test_percentiles_of_steps_and_slowdowns_are_reproduced(published, judged):
     noise = judged["noise"]
     assert number(r"; (\d+) of 18 rows", noise.steps(published)) >= 17

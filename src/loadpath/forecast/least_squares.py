@@ -59,12 +59,40 @@ class Fit:
         n_group = len(self.replicas)
         if n_group < 2 or not np.isfinite(self.spread):
             return np.full(np.shape(features)[:-1], np.inf)
+        variance = self.spread**2 + np.square(self._shifts(features)).sum(axis=-1)
+        quantile = student_quantile((1 + level) / 2, n_group - 1)
+        return np.asarray(np.exp(quantile * np.sqrt(variance)), dtype=np.float64)
+
+    def draw(self, features: Array, rng: np.random.Generator, n_sample: int) -> Array:
+        """Draw how much the fit itself may be off, together at all places.
+
+        Parameters
+        ----------
+        features : ndarray of float, shape (n_place, n_part)
+            What each part contributes at each place.
+        rng : numpy.random.Generator
+            Source of randomness.
+        n_sample : int
+            Draws.
+
+        Returns
+        -------
+        ndarray of float, shape (n_sample, n_place)
+            Logarithms; they vary and covary over the places as the jackknife says, with the tails of
+            Student's t.
+        """
+        n_free = max(len(self.replicas) - 1, 1)
+        normals = rng.standard_normal((n_sample, len(self.replicas)))
+        tail = np.sqrt(n_free / rng.chisquare(n_free, (n_sample, 1)))
+        return np.asarray(tail * (normals @ self._shifts(features).T), dtype=np.float64)
+
+    def _shifts(self, features: Array) -> Array:
+        """Logarithms by which each group left out moves the prediction, to be added in squares."""
+        n_group = len(self.replicas)
         with np.errstate(divide="ignore"):
             logs = np.log(np.asarray(features @ self.replicas.T, dtype=np.float64))
         shift = logs - logs.mean(axis=-1, keepdims=True)
-        variance = self.spread**2 + (n_group - 1) / n_group * np.square(shift).sum(axis=-1)
-        quantile = student_quantile((1 + level) / 2, n_group - 1)
-        return np.asarray(np.exp(quantile * np.sqrt(variance)), dtype=np.float64)
+        return np.asarray(np.sqrt((n_group - 1) / n_group) * shift, dtype=np.float64)
 
 
 def fit_ratios(features: Array, measured: Array) -> Array:

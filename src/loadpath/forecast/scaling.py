@@ -17,12 +17,14 @@ from loadpath.tables.schema import Column, TableSchema
 __all__ = [
     "CROSSING",
     "CURVE_POINT",
+    "NORMAL_95",
     "StepCurve",
     "StepPoint",
     "curve_table",
     "limitation_crossings",
     "price_curve",
     "sample_curve",
+    "smooth_normals",
 ]
 
 Array = NDArray[np.float64]
@@ -153,7 +155,7 @@ def sample_curve(
     median = np.array([point.step_s for point in points])
     return StepCurve(
         n,
-        median * np.exp(spread * _smooth_normals(n, rng, n_sample)),
+        median * np.exp(spread * smooth_normals(n, rng, n_sample)),
         np.array([point.work for point in points]),
         None if np.isnan(power).any() else power,
         names,
@@ -173,8 +175,23 @@ def _problems(n: NDArray[np.int64], points: list[StepPoint]) -> list[str]:
     return problems
 
 
-def _smooth_normals(n: NDArray[np.int64], rng: np.random.Generator, n_sample: int) -> Array:
-    """Draw standard normals that change smoothly with the logarithm of the size."""
+def smooth_normals(n: NDArray[np.int64], rng: np.random.Generator, n_sample: int) -> Array:
+    """Draw standard normals that change smoothly with the logarithm of the size.
+
+    Parameters
+    ----------
+    n : ndarray of int64, shape (n_size,)
+        Accelerators, growing.
+    rng : numpy.random.Generator
+        Source of randomness.
+    n_sample : int
+        Worlds.
+
+    Returns
+    -------
+    ndarray of float, shape (n_sample, n_size)
+        Alike at neighbouring sizes, independent at the smallest and the largest.
+    """
     place = np.zeros(len(n))
     if len(n) > 1:
         place = np.log(n / n[0]) / np.log(n[-1] / n[0])
