@@ -7,9 +7,9 @@ FOLDER holds data/ and tables/ (what LOADPATH_DATA names).
 import argparse
 from pathlib import Path
 
-from scale_validation import collectives, mlperf, noise, reliability
+from scale_validation import collectives, mlperf, noise, planted, reliability
 
-SECTIONS = (collectives, reliability, noise, mlperf)
+SECTIONS = (collectives, reliability, noise, mlperf, planted)
 HEAD = """\
 # Validation of what is built on a step time
 
