@@ -146,11 +146,12 @@ def coverage(folder):
             error = np.log(model.step_s(one)[0] / minutes[i] / 60)
             held.append(abs(error) <= np.log(model.band_factor(one, 0.9)[0]))
         inside += held
-        rows.append(("/".join(key), f"{sum(held)} of {len(held)}"))
+        missed = [str(size) for size, is_in in zip(n[1:-1], held, strict=True) if not is_in]
+        rows.append(("/".join(key), f"{sum(held)} of {len(held)}", ", ".join(missed)))
     return (
         f"**Bands of MLPerf times.** Each size between the smallest and the largest held out in turn: "
         f"90 % bands hold {np.mean(inside):.0%} of {len(inside)} (asked: 80 to 97 %).\n\n"
-        + markdown(("benchmark/accelerator/round", "inside"), rows)
+        + markdown(("benchmark/accelerator/round", "inside", "sizes outside"), rows)
         + "\n"
     )
 
