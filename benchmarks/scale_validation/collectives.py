@@ -88,7 +88,7 @@ def racks(folder):
     return points(numbers, GPUS_PER_TRAY)
 
 
-def by_size(held, errors):
+def errors_by_size(held, errors):
     """Each error with its size, misses marked."""
     return ", ".join(
         f"{size >> 20}: {percent(error)}{' miss' if abs(error) > ALLOWED else ''}"
@@ -118,7 +118,7 @@ def alone(folder):
         n_ok = int((np.abs(errors) <= ALLOWED).sum())
         rows.append(
             (gpu, gpus, group.height, f"{n_ok} of {held.height}",
-             by_size(held, errors), source.split()[0])
+             errors_by_size(held, errors), source.split()[0])
         )  # fmt: skip
     head = ("accelerator", "ranks", "sizes from 16 MiB", "held-out sizes within 15 %", "MiB: error",
             "source")  # fmt: skip
@@ -142,7 +142,7 @@ def logs(folder):
         predicted = fit.time_s(held["bytes"].to_numpy(), held["n_rank"].to_numpy())
         errors = predicted / (held["duration_ns"].to_numpy() / 1e9) - 1
         n_ok = int((np.abs(errors) <= ALLOWED).sum())
-        rows.append((*key, f"{n_ok} of {held.height}", by_size(held, errors)))
+        rows.append((*key, f"{n_ok} of {held.height}", errors_by_size(held, errors)))
     head = ("collective", "ranks", "nodes", "held-out sizes within 15 %", "MiB: error")
     return (
         "**nccl-tests logs** (H100, one and ten nodes: other paths, so every second size is held "
