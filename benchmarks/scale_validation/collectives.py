@@ -5,7 +5,7 @@ import polars as pl
 
 from loadpath.forecast.collective_fit import BULK_BYTES, fit_collective
 from loadpath.forecast.collectives import nccl_choice
-from loadpath.forecast.fabric import Fabric
+from loadpath.forecast.nccl_fabric import NcclFabric
 from loadpath.ingest.nccl_tests import read_nccl_tests
 from loadpath.tables.measured import COLLECTIVE_POINT
 from scale_validation.rows import markdown, percent, read
@@ -152,7 +152,7 @@ def logs(folder):
 
 def uncalibrated(every):
     """Error of NCCL's own cost model with nothing but line rates."""
-    fabric = Fabric(LINE_RATES[0], LINE_RATES[1], has_nvls=True)
+    fabric = NcclFabric(LINE_RATES[0], LINE_RATES[1], has_nvls=True)
     sizes = every["bytes"].unique().sort().to_list()
     rows = []
     for (n,), group in every.sort("bytes").group_by("n_rank", maintain_order=True):

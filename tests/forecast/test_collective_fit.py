@@ -5,10 +5,10 @@ import pytest
 from loadpath.errors import InputError
 from loadpath.forecast.collective_fit import BULK_BYTES, fit_collective, fit_collectives
 from loadpath.forecast.collectives import FittedFabric, collective_time_s
-from loadpath.forecast.fabric import Fabric
+from loadpath.forecast.nccl_fabric import NcclFabric
 from loadpath.tables.measured import COLLECTIVE_POINT
 
-NODE = Fabric(320e9, 40e9)
+NODE = NcclFabric(320e9, 40e9)
 SIZES = [1 << power for power in range(24, 34)]
 
 

@@ -5,10 +5,10 @@ import pytest
 
 from loadpath.errors import UsageError
 from loadpath.forecast.collectives import collective_time_s, nccl_choice
-from loadpath.forecast.fabric import Fabric
+from loadpath.forecast.nccl_fabric import NcclFabric
 from loadpath.forecast.nccl_model import ALGORITHMS, PROTOCOLS, algorithm_time_s
 
-NODE = Fabric(320e9, 40e9)  # 16 channels of 20 GB/s inside, 8 x 40 GB/s between nodes
+NODE = NcclFabric(320e9, 40e9)  # 16 channels of 20 GB/s inside, 8 x 40 GB/s between nodes
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_long_message_takes_the_closed_form_of_the_ring():
 
 
 def test_nvlink_sharp_beats_the_ring_where_the_switch_reduces():
-    sharp = Fabric(320e9, 40e9, has_nvls=True)
+    sharp = NcclFabric(320e9, 40e9, has_nvls=True)
     seconds, chosen = nccl_choice("all_reduce", 1 << 30, 8, 8, sharp)
     assert chosen == "nvls/simple"
     assert seconds < collective_time_s("all_reduce", 1 << 30, 8, 8, NODE)
@@ -57,7 +57,7 @@ def test_switches_that_do_not_reduce_have_no_such_algorithm():
 @pytest.mark.parametrize("kind", [*ALGORITHMS, "all_to_all", "send_recv"])
 def test_time_grows_with_bytes_and_falls_with_bandwidth(kind):
     sizes = 2.0 ** np.arange(26, 36)
-    slow, fast = (collective_time_s(kind, sizes, 64, 8, Fabric(b, b / 8)) for b in (1e11, 2e11))
+    slow, fast = (collective_time_s(kind, sizes, 64, 8, NcclFabric(b, b / 8)) for b in (1e11, 2e11))
     assert np.all(np.diff(slow) > 0)
     assert np.all(fast < slow)
 
@@ -73,7 +73,7 @@ def test_group_of_one_and_nothing_to_send_take_no_time():
 
 
 def test_oversubscription_halves_what_nodes_exchange():
-    half = Fabric(320e9, 40e9, oversubscription=2.0)
+    half = NcclFabric(320e9, 40e9, oversubscription=2.0)
     kinds = ("send_recv", "all_to_all")
     for kind in kinds:
         ratio = collective_time_s(kind, 1 << 36, 16, 1, half) / collective_time_s(
@@ -98,4 +98,4 @@ def test_unknown_collective_and_impossible_group_are_refused():
 
 def test_fabric_that_cannot_be_names_all_that_is_wrong():
     with pytest.raises(UsageError, match=r"intra_bytes_per_s is 0.*generation is 'kepler'"):
-        Fabric(0, 1e9, generation="kepler")  # type: ignore[arg-type]
+        NcclFabric(0, 1e9, generation="kepler")  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadpath.errors import UsageError
 from loadpath.forecast.collective_fit import CollectiveFit
-from loadpath.forecast.fabric import Fabric
+from loadpath.forecast.nccl_fabric import NcclFabric
 from loadpath.forecast.nccl_model import ALGORITHMS, PROTOCOLS, algorithm_time_s
 
 __all__ = ["FittedFabric", "collective_time_s", "nccl_choice"]
@@ -23,13 +23,13 @@ class FittedFabric(NamedTuple):
 
     Attributes
     ----------
-    fabric : Fabric
+    fabric : NcclFabric
         Links, used for what was not measured.
     fits : mapping of (str, int, bool) to CollectiveFit
         Fits by collective, ranks per node, and whether the group spans nodes.
     """
 
-    fabric: Fabric
+    fabric: NcclFabric
     fits: Mapping[tuple[str, int, bool], CollectiveFit]
 
 
@@ -38,7 +38,7 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
     size_bytes: ArrayLike,
     group_size: ArrayLike,
     ranks_per_node: ArrayLike,
-    fabric: Fabric | FittedFabric,
+    fabric: NcclFabric | FittedFabric,
 ) -> NDArray[np.float64]:
     """Time of one collective by itself.
 
@@ -53,7 +53,7 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
     group_size, ranks_per_node : array_like
         Ranks in the group, and how many of them share a node; of ``send_recv`` 1 per node means
         that the peer is on another node.
-    fabric : Fabric or FittedFabric
+    fabric : NcclFabric or FittedFabric
         Links, with fits where something was measured.
 
     Returns
@@ -68,7 +68,7 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
 
     Examples
     --------
-    >>> node = Fabric(320e9, 40e9)
+    >>> node = NcclFabric(320e9, 40e9)
     >>> t = collective_time_s("all_reduce", [1 << 10, 1 << 30], [64, 1024], 8, node)
     >>> [round(us, 1) for us in (t * 1e6).tolist()]
     [45.3, 7554.8]
@@ -81,7 +81,7 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
     )
     if not (np.all(size >= 0) and np.all(ranks >= 1) and np.all(per_node >= 1)):
         raise UsageError("collective: sizes start at 0 bytes, groups and nodes at 1 rank.")
-    links, fits = (fabric, {}) if isinstance(fabric, Fabric) else fabric
+    links, fits = (fabric, {}) if isinstance(fabric, NcclFabric) else fabric
     times = (
         _pairwise(kind, size, ranks, per_node, fabric=links)
         if kind in PAIRWISE
@@ -99,7 +99,7 @@ def nccl_choice(  # noqa: PLR0917 - as above
     size_bytes: ArrayLike,
     group_size: ArrayLike,
     ranks_per_node: ArrayLike,
-    fabric: Fabric,
+    fabric: NcclFabric,
 ) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
     """Time of the algorithm and protocol that NCCL's model prefers, and its name.
 
@@ -109,7 +109,7 @@ def nccl_choice(  # noqa: PLR0917 - as above
         A key of `ALGORITHMS`.
     size_bytes, group_size, ranks_per_node : array_like
         As in `collective_time_s`; groups of two ranks and more.
-    fabric : Fabric
+    fabric : NcclFabric
         Links.
 
     Returns
@@ -121,7 +121,7 @@ def nccl_choice(  # noqa: PLR0917 - as above
 
     Examples
     --------
-    >>> node = Fabric(320e9, 40e9)
+    >>> node = NcclFabric(320e9, 40e9)
     >>> nccl_choice("all_reduce", [1 << 10, 1 << 20, 1 << 30], 64, 8, node)[1].tolist()
     ['tree/ll', 'tree/ll128', 'ring/simple']
     """
@@ -143,7 +143,7 @@ def _pairwise(
     ranks: NDArray[np.float64],
     per_node: NDArray[np.float64],
     *,
-    fabric: Fabric,
+    fabric: NcclFabric,
 ) -> NDArray[np.float64]:
     """Take the slower of what stays in the node and what leaves it."""
     per_node = np.minimum(per_node, ranks)

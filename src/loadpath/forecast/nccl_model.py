@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from loadpath.forecast.fabric import GENERATIONS, Fabric
 from loadpath.forecast.nccl_constants import (
     BASE_US,
     INTRA_US,
@@ -16,6 +15,7 @@ from loadpath.forecast.nccl_constants import (
     PER_CHANNEL,
     TREE_CORRECTION,
 )
+from loadpath.forecast.nccl_fabric import GENERATIONS, NcclFabric
 
 __all__ = ["ALGORITHMS", "PROTOCOLS", "algorithm_time_s"]
 
@@ -41,7 +41,7 @@ def algorithm_time_s(
     n_rank: ArrayLike,
     n_rank_per_node: ArrayLike,
     *,
-    fabric: Fabric,
+    fabric: NcclFabric,
     way: str,
 ) -> Array:
     """Time NCCL's cost model gives one algorithm and protocol; infinite where it does not apply.
@@ -53,7 +53,7 @@ def algorithm_time_s(
     size_bytes, n_rank, n_rank_per_node : array_like
         Size of the collective (the larger of what goes in and out), ranks, ranks on each node;
         broadcast against each other.
-    fabric : Fabric
+    fabric : NcclFabric
         Links.
     way : str
         Algorithm of the collective and one of `PROTOCOLS`, such as ``tree/ll128``.
@@ -71,7 +71,7 @@ def algorithm_time_s(
     --------
     1 KiB on 8 GPUs of one node, ring, LL:
 
-    >>> node = Fabric(320e9, 40e9)
+    >>> node = NcclFabric(320e9, 40e9)
     >>> t = algorithm_time_s("all_reduce", 1024, 8, 8, fabric=node, way="ring/ll")
     >>> round(float(t) * 1e6, 1)
     15.0
@@ -103,7 +103,7 @@ class Shape(NamedTuple):
     nodes: Array
 
 
-def _bus(kind: str, shape: Shape, fabric: Fabric, way: tuple[str, int]) -> Array:
+def _bus(kind: str, shape: Shape, fabric: NcclFabric, way: tuple[str, int]) -> Array:
     """Bandwidth of all channels in GB/s, 0 where the way does not apply."""
     algorithm, p = way
     if algorithm.startswith("nvls"):
@@ -133,7 +133,7 @@ def _tree_correction(size: Array, p: int) -> Array:
     return np.where(bin_ < last, TREE_CORRECTION[p][np.minimum(bin_, last - 1)], 1.0)
 
 
-def _inter(per_node: Array, fabric: Fabric) -> Array:
+def _inter(per_node: Array, fabric: NcclFabric) -> Array:
     """Bandwidth of a node's ranks together between nodes, GB/s."""
     return fabric.inter_bytes_per_s / GB * per_node / fabric.oversubscription
 
@@ -142,18 +142,18 @@ def _columns(nodes: Array) -> NDArray[np.int64]:
     return np.clip(nodes, 1, 3).astype(int) - 1
 
 
-def _ll_max(nodes: Array, fabric: Fabric) -> Array:
+def _ll_max(nodes: Array, fabric: NcclFabric) -> Array:
     row = np.where(nodes == 1, GENERATIONS.index(fabric.generation), int(fabric.is_amd_host))
     return np.asarray(LL_MAX[row, _columns(nodes)], dtype=np.float64)
 
 
-def _cap(table: str, nodes: Array, fabric: Fabric) -> Array:
+def _cap(table: str, nodes: Array, fabric: NcclFabric) -> Array:
     """Most that all channels carry."""
     row = PER_CHANNEL[table][GENERATIONS.index(fabric.generation)]
     return np.asarray(fabric.n_channel * row[_columns(nodes)], dtype=np.float64)
 
 
-def _ring_bus(bus: Array, nodes: Array, fabric: Fabric, p: int) -> Array:
+def _ring_bus(bus: Array, nodes: Array, fabric: NcclFabric, p: int) -> Array:
     if p == LL:
         return np.minimum(_ll_max(nodes, fabric), bus / 2)
     if p == LL128:
@@ -161,7 +161,7 @@ def _ring_bus(bus: Array, nodes: Array, fabric: Fabric, p: int) -> Array:
     return bus
 
 
-def _tree_bus(bus: Array, nodes: Array, fabric: Fabric, p: int) -> Array:
+def _tree_bus(bus: Array, nodes: Array, fabric: NcclFabric, p: int) -> Array:
     bus = np.minimum(0.92 * bus, _cap("tree", nodes, fabric))
     if p == LL:
         return np.minimum(bus / 3.8, _ll_max(nodes, fabric))
@@ -171,7 +171,7 @@ def _tree_bus(bus: Array, nodes: Array, fabric: Fabric, p: int) -> Array:
     return bus
 
 
-def _nvls_bus(kind: str, shape: Shape, fabric: Fabric, algorithm: str) -> Array:
+def _nvls_bus(kind: str, shape: Shape, fabric: NcclFabric, algorithm: str) -> Array:
     _, per_node, nodes = shape
     efficiency = NVLS_EFFICIENCY[GENERATIONS.index(fabric.generation)] * fabric.has_nvls
     used = (fabric.n_channel - 1) / fabric.n_channel
@@ -184,7 +184,7 @@ def _nvls_bus(kind: str, shape: Shape, fabric: Fabric, algorithm: str) -> Array:
     return np.where((nodes > 1) & (per_node > 1) & (fabric.n_channel >= 2), bus, 0.0)
 
 
-def _latency_us(kind: str, shape: Shape, fabric: Fabric, way: tuple[str, int]) -> Array:
+def _latency_us(kind: str, shape: Shape, fabric: NcclFabric, way: tuple[str, int]) -> Array:
     ranks, per_node, nodes = shape
     algorithm, p = way
     intra = INTRA_US[fabric.is_nvlink][algorithm][p]

@@ -6,14 +6,14 @@ from typing import Literal
 
 from loadpath.errors import UsageError
 
-__all__ = ["GENERATIONS", "Fabric"]
+__all__ = ["GENERATIONS", "NcclFabric"]
 
 GENERATIONS = ("volta", "ampere", "hopper", "blackwell")
 """GPU generations that NCCL tells apart, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fabric:
+class NcclFabric:
     """Links of one cluster, as seen by one collective.
 
     Attributes
