@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
+from loadpath.audit.stability import measure_stability, weigh_interaction, without_stability
 from loadpath.couple import CoupledJob
 from loadpath.couple.steps import CoupledSteps, as_steps
 from loadpath.diagnose.attribution import attribute
@@ -89,7 +90,7 @@ def diagnose(
     """
     steps = steps or as_steps(job)
     progress("replaying")
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         recorded = pool.submit(_recorded, job)
         fidelity = measure_fidelity(job)
         refusal = why_refused(job, fidelity, settings)
@@ -100,10 +101,21 @@ def diagnose(
         baselines = pool.submit(_baselines, job, ideal, settings)
         slowdown = pool.submit(_slowdown, job, steps, baselines, settings)
         limits = pool.submit(_limits, (job, steps), refusal, (ideal, settings), (recorded, beside))
+        stable = pool.submit(
+            measure_stability,
+            steps,
+            job,
+            effects,
+            (fidelity, refusal, settings),
+            progress=progress,
+            drawn=drawn,
+        )
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result()[0] | _cause_tables(job, fidelity, ideal, judgement)
     seen = recorded.result()
     tables |= limits.result() if judgement else _without_limits()
+    tables |= stable.result() if judgement else without_stability(fidelity, settings)
+    tables["interaction"] = weigh_interaction(job, effects, judgement, settings)
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=seen.views
     )

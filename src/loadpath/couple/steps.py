@@ -7,12 +7,21 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loadpath.couple import kernels
 from loadpath.couple.graph import CouplingGraph, Int64Array, NodeRole
 from loadpath.couple.job import CoupledJob
 
-__all__ = ["CoupledSteps", "Measured", "as_steps", "in_halves", "join_steps", "measure_steps"]
+__all__ = [
+    "CoupledSteps",
+    "Measured",
+    "as_steps",
+    "in_halves",
+    "join_steps",
+    "measure_steps",
+    "take_runs",
+]
 
 T = TypeVar("T")
 
@@ -68,6 +77,27 @@ def as_steps(job: CoupledJob) -> CoupledSteps:
     """
     times = (job.op[name].to_numpy()[None, :] for name in ("start_ns", "duration_ns"))
     return CoupledSteps(job, job.graph.step, *times)
+
+
+def take_runs(steps: CoupledSteps, runs: NDArray[np.integer]) -> CoupledSteps:
+    """Keep some of the runs.
+
+    Parameters
+    ----------
+    steps : CoupledSteps
+        Runs of one graph.
+    runs : (n_kept,) array of int
+        Which ones, ascending, at least two.
+
+    Returns
+    -------
+    CoupledSteps
+        The same job with fewer steps.
+    """
+    step = steps.step.reshape(len(steps.start_ns), -1)[runs].ravel()
+    return replace(
+        steps, step=step, start_ns=steps.start_ns[runs], duration_ns=steps.duration_ns[runs]
+    )
 
 
 def measure_steps(steps: CoupledSteps) -> Measured:
