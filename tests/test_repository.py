@@ -1,6 +1,7 @@
 """What the repository says about itself: links, documented names and tables, no foreign traces."""
 
 import ast
+import doctest
 import gzip
 import importlib
 import re
@@ -312,3 +313,12 @@ def test_the_package_imports_nothing_beyond_its_declared_dependencies():
         )
     }
     assert imported - known == set()
+
+
+@pytest.mark.parametrize(
+    "document", [d for d in documents() if ">>>" in d.read_text(encoding="utf-8")], ids=name
+)
+def test_worked_examples_of_a_page_are_true(document: Path):
+    failed, tried = doctest.testfile(str(document), module_relative=False)
+    assert tried > 0
+    assert failed == 0

@@ -10,18 +10,24 @@ from tests.brief.limits import limits
 
 from loadpath.audit.limits_document import limits_document
 from loadpath.audit.settings import Settings
+from loadpath.audit.stability import stability_section
 from loadpath.tables import RANK, caveat_table
 from loadpath.tables.results import (
     ATTRIBUTION,
     BLINDNESS,
     CAUSE,
     COUPLING,
+    INTERACTION,
+    LOAD_CURVE,
     PATH,
+    POLICY,
     RANK_STEP,
     RANK_TIME,
     SINK,
+    STABILITY,
     STEP_TIME,
     TIMELINE,
+    VARIANCE,
 )
 
 PARTS = ("compute", "host", "transfer", "wait", "bubble", "launch_delay", "idle")
@@ -102,6 +108,98 @@ def rank_times(ranks, step_s, kind):
         [1, 0, 0, -0.42 / 0.38, 0, 0, 0]
     )
     return step_s * split * (wobble if kind != "host" else 1)
+
+
+def stability_rows(step_s, emergent):
+    def entry(quantity, value, by="job", key="", load="recorded", factor=1.0, unit="ratio"):
+        span = (None, None) if value is None else (0.9 * value, 1.1 * value)
+        return (load, factor, quantity, by, key, value, *span, unit, "replayed")
+
+    vector = {
+        "one_off_gain": 0.141,
+        "waiting_gain": 2.138,
+        "absorption_ratio": 0.857,
+        "noise_gain": 1.894,
+        "noise_gain_independent": 3.558,
+        "noise_model_error_ratio": 0.006,
+        "emergent_share_ratio": emergent,
+        "jensen_gap_ratio": 0.012,
+        "step_cv_ratio": 0.0045,
+        "step_p99_over_p50_ratio": 1.0074,
+    }
+    rows = [entry(name, value) for name, value in vector.items()]
+    rows += [entry("step", step_s, unit="s"), entry("n_steps", 44.0, unit="count")]
+    for part, share in (("component", 0.4), ("workload", -0.01), ("stages", 0.02)):
+        rows.append(entry("loss", share * step_s, "part", part, unit="s"))
+    rows.append(entry("loss", emergent * step_s, "part", "emergent", unit="s"))
+    rows += [
+        entry("slack", s * step_s, "quantile", q, unit="s") for q, s in (("p10", 0), ("p50", 0.5))
+    ]
+    rows += [
+        entry("reserve", 0.051, "work", "own work"),
+        entry("reserve", 2.885, "work", "transfers"),
+    ]
+    rows += [entry("reserve", 0.08, "op_class", "backward-compute")]
+    for load, knee in (("transfers", 15.3), ("launches", None)):
+        rows.append(entry("knee", knee, load=load))
+        rows.append(entry("step", 1.1 * step_s, load=load, factor=2.0, unit="s"))
+        rows.append(entry("one_off_gain", 0.2, load=load, factor=2.0))
+    return pl.DataFrame(rows, schema=STABILITY.schema, orient="row")
+
+
+def stability_tables(step_s, kind):
+    emergent = 0.8 if kind == "none" else 0.004
+    factors = [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0]
+    n = len(factors)
+    gains = {"exclude": 0.5, "remap": -0.01, "bucket": None, "overlap": 0.02, "checkpoint": None}
+    parts = {"persistent": 0.9, "periodic": 0.0, "rare": 0.02, "noise": 0.08, "total": 1.0}
+    return {
+        "stability": stability_rows(step_s, emergent),
+        "load_curve": LOAD_CURVE.build(
+            {
+                "load": ["transfers"] * n + ["launches"] * n,
+                "factor": factors * 2,
+                "step_s": [step_s * (1 + 0.02 * f) for f in factors]
+                + [step_s * max(1.0, f / 2) for f in factors],
+                "gain_ratio": [1.317] * n + [0.3] * n,
+            }
+        ),
+        "variance": pl.DataFrame(
+            [
+                ("step", place, part, 0.04 * share, share, None, None, "the rest")
+                for place in ("job", "all ranks", "rank 0", "rank 1")
+                for part, share in parts.items()
+            ],
+            schema=VARIANCE.schema,
+            orient="row",
+        ),
+        "policy": pl.DataFrame(
+            [
+                (
+                    policy,
+                    "rank 0, for one like its peers",
+                    *(None if g is None else f * step_s for f in (1 - (g or 0), g or 0)),
+                    *(None if g is None else f * g * step_s for f in (0.9, 1.1)),
+                    g,
+                    "not assessed" if g is None else "replayed",
+                    "time of a collective by its size, such as nccl-tests" if g is None else "",
+                )
+                for policy, g in gains.items()
+            ],
+            schema=POLICY.schema,
+            orient="row",
+        ),
+        "interaction": INTERACTION.build(
+            {
+                "key": ["rank 0", "link 0-1"],
+                "removal_s": [0.4 * step_s, 0.0],
+                "addition_s": [0.5 * step_s, 0.1 * step_s],
+                "shapley_s": [0.45 * step_s, 0.05 * step_s],
+                "error_s": [0.0, 0.0],
+                "method": ["exact", "exact"],
+            }
+        ),
+    }
 
 
 def make_tables(kind, ranks, steps, step_s, names):
@@ -213,8 +311,9 @@ def make_tables(kind, ranks, steps, step_s, names):
             ]
         ),
     }
+    tables |= stability_tables(step_s, kind)
     if not assessed:
-        for name in ("attribution", "cause", "sink", "coupling"):
+        for name in ("attribution", "cause", "sink", "coupling", "load_curve", "policy"):
             tables[name] = tables[name].clear()
         tables["path"] = tables["path"].clear()
         tables["timeline"] = tables["timeline"].clear()
@@ -289,6 +388,7 @@ def make_audit(kind="rank", *, ranks=16, steps=44, names=None, rate=True):
             "by_baseline": {"median": 1.973, "mean": 1.881, "best": 2.104},
         },
         "verdict": verdict,
+        "stability": stability_section(tables, Settings()),
         "waits": {
             "exposed_s": 142.6,
             "by_sink": {"excess": 118.2, "bubble": 20.1, "transfer_excess": 3.4, "lag": 0.9},

@@ -98,7 +98,7 @@ def test_every_figure_says_what_it_shows(audited):
     names = {
         attrs["id"] for tag, attrs in parsed.tags if tag in {"title", "desc"} and "id" in attrs
     }
-    assert len(drawings) == 8
+    assert len(drawings) == 10
     assert all(attrs["role"] == "img" for attrs in drawings)
     assert set(" ".join(attrs["aria-labelledby"] for attrs in drawings).split()) == names
 
@@ -113,7 +113,7 @@ def test_the_same_audit_gives_the_same_bytes(audited):
     assert render_briefing(*audited("rank")) == render_briefing(*audited("rank"))
 
 
-def test_a_large_job_stays_under_200_kb(audited):
+def test_a_large_job_stays_under_240_kb(audited):
     document, tables = audited("rank", ranks=512, steps=500)
     spans = pl.int_range(40_000, eager=True)
     dense = pl.DataFrame(
@@ -129,7 +129,7 @@ def test_a_large_job_stays_under_200_kb(audited):
     )
     schema = tables["timeline"].schema
     tables["timeline"] = dense.cast({name: schema[name] for name in schema.names()})
-    assert len(render_briefing(document, tables).encode()) < 200_000
+    assert len(render_briefing(document, tables).encode()) < 240_000
 
 
 def test_a_job_that_cannot_be_assessed_is_not_given_numbers(audited):

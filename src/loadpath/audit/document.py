@@ -11,6 +11,7 @@ import polars as pl
 
 from loadpath.audit.limits_document import limits_document
 from loadpath.audit.settings import Settings
+from loadpath.audit.stability import stability_section
 from loadpath.audit.store import SCHEMA
 from loadpath.brief.wording import cause_name
 from loadpath.couple import CoupledJob
@@ -75,6 +76,7 @@ def build_document(
         },
         "slowdown": findings["slowdown"],
         "verdict": _verdict(job, judgement, findings),
+        "stability": stability_section(tables, settings),
         "waits": _waits(tables) if judgement else {"exposed_s": None, "by_sink": {}},
         "attribution": _attribution(tables["attribution"]) if judgement else [],
         "blindness": tables["blindness"].to_dicts(),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
+from loadpath.audit.stability import measure_stability, weigh_interaction, without_stability
 from loadpath.couple import CoupledJob
 from loadpath.couple.steps import as_steps, lay_out
 from loadpath.diagnose.attribution import attribute
 from loadpath.diagnose.blindness import blindness_report, usual_views
+from loadpath.diagnose.candidate import lay_out_candidate
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
-from loadpath.diagnose.effects import Effects, nest_effects
+from loadpath.diagnose.effects import Effects, lay_out_effects, nest_effects
 from loadpath.diagnose.exposure import Exposure, exposed
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
 from loadpath.diagnose.gains import mean_step_s, step_times_s
@@ -84,7 +87,7 @@ def diagnose(
         What `build_document` needs: fidelity, judgement or refusal, tables, slowdown.
     """
     progress("replaying")
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         views = pool.submit(lambda: usual_views(job, measured_step_ns(job) / 1e9))
         unexplained = pool.submit(unexplained_ratio, job)
         laid_out = pool.submit(_lay_out, job)
@@ -97,9 +100,26 @@ def diagnose(
         baselines = pool.submit(_baselines, job, ideal, settings)
         slowdown = pool.submit(_slowdown, job, fidelity, baselines, settings)
         limits = pool.submit(_limits, job, refusal, (ideal, settings), (laid_out, beside))
+        all_steps = laid_out.result().job
+        stable = pool.submit(
+            measure_stability,
+            as_steps(job),
+            all_steps,
+            lay_out_effects(effects, job.n_run),
+            (fidelity, refusal, settings),
+            progress=progress,
+            drawn=drawn,
+        )
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result()[0] | _cause_tables(job, fidelity, ideal, judgement)
     tables |= limits.result() if judgement else _without_limits()
+    tables |= stable.result() if judgement else without_stability(fidelity, settings)
+    tables["interaction"] = weigh_interaction(
+        all_steps,
+        lay_out_effects(effects, job.n_run),
+        _laid_out_causes(job, judgement),
+        settings,
+    )
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=views.result()
     )
@@ -171,6 +191,17 @@ def _lay_out(runs: CoupledJob) -> _LaidOut:
     job = lay_out(runs)
     actual = replay(job.graph, job.work_ns)
     return _LaidOut(job, actual, exposed(job, actual, job.work_ns))
+
+
+def _laid_out_causes(runs: CoupledJob, judgement: Judgement | None) -> Judgement | None:
+    """Place causes on the ops of every run, as `lay_out` numbers them."""
+    if judgement is None or runs.runs is None:
+        return judgement
+    causes = tuple(
+        replace(j, candidate=lay_out_candidate(j.candidate, runs.n_run, runs.n_op))
+        for j in judgement.causes
+    )
+    return replace(judgement, causes=causes)
 
 
 def _causeless(

@@ -146,7 +146,7 @@ class Audit:
         ----------
         name : str
             ``waterfall``, ``heatmap``, ``path``, ``attribution``, ``steps``, ``coupling``,
-            ``limitation`` or ``envelope``.
+            ``limitation``, ``envelope``, ``loss`` or ``load``.
 
         Returns
         -------

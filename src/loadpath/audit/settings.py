@@ -37,7 +37,8 @@ class Settings:
     gate : float
         Largest median replay error with which conclusions are drawn.
     bound : float
-        By how much a step may be longer than the ideal one in the failure envelope.
+        By how much a step may be longer: than the ideal one in the failure envelope, than the
+        recorded one in the reserves; at a fixed price that bounds its cost as well.
     as_of : str
         Time of creation to write down; empty for none.
     seed : int

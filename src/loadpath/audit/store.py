@@ -39,7 +39,7 @@ SCHEMA = "loadpath.audit/1"
 JOB_SCHEMAS = (RANK, LANE, STEP, COMMUNICATOR, INSTANCE, MEMBERSHIP, CAVEAT)
 JOB_TABLES = tuple(schema.name for schema in JOB_SCHEMAS)
 DOCUMENT_KEYS = ("attribution", "blindness", "caveats", "inputs", "job", "record", "replay",
-                 "slowdown", "stake", "verdict", "versions", "waits")  # fmt: skip
+                 "slowdown", "stability", "stake", "verdict", "versions", "waits")  # fmt: skip
 PER_OP = ("work_ns", "lag_ns", "arrive_ns", "wait_ns", "negative_lag_ns")
 DAMAGE = (
     ValueError,

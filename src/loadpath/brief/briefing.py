@@ -12,6 +12,7 @@ from loadpath.brief.cards import cards
 from loadpath.brief.doubts import doubts
 from loadpath.brief.figures import FIGURE_NAMES, NOT_SHOWN, figure
 from loadpath.brief.grid import Grid, grid, shown
+from loadpath.brief.stability_words import stability_answers, variance_grid, vector_grid
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
     accuses,
@@ -29,6 +30,7 @@ __all__ = ["render_briefing"]
 _SHORT = 16
 _JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=_)(?=[^_])|(?<=::)|(?<=/)(?=\w{3})")
 _VIEW = ("view", "accuses", "evidence")
+_POLICY = ("policy", "target", "gain_s", "gain_low_s", "gain_high_s", "gain_ratio", "missing")
 _LIMIT = (
     "phase",
     "resource",
@@ -85,7 +87,8 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "mechanism": mechanism_name(verdict),
         "doubts": doubts(document),
         "figures": {name: figure(name, document, tables) for name in FIGURE_NAMES},
-        "grids": _grids(tables, verdict),
+        "grids": _grids(tables, verdict) | _stability_grids(document, tables),
+        "answers": stability_answers(document, tables),
         "as_of": document.get("as_of"),
         "time_doubt": time_doubt(document["record"]["source"]),
     }
@@ -104,6 +107,17 @@ def _grids(tables: Mapping[str, pl.DataFrame], verdict: Mapping[str, Any]) -> di
         "efficiency": grid(_whole(tables["efficiency"]), n_most=8),
         "distance": grid(tables["distance"]),
         "blindness": grid(tables["blindness"], _VIEW if unproven else (), n_most=24),
+    }
+
+
+def _stability_grids(
+    document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
+) -> dict[str, Grid]:
+    return {
+        "vector": vector_grid(document),
+        "variance": variance_grid(tables),
+        "policy": grid(tables["policy"], _POLICY, n_most=8),
+        "interaction": grid(tables["interaction"], n_most=12),
     }
 
 

@@ -11,6 +11,8 @@ from loadpath.brief.effect_chart import effect_chart
 from loadpath.brief.envelope_map import envelope_map
 from loadpath.brief.heat_map import heat_map
 from loadpath.brief.limit_chart import limit_chart
+from loadpath.brief.load_chart import load_chart
+from loadpath.brief.loss_chart import loss_chart
 from loadpath.brief.path_timeline import path_timeline
 from loadpath.brief.picture import Figure
 from loadpath.brief.step_chart import step_chart
@@ -31,6 +33,8 @@ _DRAWN: dict[str, Callable[[Mapping[str, Any], Mapping[str, pl.DataFrame]], Figu
     "coupling": coupling_map,
     "limitation": limit_chart,
     "envelope": envelope_map,
+    "loss": loss_chart,
+    "load": load_chart,
 }
 
 FIGURE_NAMES = tuple(_DRAWN)
@@ -42,8 +46,8 @@ def figure(name: str, document: Mapping[str, Any], tables: Mapping[str, pl.DataF
 
     Parameters
     ----------
-    name : {"waterfall", "heatmap", "path", "attribution", "steps", "coupling", "limitation", "envelope"}
-        Which picture.
+    name : str
+        Which picture, of `FIGURE_NAMES`.
     document : mapping
         Content of audit.json.
     tables : mapping of str to polars.DataFrame

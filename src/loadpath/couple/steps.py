@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loadpath.couple import kernels
 from loadpath.couple.graph import CouplingGraph, Int64Array, NodeRole
@@ -21,6 +22,7 @@ __all__ = [
     "join_steps",
     "lay_out",
     "measure_steps",
+    "take_runs",
     "windows",
 ]
 
@@ -100,6 +102,27 @@ def as_runs(steps: CoupledSteps) -> CoupledJob:
         return steps.job
     runs = Runs(steps.step, steps.start_ns, steps.duration_ns)
     return replace(steps.job, runs=runs, **measure_steps(steps)._asdict())
+
+
+def take_runs(steps: CoupledSteps, runs: NDArray[np.integer]) -> CoupledSteps:
+    """Keep some of the runs.
+
+    Parameters
+    ----------
+    steps : CoupledSteps
+        Runs of one graph.
+    runs : (n_kept,) array of int
+        Which ones, ascending, at least two.
+
+    Returns
+    -------
+    CoupledSteps
+        The same job with fewer steps.
+    """
+    step = steps.step.reshape(len(steps.start_ns), -1)[runs].ravel()
+    return replace(
+        steps, step=step, start_ns=steps.start_ns[runs], duration_ns=steps.duration_ns[runs]
+    )
 
 
 def measure_steps(steps: CoupledSteps) -> Measured:

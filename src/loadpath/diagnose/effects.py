@@ -16,7 +16,7 @@ from loadpath.diagnose.levels import FloatArray, peer_level_ns, stage_level_ns
 from loadpath.diagnose.medians import medians, medians_by_run, reduced
 from loadpath.diagnose.significance import shares_workload
 
-__all__ = ["Effects", "nest_effects"]
+__all__ = ["Effects", "lay_out_effects", "nest_effects"]
 
 FAR = 6.0
 """A median further off than this many of its standard errors is no chance."""
@@ -82,6 +82,32 @@ def nest_effects(job: CoupledJob) -> Effects:
     shared = shares_workload(job, relative)
     data = _data_effect(job, relative) * level if shared else np.zeros(job.n_op)
     return Effects(work, level, stage_level_ns(job, level), data, is_transfer)
+
+
+def lay_out_effects(effects: Effects, n_run: int) -> Effects:
+    """Give effects of runs of a graph as those of all ops, run after run.
+
+    Parameters
+    ----------
+    effects : Effects
+        Of a job of `n_run` runs.
+    n_run : int
+        Number of runs.
+
+    Returns
+    -------
+    Effects
+        Arrays of one entry for each op of each run.
+    """
+    if effects.work_ns.ndim == 1:
+        return effects
+    shape = effects.work_ns.shape
+    level, across, data = (
+        np.broadcast_to(part, shape).ravel()
+        for part in (effects.level_ns, effects.across_ns, effects.data_ns)
+    )
+    is_transfer = np.tile(effects.is_transfer, n_run)
+    return Effects(effects.work_ns.ravel(), level, across, data, is_transfer)
 
 
 def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:

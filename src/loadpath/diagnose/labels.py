@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["compact", "joint_code", "numbered"]
+__all__ = ["compact", "joint_code", "numbered", "sum_by"]
 
 ROOM = 4
 """Codes are numbered by a table, not by sorting, where it has at most this many entries a row."""
@@ -95,3 +95,30 @@ def joint_code(*columns: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.
         low, high = (int(column.min()), int(column.max())) if column.size else (0, 0)
         code = code * (high - low + 1) + (column.astype(np.int64) - low)
     return code
+
+
+def sum_by(
+    code: NDArray[np.integer], value: NDArray[np.float64] | NDArray[np.bool_], n: int
+) -> NDArray[np.float64]:
+    """Sum values by the number of their group.
+
+    Parameters
+    ----------
+    code : (n_value,) array of integers
+        Group of each value, from 0.
+    value : (n_value,) array of float64 or bool
+        Values.
+    n : int
+        Number of groups, more than the largest of `code`.
+
+    Returns
+    -------
+    (n,) array of float64
+        Sums; 0 for groups without values.
+
+    Examples
+    --------
+    >>> sum_by(np.array([0, 2, 0]), np.array([1.0, 2.0, 3.0]), 3).tolist()
+    [4.0, 0.0, 2.0]
+    """
+    return np.bincount(code, value, n).astype(np.float64, copy=False)

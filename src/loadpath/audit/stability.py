@@ -1,0 +1,213 @@
+"""Stability in an audit: its tables, and its section of audit.json."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.audit.settings import Settings
+from loadpath.audit.sources import Progress
+from loadpath.couple import CoupledJob
+from loadpath.couple.steps import CoupledSteps, join_steps, take_runs
+from loadpath.diagnose.components import FEWEST_STEPS
+from loadpath.diagnose.delay import DELAY_RATIO
+from loadpath.diagnose.effects import Effects, nest_effects
+from loadpath.diagnose.emergence import measure_losses
+from loadpath.diagnose.fidelity import Fidelity
+from loadpath.diagnose.footing import lay_footing
+from loadpath.diagnose.interaction import interaction_table
+from loadpath.diagnose.policies import policy_table
+from loadpath.diagnose.resampling import LEVEL, draw_steps
+from loadpath.diagnose.stability import Policy, stability_tables
+from loadpath.diagnose.stability_row import NOTHING, row, stability_table
+from loadpath.diagnose.step_spread import step_spread_rows
+from loadpath.diagnose.variance import variance_table
+from loadpath.diagnose.verdict import Judgement
+from loadpath.tables.results import INTERACTION, LOAD_CURVE, POLICY, VARIANCE
+
+__all__ = ["measure_stability", "stability_section", "weigh_interaction", "without_stability"]
+
+VECTOR = (
+    "one_off_gain",
+    "waiting_gain",
+    "absorption_ratio",
+    "noise_gain",
+    "emergent_share_ratio",
+    "step_cv_ratio",
+    "step_p99_over_p50_ratio",
+)
+BESIDE = ("jensen_gap_ratio", "noise_gain_independent", "noise_model_error_ratio")
+MOST_OPS = 1_000_000
+"""Ops of the steps that stability is measured on, where steps may be chosen; a stated policy."""
+REFUSED = "not assessed: no conclusion is drawn from this recording"
+
+
+def measure_stability(
+    steps: CoupledSteps,
+    job: CoupledJob,
+    effects: Effects,
+    known: tuple[Fidelity, str, Settings],
+    *,
+    progress: Progress,
+    drawn: bool,
+) -> dict[str, pl.DataFrame]:
+    """Measure how stable the structure of a job is.
+
+    Of a job of more than `MOST_OPS` ops whose steps are coupled alike, evenly spaced steps are taken.
+
+    Parameters
+    ----------
+    steps : CoupledSteps
+        The job's runs; one where its steps are not coupled alike.
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Its nested effects.
+    known : (Fidelity, str, Settings)
+        Measured steps; why no conclusion is drawn, empty if one may be; bound, gate and seed.
+    progress : callable of str
+        Told what is being done.
+    drawn : bool
+        Whether the vector under load, the split of variance and the policies are wanted too: they
+        take twice the time of the vector, and only the audit folder and its briefing show them.
+
+    Returns
+    -------
+    dict
+        Tables ``stability``, ``load_curve``, ``variance`` and ``policy``.
+    """
+    fidelity, refusal, settings = known
+    if refusal:
+        return without_stability(fidelity, settings)
+    kept = _kept_runs(steps)
+    measured_s = fidelity.measured_s
+    if kept.size < len(steps.start_ns):
+        measured_s = measured_s.reshape(len(steps.start_ns), -1)[kept].ravel()
+        job = join_steps(take_runs(steps, kept))
+        effects = nest_effects(job)
+    rng = np.random.default_rng(settings.seed)
+    footing = lay_footing(job, effects, rng)
+    policy = Policy(settings.bound, settings.gate)
+    tables = stability_tables(footing, measured_s, policy, rng, loads=drawn, progress=progress)
+    if not drawn:
+        return tables | {t.name: t.empty() for t in (VARIANCE, POLICY)}
+    progress("weighing policies")
+    losses = measure_losses(job, effects, footing.parts)
+    variance = variance_table(footing, losses, measured_s)
+    return tables | {"variance": variance, "policy": policy_table(footing)}
+
+
+def _kept_runs(steps: CoupledSteps) -> NDArray[np.intp]:
+    """Choose evenly spaced runs, so many that their ops are at most `MOST_OPS`."""
+    n_run, n_op = steps.start_ns.shape
+    n_kept = min(n_run, max(FEWEST_STEPS, MOST_OPS // max(1, n_op)))
+    return np.unique(np.linspace(0, n_run - 1, n_kept).round().astype(np.intp))
+
+
+def weigh_interaction(
+    job: CoupledJob, effects: Effects, judgement: Judgement | None, settings: Settings
+) -> pl.DataFrame:
+    """Share out what the top causes return, where they interact.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Its nested effects.
+    judgement : Judgement or None
+        What was decided.
+    settings : Settings
+        Seed of sampled orders.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `INTERACTION`.
+    """
+    return interaction_table(job, effects, judgement, np.random.default_rng(settings.seed))
+
+
+def without_stability(fidelity: Fidelity, settings: Settings) -> dict[str, pl.DataFrame]:
+    """Give what stands where no conclusion is drawn: the spread of measured steps alone.
+
+    Parameters
+    ----------
+    fidelity : Fidelity
+        Measured steps.
+    settings : Settings
+        Seed of the resamples.
+
+    Returns
+    -------
+    dict
+        The tables of `measure_stability` and `weigh_interaction`.
+    """
+    weights = draw_steps(fidelity.measured_s.size, np.random.default_rng(settings.seed))
+    rows = [row(name, NOTHING, basis=REFUSED) for name in VECTOR if not name.startswith("step")]
+    rows += step_spread_rows(fidelity.measured_s, weights)
+    empty = {t.name: t.empty() for t in (LOAD_CURVE, VARIANCE, POLICY, INTERACTION)}
+    return empty | {"stability": stability_table(rows)}
+
+
+def stability_section(tables: Mapping[str, pl.DataFrame], settings: Settings) -> dict[str, Any]:
+    """Give the section ``stability`` of audit.json.
+
+    Parameters
+    ----------
+    tables : mapping of str to polars.DataFrame
+        Result tables, ``stability`` among them.
+    settings : Settings
+        Bound of the reserve.
+
+    Returns
+    -------
+    dict
+        Each figure as ``{value, low, high, unit, basis}``; of slack and reserve value, low and high
+        are by quantile and by class of work.
+    """
+    table = tables["stability"]
+    recorded = table.filter((pl.col("load") == "recorded") & (pl.col("by") == "job"))
+    single = {r["quantity"]: _entry(r) for r in recorded.iter_rows(named=True)}
+    unknown = {"value": None, "low": None, "high": None, "unit": "ratio", "basis": REFUSED}
+    slack = _several(table, "slack", ("quantile",), "s")
+    reserve = _several(table, "reserve", ("op_class", "work"), "ratio")
+    return {
+        **{name: single.get(name, unknown) for name in (*VECTOR, *BESIDE)},
+        "slack_quantiles": slack,
+        "reserve": reserve | {"bound_ratio": settings.bound},
+        "loss": _entries(table, "loss", "part"),
+        "step_under_noise": _entries(table, "step_under_noise", "quantile"),
+        "knee": {
+            r["load"]: _entry(r)
+            for r in table.filter(pl.col("quantity") == "knee").iter_rows(named=True)
+        },
+        "n_steps": int(single["n_steps"]["value"]),
+        "delay_ratio": DELAY_RATIO,
+        "level": LEVEL,
+    }
+
+
+def _entry(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in ("value", "low", "high", "unit", "basis")}
+
+
+def _rows(table: pl.DataFrame, quantity: str, by: tuple[str, ...]) -> pl.DataFrame:
+    mine = (pl.col("quantity") == quantity) & pl.col("by").is_in(by)
+    return table.filter(mine & (pl.col("load") == "recorded"))
+
+
+def _entries(table: pl.DataFrame, quantity: str, by: str) -> dict[str, Any]:
+    return {r["key"]: _entry(r) for r in _rows(table, quantity, (by,)).iter_rows(named=True)}
+
+
+def _several(table: pl.DataFrame, quantity: str, by: tuple[str, ...], unit: str) -> dict[str, Any]:
+    """Several figures of one kind in one entry."""
+    found = _rows(table, quantity, by)
+    columns = {
+        name: dict(found.select("key", name).iter_rows()) for name in ("value", "low", "high")
+    }
+    basis = " | ".join(sorted(set(found["basis"].to_list()))) or REFUSED
+    return {**columns, "unit": unit, "basis": basis}

@@ -1,0 +1,306 @@
+"""Stability in plain words: whose fault the loss is, what delay becomes, what load does, what helps."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from loadpath.brief.grid import Cell, Grid, shown
+
+__all__ = ["Answer", "stability_answers", "variance_grid", "vector_grid"]
+
+_QUANTITIES = {
+    "one_off_gain": "share of a one-off delay that reaches the end",
+    "absorption_ratio": "share that the struck rank's own waiting swallows",
+    "waiting_gain": "seconds that others wait for each second of delay",
+    "noise_gain": "seconds of step for each second of a rank's noise",
+    "noise_gain_independent": "the same if ranks' noise were independent",
+    "emergent_share_ratio": "share of the loss that no slow part explains",
+    "jensen_gap_ratio": "share of the step that steady work would return",
+    "step_cv_ratio": "variation of measured steps",
+    "step_p99_over_p50_ratio": "99th percentile over median of measured steps",
+}
+_PLAIN = ("waiting_gain", "noise_gain", "noise_gain_independent", "step_p99_over_p50_ratio")
+_LOADS = {"transfers": "transfers", "launches": "launch delays"}
+_HALF = 0.5
+_RECORDED = ("recorded", 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to one question.
+
+    Attributes
+    ----------
+    question : str
+        What is asked.
+    words : tuple of Cell
+        The answer; numbers carry their exact value.
+    """
+
+    question: str
+    words: tuple[Cell, ...]
+
+
+def stability_answers(
+    document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
+) -> tuple[Answer, ...]:
+    """Answer what a person asks of a job's stability.
+
+    Parameters
+    ----------
+    document : mapping
+        Content of audit.json; empty answers where it has no section ``stability``.
+    tables : mapping of str to polars.DataFrame
+        Tables ``stability`` and ``policy``.
+
+    Returns
+    -------
+    tuple of Answer
+        Answers, most important first.
+    """
+    section = document.get("stability")
+    if not section:
+        return ()
+    asked = {
+        "Whose fault is the loss?": _fault(section),
+        "Does the structure absorb or amplify a delay?": _delay(section),
+        "What does noise become?": _noise(section),
+        "As load grows?": _load(section, tables),
+        "Up to where?": _reserve(section, tables["stability"]),
+        "How steady are the steps?": _steadiness(section),
+        "What helps?": _help(tables["policy"]),
+    }
+    answers = (Answer(question, tuple(words)) for question, words in asked.items())
+    return tuple(answer for answer in answers if answer.words)
+
+
+def vector_grid(document: Mapping[str, Any]) -> Grid:
+    """Lay out the vector with its intervals and bases.
+
+    Parameters
+    ----------
+    document : mapping
+        Content of audit.json.
+
+    Returns
+    -------
+    Grid
+        One row for each figure.
+    """
+    section = document.get("stability") or {}
+    rows = []
+    for name, words in _QUANTITIES.items():
+        entry = section.get(name)
+        if entry:
+            figures = (_figure(name, entry[end]) for end in ("value", "low", "high"))
+            rows.append((Cell(words), *figures, Cell(entry["basis"])))
+    looks = ("text", "number", "number", "number", "text")
+    return Grid(("figure", "value", "at least", "at most", "basis"), looks, tuple(rows), 0)
+
+
+def variance_grid(tables: Mapping[str, pl.DataFrame]) -> Grid:
+    """Lay out the shares of variance, the job first, then all ranks, then the least steady ranks.
+
+    Parameters
+    ----------
+    tables : mapping of str to polars.DataFrame
+        Table ``variance``.
+
+    Returns
+    -------
+    Grid
+        One row for each place.
+    """
+    table = tables["variance"].drop_nulls("share_ratio")
+    parts = ("persistent", "periodic", "rare", "noise")
+    totals = table.filter(pl.col("part") == "total")
+    ranks = totals.filter(pl.col("place").str.starts_with("rank "))
+    first = [
+        "job",
+        "all ranks",
+        *ranks.sort("variance_s2", "place", descending=[True, False])["place"][:4],
+    ]
+    rows = []
+    for place in first:
+        mine = table.filter(pl.col("place") == place)
+        shares = dict(mine.select("part", "share_ratio").iter_rows())
+        if shares:
+            of = "step time" if place == "job" else f"own work of {place}"
+            cells = (Cell(shown("_ratio", shares[part]), shares[part]) for part in parts)
+            rows.append((Cell(of), *cells))
+    return Grid(("variance of", *parts), ("text", *["number"] * 4), tuple(rows), 0)
+
+
+def _figure(name: str, value: float | None) -> Cell:
+    if value is None:
+        return Cell("—")
+    return Cell(f"{value:.2f}" if name in _PLAIN else shown("_ratio", value), value)
+
+
+def _ratio(value: float) -> Cell:
+    return Cell(shown("_ratio", value), value)
+
+
+def _seconds(value: float) -> Cell:
+    return Cell(shown("_s", value), value)
+
+
+def _number(value: float) -> Cell:
+    return Cell(f"{value:.2f}", value)
+
+
+def _moves(written: Callable[[float], Cell], values: Sequence[float]) -> Iterator[Cell]:
+    """Say a figure after and before, or that it does not move."""
+    before, after = (written(value) for value in values)
+    yield after
+    if before.text == after.text:
+        yield Cell(" as before")
+    else:
+        yield from (Cell(" instead of "), before)
+
+
+def _fault(section: Mapping[str, Any]) -> Iterator[Cell]:
+    share, loss = section["emergent_share_ratio"], section["loss"]
+    if share["value"] is None:
+        yield Cell(f"{share['basis'].capitalize()}.")
+    else:
+        component, emergent = (loss[part]["value"] for part in ("component", "emergent"))
+        yield Cell(_blame(share))
+        yield from (Cell(" Slow ranks and links cost "), _seconds(component), Cell(" a step, "))
+        yield from (Cell("noise among ranks that are alike "), _seconds(emergent), Cell("; "))
+        yield from (_ratio(share["value"]), Cell(" of that loss is emergent ("))
+        yield from (_ratio(share["low"]), Cell(" to "), _ratio(share["high"]), Cell(")."))
+    yield from _design(loss)
+
+
+def _blame(share: Mapping[str, Any]) -> str:
+    if share["high"] < _HALF:
+        return "This is a component fault: parts that are persistently slow make most of the loss."
+    if share["low"] > _HALF:
+        return (
+            "The loss is emergent: no part is to blame, ranks wait for whoever is slow this time."
+        )
+    return "Slow parts and noise share the loss; neither is told to be the larger."
+
+
+def _design(loss: Mapping[str, Any]) -> Iterator[Cell]:
+    """Loss by design: unequal stages and uneven data, where told from 0."""
+    for part, words in (("stages", "Unequal stages"), ("workload", "Uneven microbatches")):
+        entry = loss.get(part)
+        if entry and entry["low"] is not None and entry["low"] > 0:
+            yield from (
+                Cell(f" {words} cost "),
+                _seconds(entry["value"]),
+                Cell(" a step apart from that."),
+            )
+
+
+def _delay(section: Mapping[str, Any]) -> Iterator[Cell]:
+    gain, waiting = section["one_off_gain"]["value"], section["waiting_gain"]["value"]
+    if gain is None or waiting is None:
+        return
+    yield Cell("It absorbs most of it" if gain < _HALF else "It passes most of it on")
+    yield from (Cell(": of a delay of "), _ratio(section["delay_ratio"]), Cell(" of a step, "))
+    yield from (_ratio(gain), Cell(" reaches the end. "))
+    yield Cell(
+        "In rank-time it is amplified: " if waiting > 1 else "In rank-time it does not grow: "
+    )
+    yield from (Cell("each delayed second makes the others wait "), _number(waiting))
+    yield Cell(" s between them.")
+
+
+def _noise(section: Mapping[str, Any]) -> Iterator[Cell]:
+    entry = section["noise_gain"]
+    gain = entry["value"]
+    if gain is None:
+        yield Cell(f"{entry['basis'].capitalize()}.")
+        return
+    low, high = entry["low"], entry["high"]
+    yield from (Cell("Each second of one rank's own noise costs "), _number(gain))
+    yield Cell(" s of step: ")
+    if low is not None and low > 1:
+        yield Cell("it is amplified.")
+    elif high is not None and high < 1:
+        yield Cell("part of it is absorbed.")
+    else:
+        yield Cell("not told from passing it on one for one.")
+
+
+def _load(section: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Iterator[Cell]:
+    vector = tables["stability"].filter(
+        (pl.col("by") == "job") & pl.col("quantity").is_in(["one_off_gain", "step"])
+    )
+    known = {
+        (r["load"], r["factor"], r["quantity"]): r["value"] for r in vector.iter_rows(named=True)
+    }
+    costs = tables["load_curve"].filter(pl.col("factor") == 1)
+    cost = dict(costs.select("load", "gain_ratio").iter_rows())
+    for load, words in _LOADS.items():
+        if (load, 2.0, "step") in known and load in cost:
+            yield from (Cell(f"Each second more of {words} costs "), _number(cost[load]))
+            yield Cell(" s of step. With twice as much a step takes ")
+            yield from _moves(_seconds, [known[(*at, "step")] for at in (_RECORDED, (load, 2.0))])
+            yield Cell(", and the share of a delay that reaches the end is ")
+            yield from _moves(
+                _ratio, [known[(*at, "one_off_gain")] for at in (_RECORDED, (load, 2.0))]
+            )
+            yield Cell("; ")
+            yield from _knee(section["knee"].get(load) or {})
+
+
+def _knee(entry: Mapping[str, Any]) -> Iterator[Cell]:
+    if entry.get("value") is not None:
+        yield from (Cell("slack is exhausted at "), Cell(f"{entry['value']:.1f}", entry["value"]))
+        yield Cell(" times what was recorded. ")
+    elif "exhausted" in entry.get("basis", ""):
+        yield Cell("there is no slack left to hide them, as recorded. ")
+    else:
+        yield Cell("slack still hides part of them at 100 times. ")
+
+
+def _reserve(section: Mapping[str, Any], table: pl.DataFrame) -> Iterator[Cell]:
+    mine = table.filter((pl.col("load") == "recorded") & (pl.col("quantity") == "reserve"))
+    broad = dict(mine.filter(pl.col("by") == "work").select("key", "value").iter_rows())
+    said = [(name, value) for name, value in broad.items() if value is not None]
+    for place, (name, value) in enumerate(said):
+        words = "All own work" if name == "own work" else "all transfers"
+        yield from (Cell(f"{' and ' if place else ''}{words} may take "), _ratio(value))
+        yield Cell(" longer,")
+    if said:
+        bound = section["reserve"]["bound_ratio"]
+        yield from (Cell(" each alone, before a step takes "), _ratio(bound))
+        yield Cell(" longer and breaks its bound (policy).")
+
+
+def _steadiness(section: Mapping[str, Any]) -> Iterator[Cell]:
+    variation, tail = section["step_cv_ratio"]["value"], section["step_p99_over_p50_ratio"]["value"]
+    if variation is None or tail is None:
+        return
+    yield from (Cell("They vary by "), _ratio(variation), Cell("; the 99th percentile is "))
+    yield from (Cell(f"{tail:.3f}", tail), Cell(" times the median. "))
+    yield Cell("That alone says nothing: a job can be steadily slow.")
+
+
+def _help(policies: pl.DataFrame) -> Iterator[Cell]:
+    known = policies.drop_nulls("gain_low_s")
+    told = known.filter(pl.col("gain_low_s") > 0)
+    # Of policies that cannot be told apart the first is said: they stand from simple to costly.
+    least = told.sort("gain_s", descending=True).head(1)["gain_low_s"].sum()
+    best = told.filter(pl.col("gain_high_s") >= least).head(1)
+    for found in best.iter_rows(named=True):
+        bound = " at most" if "at most" in found["basis"] else ""
+        yield Cell(
+            f"Of what the record lets replay, {found['policy']} ({found['target']}) returns most:{bound} "
+        )
+        yield from (
+            _seconds(found["gain_s"]),
+            Cell(" a step, "),
+            _ratio(found["gain_ratio"]),
+            Cell("."),
+        )
+    if best.is_empty() and policies.height:
+        few = "Not assessed: one step gives no interval to hold a gain against."
+        nothing = "Nothing that the record lets replay returns time beyond its own interval."
+        yield Cell(nothing if known.height else few)

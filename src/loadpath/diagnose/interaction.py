@@ -1,0 +1,164 @@
+r"""Causes that interact: what each contributes to what removing all of them returns.
+
+Where removal (fix one in the measured job) and addition (put one into the ideal job) disagree, neither
+is a fair share. The Shapley value is the mean of what a cause returns over all orders of removal;
+the shares sum to what removing all returns.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import factorial
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.verdict import Judged, Judgement
+from loadpath.replay import Scenarios, replay, replay_scenarios, step_time_ns
+from loadpath.tables.results import INTERACTION
+
+__all__ = ["interaction_table", "shapley_values"]
+
+Returns = Callable[[NDArray[np.bool_]], FloatArray]
+
+MOST_EXACT = 6
+"""Causes of which all sets are replayed: 64 sets, two blocks of scenarios."""
+MOST_CAUSES = 12
+"""Causes that are weighed against each other, the largest first."""
+N_ORDER = 64
+"""Orders drawn where there are more causes than `MOST_EXACT`."""
+
+
+def interaction_table(
+    job: CoupledJob, effects: Effects, judgement: Judgement | None, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Share out what removing the top causes returns, where they interact.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Its nested effects.
+    judgement : Judgement or None
+        Causes with their removals and additions.
+    rng : numpy.random.Generator
+        Source of the orders, where not all are taken.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `INTERACTION`; no rows where fewer than two causes are present, or removal and
+        addition agree within the interval of the gain for all of them.
+    """
+    causes = _apart(judgement, job.n_op) if judgement else []
+    if judgement is None or len(causes) < 2 or not any(_disagrees(c, judgement) for c in causes):
+        return INTERACTION.empty()
+    group = np.full(job.n_op, len(causes), np.int64)
+    delta = np.zeros(job.n_op)
+    for number, cause in enumerate(causes):
+        group[cause.candidate.op] = number
+        delta[cause.candidate.op] = cause.candidate.change_ns
+    base = replay(job.graph, effects.work_ns)
+    before = float(step_time_ns(job.graph, base).mean())
+
+    def returned(removed: NDArray[np.bool_]) -> FloatArray:
+        scale = np.vstack([removed.T, np.zeros(len(removed))]).astype(np.float64)
+        timed = replay_scenarios(job.graph, base, Scenarios(delta, group, scale))
+        return np.asarray((before - timed.mean(axis=0)) / 1e9)
+
+    exact = len(causes) <= MOST_EXACT
+    values, errors = (
+        shapley_values(len(causes), returned) if exact else _sampled(len(causes), returned, rng)
+    )
+    waste = judgement.step_s - judgement.ideal_s
+    return INTERACTION.build(
+        {
+            "key": [c.candidate.key for c in causes],
+            "removal_s": [c.gain_s for c in causes],
+            "addition_s": [c.addition_ratio * waste for c in causes],
+            "shapley_s": values,
+            "error_s": errors,
+            "method": ["exact" if exact else f"{N_ORDER} sampled orders"] * len(causes),
+        }
+    )
+
+
+def _apart(judgement: Judgement, n_op: int) -> list[Judged]:
+    """Causes that are present and sit on different ops, the largest first; of a set its members."""
+    present = [c for c in judgement.causes if c.state in {"verdict", "present"}]
+    inside = {key for c in present for key in c.candidate.members}
+    present = [c for c in present if not c.candidate.members]
+    present += [c for c in judgement.causes if c.candidate.key in inside and c not in present]
+    taken = np.zeros(n_op, np.bool_)
+    chosen = []
+    for cause in sorted(present, key=lambda c: (-c.gain_s, c.candidate.key)):
+        if np.isfinite(cause.addition_ratio) and not taken[cause.candidate.op].any():
+            taken[cause.candidate.op] = True
+            chosen.append(cause)
+    return chosen[:MOST_CAUSES]
+
+
+def _disagrees(cause: Judged, judgement: Judgement) -> bool:
+    """Whether removal and addition differ by more than the gain's interval is wide to a side."""
+    waste = judgement.step_s - judgement.ideal_s
+    return abs(cause.gain_s - cause.addition_ratio * waste) > (cause.high_s - cause.low_s) / 2
+
+
+def shapley_values(n: int, returned: Returns) -> tuple[FloatArray, FloatArray]:
+    r"""Share out a total over all sets of n players.
+
+    .. math:: \phi_i = \sum_{S \not\ni i} \frac{|S|! (n - |S| - 1)!}{n!} (v(S \cup i) - v(S))
+
+    Parameters
+    ----------
+    n : int
+        Players.
+    returned : callable
+        Value of each set: takes (n_set, n) bools, gives (n_set,) numbers.
+
+    Returns
+    -------
+    values, errors : (n,) arrays of float64
+        Shares, which sum to the value of all; errors are 0.
+
+    References
+    ----------
+    .. [1] L. S. Shapley, "A value for n-person games", Contributions to the Theory of Games II,
+       1953.
+
+    Examples
+    --------
+    Two causes either of which alone costs the whole second:
+
+    >>> shapley_values(2, lambda sets: sets.all(axis=1).astype(float))[0].tolist()
+    [0.5, 0.5]
+    """
+    sets = (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1
+    value = returned(sets)
+    size = sets.sum(axis=1)
+    weight = np.array([factorial(k) * factorial(max(0, n - k - 1)) for k in range(n + 1)])
+    share = weight / factorial(n)
+    values = np.zeros(n)
+    for i in range(n):
+        without = np.flatnonzero(~sets[:, i])
+        values[i] = (share[size[without]] * (value[without + 2**i] - value[without])).sum()
+    return values, np.zeros(n)
+
+
+def _sampled(n: int, returned: Returns, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Mean of what each cause returns over orders drawn at random, and its standard error."""
+    orders = np.array([rng.permutation(n) for _ in range(N_ORDER)])
+    sets = np.zeros((N_ORDER, n + 1, n), np.bool_)
+    for step in range(n):
+        sets[:, step + 1] = sets[:, step]
+        sets[np.arange(N_ORDER), step + 1, orders[:, step]] = True
+    found, place = np.unique(sets.reshape(-1, n), axis=0, return_inverse=True)
+    value = returned(found)[place.reshape(N_ORDER, n + 1)]
+    gain = np.empty((N_ORDER, n))
+    for step, (before, after) in enumerate(pairwise(range(n + 1))):
+        gain[np.arange(N_ORDER), orders[:, step]] = value[:, after] - value[:, before]
+    return gain.mean(axis=0), gain.std(axis=0, ddof=1) / np.sqrt(N_ORDER)

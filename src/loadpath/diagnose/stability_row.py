@@ -1,0 +1,98 @@
+"""Rows of the table of stability."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import polars as pl
+
+from loadpath.diagnose.resampling import Estimate
+from loadpath.tables.results import STABILITY
+
+__all__ = ["NOTHING", "Row", "row", "stability_table", "under"]
+
+NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
+"""A figure that is not assessed."""
+
+
+class Row(NamedTuple):
+    """A row of table `STABILITY`; fields as there."""
+
+    load: str
+    factor: float
+    quantity: str
+    by: str
+    key: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    basis: str
+
+
+def row(
+    quantity: str,
+    estimate: Estimate,
+    *,
+    by: str = "job",
+    key: str = "",
+    unit: str = "ratio",
+    basis: str = "replayed",
+) -> Row:
+    """Make a row of the job as recorded.
+
+    Parameters
+    ----------
+    quantity : str
+        Name of the figure.
+    estimate : Estimate
+        The figure and its interval.
+    by, key : str
+        Part of the job.
+    unit : str
+        ``ratio`` or ``s``.
+    basis : str
+        How it was got, or why it is not assessed.
+
+    Returns
+    -------
+    Row
+        The row.
+    """
+    return Row("recorded", 1.0, quantity, by, key, *estimate, unit, basis)
+
+
+def under(load: str, factor: float, rows: Iterable[Row]) -> list[Row]:
+    """Say that rows are of a job under load.
+
+    Parameters
+    ----------
+    load : str
+        What was made heavier.
+    factor : float
+        How many times.
+    rows : iterable of Row
+        Rows.
+
+    Returns
+    -------
+    list of Row
+        The same rows of that load.
+    """
+    return [r._replace(load=load, factor=factor) for r in rows]
+
+
+def stability_table(rows: Iterable[Row]) -> pl.DataFrame:
+    """Make a table of rows; what is not a number is empty.
+
+    Parameters
+    ----------
+    rows : iterable of Row
+        Rows.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `STABILITY`.
+    """
+    frame = pl.DataFrame(list(rows), schema=STABILITY.schema, orient="row")
+    return STABILITY.build(frame.with_columns(pl.col("value", "low", "high").fill_nan(None)))

@@ -1,0 +1,1 @@
+"""Forecast: step time, cost and risk of a job against its size, before it runs."""

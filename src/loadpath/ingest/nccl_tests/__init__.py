@@ -1,0 +1,5 @@
+"""Reader of nccl-tests: logs, tables of times, summaries of links."""
+
+from loadpath.ingest.nccl_tests.reading import CollectiveRecord, is_nccl_tests, read_nccl_tests
+
+__all__ = ["CollectiveRecord", "is_nccl_tests", "read_nccl_tests"]

@@ -1,0 +1,1 @@
+"""Price: rates, power and money; the cost of what a job used."""

@@ -1,0 +1,102 @@
+"""Stability in plain words."""
+
+import pytest
+
+from loadpath.brief import render_briefing
+from loadpath.brief.stability_words import stability_answers, variance_grid, vector_grid
+
+
+def answers(document, tables):
+    found = stability_answers(document, tables)
+    return {a.question: "".join(cell.text for cell in a.words) for a in found}
+
+
+def test_a_component_fault_is_said_plainly(audited):
+    said = answers(*audited("rank"))["Whose fault is the loss?"]
+    assert said.startswith("This is a component fault")
+    assert "0.4 % of that loss is emergent" in said
+    assert "Unequal stages cost" in said
+
+
+def test_an_emergent_loss_blames_no_part(audited):
+    said = answers(*audited("none"))["Whose fault is the loss?"]
+    assert said.startswith("The loss is emergent: no part is to blame")
+
+
+@pytest.mark.parametrize(
+    ("gain", "waiting", "says"),
+    [
+        (0.14, 2.1, ("absorbs most", "amplified")),
+        (0.9, 0.5, ("passes most of it on", "does not grow")),
+    ],
+)
+def test_absorbing_is_told_from_amplifying(audited, gain, waiting, says):
+    document, tables = audited("rank")
+    document["stability"]["one_off_gain"]["value"] = gain
+    document["stability"]["waiting_gain"]["value"] = waiting
+    said = answers(document, tables)["Does the structure absorb or amplify a delay?"]
+    assert all(text in said for text in says)
+
+
+def test_load_is_told_with_what_it_costs_and_where_slack_ends(audited):
+    said = answers(*audited("rank"))["As load grows?"]
+    assert "Each second more of transfers costs 1.32 s of step" in said
+    assert "slack is exhausted at 15.3 times what was recorded" in said
+    assert "20.0 % instead of 14.1 %" in said
+    assert "slack still hides part of them at 100 times" in said
+
+
+def test_noise_is_amplified_only_if_its_interval_says_so(audited):
+    document, tables = audited("rank")
+    noise = document["stability"]["noise_gain"]
+    assert answers(document, tables)["What does noise become?"].endswith("it is amplified.")
+    noise["low"] = 0.3
+    assert "not told from" in answers(document, tables)["What does noise become?"]
+    noise |= {"value": 0.5, "high": 0.8}
+    assert answers(document, tables)["What does noise become?"].endswith("absorbed.")
+    noise |= {"value": None, "basis": "not assessed: the ranks' own work has no noise"}
+    assert answers(document, tables)["What does noise become?"].startswith("Not assessed: ")
+
+
+def test_the_simplest_of_policies_that_cannot_be_told_apart_is_said(audited):
+    said = answers(*audited("rank"))["What helps?"]
+    assert "exclude (rank 0, for one like its peers) returns most" in said
+
+
+def test_policies_without_an_interval_are_not_recommended(audited):
+    document, tables = audited("rank")
+    tables["policy"] = (
+        tables["policy"]
+        .with_columns(gain_low_s=None, gain_high_s=None)
+        .cast(dict(tables["policy"].schema))
+    )
+    assert answers(document, tables)["What helps?"].startswith("Not assessed: one step")
+
+
+def test_what_is_not_assessed_has_no_answer_but_its_reason(audited):
+    document, tables = audited("rank")
+    section = document["stability"]
+    section["emergent_share_ratio"] = dict.fromkeys(("value", "low", "high")) | {
+        "basis": "not assessed: under 8 steps slow parts cannot be told from noise"
+    }
+    section["step_cv_ratio"]["value"] = None
+    section["one_off_gain"]["value"] = None
+    found = answers(document, tables)
+    assert found["Whose fault is the loss?"].startswith("Not assessed: under 8 steps")
+    assert "How steady are the steps?" not in found
+    assert "Does the structure absorb or amplify a delay?" not in found
+
+
+def test_a_document_without_the_section_has_no_answers(audited):
+    document, tables = audited("rank")
+    del document["stability"]
+    assert stability_answers(document, tables) == ()
+    assert vector_grid(document).rows == ()
+    assert "How stable the structure is" not in render_briefing(document, tables)
+
+
+def test_variance_is_laid_out_by_place(audited):
+    _, tables = audited("rank")
+    page = variance_grid(tables)
+    assert [row[0].text for row in page.rows[:2]] == ["step time", "own work of all ranks"]
+    assert [cell.text for cell in page.rows[0][1:]] == ["90.0 %", "0.0 %", "2.0 %", "8.0 %"]
