@@ -112,7 +112,7 @@ def diagnose_dumps(
         instance=INSTANCE.empty(),
         membership=MEMBERSHIP.empty(),
     )
-    document = {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
         "as_of": settings.as_of or None,
         "command": " ".join(["loadpath", "audit", *sources, *settings.as_arguments()]),
@@ -224,7 +224,9 @@ def _communicator(row: Mapping[str, Any]) -> dict[str, Any]:
 def _summary(first: Mapping[str, Any], hang: pl.DataFrame, flights: Flights) -> str:
     what = " ".join(filter(None, (first["size"].split("->")[0], first["data_type"])))
     call = f"{first['collective']} {first['sequence']}{f' ({what})' if what else ''}"
-    group = f"group {first['group']}" + (f", {first['description']}" if first["description"] else "")
+    group = f"group {first['group']}" + (
+        f", {first['description']}" if first["description"] else ""
+    )
     n_wait = len(first["waiting_ranks"])
     ranks = _ranks(first["missing_ranks"])
     text = {

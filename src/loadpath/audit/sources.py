@@ -17,7 +17,7 @@ from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.tables import RANK, Recording, caveat_table
 
-__all__ = ["Progress", "cache_folder", "lone_dumps", "load_recording", "with_hosts"]
+__all__ = ["Progress", "cache_folder", "load_recording", "lone_dumps", "with_hosts"]
 
 Progress = Callable[[str], None]
 HOST_COLUMNS = ("rank", "host", "rack", "switch")
@@ -78,14 +78,14 @@ def load_recording(
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
-            names, "no op table (.parquet, .csv), no trace (.json, .json.gz) and no flight-recorder dump", ONE_JOB
+            names,
+            "no op table (.parquet, .csv), no trace (.json, .json.gz) and no flight-recorder dump",
+            ONE_JOB,
         )
     return with_hosts(recording, settings.hosts) if settings.hosts else recording
 
 
-def lone_dumps(
-    sources: Sequence[str | Path], settings: Settings | None = None
-) -> list[Path]:
+def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) -> list[Path]:
     """Find the dumps of flight recorders, where a job left nothing else.
 
     Parameters

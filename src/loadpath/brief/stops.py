@@ -56,7 +56,7 @@ def rank_spans(ranks: Sequence[int], limit: int = 8) -> str:
         return "none"
     begins = [0, *(k + 1 for k, (a, b) in enumerate(pairwise(ranks)) if b != a + 1), len(ranks)]
     spans = [
-        f"{ranks[a]}-{ranks[b - 1]}" if b - a > 2 else ", ".join(map(str, ranks[a:b]))  # noqa: PLR2004
+        f"{ranks[a]}-{ranks[b - 1]}" if b - a > 2 else ", ".join(map(str, ranks[a:b]))
         for a, b in pairwise(begins)
     ]
     more = f" and {len(spans) - limit} more" if len(spans) > limit else ""
@@ -89,7 +89,7 @@ def stop_rows(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
             "reason": _REASONS.get(stop["reason"], stop["reason"]),
             "missing": rank_spans(stop["missing_ranks"]),
             "waiting": rank_spans(stop["waiting_ranks"]),
-            "after": after or "–",
+            "after": after or "-",
         })  # fmt: skip
     return rows
 
@@ -110,19 +110,19 @@ def summary_parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     verdict, job = document["verdict"], document["job"]
     rows = stop_rows(verdict)
     caveats = document["caveats"]
+    dumps = (
+        f"{job['ranks_dumped']:,} of {counted(job['ranks'], 'rank')}, "
+        f"{job['entries']:,} calls of {counted(job['communicators'], 'group')}; nothing is timed"
+    )
     parts = [
-        ("Dumps", f"{job['ranks_dumped']:,} of {counted(job['ranks'], 'rank')}, "
-                  f"{job['entries']:,} calls of {counted(job['communicators'], 'group')}; nothing "
-                  "is timed", 2),
+        ("Dumps", dumps, 2),
         ("Verdict", f"{verdict['kind'].upper()} - {headline(verdict)}", 2),
         ("", verdict["summary"], 5),
-    ]  # fmt: skip
-    parts += [
-        ("Stands still" if k == 0 else "", f"{row['order']}. {row['brief']}: {row['missing']} "
-         f"{row['reason']}, {row['waiting']} wait", 2)
-        for k, row in enumerate(rows[:4])
-    ]  # fmt: skip
-    if len(rows) > 4:  # noqa: PLR2004
+    ]
+    for k, row in enumerate(rows[:4]):
+        text = f"{row['brief']}: {row['missing']} {row['reason']}, {row['waiting']} wait"
+        parts.append(("Stands still" if k == 0 else "", f"{row['order']}. {text}", 2))
+    if len(rows) > 4:
         parts.append(("", f"{len(rows) - 4} more, in the order of cause, in audit.json", 1))
     if verdict["undumped_ranks"]:
         parts.append(("No dump of", f"ranks {rank_spans(verdict['undumped_ranks'])}", 1))

@@ -1,7 +1,8 @@
 """Where a job hangs: communications that some members asked for and others never did."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -107,9 +108,13 @@ def group_members(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
     for name, (text, ranks) in known.items():
         everybody = list(range(last + 1)) if text == WORLD else used.get(name, [])
         rows.append((name, text, list(ranks) or everybody, bool(ranks)))
-    schema = {"group": pl.String, "description": pl.String, "members": pl.List(pl.Int32),
-              "is_listed": pl.Boolean}  # fmt: skip
-    return pl.DataFrame(rows, schema, orient="row")
+    ranks = [who for _, _, who, _ in rows]
+    return pl.DataFrame({
+        "group": pl.Series([row[0] for row in rows], dtype=pl.String),
+        "description": pl.Series([row[1] for row in rows], dtype=pl.String),
+        "members": pl.Series(ranks, dtype=pl.List(pl.Int32)),
+        "is_listed": pl.Series([row[3] for row in rows], dtype=pl.Boolean),
+    })  # fmt: skip
 
 
 def _absent(
@@ -118,7 +123,7 @@ def _absent(
     group: pl.DataFrame,
     members: Mapping[str, tuple[str, tuple[int, ...]]],
 ) -> list[_Stop]:
-    """Groups in which some members never asked for what others wait for."""
+    """Find groups in which some members never asked for what others wait for."""
     reached = _reached(calls, group, set(sends["group"]))
     pending = calls.filter(~pl.col("is_done"))
     stops = []
@@ -142,9 +147,7 @@ def _absent(
 
 
 def _common(last: Collection[tuple[int, int]]) -> int:
-    """Number of the last collective that everybody asked for; of the last one that ended, where a
-    member says nothing at all.
-    """
+    """Take the last collective that everybody asked for; that ended, where a member is silent."""
     said = [(asked, ended) for asked, ended in last if asked >= 0]
     if len(said) == len(last):
         return min((asked for asked, _ in said), default=-1)
@@ -153,7 +156,7 @@ def _common(last: Collection[tuple[int, int]]) -> int:
 
 
 def _reached(
-    calls: pl.DataFrame, group: pl.DataFrame, with_sends: Set[str]
+    calls: pl.DataFrame, group: pl.DataFrame, with_sends: AbstractSet[str]
 ) -> dict[tuple[str, int], tuple[int, int]]:
     """Last collective asked for and last one ended, by group and rank; -1 where not told."""
     reached: dict[tuple[str, int], tuple[int, int]] = {}
@@ -169,11 +172,9 @@ def _reached(
     return reached
 
 
-def _said(group: pl.DataFrame, with_sends: Set[str]) -> list[tuple[str, int, int, int]]:
-    """What ranks say of each group; a group without entries is told by its peers' number for it.
-
-    Where sends were made in a group its status counts them too: not that of a collective.
-    """
+def _said(group: pl.DataFrame, with_sends: AbstractSet[str]) -> list[tuple[str, int, int, int]]:
+    """Collect what ranks say of each group; one without entries is told by its peers' number."""
+    # Where sends were made in a group its status counts them too: not a collective's number.
     numbers: dict[str, set[int]] = defaultdict(set)
     unnamed: dict[tuple[int, int], tuple[int, int]] = {}
     rows = list(group.select("group", "rank", "number", "enqueued", "completed").iter_rows())
@@ -279,9 +280,7 @@ def _in_causal_order(stops: Sequence[_Stop]) -> list[_Stop]:
         order.append(free[0])
         left.remove(free[0])
     place = {k: position for position, k in enumerate(order)}
-    return [
-        replace(caused[k], causes=frozenset(place[c] for c in caused[k].causes)) for k in order
-    ]
+    return [replace(caused[k], causes=frozenset(place[c] for c in caused[k].causes)) for k in order]
 
 
 def _asked_first(stop: _Stop) -> tuple[object, ...]:

@@ -82,7 +82,11 @@ def rank_of_dump(path: Path) -> int:
 
     Examples
     --------
-    >>> rank_of_dump(Path("_dump_12")), rank_of_dump(Path("fr_rank3.json.gz")), rank_of_dump(Path("a"))
+    >>> (
+    ...     rank_of_dump(Path("_dump_12")),
+    ...     rank_of_dump(Path("fr_rank3.json.gz")),
+    ...     rank_of_dump(Path("a")),
+    ... )
     (12, 3, -1)
     """
     name = path.name

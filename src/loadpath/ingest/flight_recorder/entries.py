@@ -141,7 +141,7 @@ def group_rows(rank: int, entries: Sequence[Entry], dump: Dump) -> pl.DataFrame:
     rows += [
         (rank, "", "", [], int(key), *_reached(status))
         for key, status in dump.pg_status.items()
-        if key not in taken and key.isdecimal() and len(key) < 10  # noqa: PLR2004
+        if key not in taken and key.isdecimal() and len(key) < 10
     ]
     return FLIGHT_GROUP.build(pl.DataFrame(rows, FLIGHT_GROUP.schema, orient="row"))
 
@@ -177,9 +177,9 @@ def _reached(status: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _count(status: Mapping[str, Any], key: str) -> int:
-    """A number of a group's status, which JSON dumps write as text; -1 if it is none."""
+    """Read a number of a group's status, which JSON dumps write as text; -1 if it is none."""
     text = str(status.get(key, -1))
-    return int(text) if text.lstrip("-").isdecimal() and len(text) <= 18 else -1  # noqa: PLR2004
+    return int(text) if text.lstrip("-").isdecimal() and len(text) <= 18 else -1
 
 
 def _peer(rank: int, name: str, members: Sequence[int]) -> int:
