@@ -198,6 +198,7 @@ def _different(
 ) -> list[_Stop]:
     """First collective of each group in which members asked for different things."""
     even = pl.col("collective").is_in(EVEN)
+    calls = calls.unique(["group", "sequence", "rank"], keep="first", maintain_order=True)
     by_call = calls.group_by("group", "sequence", maintain_order=True).agg(
         pl.col("collective").n_unique().alias("kinds"),
         pl.col("size").filter(even & (pl.col("size") != "")).n_unique().alias("sizes"),

@@ -149,10 +149,11 @@ def group_rows(rank: int, entries: Sequence[Entry], dump: Dump) -> pl.DataFrame:
 def _members(entries: Sequence[Entry], dump: Dump) -> dict[str, list[int]]:
     """Ranks of each group by name; empty where the dump does not list it."""
     members = {str(g.get("name", key)): _ranks(g) for key, g in dump.pg_config.items()}
-    for group in dict.fromkeys(entry.process_group[0] for entry in entries):
+    used = dict.fromkeys(entry.process_group[0] for entry in entries)
+    for group in used:
         if group not in members:
             members[group] = members.get("", []) if group in DEFAULT else []
-    if "" in members and any(name in members for name in DEFAULT[1:]):
+    if "" in members and "" not in used and any(name in members for name in DEFAULT[1:]):
         del members[""]
     return members
 
