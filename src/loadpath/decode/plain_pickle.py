@@ -9,7 +9,7 @@ from loadpath.errors import InputError, first_line
 
 __all__ = ["is_pickle", "load_plain"]
 
-PLAIN = frozenset({
+_NAMES = frozenset({
     "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE",
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
     "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
@@ -17,6 +17,9 @@ PLAIN = frozenset({
     "SETITEM", "SETITEMS", "APPEND", "APPENDS",
     "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET",
 })  # fmt: skip
+PLAIN: dict[bytes, Any] = {
+    opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes if opcode.name in _NAMES
+}
 """Opcodes that make containers, texts, numbers and references to them."""
 PUTS = frozenset({"BINPUT", "LONG_BINPUT"})
 MOST_BYTES = 1 << 28
@@ -99,14 +102,22 @@ def load_plain(data: bytes, name: str) -> Any:
 
 
 def _check(data: bytes) -> None:
-    """Refuse opcodes that are not plain, and memo numbers that ask for memory."""
+    """Refuse opcodes that are not plain, before what follows them is looked at, and huge memos."""
+    stream = io.BytesIO(data)
     n_put = 0
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name not in PLAIN:
-            raise pickle.UnpicklingError(f"it holds the opcode {opcode.name}")
-        if opcode.name in PUTS:
+    name = ""
+    while name != "STOP":
+        code = stream.read(1)
+        if not code:
+            raise pickle.UnpicklingError("it ends early")
+        if code not in PLAIN:
+            raise pickle.UnpicklingError(f"it holds the opcode {code!r}")
+        name, argument = PLAIN[code].name, 0
+        if PLAIN[code].arg is not None:
+            argument = PLAIN[code].arg.reader(stream)
+        if name in PUTS:
             n_put += 1
-            if argument is not None and argument > 2 * n_put + 256:
+            if argument > 2 * n_put + 256:
                 raise pickle.UnpicklingError(f"it numbers a value {argument:,}")
 
 
