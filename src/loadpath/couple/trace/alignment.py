@@ -16,6 +16,7 @@ from loadpath.couple.trace.collectives import (
 )
 from loadpath.couple.trace.handshakes import handshake_sightings, usable_handshakes
 from loadpath.couple.trace.launches import DeviceWork, device_work
+from loadpath.couple.trace.passages import completed_ends
 from loadpath.couple.trace.rows import Rows
 from loadpath.couple.trace.segments import cut_threads
 from loadpath.couple.trace.sightings import (
@@ -119,7 +120,8 @@ def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
     if faults:
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
-    return Aligned(timed, clocks, clock_residuals(away), tuple(faults), told_by)
+    residual = clock_residuals(away)
+    return Aligned(_completed(timed, residual), clocks, residual, tuple(faults), told_by)
 
 
 def clock_columns(recording: Recording, aligned: Aligned) -> pl.DataFrame:
@@ -251,6 +253,21 @@ def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:
     if is_cut_off(recording):
         instances = dataclasses.replace(instances, is_refused=True)
     return Timed(rows, threads, work, waits, n_late, facts, instances)
+
+
+def _completed(timed: Timed, residual_ns: dict[int, int]) -> Timed:
+    """End posted communications when they were complete, not when a thread came to mark it."""
+    facts, rows = timed.facts, timed.rows
+    done = completed_ends(facts, timed.instances, max(residual_ns.values(), default=0))
+    late = np.flatnonzero(done < facts.end)
+    end = rows.end.copy()
+    end[timed.work.row[facts.work[late]]] = done[late]
+    return dataclasses.replace(
+        timed,
+        rows=dataclasses.replace(rows, end=end),
+        facts=dataclasses.replace(facts, end=done),
+        n_late=timed.n_late + late.size,
+    )
 
 
 def _members(timed: Timed) -> pl.DataFrame:
