@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple.trace.clock_faults import clock_faults, clock_residuals, end_deviations
+from loadpath.couple.trace.clock_hosts import SharedClocks, shared_clocks
 from loadpath.couple.trace.clocks import Clocks, estimate_clocks, only, set_clocks
 from loadpath.couple.trace.collectives import (
     Facts,
@@ -32,6 +33,7 @@ from loadpath.units import format_seconds
 __all__ = ["Aligned", "Timed", "align_ranks", "clock_columns", "clock_doubts", "is_cut_off"]
 
 Doubt = tuple[str, str, int]
+SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,22 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What told the clocks of the ranks.
+
+    Attributes
+    ----------
+    by : tuple of str
+        Kinds of records, in words.
+    shared : SharedClocks
+        Ranks that read one clock.
+    """
+
+    by: tuple[str, ...]
+    shared: SharedClocks
+
+
+@dataclass(frozen=True, slots=True)
 class Aligned:
     """Ops of all ranks on one clock.
 
@@ -79,15 +97,15 @@ class Aligned:
         By rank: what its clock still disagrees by.
     faults : tuple of str
         Clocks that cannot be set right.
-    told_by : tuple of str
-        What told the clocks, in words.
+    told : Told
+        What told the clocks.
     """
 
     timed: Timed
     clocks: Clocks
     residual_ns: dict[int, int]
     faults: tuple[str, ...]
-    told_by: tuple[str, ...]
+    told: Told
 
 
 def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
@@ -113,15 +131,16 @@ def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
     If communications remain impossible (a member ends before another starts), all clocks as
     recorded, and all of them set, are tried as well; what leaves fewest is taken.
     """
-    timed, clocks, told_by = _on_one_clock(recording, rows, steps)
+    timed, clocks, told = _on_one_clock(recording, rows, steps)
     member = _members(timed)
-    away = end_deviations(member)
+    reads = dict(zip(clocks.rank.tolist(), clocks.rank[told.shared.clock].tolist(), strict=True))
+    away = end_deviations(member, reads)
     faults = clock_faults(recording, member, away, clocks)
     if faults:
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
-    residual = clock_residuals(away)
-    return Aligned(_completed(timed, residual), clocks, residual, tuple(faults), told_by)
+    residual = clock_residuals(away, clocks)
+    return Aligned(_completed(timed, residual), clocks, residual, tuple(faults), told)
 
 
 def clock_columns(recording: Recording, aligned: Aligned) -> pl.DataFrame:
@@ -167,12 +186,17 @@ def clock_doubts(aligned: Aligned) -> list[Doubt]:
     drift = np.abs(clocks.drift_ppb).max(initial=0) / 1e3
     was_set = (
         f"clocks of ranks set by up to {most} and {drift:.3g} ppm, from "
-        f"{' and '.join(aligned.told_by)}; {_remainder(aligned.residual_ns)}"
+        f"{' and '.join(aligned.told.by)}; {_remainder(aligned.residual_ns)}"
     )
     listed = "; ".join(aligned.faults[:4]) + ("; ..." if len(aligned.faults) > 4 else "")
     bad = (
         f"clocks cannot be brought together ({listed}): conclusions across ranks are refused; "
         "record again with steady clocks"
+    )
+    parted = aligned.told.shared.parted
+    differ = (
+        f"hosts whose ranks read different clocks ({', '.join(parted[:SHOWN])}): one name stands for "
+        "several machines, or times were changed; these clocks are told apart rank by rank"
     )
     apart = np.unique(clocks.part).size - 1
     lone = (
@@ -183,6 +207,7 @@ def clock_doubts(aligned: Aligned) -> list[Doubt]:
         ("clocks_set", was_set, int(moved.sum())),
         ("bad_clocks", bad, len(aligned.faults)),
         ("clocks_apart", lone, apart),
+        ("host_clocks_differ", differ, len(parted)),
     ]
 
 
@@ -212,16 +237,18 @@ def is_cut_off(recording: Recording) -> bool:
 
 def _on_one_clock(
     recording: Recording, rows: Rows, steps: list[int]
-) -> tuple[Timed, Clocks, tuple[str, ...]]:
+) -> tuple[Timed, Clocks, Told]:
     """Set the clocks in the way that makes fewest communications impossible; say what told them."""
     recorded = _match(recording, rows, steps)
-    rank = recording.rank["rank"].to_numpy()
-    seen = {
-        "the ends of communications": sightings(_members(recorded)),
+    rank, member = recording.rank["rank"].to_numpy(), _members(recorded)
+    kinds = {
+        "the ends of communications": sightings(member),
         "handshakes": handshake_sightings(usable_handshakes(recording)),
     }
-    told_by = tuple(name for name, part in seen.items() if part.low.size)
-    clocks = estimate_clocks(rank, join_sightings(*seen.values()))
+    seen = join_sightings(*kinds.values())
+    shared = shared_clocks(recording.rank, member, seen)
+    told = Told(tuple(name for name, part in kinds.items() if part.low.size), shared)
+    clocks = estimate_clocks(rank, seen, shared.clock)
     nobody, all_ranks = np.zeros_like(clocks.is_off), np.ones_like(clocks.is_off)
     # what a cut trace lacks shifts what was matched by order: its ends tell no clock
     choices = [nobody] if is_cut_off(recording) else [clocks.is_off, nobody, all_ranks]
@@ -235,7 +262,7 @@ def _on_one_clock(
         if moved.instances.causal.all():
             break
     best = min(tried, key=lambda one: int((~one[0].instances.causal).sum()))
-    return *best, told_by
+    return *best, told
 
 
 def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:

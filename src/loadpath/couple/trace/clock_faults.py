@@ -1,13 +1,17 @@
 """What no line can set right: clocks that jump, run backwards, or run at another speed."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.couple.trace.clock_lines import RESOLUTION_NS
 from loadpath.couple.trace.clocks import Clocks
 from loadpath.tables import Recording
 
-__all__ = ["clock_faults", "clock_residuals", "end_deviations"]
+__all__ = ["LEAST_SIDE", "clock_faults", "clock_residuals", "end_deviations", "largest_jump"]
 
 FloatArray = NDArray[np.float64]
 
@@ -22,47 +26,64 @@ JUMP_SPREADS = 6.0
 SPREAD_OF_MEDIAN = 1.4826
 
 
-def end_deviations(member: pl.DataFrame) -> pl.DataFrame:
+def end_deviations(member: pl.DataFrame, clock: Mapping[int, int]) -> pl.DataFrame:
     """Compare the ends of communications that have one moment.
 
     Parameters
     ----------
     member : polars.DataFrame
-        Members of communications: ``instance``, ``rank``, ``end``, ``one_moment``, ``waits``; a
-        buffered send, which waits for nobody, ends at a moment of its own.
+        Members of communications: ``instance``, ``rank``, ``end``, ``one_moment``, ``waits``,
+        ``threaded``; a buffered send, which waits for nobody, ends at a moment of its own.
+    clock : mapping of int to int
+        Clock that each rank reads.
 
     Returns
     -------
     polars.DataFrame
-        ``rank``, ``end`` and ``away``, the end after the middle one of the instance, in ns.
+        ``rank``, ``clock``, ``end`` and ``away``, the end after the middle one of the instance, in ns;
+        ``among``: its members read several clocks. Left out are instances that threads of one clock
+        marked: they differ by when each thread was scheduled, and by nothing else.
     """
+    of_rank = pl.col("rank").replace_strict(clock, return_dtype=pl.Int64)
     met = member.filter(pl.col("one_moment") & pl.col("waits").all().over("instance"))
+    met = met.with_columns(clock=of_rank).with_columns(
+        among=pl.col("clock").n_unique().over("instance") > 1
+    )
     middle = pl.col("end").median().over("instance")
     # integers of 2^60 ns are no float64: the middle is taken of what they differ by
     first = pl.col("end").min().over("instance")
     return (
-        met.with_columns(first.alias("first"))
+        met.filter(pl.col("among") | ~pl.col("threaded"))
+        .with_columns(first.alias("first"))
         .with_columns(pl.col("end") - pl.col("first"))
         .with_columns((pl.col("end") - middle).alias("away"))
-        .select("rank", pl.col("end") + pl.col("first"), "away")
+        .select("rank", "clock", pl.col("end") + pl.col("first"), "away", "among")
     )
 
 
-def clock_residuals(away: pl.DataFrame) -> dict[int, int]:
+def clock_residuals(away: pl.DataFrame, clocks: Clocks) -> dict[int, int]:
     """Say what the clock of each rank still disagrees by.
 
     Parameters
     ----------
     away : polars.DataFrame
         What `end_deviations` returned.
+    clocks : Clocks
+        How clocks were set, and what that left open.
 
     Returns
     -------
     dict of int to int
-        By rank: 95 % of its ends lie within it from the middle end of the others, in ns.
+        By rank: 95 % of its ends lie within it from the middle end of the others, in ns. Where no such
+        ends are known, half of what delays leave open, and the resolution of time stamps at least.
     """
+    told = clocks.open_ns >= 0
+    found = {
+        int(rank): round(max(ns, RESOLUTION_NS))
+        for rank, ns in zip(clocks.rank[told], clocks.open_ns[told], strict=True)
+    }
     wide = away.group_by("rank").agg(pl.col("away").abs().quantile(0.95, "nearest")).sort("rank")
-    return {int(rank): round(ns) for rank, ns in wide.iter_rows()}
+    return found | {int(rank): round(ns) for rank, ns in wide.iter_rows()}
 
 
 def clock_faults(
@@ -115,10 +136,10 @@ def _backward(recording: Recording, member: pl.DataFrame) -> list[int]:
 def _jumps(away: pl.DataFrame) -> list[str]:
     found: list[tuple[float, int, float]] = []
     origin = away["end"].min() if away.height else 0
-    for (rank,), mine in away.sort("rank", "end", maintain_order=True).group_by(
-        "rank", maintain_order=True
-    ):
-        place, jump = _largest_jump(mine["away"].to_numpy())
+    # ranks of one clock jump together
+    among = away.filter("among").sort("clock", "end", maintain_order=True)
+    for (rank,), mine in among.group_by("clock", maintain_order=True):
+        place, jump = largest_jump(mine["away"].to_numpy())
         if place:
             second = (mine["end"][place] - origin) / 1e9
             found.append((abs(jump), int(rank), second))
@@ -130,8 +151,20 @@ def _jumps(away: pl.DataFrame) -> list[str]:
     ]
 
 
-def _largest_jump(value: FloatArray) -> tuple[int, float]:
-    """Place and size of a jump in a series; 0 where it has none that its spread allows to tell."""
+def largest_jump(value: NDArray[Any]) -> tuple[int, float]:
+    """Find a jump in a series.
+
+    Parameters
+    ----------
+    value : (n,) array
+        Values in order of time.
+
+    Returns
+    -------
+    (int, float)
+        First value after it, and its size; 0 where there is none that the spread of both sides allows
+        to tell.
+    """
     if value.size < 2 * LEAST_SIDE:
         return 0, 0.0
     apart = value - np.median(value)

@@ -5,8 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from loadpath.couple.trace.clock_lines import Sightings, core_spread, fit_lines, least_delays
-from loadpath.couple.trace.clock_network import coarse_offsets, components, solve_network
+from loadpath.couple.trace.clock_bands import fit_bands, two_way
+from loadpath.couple.trace.clock_lines import (
+    ClockLines,
+    Sightings,
+    core_spread,
+    fit_lines,
+    pick_sightings,
+)
+from loadpath.couple.trace.clock_network import coarse_offsets, components, nearest, solve_network
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array
 
 __all__ = ["Clocks", "estimate_clocks", "only", "set_clocks"]
@@ -35,6 +42,9 @@ class Clocks:
         Lowest rank index of those whose clocks can be compared with this one.
     is_off : (n,) array of bool
         The error is beyond what the sightings leave open.
+    open_ns : (n,) array of int64
+        Half of what delays leave open between this clock and the one taken as right, where nothing
+        else tells; 0 for that one and those that share it, -1 where nothing at all was seen.
     """
 
     rank: Int32Array
@@ -43,6 +53,7 @@ class Clocks:
     middle_ns: Int64Array
     part: Int64Array
     is_off: BoolArray
+    open_ns: Int64Array
 
     @property
     def are_moved(self) -> BoolArray:
@@ -50,7 +61,7 @@ class Clocks:
         return np.asarray((self.offset_ns != 0) | (self.drift_ppb != 0))
 
 
-def estimate_clocks(rank: Int32Array, seen: Sightings) -> Clocks:
+def estimate_clocks(rank: Int32Array, seen: Sightings, clock: Int64Array | None = None) -> Clocks:
     """Estimate the clocks of all ranks from moments that two of them saw.
 
     Parameters
@@ -59,27 +70,32 @@ def estimate_clocks(rank: Int32Array, seen: Sightings) -> Clocks:
         Ranks, ascending.
     seen : Sightings
         Differences of clocks.
+    clock : (n,) array of int64, optional
+        Index of the lowest rank whose clock each one shares; its own where None.
 
     Returns
     -------
     Clocks
         Errors of all clocks, and which are off. The clock that agrees best with the others (of
         those that can be compared) is right. Another one is off if it errs by more than what its
-        sightings spread by around the fitted line, and by more than two standard errors of that
-        line.
+        sightings spread by around the fitted line, by more than two standard errors of that line,
+        and by more than delays leave open.
 
     Notes
     -----
     Nothing is taken from who arrived last. Lines of least absolute deviation through the
-    differences of pairs, with drifts thought to be of 100 ppm unless the data says otherwise, are
-    joined to one clock per rank by weighted least squares over the network of pairs; so ranks that
-    no collective spans are compared by way of others.
+    differences of pairs, with drifts thought to be of 100 ppm unless the data says otherwise, and
+    lines amid the bands that delays leave, are joined to one clock per rank by weighted least
+    squares over the network of pairs; so ranks that no collective spans are compared by way of
+    others.
     """
     n = rank.size
-    seen = least_delays(_indexed(seen, rank))
+    clock = np.arange(n) if clock is None else clock
+    seen = two_way(_between_clocks(_indexed(seen, rank), clock))
     if not seen.low.size:
         still = np.zeros(n, np.int64)
-        return Clocks(rank, still, still, still, np.arange(n), still > 0)
+        alone = np.where(np.bincount(clock, minlength=n)[clock] > 1, 0, -1)
+        return Clocks(rank, still, still, still, clock, still > 0, alone)
     coarse = coarse_offsets(n, seen)
     part = components(n, seen.low, seen.high)
     middle, half_s = _middles(seen.time - coarse[seen.low], part[seen.low], n)
@@ -88,8 +104,13 @@ def estimate_clocks(rank: Int32Array, seen: Sightings) -> Clocks:
         time=seen.time - coarse[seen.low] - middle[part[seen.low]],
         value=seen.value - (coarse[seen.high] - coarse[seen.low]),
     )
-    offset, drift = solve_network(n, fit_lines(seen))
+    moments, bands = pick_sightings(seen, ~seen.is_delay), fit_bands(pick_sightings(seen, seen.is_delay))
+    offset, drift = solve_network(n, _joined(fit_lines(moments), bands))
+    spread = _spreads(n, moments, (offset, drift))
+    # ranks that share a clock share all that was found
+    part, coarse, offset, drift, spread = (of[clock] for of in (part, coarse, offset, drift, spread))
     right = _most_agreed(part, coarse, (offset, drift, half_s[part]))
+    left_open = _left_open(moments, bands, clock[np.unique(right)], n)[clock]
     # whole numbers that float64 cannot hold are compared apart
     whole, away, growth = coarse - coarse[right], offset - offset[right], drift - drift[right]
     most = np.abs(whole + away) + np.abs(growth) * half_s[part]
@@ -99,7 +120,8 @@ def estimate_clocks(rank: Int32Array, seen: Sightings) -> Clocks:
         drift_ppb=np.rint(growth).astype(np.int64),
         middle_ns=middle[part] + coarse[right],
         part=part,
-        is_off=most > _limits(n, seen, (offset, drift)),
+        is_off=most > np.maximum(spread, left_open),
+        open_ns=np.rint(left_open).astype(np.int64),
     )
 
 
@@ -193,12 +215,43 @@ def _distances(value: FloatArray) -> FloatArray:
     return far
 
 
-def _limits(n: int, seen: Sightings, clock: tuple[FloatArray, FloatArray]) -> FloatArray:
-    """How far a clock may be off and yet stay as recorded."""
+def _spreads(n: int, seen: Sightings, clock: tuple[FloatArray, FloatArray]) -> FloatArray:
+    """How far a clock may be off its moments and yet stay as recorded; 0 without any."""
     offset, drift = clock
     growth = (drift[seen.high] - drift[seen.low]) * (seen.time / 1e9)
     rest = np.abs(seen.value - (offset[seen.high] - offset[seen.low]) - growth)
     both = np.append(seen.low, seen.high)
     spread = core_spread(both, np.tile(rest, 2), n)
-    count = np.maximum(np.bincount(both, minlength=n), 1)
-    return np.asarray(spread * np.maximum(1.0, LINE_ERROR / np.sqrt(count)))
+    count = np.bincount(both, minlength=n)
+    error = np.maximum(1.0, LINE_ERROR / np.sqrt(np.maximum(count, 1)))
+    return np.where(count > 0, spread * error, 0.0)
+
+
+def _left_open(
+    moments: Sightings, bands: ClockLines, right: NDArray[np.intp], n: int
+) -> FloatArray:
+    """Half of what bands leave open between each clock and the right one, along the best chain."""
+    half = np.append(bands.offset_error_ns, np.zeros(moments.low.size))
+    low, high = np.append(bands.low, moments.low), np.append(bands.high, moments.high)
+    return nearest(n, low, high, half, right)
+
+
+def _joined(*lines: ClockLines) -> ClockLines:
+    return ClockLines(
+        *(np.concatenate([getattr(part, name) for part in lines]) for name in ClockLines.__slots__)
+    )
+
+
+def _between_clocks(seen: Sightings, clock: Int64Array) -> Sightings:
+    """Let the clocks stand for the ranks that read them, and the lower one come first."""
+    low, high = clock[seen.low], clock[seen.high]
+    turned = low > high
+    between = Sightings(
+        low=np.minimum(low, high).astype(np.int32),
+        high=np.maximum(low, high).astype(np.int32),
+        time=np.where(turned, seen.time + seen.value, seen.time),
+        value=np.where(turned, -seen.value, seen.value),
+        direction=np.where(turned, -seen.direction, seen.direction),
+        is_delay=seen.is_delay,
+    )
+    return pick_sightings(between, low != high)

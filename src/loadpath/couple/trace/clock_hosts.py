@@ -1,0 +1,157 @@
+"""Ranks of one host read one clock, unless what they recorded together says otherwise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple.trace.clock_faults import LEAST_SIDE, largest_jump
+from loadpath.couple.trace.clock_lines import Sightings, fit_lines
+from loadpath.couple.trace.collectives import LEAST_TOLERANCE_NS
+from loadpath.couple.trace.roles import TOLERATED_RATIO
+from loadpath.couple.trace.rows import Int64Array
+
+__all__ = ["SharedClocks", "shared_clocks"]
+
+FloatArray = NDArray[np.float64]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedClocks:
+    """Which ranks read one clock.
+
+    Attributes
+    ----------
+    clock : (n,) array of int64
+        Index of the lowest rank whose clock each rank shares; its own where it shares none.
+    parted : tuple of str
+        Hosts whose ranks were found to read different clocks.
+    """
+
+    clock: Int64Array
+    parted: tuple[str, ...]
+
+
+def shared_clocks(rank: pl.DataFrame, member: pl.DataFrame, seen: Sightings) -> SharedClocks:
+    """Find the ranks that read one clock: those of one host, if their times agree.
+
+    Parameters
+    ----------
+    rank : polars.DataFrame
+        Table `RANK`; a rank without host has a clock of its own.
+    member : polars.DataFrame
+        What `meeting_members` returned, with times as recorded.
+    seen : Sightings
+        Delays between ranks, of messages and handshakes, as recorded.
+
+    Returns
+    -------
+    SharedClocks
+        Clocks of the ranks.
+
+    Notes
+    -----
+    Two ranks of a host are found to read different clocks if in more than 0.5 % of what they share one
+    of them was done before the other came (or a message arrived before it was sent) by over 100 us; or
+    if more than half of their common ends lie within 100 us of one line that leaves zero by more than
+    twice that, and more than lie near zero: marks of a busy host scatter, those of another clock are
+    shifted together.
+    """
+    host = dict(rank.filter(pl.col("host") != "").select("rank", "host").rows())
+    ends = _common_ends(rank, member)
+    apart = {*_impossible(ends), *_crossed(seen, host), *_shifted(ends)}
+    index = {number: i for i, number in enumerate(rank["rank"].to_list())}
+    clock = np.arange(rank.height)
+    parted = []
+    for name in sorted(set(host.values())):
+        clocks = _grouped([r for r in sorted(host) if host[r] == name], apart)
+        for ranks in clocks:
+            clock[[index[r] for r in ranks]] = index[ranks[0]]
+        parted += [name] if len(clocks) > 1 else []
+    return SharedClocks(clock, tuple(parted))
+
+
+def _grouped(ranks: list[int], apart: set[Pair]) -> list[list[int]]:
+    """Put each rank to the first ones that none of its pairs tells it apart from."""
+    groups: list[list[int]] = []
+    for rank in ranks:
+        fitting = (group for group in groups if not any((one, rank) in apart for one in group))
+        group = next(fitting, None)
+        if group is None:
+            groups.append([rank])
+        else:
+            group.append(rank)
+    return groups
+
+
+def _common_ends(rank: pl.DataFrame, member: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of ranks of one host in what ends at one moment, in order of time."""
+    host = rank.filter(pl.col("host") != "").select("rank", "host")
+    met = member.filter("one_moment", "waits").join(host, on="rank", maintain_order="left")
+    met = met.select("instance", "host", "rank", "start", "end")
+    pair = met.join(met, on=["instance", "host"], suffix="_high").filter(
+        pl.col("rank") < pl.col("rank_high")
+    )
+    early = pl.min_horizontal(
+        pl.col("end") - pl.col("start_high"), pl.col("end_high") - pl.col("start")
+    )
+    return pair.select(
+        low="rank",
+        high="rank_high",
+        time="end",
+        value=pl.col("end_high") - pl.col("end"),
+        early=early < -LEAST_TOLERANCE_NS,
+    ).sort("low", "high", "time", "value")
+
+
+def _impossible(ends: pl.DataFrame) -> Iterator[Pair]:
+    """Pairs of which one was done before the other came."""
+    wrong = ends.group_by("low", "high").agg(pl.col("early").mean())
+    yield from wrong.filter(pl.col("early") > TOLERATED_RATIO).select("low", "high").rows()
+
+
+def _crossed(seen: Sightings, host: dict[int, str]) -> Iterator[Pair]:
+    """Pairs on one host with messages that arrived before they were sent."""
+    wrong = seen.is_delay & (seen.direction * seen.value < -LEAST_TOLERANCE_NS)
+    delays = pl.DataFrame({"low": seen.low, "high": seen.high, "wrong": wrong})
+    share = delays.filter(pl.Series(seen.is_delay)).group_by("low", "high").agg(pl.mean("wrong"))
+    for low, high in share.filter(pl.col("wrong") > TOLERATED_RATIO).select("low", "high").rows():
+        if low in host and host[low] == host.get(high):
+            yield low, high
+
+
+def _shifted(ends: pl.DataFrame) -> Iterator[Pair]:
+    """Pairs whose ends lie along a line, or a step, that is not zero."""
+    if not ends.height:
+        return
+    n = ends.height
+    lines = fit_lines(
+        Sightings(
+            *(ends[name].to_numpy() for name in ("low", "high", "time", "value")),
+            direction=np.zeros(n, np.int32),
+            is_delay=np.zeros(n, np.bool_),
+        )
+    )
+    parts = ends.partition_by("low", "high", maintain_order=True)
+    for k, mine in enumerate(parts):
+        value, time_s = mine["value"].to_numpy(), mine["time"].to_numpy() / 1e9
+        line = lines.offset_ns[k] + lines.drift[k] * (time_s - lines.middle_s[k])
+        if _is_along(value, line, LEAST_SIDE) or _is_stepped(value):
+            yield int(mine["low"][0]), int(mine["high"][0])
+
+
+def _is_stepped(value: Int64Array) -> bool:
+    place, _ = largest_jump(value)
+    sides = (value[:place], value[place:]) if place else ()
+    return any(_is_along(side, np.median(side), 2 * LEAST_SIDE) for side in sides)
+
+
+def _is_along(value: Int64Array, line: FloatArray | np.floating, least: int) -> bool:
+    """More than half of the values are near a line that leaves zero, and more than are near zero."""
+    near = int((np.abs(value - line) <= LEAST_TOLERANCE_NS).sum())
+    near_zero = int((np.abs(value) <= LEAST_TOLERANCE_NS).sum())
+    leaves = bool(np.max(np.abs(line)) > 2 * LEAST_TOLERANCE_NS)
+    return value.size >= least and leaves and near > max(value.size / 2, near_zero)
