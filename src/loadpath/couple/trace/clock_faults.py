@@ -18,7 +18,9 @@ FloatArray = NDArray[np.float64]
 MOST_DRIFT_PPB = 1_000_000
 """A clock that gains 1,000 ppm is none: crystals keep 100 ppm, and NTP steers by at most 500."""
 LEAST_SIDE = 4
-"""Ends on each side of a jump."""
+"""Ends on each side of a jump; twice as many where threads mark them, whose delays come in bursts."""
+MISPLACED_RATIO = 0.1
+"""Share of the ends on either side of a jump that may be nearer to the level of the other side."""
 LEAST_JUMP_NS = 100_000
 """Smaller jumps are lost in what ends of one collective differ by between ranks with one clock."""
 JUMP_SPREADS = 6.0
@@ -41,7 +43,7 @@ def end_deviations(member: pl.DataFrame, clock: Mapping[int, int]) -> pl.DataFra
     -------
     polars.DataFrame
         ``rank``, ``clock``, ``end`` and ``away``, the end after the middle one of the instance, in ns;
-        ``among``: its members read several clocks. Left out are instances that threads of one clock
+        ``among``: its members read several clocks; ``threaded``. Left out are instances that threads of one clock
         marked: they differ by when each thread was scheduled, and by nothing else.
     """
     of_rank = pl.col("rank").replace_strict(clock, return_dtype=pl.Int64)
@@ -57,7 +59,7 @@ def end_deviations(member: pl.DataFrame, clock: Mapping[int, int]) -> pl.DataFra
         .with_columns(first.alias("first"))
         .with_columns(pl.col("end") - pl.col("first"))
         .with_columns((pl.col("end") - middle).alias("away"))
-        .select("rank", "clock", pl.col("end") + pl.col("first"), "away", "among")
+        .select("rank", "clock", pl.col("end") + pl.col("first"), "away", "among", "threaded")
     )
 
 
@@ -139,7 +141,8 @@ def _jumps(away: pl.DataFrame) -> list[str]:
     # ranks of one clock jump together
     among = away.filter("among").sort("clock", "end", maintain_order=True)
     for (rank,), mine in among.group_by("clock", maintain_order=True):
-        place, jump = largest_jump(mine["away"].to_numpy())
+        least = LEAST_SIDE * (1 + bool(mine["threaded"].any()))
+        place, jump = largest_jump(mine["away"].to_numpy(), least)
         if place:
             second = (mine["end"][place] - origin) / 1e9
             found.append((abs(jump), int(rank), second))
@@ -151,13 +154,15 @@ def _jumps(away: pl.DataFrame) -> list[str]:
     ]
 
 
-def largest_jump(value: NDArray[Any]) -> tuple[int, float]:
+def largest_jump(value: NDArray[Any], least: int = LEAST_SIDE) -> tuple[int, float]:
     """Find a jump in a series.
 
     Parameters
     ----------
     value : (n,) array
         Values in order of time.
+    least : int
+        Values on each side.
 
     Returns
     -------
@@ -165,18 +170,23 @@ def largest_jump(value: NDArray[Any]) -> tuple[int, float]:
         First value after it, and its size; 0 where there is none that the spread of both sides allows
         to tell.
     """
-    if value.size < 2 * LEAST_SIDE:
+    if value.size < 2 * least:
         return 0, 0.0
     apart = value - np.median(value)
     bound = max(LEAST_JUMP_NS, JUMP_SPREADS * SPREAD_OF_MEDIAN * float(np.median(np.abs(apart))))
     near = np.clip(apart, -bound, bound)  # a few ends far off are no jump
     walk = np.abs(np.cumsum(near - near.mean()))
-    inside = slice(LEAST_SIDE - 1, value.size - LEAST_SIDE)
-    place = LEAST_SIDE + int(np.argmax(walk[inside]))
+    inside = slice(least - 1, value.size - least)
+    place = least + int(np.argmax(walk[inside]))
     sides = value[:place], value[place:]
     middle = [float(np.median(side)) for side in sides]
     rest = np.concatenate([side - m for side, m in zip(sides, middle, strict=True)])
     spread = SPREAD_OF_MEDIAN * float(np.median(np.abs(rest)))
     jump = middle[1] - middle[0]
-    is_jump = abs(jump) > max(LEAST_JUMP_NS, JUMP_SPREADS * spread)
+    between = sum(middle) / 2
+    beyond = max(
+        float((np.sign(side - between) != np.sign(m - between)).mean())
+        for side, m in zip(sides, middle, strict=True)
+    )
+    is_jump = abs(jump) > max(LEAST_JUMP_NS, JUMP_SPREADS * spread) and beyond <= MISPLACED_RATIO
     return (place, jump) if is_jump else (0, 0.0)

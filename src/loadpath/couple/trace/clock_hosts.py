@@ -36,7 +36,7 @@ class SharedClocks:
 
 
 def shared_clocks(rank: pl.DataFrame, member: pl.DataFrame, seen: Sightings) -> SharedClocks:
-    """Find the ranks that read one clock: those of one host, if their times agree.
+    """Find the ranks that read one clock: those of one host, unless the times of two deny it.
 
     Parameters
     ----------
@@ -62,29 +62,14 @@ def shared_clocks(rank: pl.DataFrame, member: pl.DataFrame, seen: Sightings) -> 
     """
     host = dict(rank.filter(pl.col("host") != "").select("rank", "host").rows())
     ends = _common_ends(rank, member)
-    apart = {*_impossible(ends), *_crossed(seen, host), *_shifted(ends)}
-    index = {number: i for i, number in enumerate(rank["rank"].to_list())}
-    clock = np.arange(rank.height)
-    parted = []
-    for name in sorted(set(host.values())):
-        clocks = _grouped([r for r in sorted(host) if host[r] == name], apart)
-        for ranks in clocks:
-            clock[[index[r] for r in ranks]] = index[ranks[0]]
-        parted += [name] if len(clocks) > 1 else []
-    return SharedClocks(clock, tuple(parted))
-
-
-def _grouped(ranks: list[int], apart: set[Pair]) -> list[list[int]]:
-    """Put each rank to the first ones that none of its pairs tells it apart from."""
-    groups: list[list[int]] = []
-    for rank in ranks:
-        fitting = (group for group in groups if not any((one, rank) in apart for one in group))
-        group = next(fitting, None)
-        if group is None:
-            groups.append([rank])
-        else:
-            group.append(rank)
-    return groups
+    apart = [*_impossible(ends), *_crossed(seen, host), *_shifted(ends)]
+    parted = {host[low] for low, _ in apart}
+    first: dict[str, int] = {}
+    clock = [
+        i if name in {"", *parted} else first.setdefault(name, i)
+        for i, name in enumerate(rank["host"].to_list())
+    ]
+    return SharedClocks(np.array(clock, np.int64), tuple(sorted(parted)))
 
 
 def _common_ends(rank: pl.DataFrame, member: pl.DataFrame) -> pl.DataFrame:
