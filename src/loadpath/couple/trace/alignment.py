@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple.trace.clock_faults import clock_faults, clock_residuals, end_deviations
-from loadpath.couple.trace.clock_hosts import SharedClocks, shared_clocks
+from loadpath.couple.trace.clock_hosts import SharedClocks, clocks_of_hosts, shared_clocks
 from loadpath.couple.trace.clocks import Clocks, estimate_clocks, only, set_clocks
 from loadpath.couple.trace.collectives import (
     Facts,
@@ -235,9 +235,7 @@ def is_cut_off(recording: Recording) -> bool:
     return bool((recording.caveat["code"] == "truncated").any())
 
 
-def _on_one_clock(
-    recording: Recording, rows: Rows, steps: list[int]
-) -> tuple[Timed, Clocks, Told]:
+def _on_one_clock(recording: Recording, rows: Rows, steps: list[int]) -> tuple[Timed, Clocks, Told]:
     """Set the clocks in the way that makes fewest communications impossible; say what told them."""
     recorded = _match(recording, rows, steps)
     rank, member = recording.rank["rank"].to_numpy(), _members(recorded)
@@ -249,6 +247,20 @@ def _on_one_clock(
     shared = shared_clocks(recording.rank, member, seen)
     told = Told(tuple(name for name, part in kinds.items() if part.low.size), shared)
     clocks = estimate_clocks(rank, seen, shared.clock)
+    timed, setting = _least_impossible(recording, rows, steps, recorded, clocks)
+    if timed.instances.is_refused and shared.parted:
+        # clocks explain nothing, so what was matched wrongly does not part the ranks of a host
+        whole = clocks_of_hosts(recording.rank)
+        told = Told(told.by, SharedClocks(whole, ()))
+        setting = only(estimate_clocks(rank, seen, whole), np.zeros(rank.size, np.bool_))
+        timed = recorded
+    return timed, setting, told
+
+
+def _least_impossible(
+    recording: Recording, rows: Rows, steps: list[int], recorded: Timed, clocks: Clocks
+) -> tuple[Timed, Clocks]:
+    """Try those clocks that are off, none and all; take what leaves fewest impossible meetings."""
     nobody, all_ranks = np.zeros_like(clocks.is_off), np.ones_like(clocks.is_off)
     # what a cut trace lacks shifts what was matched by order: its ends tell no clock
     choices = [nobody] if is_cut_off(recording) else [clocks.is_off, nobody, all_ranks]
@@ -261,8 +273,7 @@ def _on_one_clock(
         tried.append((moved, setting))
         if moved.instances.causal.all():
             break
-    best = min(tried, key=lambda one: int((~one[0].instances.causal).sum()))
-    return *best, told
+    return min(tried, key=lambda one: int((~one[0].instances.causal).sum()))
 
 
 def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:

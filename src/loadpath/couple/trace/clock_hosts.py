@@ -1,6 +1,6 @@
 """Ranks of one host read one clock, unless what they recorded together says otherwise."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from loadpath.couple.trace.collectives import LEAST_TOLERANCE_NS
 from loadpath.couple.trace.roles import TOLERATED_RATIO
 from loadpath.couple.trace.rows import Int64Array
 
-__all__ = ["SharedClocks", "shared_clocks"]
+__all__ = ["SharedClocks", "clocks_of_hosts", "shared_clocks"]
 
 FloatArray = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -64,12 +64,34 @@ def shared_clocks(rank: pl.DataFrame, member: pl.DataFrame, seen: Sightings) -> 
     ends = _common_ends(rank, member)
     apart = [*_impossible(ends), *_crossed(seen, host), *_shifted(ends)]
     parted = {host[low] for low, _ in apart}
+    return SharedClocks(clocks_of_hosts(rank, parted), tuple(sorted(parted)))
+
+
+def clocks_of_hosts(rank: pl.DataFrame, parted: Collection[str] = ()) -> Int64Array:
+    """Give all ranks of a host one clock.
+
+    Parameters
+    ----------
+    rank : polars.DataFrame
+        Table `RANK`.
+    parted : collection of str
+        Hosts whose ranks have a clock each.
+
+    Returns
+    -------
+    (n,) array of int64
+        Index of the lowest rank on the same host; the own one without host.
+
+    Examples
+    --------
+    >>> clocks_of_hosts(pl.DataFrame({"host": ["a", "b", "a", "", "b"]}), ["b"]).tolist()
+    [0, 1, 0, 3, 4]
+    """
     first: dict[str, int] = {}
-    clock = [
-        i if name in {"", *parted} else first.setdefault(name, i)
-        for i, name in enumerate(rank["host"].to_list())
-    ]
-    return SharedClocks(np.array(clock, np.int64), tuple(sorted(parted)))
+    alone = {"", *parted}
+    names = rank["host"].to_list()
+    clock = [i if name in alone else first.setdefault(name, i) for i, name in enumerate(names)]
+    return np.array(clock, np.int64)
 
 
 def _common_ends(rank: pl.DataFrame, member: pl.DataFrame) -> pl.DataFrame:

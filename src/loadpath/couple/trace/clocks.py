@@ -104,11 +104,16 @@ def estimate_clocks(rank: Int32Array, seen: Sightings, clock: Int64Array | None 
         time=seen.time - coarse[seen.low] - middle[part[seen.low]],
         value=seen.value - (coarse[seen.high] - coarse[seen.low]),
     )
-    moments, bands = pick_sightings(seen, ~seen.is_delay), fit_bands(pick_sightings(seen, seen.is_delay))
+    moments, bands = (
+        pick_sightings(seen, ~seen.is_delay),
+        fit_bands(pick_sightings(seen, seen.is_delay)),
+    )
     offset, drift = solve_network(n, _joined(fit_lines(moments), bands))
     spread = _spreads(n, moments, (offset, drift))
     # ranks that share a clock share all that was found
-    part, coarse, offset, drift, spread = (of[clock] for of in (part, coarse, offset, drift, spread))
+    part, coarse, offset, drift, spread = (
+        of[clock] for of in (part, coarse, offset, drift, spread)
+    )
     right = _most_agreed(part, coarse, (offset, drift, half_s[part]))
     left_open = _left_open(moments, bands, clock[np.unique(right)], n)[clock]
     # whole numbers that float64 cannot hold are compared apart
