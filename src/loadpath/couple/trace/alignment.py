@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from loadpath.couple.trace.clock_estimate import estimate_clocks
 from loadpath.couple.trace.clock_faults import clock_faults, clock_residuals, end_deviations
 from loadpath.couple.trace.clock_hosts import SharedClocks, clocks_of_hosts, shared_clocks
-from loadpath.couple.trace.clocks import Clocks, estimate_clocks, only, set_clocks
+from loadpath.couple.trace.clocks import Clocks, only, set_clocks
 from loadpath.couple.trace.collectives import (
     Facts,
     Instances,
@@ -247,7 +248,7 @@ def _on_one_clock(recording: Recording, rows: Rows, steps: list[int]) -> tuple[T
     shared = shared_clocks(recording.rank, member, seen)
     told = Told(tuple(name for name, part in kinds.items() if part.low.size), shared)
     clocks = estimate_clocks(rank, seen, shared.clock)
-    timed, setting = _least_impossible(recording, rows, steps, recorded, clocks)
+    timed, setting = _least_impossible(recording, rows, steps, recorded=recorded, clocks=clocks)
     if timed.instances.is_refused and shared.parted:
         # clocks explain nothing, so what was matched wrongly does not part the ranks of a host
         whole = clocks_of_hosts(recording.rank)
@@ -258,7 +259,7 @@ def _on_one_clock(recording: Recording, rows: Rows, steps: list[int]) -> tuple[T
 
 
 def _least_impossible(
-    recording: Recording, rows: Rows, steps: list[int], recorded: Timed, clocks: Clocks
+    recording: Recording, rows: Rows, steps: list[int], *, recorded: Timed, clocks: Clocks
 ) -> tuple[Timed, Clocks]:
     """Try those clocks that are off, none and all; take what leaves fewest impossible meetings."""
     nobody, all_ranks = np.zeros_like(clocks.is_off), np.ones_like(clocks.is_off)

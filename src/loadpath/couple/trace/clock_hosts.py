@@ -134,14 +134,9 @@ def _shifted(ends: pl.DataFrame) -> Iterator[Pair]:
     """Pairs whose ends lie along a line, or a step, that is not zero."""
     if not ends.height:
         return
-    n = ends.height
-    lines = fit_lines(
-        Sightings(
-            *(ends[name].to_numpy() for name in ("low", "high", "time", "value")),
-            direction=np.zeros(n, np.int32),
-            is_delay=np.zeros(n, np.bool_),
-        )
-    )
+    still = np.zeros(ends.height, np.int32)
+    low, high, time, value = (ends[name].to_numpy() for name in ("low", "high", "time", "value"))
+    lines = fit_lines(Sightings(low, high, time, value, still, still > 0))
     parts = ends.partition_by("low", "high", maintain_order=True)
     for k, mine in enumerate(parts):
         value, time_s = mine["value"].to_numpy(), mine["time"].to_numpy() / 1e9

@@ -79,7 +79,7 @@ def coarse_offsets(n: int, seen: Sightings) -> Int64Array:
 
 
 def nearest(
-    n: int, low: IntArray, high: IntArray, length: FloatArray, start: IntArray
+    n: int, low: IntArray, high: IntArray, *, length: FloatArray, start: IntArray
 ) -> FloatArray:
     """Find the shortest way from the nearest of some nodes.
 
@@ -101,7 +101,8 @@ def nearest(
 
     Examples
     --------
-    >>> nearest(3, np.array([0, 1]), np.array([1, 2]), np.array([2.0, 3.0]), np.array([0])).tolist()
+    >>> low, high = np.array([0, 1]), np.array([1, 2])
+    >>> nearest(3, low, high, length=np.array([2.0, 3.0]), start=np.array([0])).tolist()
     [0.0, 2.0, 5.0]
     """
     way = np.full(n, np.inf)

@@ -159,7 +159,7 @@ def _widest_band(x: Any, y: Any, is_upper: Any, kept: Any, limit: float) -> Any:
 
 
 @nb.njit(cache=True, nogil=True)
-def _half_width(x: Any, y: Any, is_upper: Any, kept: Any, slope: float) -> float:
+def _half_width(x: Any, y: Any, is_upper: Any, kept: Any, slope: float) -> Any:
     upper, lower = _tightest(x, y, is_upper, kept, slope)[:2]
     return (upper - lower) / 2
 
