@@ -19,6 +19,10 @@ FloatArray = NDArray[np.float64]
 Pair = tuple[int, int]
 
 
+NEAR_NS = 25_000
+"""Ends that devices of one host mark for one collective are mostly this near to each other."""
+
+
 @dataclass(frozen=True, slots=True)
 class SharedClocks:
     """Which ranks read one clock.
@@ -56,9 +60,9 @@ def shared_clocks(rank: pl.DataFrame, member: pl.DataFrame, seen: Sightings) -> 
     -----
     Two ranks of a host are found to read different clocks if in more than 0.5 % of what they share one
     of them was done before the other came (or a message arrived before it was sent) by over 100 us; or
-    if more than half of their common ends lie within 100 us of one line that leaves zero by more than
-    twice that, and more than lie near zero: marks of a busy host scatter, those of another clock are
-    shifted together.
+    if more than half of their common ends lie near one line that leaves zero by more than twice that,
+    and more than lie near zero: marks of a busy host scatter, those of another clock are shifted
+    together. Near is 25 us where devices mark ends, 100 us where threads do.
     """
     host = dict(rank.filter(pl.col("host") != "").select("rank", "host").rows())
     ends = _common_ends(rank, member)
@@ -98,7 +102,7 @@ def _common_ends(rank: pl.DataFrame, member: pl.DataFrame) -> pl.DataFrame:
     """Pairs of ranks of one host in what ends at one moment, in order of time."""
     host = rank.filter(pl.col("host") != "").select("rank", "host")
     met = member.filter("one_moment", "waits").join(host, on="rank", maintain_order="left")
-    met = met.select("instance", "host", "rank", "start", "end")
+    met = met.select("instance", "host", "rank", "start", "end", "threaded")
     pair = met.join(met, on=["instance", "host"], suffix="_high").filter(
         pl.col("rank") < pl.col("rank_high")
     )
@@ -111,6 +115,7 @@ def _common_ends(rank: pl.DataFrame, member: pl.DataFrame) -> pl.DataFrame:
         time="end",
         value=pl.col("end_high") - pl.col("end"),
         early=early < -LEAST_TOLERANCE_NS,
+        threaded="threaded",
     ).sort("low", "high", "time", "value")
 
 
@@ -141,19 +146,19 @@ def _shifted(ends: pl.DataFrame) -> Iterator[Pair]:
     for k, mine in enumerate(parts):
         value, time_s = mine["value"].to_numpy(), mine["time"].to_numpy() / 1e9
         line = lines.offset_ns[k] + lines.drift[k] * (time_s - lines.middle_s[k])
-        if _is_along(value, line, LEAST_SIDE) or _is_stepped(value):
+        near_ns = LEAST_TOLERANCE_NS if mine["threaded"].any() else NEAR_NS
+        if _is_along(value, line, near_ns, LEAST_SIDE) or _is_stepped(value, near_ns):
             yield int(mine["low"][0]), int(mine["high"][0])
 
 
-def _is_stepped(value: Int64Array) -> bool:
+def _is_stepped(value: Int64Array, near_ns: int) -> bool:
     place, _ = largest_jump(value)
     sides = (value[:place], value[place:]) if place else ()
-    return any(_is_along(side, np.median(side), 2 * LEAST_SIDE) for side in sides)
+    return any(_is_along(side, np.median(side), near_ns, 2 * LEAST_SIDE) for side in sides)
 
 
-def _is_along(value: Int64Array, line: FloatArray | np.floating, least: int) -> bool:
+def _is_along(value: Int64Array, line: FloatArray | np.floating, near_ns: int, least: int) -> bool:
     """More than half of the values are near a line that leaves zero, and more than are near zero."""
-    near = int((np.abs(value - line) <= LEAST_TOLERANCE_NS).sum())
-    near_zero = int((np.abs(value) <= LEAST_TOLERANCE_NS).sum())
-    leaves = bool(np.max(np.abs(line)) > 2 * LEAST_TOLERANCE_NS)
+    near, near_zero = (int((np.abs(value - of) <= near_ns).sum()) for of in (line, 0))
+    leaves = bool(np.max(np.abs(line)) > 2 * near_ns)
     return value.size >= least and leaves and near > max(value.size / 2, near_zero)
