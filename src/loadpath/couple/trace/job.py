@@ -28,6 +28,7 @@ from loadpath.couple.trace.places import Places, place_ranks
 from loadpath.couple.trace.posted import split_posted
 from loadpath.couple.trace.recorded_waits import recorded_waits
 from loadpath.couple.trace.rows import Rows, common_steps, rows_of
+from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import UNMARKED, repeated_steps
 from loadpath.errors import InputError, StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
@@ -49,7 +50,10 @@ BUFFERED = (
     "sends that ended before their receive began: those of their size are taken as buffered, and "
     "wait for nobody; the limit is not recorded"
 )
-LATE = "communications recorded to end after the thread that waited went on; cut to that time"
+LATE = (
+    "communications recorded to end after they were complete, for the thread that marks it had lost its "
+    "processor; cut to that time"
+)
 
 Doubt = tuple[str, str, int]
 
@@ -216,6 +220,7 @@ def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) ->
         [
             ("cut_off", CUT_OFF, int(cut)),
             *clock_doubts(aligned),
+            *run_doubts(recording, aligned),
             *handshake_doubts(recording, aligned.clocks, aligned.residual_ns),
             (code, f"communications in which a rank ends before another starts: {said}", n_bad),
             ("incomplete_instances", INCOMPLETE, n_part),
