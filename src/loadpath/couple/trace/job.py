@@ -22,6 +22,7 @@ from loadpath.couple.trace.edges import couple
 from loadpath.couple.trace.flights import join_flights
 from loadpath.couple.trace.handshakes import handshake_doubts
 from loadpath.couple.trace.identity import copied_ranks, misplaced_ranks
+from loadpath.couple.trace.marks import renumber_steps, share_marks
 from loadpath.couple.trace.ops import GraphOps, graph_ops
 from loadpath.couple.trace.peers import resolve_peers
 from loadpath.couple.trace.places import Places, place_ranks
@@ -130,12 +131,13 @@ def _contradicting(recording: Recording, error: StructureError) -> Recording:
 
 def _aligned(recording: Recording) -> tuple[Recording, Aligned]:
     """Align ranks over the steps that all of them recorded; find steps where none are marked."""
+    recording = split_posted(resolve_peers(join_flights(recording)))
+    recording = share_marks(renumber_steps(recording))
     steps = common_steps(recording)
     if not steps:
         raise InputError(
             "recording", "no step was recorded on every rank", "Record the same steps everywhere."
         )
-    recording = split_posted(resolve_peers(join_flights(recording)))
     aligned = align_ranks(recording, rows_of(recording), steps)
     unmarked = recording.caveat.filter(pl.col("code") == UNMARKED)["n"].sum()
     if unmarked < recording.rank.height:
