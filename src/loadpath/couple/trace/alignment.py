@@ -100,6 +100,8 @@ class Aligned:
         Clocks that cannot be set right.
     told : Told
         What told the clocks.
+    member : polars.DataFrame
+        Members of communications on that clock, as `meeting_members` lists them.
     """
 
     timed: Timed
@@ -107,6 +109,7 @@ class Aligned:
     residual_ns: dict[int, int]
     faults: tuple[str, ...]
     told: Told
+    member: pl.DataFrame
 
 
 def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
@@ -141,7 +144,7 @@ def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
     residual = clock_residuals(away, clocks)
-    return Aligned(_completed(timed, residual), clocks, residual, tuple(faults), told)
+    return Aligned(_completed(timed, residual), clocks, residual, tuple(faults), told, member)
 
 
 def clock_columns(recording: Recording, aligned: Aligned) -> pl.DataFrame:

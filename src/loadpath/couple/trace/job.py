@@ -80,12 +80,13 @@ def couple_trace(recording: Recording) -> CoupledJob:
     """
     recording, aligned = _aligned(recording)
     wrong = _wrong_ranks(recording, aligned.timed)
+    runs = run_doubts(recording, aligned)
     timed = aligned.timed
-    if wrong:
+    if wrong or any(code == "other_run" for code, *_ in runs):
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
     ops = graph_ops(timed.rows, timed.threads.segments, timed.work, timed.facts)
-    doubts = [_wrong_doubt(wrong), *_left_out(timed.rows, common_steps(recording))]
+    doubts = [*runs, _wrong_doubt(wrong), *_left_out(timed.rows, common_steps(recording))]
     doubted = _with_doubts(recording, dataclasses.replace(aligned, timed=timed), doubts)
     membership = _membership_table(timed.instances, ops.of_work)
     found = _instance_table(timed.rows, timed.instances)
@@ -222,7 +223,6 @@ def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) ->
         [
             ("cut_off", CUT_OFF, int(cut)),
             *clock_doubts(aligned),
-            *run_doubts(recording, aligned),
             *handshake_doubts(recording, aligned.clocks, aligned.residual_ns),
             (code, f"communications in which a rank ends before another starts: {said}", n_bad),
             ("incomplete_instances", INCOMPLETE, n_part),
