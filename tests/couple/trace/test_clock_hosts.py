@@ -121,3 +121,9 @@ def test_only_the_host_that_is_denied_is_parted():
 def test_ranks_without_host_have_a_clock_each():
     found = shared_clocks(ranks("", "a", "", "a"), meetings(np.zeros((N, 4))), NONE)
     assert found.clock.tolist() == [0, 1, 2, 1]
+
+
+def test_localhost_names_no_machine():
+    found = shared_clocks(ranks("localhost", "localhost"), meetings(np.zeros((N, 2))), NONE)
+    assert found.clock.tolist() == [0, 1]
+    assert found.parted == ()

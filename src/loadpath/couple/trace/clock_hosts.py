@@ -16,7 +16,8 @@ from loadpath.couple.trace.rows import Int64Array
 __all__ = ["SharedClocks", "clocks_of_hosts", "shared_clocks"]
 
 FloatArray = NDArray[np.float64]
-Pair = tuple[int, int]
+NAMELESS = ("", "localhost", "localhost.localdomain")
+"""Names that stand for no one machine."""
 
 
 NEAR_NS = 25_000
@@ -58,16 +59,19 @@ def shared_clocks(rank: pl.DataFrame, member: pl.DataFrame, seen: Sightings) -> 
 
     Notes
     -----
-    Two ranks of a host are found to read different clocks if in more than 0.5 % of what they share one
-    of them was done before the other came (or a message arrived before it was sent) by over 100 us; or
-    if more than half of their common ends lie near one line that leaves zero by more than twice that,
-    and more than lie near zero: marks of a busy host scatter, those of another clock are shifted
-    together. Near is 25 us where devices mark ends, 100 us where threads do.
+    Ranks of a host are found to read different clocks if in more than 0.5 % of what they share one of
+    them was done before another came (or a message arrived before it was sent) by over 100 us; or if
+    more than half of the common ends of one and the lowest lie near one line that leaves zero by more
+    than twice that, and more than lie near zero: marks of a busy host scatter, those of another clock
+    are shifted together. Near is 25 us where devices mark ends, 100 us where threads do.
     """
-    host = dict(rank.filter(pl.col("host") != "").select("rank", "host").rows())
-    ends = _common_ends(rank, member)
-    apart = [*_impossible(ends), *_crossed(seen, host), *_shifted(ends)]
-    parted = {host[low] for low, _ in apart}
+    host = rank.filter(~pl.col("host").is_in(NAMELESS)).select("rank", "host")
+    met = (
+        member.filter("one_moment", "waits")
+        .join(host, on="rank", maintain_order="left")
+        .filter(pl.len().over("instance", "host") > 1)
+    )
+    parted = {*_impossible(met), *_crossed(seen, dict(host.rows())), *_shifted(met)}
     return SharedClocks(clocks_of_hosts(rank, parted), tuple(sorted(parted)))
 
 
@@ -92,63 +96,56 @@ def clocks_of_hosts(rank: pl.DataFrame, parted: Collection[str] = ()) -> Int64Ar
     [0, 1, 0, 3, 4]
     """
     first: dict[str, int] = {}
-    alone = {"", *parted}
+    alone = {*NAMELESS, *parted}
     names = rank["host"].to_list()
     clock = [i if name in alone else first.setdefault(name, i) for i, name in enumerate(names)]
     return np.array(clock, np.int64)
 
 
-def _common_ends(rank: pl.DataFrame, member: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of ranks of one host in what ends at one moment, in order of time."""
-    host = rank.filter(pl.col("host") != "").select("rank", "host")
-    met = member.filter("one_moment", "waits").join(host, on="rank", maintain_order="left")
-    met = met.select("instance", "host", "rank", "start", "end", "threaded")
-    pair = met.join(met, on=["instance", "host"], suffix="_high").filter(
-        pl.col("rank") < pl.col("rank_high")
+def _impossible(met: pl.DataFrame) -> list[str]:
+    """Find hosts of which one rank was done before another came."""
+    early = met.group_by("host", "instance").agg(
+        wrong=pl.col("end").min() < pl.col("start").max() - LEAST_TOLERANCE_NS
     )
-    early = pl.min_horizontal(
-        pl.col("end") - pl.col("start_high"), pl.col("end_high") - pl.col("start")
+    share = early.group_by("host").agg(pl.col("wrong").mean())
+    return share.filter(pl.col("wrong") > TOLERATED_RATIO)["host"].to_list()
+
+
+def _crossed(seen: Sightings, host: dict[int, str]) -> list[str]:
+    """Find hosts with messages that arrived before they were sent."""
+    delays = pl.DataFrame(
+        {"low": seen.low, "high": seen.high, "took": seen.direction * seen.value}
+    ).filter(pl.Series(seen.is_delay))
+    on = (
+        pl.col(rank).replace_strict(host, default=None, return_dtype=pl.String)
+        for rank in ("low", "high")
     )
-    return pair.select(
-        low="rank",
-        high="rank_high",
-        time="end",
-        value=pl.col("end_high") - pl.col("end"),
-        early=early < -LEAST_TOLERANCE_NS,
-        threaded="threaded",
-    ).sort("low", "high", "time", "value")
+    inside = delays.with_columns(*on).filter(pl.col("low") == pl.col("high"))
+    share = inside.group_by("low").agg(wrong=(pl.col("took") < -LEAST_TOLERANCE_NS).mean())
+    return share.filter(pl.col("wrong") > TOLERATED_RATIO)["low"].to_list()
 
 
-def _impossible(ends: pl.DataFrame) -> Iterator[Pair]:
-    """Pairs of which one was done before the other came."""
-    wrong = ends.group_by("low", "high").agg(pl.col("early").mean())
-    yield from wrong.filter(pl.col("early") > TOLERATED_RATIO).select("low", "high").rows()
-
-
-def _crossed(seen: Sightings, host: dict[int, str]) -> Iterator[Pair]:
-    """Pairs on one host with messages that arrived before they were sent."""
-    wrong = seen.is_delay & (seen.direction * seen.value < -LEAST_TOLERANCE_NS)
-    delays = pl.DataFrame({"low": seen.low, "high": seen.high, "wrong": wrong})
-    share = delays.filter(pl.Series(seen.is_delay)).group_by("low", "high").agg(pl.mean("wrong"))
-    for low, high in share.filter(pl.col("wrong") > TOLERATED_RATIO).select("low", "high").rows():
-        if low in host and host[low] == host.get(high):
-            yield low, high
-
-
-def _shifted(ends: pl.DataFrame) -> Iterator[Pair]:
-    """Pairs whose ends lie along a line, or a step, that is not zero."""
+def _shifted(met: pl.DataFrame) -> Iterator[str]:
+    """Find hosts on which ends of a rank lie along a line, or a step, that leaves the lowest's."""
+    lowest = met.sort("instance", "rank").unique(["instance", "host"], keep="first")
+    pair = met.join(lowest, on=["instance", "host"], suffix="_low")
+    ends = (
+        pair.filter(pl.col("rank") != pl.col("rank_low"))
+        .select("host", "threaded", low="rank_low", high="rank", time="end_low", value="end")
+        .with_columns(pl.col("value") - pl.col("time"))
+        .sort("low", "high", "time", "value")
+    )
     if not ends.height:
         return
     still = np.zeros(ends.height, np.int32)
     low, high, time, value = (ends[name].to_numpy() for name in ("low", "high", "time", "value"))
     lines = fit_lines(Sightings(low, high, time, value, still, still > 0))
-    parts = ends.partition_by("low", "high", maintain_order=True)
-    for k, mine in enumerate(parts):
-        value, time_s = mine["value"].to_numpy(), mine["time"].to_numpy() / 1e9
+    for k, mine in enumerate(ends.partition_by("low", "high", maintain_order=True)):
+        away, time_s = mine["value"].to_numpy(), mine["time"].to_numpy() / 1e9
         line = lines.offset_ns[k] + lines.drift[k] * (time_s - lines.middle_s[k])
         near_ns = LEAST_TOLERANCE_NS if mine["threaded"].any() else NEAR_NS
-        if _is_along(value, line, near_ns, LEAST_SIDE) or _is_stepped(value, near_ns):
-            yield int(mine["low"][0]), int(mine["high"][0])
+        if _is_along(away, line, near_ns, LEAST_SIDE) or _is_stepped(away, near_ns):
+            yield mine["host"][0]
 
 
 def _is_stepped(value: Int64Array, near_ns: int) -> bool:

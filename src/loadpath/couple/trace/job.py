@@ -12,10 +12,9 @@ from loadpath.couple.trace.alignment import (
     Aligned,
     Timed,
     align_ranks,
-    clock_columns,
-    clock_doubts,
     is_cut_off,
 )
+from loadpath.couple.trace.clock_doubts import clock_columns, clock_doubts
 from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.coordinates import rank_coordinates
 from loadpath.couple.trace.edges import couple
