@@ -71,9 +71,10 @@ def _shifts(recording: Recording) -> dict[int, int]:
 def _differences(recording: Recording, rank: Int32Array) -> Sightings:
     """Compare the step of each numbered communication on its members with that on the lowest."""
     key = ["communicator", "sequence"]
-    collective = ~pl.col("collective").cast(pl.String).is_in(["send", "recv"])
     numbered = (pl.col("sequence") >= 0) & (pl.col("communicator") >= 0) & (pl.col("step") >= 0)
-    said = recording.op.filter(numbered & collective).select(*key, "rank", "step")
+    one_way = pl.col("collective").cast(pl.String).is_in(["send", "recv"])
+    # text of few rows is cheap, of all of them it is not
+    said = recording.op.filter(numbered).filter(~one_way).select(*key, "rank", "step")
     said = said.unique([*key, "rank"], keep="first", maintain_order=True).sort(*key, "rank")
     lowest = said.unique(key, keep="first", maintain_order=True)
     met = said.join(lowest, on=key, suffix="_low").filter(pl.col("rank") != pl.col("rank_low"))
@@ -104,11 +105,12 @@ def share_marks(recording: Recording) -> Recording:
     InputError
         If communications do not tell the steps of the ranks without marks.
     """
-    marks = recording.op.filter(pl.col("name").cast(pl.String).str.starts_with(MARK))
-    every, marked = recording.rank["rank"].to_list(), set(marks["rank"].unique().to_list())
-    lacking = [rank for rank in every if rank not in marked]
-    if not lacking or not marked:
+    n_lacking = recording.caveat.filter(pl.col("code") == UNMARKED)["n"].sum()
+    if n_lacking in {0, recording.rank.height}:
         return recording
+    marks = recording.op.filter(pl.col("name").cast(pl.String).str.starts_with(MARK))
+    marked = set(marks["rank"].unique().to_list())
+    lacking = [rank for rank in recording.rank["rank"].to_list() if rank not in marked]
     whole = _as_one_step(recording)
     timed = align_ranks(whole, rows_of(whole), [0]).timed
     cut = steps_of_peers(recording, timed, marked, _common_steps(recording, sorted(marked)))
