@@ -25,6 +25,8 @@ LEAST_JUMP_NS = 100_000
 """Smaller jumps are lost in what ends of one collective differ by between ranks with one clock."""
 JUMP_SPREADS = 6.0
 """A jump is this many times what ends spread by on both of its sides."""
+FALSE_BURSTS = 0.01
+"""Probability with which communications that are wrong by themselves lie so close together."""
 SPREAD_OF_MEDIAN = 1.4826
 
 
@@ -117,6 +119,7 @@ def clock_faults(
         ),
         *(f"that of rank {rank} runs backwards" for rank in _backward(recording, member)),
         *_jumps(away),
+        *_bursts(member),
     ]
 
 
@@ -133,6 +136,27 @@ def _backward(recording: Recording, member: pl.DataFrame) -> list[int]:
         back = (pl.col("at").diff() < 0) & (pl.col("within").diff() == 0)
         found.update(table.filter(back)["rank"].to_list())
     return sorted(found)
+
+
+def _bursts(member: pl.DataFrame) -> list[str]:
+    """List ranks whose impossible communications come close together: before a jump, or after.
+
+    Ends tell no jump where few are before it; records that are wrong by themselves lie scattered.
+    """  # noqa: DOC201
+    broken = member.filter(~pl.col("causal"))["instance"].n_unique()
+    if broken < LEAST_SIDE:
+        return []
+    turn = member.sort("rank", "start", "instance").unique(
+        ["rank", "instance"], keep="first", maintain_order=True
+    )
+    turn = turn.with_columns(place=pl.int_range(pl.len()).over("rank"), of=pl.len().over("rank"))
+    met = turn.filter(~pl.col("causal")).group_by("rank")
+    width = (pl.col("place").max() - pl.col("place").min() + 1) / pl.col("of").first()
+    runs = met.agg(pl.len().alias("n"), width=width).filter(pl.col("n") == broken)
+    by_chance = broken * pl.col("width") ** (broken - 1)  # all of them in some part of that width
+    ranks = runs.filter(by_chance < FALSE_BURSTS)["rank"].sort().to_list()
+    who = " or ".join(f"rank {rank}" for rank in ranks[:2])
+    return [f"that of {who} jumps: {broken} impossible communications together"] if ranks else []
 
 
 def _jumps(away: pl.DataFrame) -> list[str]:
