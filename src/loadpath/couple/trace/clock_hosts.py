@@ -61,7 +61,7 @@ def shared_clocks(rank: pl.DataFrame, member: pl.DataFrame, seen: Sightings) -> 
     -----
     Ranks of a host are found to read different clocks if in more than 0.5 % of what they share one of
     them was done before another came (or a message arrived before it was sent) by over 100 us; or if
-    more than half of the common ends of one and the lowest lie near one line that leaves zero by more
+    more than half of the common ends of one and the lowest (or the one before it) lie near one line that leaves zero by more
     than twice that, and more than lie near zero: marks of a busy host scatter, those of another clock
     are shifted together. Near is 25 us where devices mark ends, 100 us where threads do.
     """
@@ -126,15 +126,8 @@ def _crossed(seen: Sightings, host: dict[int, str]) -> list[str]:
 
 
 def _shifted(met: pl.DataFrame) -> Iterator[str]:
-    """Find hosts on which ends of a rank lie along a line, or a step, that leaves the lowest's."""
-    lowest = met.sort("instance", "rank").unique(["instance", "host"], keep="first")
-    pair = met.join(lowest, on=["instance", "host"], suffix="_low")
-    ends = (
-        pair.filter(pl.col("rank") != pl.col("rank_low"))
-        .select("host", "threaded", low="rank_low", high="rank", time="end_low", value="end")
-        .with_columns(pl.col("value") - pl.col("time"))
-        .sort("low", "high", "time", "value")
-    )
+    """Find hosts on which ends of two ranks lie apart along a line, or a step, that leaves zero."""
+    ends = _common_ends(met)
     if not ends.height:
         return
     still = np.zeros(ends.height, np.int32)
@@ -146,6 +139,23 @@ def _shifted(met: pl.DataFrame) -> Iterator[str]:
         near_ns = LEAST_TOLERANCE_NS if mine["threaded"].any() else NEAR_NS
         if _is_along(away, line, near_ns, LEAST_SIDE) or _is_stepped(away, near_ns):
             yield mine["host"][0]
+
+
+def _common_ends(met: pl.DataFrame) -> pl.DataFrame:
+    """Compare the ends of each rank with those of the lowest, and of the one before it, on its host."""
+    key = ["instance", "host"]
+    place = pl.int_range(pl.len()).over(key)
+    met = met.sort(*key, "rank").with_columns(place=place)
+    pair = met.join(met, on=key, suffix="_low").filter(
+        (pl.col("place") > 0)
+        & ((pl.col("place_low") == 0) | (pl.col("place_low") == pl.col("place") - 1))
+        & (pl.col("place_low") < pl.col("place"))
+    )
+    return (
+        pair.select("host", "threaded", low="rank_low", high="rank", time="end_low", value="end")
+        .with_columns(pl.col("value") - pl.col("time"))
+        .sort("low", "high", "time", "value")
+    )
 
 
 def _is_stepped(value: Int64Array, near_ns: int) -> bool:
