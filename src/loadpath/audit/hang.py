@@ -136,6 +136,7 @@ def diagnose_dumps(
             for code, text, n in sorted(recording.caveat.iter_rows())
         ],
         "stake": None,
+        **dict.fromkeys(("limitation", "efficiency", "failure_envelope", "coupling", "stability")),
     }
     empty = {schema.name: schema.empty() for schema in RESULT_TABLES}
     told = {"hang": hang, "flight": flights.flight, "flight_group": flights.group}
