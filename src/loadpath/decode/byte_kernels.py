@@ -7,6 +7,7 @@ written for LLVM, which has them on every processor. Without the compiler they a
 from collections.abc import Callable
 from typing import Any
 
+import numba as nb
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
@@ -16,6 +17,7 @@ __all__ = [
     "after_blank",
     "after_digits",
     "after_plain",
+    "borrowing",
     "byte_at",
     "differing",
     "word_at",
@@ -25,6 +27,10 @@ PADDING = 64
 """Data must end with so many zero bytes, which belong to no class."""
 RUN = 32
 """Bytes of a run that are looked at together: most runs are shorter."""
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+borrowing: Any = nb.njit(**OPTIONS)
+"""For kernels that make no array: to count references to those of the caller takes as long as the
+scan itself."""
 BYTE, WORD = ir.IntType(8), ir.IntType(64)
 BLANK = b" \n\r\t"
 
@@ -74,7 +80,6 @@ def _load(context: Any, builder: Any, kinds: Any, args: Any, kind: Any) -> Any:
     return value
 
 
-@intrinsic
 def _unlike(typing_context: Any, data: Any, i: Any, other: Any, j: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.VectorType(BYTE, PADDING)
@@ -85,10 +90,13 @@ def _unlike(typing_context: Any, data: Any, i: Any, other: Any, j: Any) -> Any: 
     return types.uint64(data, types.intp, other, types.intp), generate
 
 
+_unlike_bytes: Any = intrinsic(_unlike)
+
+
 @overload(differing)
 def _compiled_differing(data: Any, i: int, other: Any, j: int) -> Any:  # noqa: ARG001
     def implementation(data: Any, i: int, other: Any, j: int) -> Any:
-        return _unlike(data, i, other, j)
+        return _unlike_bytes(data, i, other, j)
 
     return implementation
 
@@ -128,7 +136,7 @@ def _not_digit(builder: Any, block: Any) -> Any:
 
 
 def _skipper(stops: Callable[[Any, Any], Any]) -> Any:
-    """Number of bytes from `i` on before the first that stops, `RUN` if there is none."""
+    """Make a count of bytes before the first from `i` on that stops, `RUN` if there is none."""
 
     @intrinsic
     def skip(typing_context: Any, data: Any, i: Any) -> Any:  # noqa: ARG001

@@ -273,9 +273,7 @@ class _Scanner:
         low, high = (np.empty((n_row, self._n_key), np.int32) for _ in range(2))
         keys = (self._word, self._text, self._first, self._head, self._follow)
         data = np.frombuffer(body, np.uint8)
-        n, closed = kernels.scan_objects(
-            data, keys, self._nested, self._memory, low, high, border
-        )
+        n, closed = kernels.scan_objects(data, keys, self._nested, self._memory, low, high, border)
         odd = border[:n, 2] != 0
         return Chunk(body, border[:n, :2], odd, low[:n], high[:n]), closed
 

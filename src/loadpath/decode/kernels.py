@@ -5,42 +5,66 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from loadpath.decode.byte_kernels import borrowing, word_at
+
 __all__ = ["intern_tokens", "read_thousandths", "read_whole", "rehash"]
 
+ONE = np.uint64(1)
+SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, without structure: the golden ratio in 64 bits."""
 
-@nb.njit(cache=True, nogil=True)
-def _place(data: Any, low: int, high: int, weight: Any, table: Any, text: Any, first: Any) -> Any:
-    """Place of a token in the table: its own, or the empty one where it belongs."""
+
+@borrowing
+def _up_to_eight(data: Any, i: int, high: int) -> Any:
+    """Bytes from `i` on as one number, at most eight and none from `high` on."""
+    if i + 8 <= data.size:
+        word: Any = word_at(data, i)
+        left = high - i
+        return word if left >= 8 else word & ((ONE << np.uint64(8 * left)) - ONE)
+    word = np.uint64(0)
+    for k in range(min(high - i, 8)):
+        word |= np.uint64(data[i + k]) << np.uint64(8 * k)
+    return word
+
+
+@borrowing
+def _hash(data: Any, low: int, high: int) -> Any:
     h = np.uint64(high - low)
-    for j in range(high - low):
-        h += np.uint64(data[low + j]) * weight[j & 255]
-    place = np.int64((h * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & (table.size - 1)
+    for j in range(low, high, 8):
+        h = (h ^ _up_to_eight(data, j, high)) * SPREAD
+        h ^= h >> np.uint64(29)
+    return h * SPREAD
+
+
+@borrowing
+def _place(data: Any, low: int, high: int, table: Any, text: Any, first: Any) -> Any:
+    """Place of a token in the table: its own, or the empty one where it belongs."""
+    place = np.int64(_hash(data, low, high) >> np.uint64(20)) & (table.size - 1)
     while table[place] >= 0:
-        token = table[place]
-        if first[token + 1] - first[token] == high - low:
-            differs = np.uint8(0)
-            begin = first[token]
-            for j in range(high - low):
-                differs |= text[begin + j] ^ data[low + j]
+        begin, end = first[table[place]], first[table[place] + 1]
+        if end - begin == high - low:
+            differs = np.uint64(0)
+            for j in range(0, high - low, 8):
+                differs |= _up_to_eight(text, begin + j, end) ^ _up_to_eight(data, low + j, high)
             if differs == 0:
                 return place
         place = (place + 1) & (table.size - 1)
     return place
 
 
-@nb.njit(cache=True, nogil=True)
+@borrowing
 def intern_tokens(data: Any, low: Any, high: Any, tokens: Any, n_token: int, code: Any) -> int:
     """Give pieces of `data` numbers by content, new ones in order; -1 where `low` is negative.
 
-    `tokens` are weights, table, text and first positions, all with room for every piece. Returns
-    the number of tokens known.
+    `tokens` are table, text and first positions, all with room for every piece. Returns the number
+    of tokens known.
     """
-    weight, table, text, first = tokens
+    table, text, first = tokens
     for i in range(low.size):
         if low[i] < 0:
             code[i] = -1
             continue
-        place = _place(data, low[i], high[i], weight, table, text, first)
+        place = _place(data, low[i], high[i], table, text, first)
         if table[place] < 0:
             table[place] = n_token
             begin = first[n_token]
@@ -52,12 +76,12 @@ def intern_tokens(data: Any, low: Any, high: Any, tokens: Any, n_token: int, cod
     return n_token
 
 
-@nb.njit(cache=True, nogil=True)
+@borrowing
 def rehash(tokens: Any, n_token: int, table: Any) -> None:
     """Enter all tokens into a larger, empty table."""
-    weight, _, text, first = tokens
+    _, text, first = tokens
     for token in range(n_token):
-        place = _place(text, first[token], first[token + 1], weight, table, text, first)
+        place = _place(text, first[token], first[token + 1], table, text, first)
         table[place] = token
 
 

@@ -7,7 +7,6 @@ not parsed but compared, 64 at a time.
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from loadpath.decode.byte_kernels import (
@@ -15,6 +14,7 @@ from loadpath.decode.byte_kernels import (
     after_blank,
     after_digits,
     after_plain,
+    borrowing,
     byte_at,
     differing,
     word_at,
@@ -37,7 +37,7 @@ STATE, INSIDE, KEY, OPENS, CLOSES, SIZE = range(FACTS)
 the nested object, which wanted key the value has, and where the nested object opens and closes."""
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
+@borrowing
 def _string(data: Any, i: int, n: int) -> int:
     """Position after the string that begins at `i`; odd where it has control or other alphabets."""
     i += 1
@@ -58,7 +58,7 @@ def _string(data: Any, i: int, n: int) -> int:
         i += 2
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
+@borrowing
 def _number(data: Any, i: int, n: int) -> int:
     """Position after the number that begins at `i`."""
     if byte_at(data, i) == 45:
@@ -74,12 +74,12 @@ def _number(data: Any, i: int, n: int) -> int:
         if i == first:
             return MORE if i >= n else ODD
         c = byte_at(data, i)
-    if c == 101 or c == 69:
+    if c in (101, 69):
         return ODD
     return MORE if i >= n else i
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
+@borrowing
 def _literal(data: Any, i: int, n: int) -> int:
     """Position after true, false or null."""
     word = b"true" if byte_at(data, i) == 116 else b"null"
@@ -91,7 +91,7 @@ def _literal(data: Any, i: int, n: int) -> int:
     return i + len(word)
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
+@borrowing
 def _key_number(data: Any, low: int, high: int, level: int, keys: Any) -> int:
     """Find the wanted key that stands between `low` and `high`, -1 for any other."""
     word, text, first, head, follow = keys
@@ -99,7 +99,7 @@ def _key_number(data: Any, low: int, high: int, level: int, keys: Any) -> int:
     k = head[level, size] if size < head.shape[1] else -1
     if k < 0:
         return -1
-    begin = word_at(data, low)
+    begin: Any = word_at(data, low)
     if size < 8:
         begin &= (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
     while k >= 0:
@@ -113,8 +113,8 @@ def _key_number(data: Any, low: int, high: int, level: int, keys: Any) -> int:
     return -1
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
-def _scalar(data: Any, i: int, n: int) -> int:
+@borrowing
+def _scalar(data: Any, i: int, n: int) -> Any:
     """Position after the string, number or literal that begins at `i`."""
     c = byte_at(data, i)
     if c == 34:
@@ -126,8 +126,8 @@ def _scalar(data: Any, i: int, n: int) -> int:
     return MORE if i >= n else ODD
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
-def _between(data: Any, i: int, n: int, keys: Any, nested: int, fact: Any) -> int:
+@borrowing
+def _between(data: Any, i: int, n: int, keys: Any, nested: int, fact: Any) -> Any:
     """Walk from the end of a value (or the root) to the next scalar, or to the object's end."""
     state, inside, key, begin = fact[STATE], fact[INSIDE], -1, i
     fact[OPENS] = fact[CLOSES] = -1
@@ -184,8 +184,8 @@ def _between(data: Any, i: int, n: int, keys: Any, nested: int, fact: Any) -> in
     return i
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
-def _expected(data: Any, i: int, last: int, memory: Any) -> int:
+@borrowing
+def _expected(data: Any, i: int, last: int, memory: Any) -> Any:
     """Text known to follow the last one, if it stands at `i`; -1 if none of them does."""
     text, mask, fact, after, _ = memory
     for k in range(MOST_AFTER):
@@ -200,8 +200,8 @@ def _expected(data: Any, i: int, last: int, memory: Any) -> int:
     return -1
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
-def _remember(data: Any, i: int, last: int, memory: Any) -> int:
+@borrowing
+def _remember(data: Any, i: int, last: int, memory: Any) -> Any:
     """Enter the text at `i`, whose meaning stands in the spare row; that row if it has no place."""
     text, mask, fact, after, n_known = memory
     spare = fact.shape[0] - 1
@@ -234,8 +234,8 @@ def _remember(data: Any, i: int, last: int, memory: Any) -> int:
     return found
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
-def _object(data: Any, i: int, n: int, keys: Any, nested: int, memory: Any, found: Any) -> int:
+@borrowing
+def _object(data: Any, i: int, n: int, keys: Any, nested: int, memory: Any, found: Any) -> Any:
     """Walk through the object at `i`; note where values of wanted keys begin and end."""
     fact = memory[2]
     low, high = found
@@ -269,7 +269,7 @@ def _object(data: Any, i: int, n: int, keys: Any, nested: int, memory: Any, foun
         last = text
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
+@borrowing
 def _lenient(data: Any, i: int, n: int) -> int:
     """End of what seems an object: braces balance outside strings; a raw line feed ends a string.
 
@@ -297,7 +297,7 @@ def _lenient(data: Any, i: int, n: int) -> int:
     return MORE
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
+@borrowing
 def _junk(data: Any, i: int, n: int) -> int:
     """End of what is no object: the next one begins there, or the array ends."""
     depth = 0
@@ -310,7 +310,7 @@ def _junk(data: Any, i: int, n: int) -> int:
     return MORE
 
 
-@nb.njit(cache=True, nogil=True, _nrt=False)
+@borrowing
 def scan_objects(
     data: Any, keys: Any, nested: int, memory: Any, low: Any, high: Any, border: Any
 ) -> Any:
