@@ -13,6 +13,7 @@ from loadpath.couple import CoupledJob
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray, peer_level_ns, stage_level_ns
 from loadpath.diagnose.medians import medians
+from loadpath.diagnose.shared_work import shared_work_ns
 from loadpath.diagnose.significance import shares_workload
 
 __all__ = ["Effects", "nest_effects"]
@@ -75,8 +76,11 @@ def nest_effects(job: CoupledJob) -> Effects:
     is_transfer[job.membership["op"].to_numpy()] = True
     relative = np.divide(work - level, level, out=np.zeros_like(work), where=level > 0)
     relative[is_transfer] = 0.0
-    shared = shares_workload(job, relative)
-    data = _data_effect(job, relative) * level if shared else np.zeros_like(work)
+    if job.source == "kineto":
+        data = shared_work_ns(job, work, level)
+    else:
+        shared = shares_workload(job, relative)
+        data = _data_effect(job, relative) * level if shared else np.zeros_like(work)
     return Effects(work, level, stage_level_ns(job, level), data, is_transfer)
 
 
