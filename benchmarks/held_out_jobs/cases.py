@@ -19,6 +19,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "rank, host pauses": (DATA, SHARDED, TENSOR, MIXED),
     "rank, late input": (DATA, SHARDED),
     "all hosts": (DATA, SHARDED, TENSOR, MIXED),
+    "all hosts, one place": (DATA, SHARDED, TENSOR, MIXED),
     "link": (TABLE, MIXED),
     "group": (TABLE, MIXED),
     "stage": (TABLE, MIXED),
@@ -28,7 +29,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
 SIZES = {
     "rank": (0.03, 0.4), "rank, intermittent": (0.08, 0.8), "two ranks": (0.03, 0.4),
     "host": (0.03, 0.4), "rank, host pauses": (0.3, 3.0), "rank, late input": (0.3, 5.0),
-    "all hosts": (0.1, 1.0), "link": (1.0, 12.0), "group": (0.4, 4.0), "stage": (0.3, 0.8),
+    "all hosts": (0.1, 1.0), "all hosts, one place": (0.5, 10.0), "link": (1.0, 12.0), "group": (0.4, 4.0), "stage": (0.3, 0.8),
     "data": (0.05, 0.4),
 }  # fmt: skip
 LAYOUTS = {
@@ -129,6 +130,7 @@ def draw_fault(rng: np.random.Generator, name: str, form: str, plan: Plan) -> Fa
         "rank, host pauses": Fault("pauses", (one,), size=size),
         "rank, late input": Fault("input", (one,), size=size),
         "all hosts": Fault("pauses", tuple(range(plan.n_rank)), size=size),
+        "all hosts, one place": Fault("stall", tuple(range(plan.n_rank)), size=size),
         "link": Fault("link", link=link, size=size),
         "group": Fault("link", link=group, size=size),
         "stage": Fault("stage", stage=int(rng.integers(plan.pp)), size=size),

@@ -162,6 +162,8 @@ def train(rank: Rank) -> Generator[list[Work], int, None]:
         for direction, number in schedule(plan, stage):
             length = float(lengths[step, replica, number])
             last = direction == "backward" and number == plan.microbatches - 1
+            if plan.fault.kind == "stall" and last:
+                rank.now += int(plan.fault.size * 1e6)
             reduced += _microbatch(rank, direction, length, reduce=last)
         yield from _finish_step(rank, reduced)
         rank.take(20_000)

@@ -192,7 +192,8 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     """Take the pauses of host threads on all ranks together, where hosts drive devices.
 
     Uniform slowness has no reference among peers, but pauses do: a host op far beyond what its
-    own class needs, now on one rank and now on another.
+    own class needs, now on one rank and now on another; or time between calls far beyond that at
+    other places of the program.
 
     Parameters
     ----------
@@ -206,16 +207,20 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     list of Candidate
         One candidate, or none where some rank has no pause.
     """
-    mechanism = job.op["mechanism"]
-    host = mechanism.is_in(["host", "input"]).to_numpy() & ~effects.is_transfer
-    if not host.any() or not (job.lane["kind"] == "device").any():
+    host = job.op["mechanism"].is_in(["host", "input"]).to_numpy() & ~effects.is_transfer
+    if not (job.lane["kind"] == "device").any():
+        host &= effects.paused
+    if not host.any():
         return []
-    residual = effects.residual_ns
-    frame = pl.DataFrame({"c": job.op["op_class"], "r": np.abs(residual)}).filter(host)
-    spread = frame.select(pl.col("r").quantile(0.75).over("c"))["r"].to_numpy()
+    residual, at_one_place = effects.residual_ns, effects.paused[host]
+    usual = np.where(effects.paused, np.nan, np.abs(residual))
+    frame = pl.DataFrame({"c": job.op["op_class"], "r": usual}, nan_to_null=True).filter(host)
+    middle = pl.col("r").quantile(0.75).over("c").fill_null(0.0)
+    spread = frame.select(middle)["r"].to_numpy()
     # below the resolution a spread may be twice what it seems
     spread = np.maximum(spread, PAUSE_FLOOR_NS / 2)
     pause = residual[host] > PAUSE_SPREADS * np.maximum(spread, PAUSE_FLOOR_NS)
+    pause |= at_one_place
     in_spreads = residual[host] / spread
     op = np.flatnonzero(host)[pause].astype(np.int32)
     ranks = tuple(sorted(set(job.op["rank"].gather(op).to_list())))
@@ -230,7 +235,8 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
             key="all hosts",
             op=op,
             change_ns=-residual[op],
-            significant=_beyond_tail(in_spreads, pause, job.op["rank"].to_numpy()[host]),
+            significant=bool(at_one_place.any())
+            or _beyond_tail(in_spreads, pause, job.op["rank"].to_numpy()[host]),
             specificity=3,
             ranks=ranks,
             hosts=tuple(sorted(set(job.rank["host"].to_list()) - {""})),
