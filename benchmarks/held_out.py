@@ -122,7 +122,11 @@ def is_right(case: Case, verdict: Any, makespan_s: Callable[[Plan], float]) -> b
 
 PLACE_OF = {"data": ("data", "microbatch"), "all hosts": ("host", "all"),
             "all hosts, one place": ("host", "all")}  # fmt: skip
-MECHANISMS = {"rank, host pauses": ("host",), "rank, late input": ("input",)}
+MECHANISMS = {
+    "rank, host pauses": ("host",),
+    "rank, rare host pauses": ("host",),
+    "rank, late input": ("input",),
+}
 
 
 def names_ranks(case: Case, verdict: Any, makespan_s: Callable[[Plan], float]) -> bool:

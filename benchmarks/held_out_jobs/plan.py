@@ -12,7 +12,8 @@ class Fault:
     """What is wrong; ``kind`` is empty where nothing is.
 
     ``size`` is extra work relative to what it sits on; for pauses ms that a host thread loses each
-    time, for a stall at one place of each step; for input seconds of a loader relative to a microbatch.
+    time (rare ones come once in each of ``steps``, a stall at one place of every step); for input
+    seconds of a loader relative to a microbatch.
     """
 
     kind: str = ""

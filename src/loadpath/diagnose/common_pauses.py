@@ -1,14 +1,13 @@
 """Pauses that all host threads make at one place of their program: no peer, but other places, tell."""
 
-import math
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import BETWEEN_CALLS, CoupledJob
+from loadpath.diagnose.tails import tail_limit
 
-__all__ = ["common_pauses", "tail_limit"]
+__all__ = ["common_pauses"]
 
 ALPHA = 0.005
 """Probability that a job without such a pause shows one; as for all tests."""
@@ -49,37 +48,13 @@ def common_pauses(job: CoupledJob, level_ns: NDArray[np.float64]) -> NDArray[np.
     if levels.size < LEAST_PLACES:
         return usual
     mine = (
-        places.filter(pl.col("level") > tail_limit(levels))
+        places.filter(pl.col("level") > tail_limit(levels, ALPHA, TAIL_SHAPES))
         .filter(pl.col("rank").n_unique().over("place") == pl.col("n_rank"))
         .filter(pl.col("op").is_in(_woken(job).implode()).mean().over("place") <= 0.5)
     )
     if mine["rank"].n_unique() == job.rank.height:
         usual[mine["op"].to_numpy()] = np.median(levels)
     return usual
-
-
-def tail_limit(levels: NDArray[np.float64]) -> float:
-    """Place a limit that none of so many healthy places is likely to pass.
-
-    Parameters
-    ----------
-    levels : (n,) array of float64
-        Levels of places, few of which are odd.
-
-    Returns
-    -------
-    float
-        Limit in the unit of the levels.
-
-    Examples
-    --------
-    >>> bool(20 < tail_limit(np.arange(1.0, 21.0)) < 200)
-    True
-    """
-    at_80, at_90 = np.quantile(levels, [0.8, 0.9])
-    growth = max(float(at_90) / max(float(at_80), 1.0), 1.0 + 1e-9)
-    shape = np.clip(math.log(math.log(10) / math.log(5)) / math.log(growth), *TAIL_SHAPES)
-    return float(at_90 * (math.log(levels.size / ALPHA) / math.log(10)) ** (1 / shape))
 
 
 def _places(job: CoupledJob, level_ns: NDArray[np.float64]) -> pl.DataFrame:
