@@ -30,7 +30,7 @@ LEAST_OBJECT_BYTES = 16
 """Rows are laid out for objects of this size; of smaller ones a text is scanned in several turns."""
 
 
-MOST_REMEMBERED = 1 << 10
+MOST_REMEMBERED = 1 << 8
 """Different texts between values that are remembered; others are parsed each time."""
 
 
