@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.labels import compact, joint_code, numbered
-from loadpath.diagnose.levels import FloatArray, peer_level_ns, stage_level_ns
+from loadpath.diagnose.levels import FloatArray, peer_levels, stage_level_ns
 from loadpath.diagnose.medians import medians
+from loadpath.diagnose.shared_work import shared_work_ns
 from loadpath.diagnose.significance import shares_workload
 
 __all__ = ["Effects", "nest_effects"]
@@ -37,6 +38,8 @@ class Effects:
         Part shared by all ops of a microbatch; 0 where that is not beyond chance.
     is_transfer : (n_op,) array of bool
         Members of communications.
+    paused : (n_op,) array of bool
+        Time between calls in which all ranks pause at one place of their program.
     """
 
     work_ns: FloatArray
@@ -44,6 +47,7 @@ class Effects:
     across_ns: FloatArray
     data_ns: FloatArray
     is_transfer: NDArray[np.bool_]
+    paused: NDArray[np.bool_]
 
     @property
     def residual_ns(self) -> FloatArray:
@@ -70,14 +74,17 @@ def nest_effects(job: CoupledJob) -> Effects:
         Parts per op, in ns.
     """
     work = job.work_ns.astype(np.float64)
-    level = peer_level_ns(job)
+    level, paused = peer_levels(job)
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
     relative = np.divide(work - level, level, out=np.zeros_like(work), where=level > 0)
     relative[is_transfer] = 0.0
-    shared = shares_workload(job, relative)
-    data = _data_effect(job, relative) * level if shared else np.zeros_like(work)
-    return Effects(work, level, stage_level_ns(job, level), data, is_transfer)
+    if job.source == "kineto":
+        data = shared_work_ns(job, work, level)
+    else:
+        shared = shares_workload(job, relative)
+        data = _data_effect(job, relative) * level if shared else np.zeros_like(work)
+    return Effects(work, level, stage_level_ns(job, level), data, is_transfer, paused)
 
 
 def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:

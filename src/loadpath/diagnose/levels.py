@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.common_pauses import common_pauses
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.medians import medians
 from loadpath.errors import UsageError
@@ -18,6 +19,7 @@ __all__ = [
     "FloatArray",
     "ideal_work_ns",
     "peer_level_ns",
+    "peer_levels",
     "stage_level_ns",
 ]
 
@@ -98,6 +100,24 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     (n_op,) array of float64
         Level in ns.
     """
+    return peer_levels(job)[0]
+
+
+def peer_levels(job: CoupledJob) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Peers' median of every op, and where all peers pause at one place of their program.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+
+    Returns
+    -------
+    level_ns : (n_op,) array of float64
+        As of `peer_level_ns`; of pauses, what other places need.
+    paused : (n_op,) array of bool
+        Result of `common_pauses`.
+    """
     work = job.work_ns.astype(np.float64)
     op_class = job.op["op_class"].to_physical().to_numpy()
     stage, position, rank, communicator = (
@@ -107,7 +127,11 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     transfer = _level(work, like, like, peer=communicator)
     within = joint_code(op_class, stage)
     own = _level(work, joint_code(op_class, stage, position), within, peer=rank)
-    return np.where(_is_transfer(job), transfer, _with_data_level(job, own, "median"))
+    usual = common_pauses(job, own)
+    paused = ~np.isnan(usual)
+    own[paused] = usual[paused]
+    level = np.where(_is_transfer(job), transfer, _with_data_level(job, own, "median"))
+    return level, paused
 
 
 def _with_data_level(job: CoupledJob, level_ns: FloatArray, baseline: Baseline) -> FloatArray:
