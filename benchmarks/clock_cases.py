@@ -45,7 +45,7 @@ JOBS: tuple[tuple[dict[str, Any], Cause | None], ...] = (
 )
 STEADY = (
     "skew of one rank", "skew of half the ranks", "skew of all ranks", "a day off",
-    "daylight saving", "no base time on one rank", "2038",
+    "daylight saving", "no base time on one rank", "2038", "skew of hosts",
 )  # fmt: skip
 JUMPS = ("backward step", "backward step of a host", "forward step", "daylight saving midway")
 KINDS = (*STEADY, *JUMPS)
@@ -176,7 +176,13 @@ def _clocks(case: Case, n: int, traces: list[Trace]) -> Clocks:
         share = 1 / n if "one" in case.kind else 0.5 if "half" in case.kind else 1.0
         off = rng.permutation(n) < max(1, round(share * n))
         offset = np.where(off, rng.integers(-5_000_000, 5_000_000, n), 0)
-        return replace(still, offset_ns=offset, drift=np.where(off, rng.uniform(-5e-5, 5e-5, n), 0))
+        drift = np.where(off, rng.uniform(-5e-5, 5e-5, n), 0)
+        # all ranks of a host read its one clock; elsewhere a host name does not tell the truth
+        names = [trace["host_name"] for trace in traces]
+        reads = np.array(
+            [names.index(x) if "hosts" in case.kind else i for i, x in enumerate(names)]
+        )
+        return replace(still, offset_ns=offset[reads], drift=drift[reads])
     size = {
         "a day off": int(rng.choice([-1, 1])) * DAY_NS,
         "daylight saving": int(rng.choice([-1, 1])) * HOUR_NS,

@@ -114,14 +114,19 @@ def is_right(case: Case, verdict: Any, makespan_s: Callable[[Plan], float]) -> b
     if case.name == "stage":
         named = kind == "stage" and verdict["stage"] == fault.stage
         return named or f"stage {fault.stage}" in verdict["indistinguishable_from"]
-    if case.name in {"data", "all hosts"}:
+    if case.name in PLACE_OF:
         return (kind, verdict["place"]) == PLACE_OF[case.name]
     mechanisms = MECHANISMS.get(case.name, ("device", "unknown"))
     return verdict["mechanism"] in mechanisms and names_ranks(case, verdict, makespan_s)
 
 
-PLACE_OF = {"data": ("data", "microbatch"), "all hosts": ("host", "all")}
-MECHANISMS = {"rank, host pauses": ("host",), "rank, late input": ("input",)}
+PLACE_OF = {"data": ("data", "microbatch"), "all hosts": ("host", "all"),
+            "all hosts, one place": ("host", "all")}  # fmt: skip
+MECHANISMS = {
+    "rank, host pauses": ("host",),
+    "rank, rare host pauses": ("host",),
+    "rank, late input": ("input",),
+}
 
 
 def names_ranks(case: Case, verdict: Any, makespan_s: Callable[[Plan], float]) -> bool:

@@ -26,6 +26,7 @@ from loadpath.tables.schema import Column, TableSchema
 
 ROOT = Path(__file__).parents[1]
 VERDICT_KINDS = (
+    "hang",
     "rank",
     "host",
     "stage",
@@ -160,7 +161,9 @@ def test_each_page_of_a_verdict_belongs_to_a_kind():
 
 
 @pytest.mark.parametrize(
-    "schema", [*results.RESULT_TABLES, *RECORDED_TABLES], ids=lambda schema: schema.name
+    "schema",
+    [*results.RESULT_TABLES, results.HANG, *RECORDED_TABLES],
+    ids=lambda schema: schema.name,
 )
 def test_each_table_of_an_audit_is_documented_as_declared(schema: TableSchema):
     page = (ROOT / "docs" / "formats" / "audit.md").read_text(encoding="utf-8")
@@ -194,7 +197,7 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
     for part in ("ingest", "couple"):
         for path in sorted((ROOT / "src" / "loadpath" / part).rglob("*.py")):
             in_folder = "kineto" if {"kineto", "trace"} & set(path.parts) else "op_table"
-            page = path.stem if path.stem == "flight_recorder" else in_folder
+            page = "flight_recorder" if "flight_recorder" in path.parts else in_folder
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Tuple) and len(node.elts) == 3:
                     code, _, count = (getattr(part, "value", None) for part in node.elts)

@@ -17,8 +17,10 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "two ranks": (TABLE, DATA, SHARDED, MIXED),
     "host": (TABLE, DATA, SHARDED, MIXED),
     "rank, host pauses": (DATA, SHARDED, TENSOR, MIXED),
+    "rank, rare host pauses": (DATA, SHARDED, TENSOR, MIXED),
     "rank, late input": (DATA, SHARDED),
     "all hosts": (DATA, SHARDED, TENSOR, MIXED),
+    "all hosts, one place": (DATA, SHARDED, TENSOR, MIXED),
     "link": (TABLE, MIXED),
     "group": (TABLE, MIXED),
     "stage": (TABLE, MIXED),
@@ -27,8 +29,9 @@ CAUSES: dict[str, tuple[str, ...]] = {
 }
 SIZES = {
     "rank": (0.03, 0.4), "rank, intermittent": (0.08, 0.8), "two ranks": (0.03, 0.4),
-    "host": (0.03, 0.4), "rank, host pauses": (0.3, 3.0), "rank, late input": (0.3, 5.0),
-    "all hosts": (0.1, 1.0), "link": (1.0, 12.0), "group": (0.4, 4.0), "stage": (0.3, 0.8),
+    "host": (0.03, 0.4), "rank, host pauses": (0.3, 3.0), "rank, rare host pauses": (0.5, 5.0),
+    "rank, late input": (0.3, 5.0),
+    "all hosts": (0.1, 1.0), "all hosts, one place": (0.5, 10.0), "link": (1.0, 12.0), "group": (0.4, 4.0), "stage": (0.3, 0.8),
     "data": (0.05, 0.4),
 }  # fmt: skip
 LAYOUTS = {
@@ -71,7 +74,7 @@ def draw_plan(rng: np.random.Generator, name: str, form: str) -> Plan:
         pp=pp,
         tp=tp,
         dp=dp,
-        steps=int(rng.choice([4, 8, 12] if n_rank <= 8 or form == TABLE else [3, 5])),
+        steps=int(rng.choice(steps_of(name, form, n_rank))),
         microbatches=int(rng.choice([4, 8] if form == TABLE else [2, 4])) + pp // 4 * 2,
         layers=int(rng.choice([1, 2, 3] if n_rank <= 8 else [1, 2])),
         noise=float(rng.choice([0.01, 0.02, 0.03, 0.05])),
@@ -85,6 +88,13 @@ def draw_plan(rng: np.random.Generator, name: str, form: str) -> Plan:
         sync_events=bool(rng.random() < 0.5),
         shapes=bool(rng.random() < 0.5),
     )
+
+
+def steps_of(name: str, form: str, n_rank: int) -> list[int]:
+    """Numbers of steps; large traces have few, rare pauses need many."""
+    if name == "rank, rare host pauses":
+        return [12]
+    return [4, 8, 12] if n_rank <= 8 or form == TABLE else [3, 5]
 
 
 def fits(name: str, form: str, size: tuple[int, int, int]) -> bool:
@@ -127,8 +137,10 @@ def draw_fault(rng: np.random.Generator, name: str, form: str, plan: Plan) -> Fa
         "two ranks": Fault("rank", pair, size=size),
         "host": Fault("host", on_host, size=size),
         "rank, host pauses": Fault("pauses", (one,), size=size),
+        "rank, rare host pauses": Fault("rare pauses", (one,), size=size, steps=some),
         "rank, late input": Fault("input", (one,), size=size),
         "all hosts": Fault("pauses", tuple(range(plan.n_rank)), size=size),
+        "all hosts, one place": Fault("stall", tuple(range(plan.n_rank)), size=size),
         "link": Fault("link", link=link, size=size),
         "group": Fault("link", link=group, size=size),
         "stage": Fault("stage", stage=int(rng.integers(plan.pp)), size=size),
@@ -139,8 +151,6 @@ def draw_fault(rng: np.random.Generator, name: str, form: str, plan: Plan) -> Fa
 def limits(case: Case) -> str:
     """Say why no reader of such a record can tell, or none does yet; empty where one should."""
     plan = case.plan
-    if case.name == "data" and case.form != TABLE:
-        return "unequal data in traces, which number no microbatches"
     if plan.ids == "inputs" and sum(size > 1 for size in (plan.pp, plan.tp, plan.dp)) > 1:
         return "several groups of a rank named by pointers of its process (traces of 2023)"
     return ""

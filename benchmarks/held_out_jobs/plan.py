@@ -11,8 +11,9 @@ __all__ = ["Fault", "Plan", "group_of", "hosts_of", "lengths_of", "place_of", "r
 class Fault:
     """What is wrong; ``kind`` is empty where nothing is.
 
-    ``size`` is extra work relative to what it sits on; for pauses the share of a step that a host
-    thread loses; for input seconds of a loader relative to a microbatch.
+    ``size`` is extra work relative to what it sits on; for pauses ms that a host thread loses each
+    time (rare ones come once in each of ``steps``, a stall at one place of every step); for input
+    seconds of a loader relative to a microbatch.
     """
 
     kind: str = ""

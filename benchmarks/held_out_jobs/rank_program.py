@@ -60,6 +60,9 @@ TRANSFER = {"tp": 0.45, "dp": 1.6, "pp": 0.5, "world": 0.15}
 PAUSED_RATIO = 0.004
 """Share of pieces of host work in which a pausing host pauses."""
 
+PIECES = 200
+"""A rare pause comes within so many pieces of host work from the beginning of a step."""
+
 
 @dataclass(slots=True)
 class Span:
@@ -113,12 +116,16 @@ class Rank:
     factor: float = 1.0
     step: int = 0
     pause_ns: float = 0.0
+    pause_after: int = -1
 
     def take(self, mean_ns: float) -> int:
         """Draw how long a piece of host work lasts, and let it pass."""
         length = int(mean_ns * (0.8 + 0.2 * next(self.draws) ** 2))
         if self.pause_ns and self.pauses.random() < PAUSED_RATIO:
             length += int(self.pauses.gamma(2.0, self.pause_ns / 2.0))
+        if self.pause_after == 0:
+            length += int(self.cluster.plan.fault.size * 1e6)
+        self.pause_after -= 1
         self.now += length
         return length
 
@@ -162,6 +169,8 @@ def train(rank: Rank) -> Generator[list[Work], int, None]:
         for direction, number in schedule(plan, stage):
             length = float(lengths[step, replica, number])
             last = direction == "backward" and number == plan.microbatches - 1
+            if plan.fault.kind == "stall" and last:
+                rank.now += int(plan.fault.size * 1e6)
             reduced += _microbatch(rank, direction, length, reduce=last)
         yield from _finish_step(rank, reduced)
         rank.take(20_000)
@@ -177,6 +186,9 @@ def begin_step(rank: Rank, step: int, factor: float) -> None:
     rank.step = step
     rank.factor = factor * (1 + _device_excess(plan, rank.rank, stage, step))
     rank.pause_ns = _pause_ns(plan, rank.rank, step)
+    fault = plan.fault
+    if fault.kind == "rare pauses" and rank.rank in fault.ranks and step in fault.steps:
+        rank.pause_after = int(rank.pauses.integers(PIECES))
     _load(rank)
 
 

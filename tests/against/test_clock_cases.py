@@ -22,7 +22,7 @@ def clock_cases():
 @pytest.fixture(scope="module")
 def outcomes(clock_cases):
     # each kind of error on three jobs
-    return list(clock_cases.run(clock_cases.cases(99)[::3], 1))
+    return list(clock_cases.run(clock_cases.cases(180)[::5], 1))
 
 
 @pytest.mark.slow

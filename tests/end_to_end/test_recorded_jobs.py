@@ -3,6 +3,7 @@
 The truth is read from the traces by other means than loadpath's: the step marks of all ranks.
 """
 
+import functools
 import gzip
 import itertools
 import json
@@ -34,17 +35,16 @@ def lost_ms(folder):
     return typical(periods_ms(folder)) - typical(periods_ms(twin))
 
 
+@functools.cache
+def audited(folder):
+    """Audit of a recording."""
+    return run_audit(EXAMPLES / folder)
+
+
 @pytest.fixture(scope="module")
 def verdict():
     """Verdict on a recording; each is audited once."""
-    known = {}
-
-    def judge(folder):
-        if folder not in known:
-            known[folder] = run_audit(EXAMPLES / folder).verdict
-        return known[folder]
-
-    return judge
+    return lambda folder: audited(folder).verdict
 
 
 FAULTS = {
@@ -68,7 +68,25 @@ def test_predicted_gain_is_what_the_healthy_twin_is_faster_by(verdict, folder):
     assert verdict(folder)["gain_s"] * 1e3 == pytest.approx(lost_ms(folder), rel=0.1)
 
 
-@pytest.mark.parametrize("folder", ["ddp-healthy", "fsdp2-healthy", "tp-healthy"])
+@pytest.mark.parametrize("folder", ["ddp-healthy", "fsdp2-healthy", "tp-healthy", "pp-healthy"])
+def test_healthy_job_is_noise_or_nothing(verdict, folder):
+    assert verdict(folder)["kind"] in {"jitter", "none"}
+
+
+@pytest.mark.parametrize(
+    "folder", ["ddp-healthy", "fsdp2-healthy", "tp-healthy", "pp-healthy", "2d-healthy"]
+)
 def test_healthy_job_accuses_no_rank(verdict, folder):
     assert verdict(folder)["kind"] in {"jitter", "none", "not_assessable"}
     assert verdict(folder)["ranks"] == []
+
+
+@pytest.mark.parametrize("folder", [*FAULTS, "pp-healthy", "2d-healthy"])
+def test_ranks_of_one_host_have_one_clock(folder):
+    audit = audited(folder)
+    ranks = audit.table("rank")
+    assert ranks["host"].n_unique() == 1
+    assert ranks["clock_offset_ns"].to_list() == ranks["clock_drift_ppb"].to_list() == [0] * 4
+    assert audit.document["job"]["clock_residual_s"] == pytest.approx(1e-6)
+    codes = {caveat["code"] for caveat in audit.document["caveats"]}
+    assert not codes & {"bad_clocks", "clocks_set", "host_clocks_differ"}

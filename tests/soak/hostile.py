@@ -9,12 +9,16 @@ from pathlib import Path
 
 import polars as pl
 
+from loadpath.audit.hang import diagnose_dumps, recording_of_dumps
+from loadpath.audit.settings import Settings
 from loadpath.errors import LoadpathError
+from loadpath.ingest.flight_recorder import read_flight_recorders
 from loadpath.ingest.kineto import read_kineto
 from loadpath.ingest.op_table import read_op_table
 from loadpath.testing import make_job, write_kineto, write_op_table
 
 MOST_SECONDS = 2.0
+DUMPS = ("fr_rank0.json", "_dump_0")
 SPLINTERS = (
     *(b"NaN", b"Infinity", b"-Infinity", b"inf", b"N/A", b"null", b"true", b"{}", b"[]", b"''"),
     *(
@@ -42,7 +46,10 @@ def sound_records(folder):
     traces = sorted(Path(write_kineto(job, folder / "kineto")).glob("*.json*"))
     text = gzip.decompress(raw) if (raw := traces[0].read_bytes())[:2] == b"\x1f\x8b" else raw
     table = write_op_table(make_job(1, pp=2, dp=2, steps=2, microbatches=2), folder)
+    examples = Path(__file__).parents[2] / "examples"
     return {
+        "fr_rank0.json": (examples / "hang-stopped" / "fr_rank0.json").read_bytes(),
+        "_dump_0": (examples / "hang-order" / "_dump_0").read_bytes(),
         "rank0.json": text,
         "rank0.json.gz": gzip.compress(text, mtime=0),
         "trace-a.parquet": table.read_bytes(),
@@ -81,7 +88,13 @@ def places(record, n):
 
 
 def read(path):
-    """Read a record of either format."""
+    """Read a record of any format; dumps are diagnosed too, for their verdict is all they give."""
+    if path.name in DUMPS:
+        flights = read_flight_recorders([path])
+        recording = recording_of_dumps(flights)
+        document, _, _ = diagnose_dumps(flights, recording, Settings(), [path.name])
+        assert document["verdict"]["kind"] in {"hang", "not_assessable"}
+        return recording
     return read_op_table(path) if path.suffix in {".parquet", ".csv"} else read_kineto([path])
 
 

@@ -9,7 +9,14 @@ import os
 import pytest
 from tests.soak.hostile import SPLINTERS, mutant, places, sound_records, survey, survive
 
-NAMES = ("rank0.json", "rank0.json.gz", "trace-a.parquet", "trace-a.csv")
+NAMES = (
+    "fr_rank0.json",
+    "_dump_0",
+    "rank0.json",
+    "rank0.json.gz",
+    "trace-a.parquet",
+    "trace-a.csv",
+)
 
 
 @pytest.fixture(scope="module")

@@ -314,7 +314,9 @@ def _attribution(table: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _weight(caveat: tuple[str, str, int]) -> int:
     """Order caveats by what they take from the conclusions; others keep their order."""
-    heavy = ("wrong_ranks", "cut_off", "truncated", "not_causal", "missing_rank", "missing_ranks")
+    heavy = (
+        "other_run", "wrong_ranks", "cut_off", "truncated", "not_causal", "missing_rank", "missing_ranks",
+    )  # fmt: skip
     light = ("not_kineto", "axes_unknown")
     if caveat[0] in heavy:
         return heavy.index(caveat[0]) - len(heavy)

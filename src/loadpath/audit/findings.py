@@ -50,6 +50,7 @@ MISSING_CODES = ("missing_rank", "missing_ranks")
 """Caveats that say who was not recorded."""
 REFUSING_CODES = (
     "different_jobs",
+    "other_run",
     "wrong_ranks",
     "bad_clocks",
     "contradicting_times",

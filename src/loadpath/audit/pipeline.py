@@ -11,8 +11,9 @@ import polars as pl
 from loadpath.audit.coupling import CouplingMatrix, coupling_matrix
 from loadpath.audit.document import build_document
 from loadpath.audit.findings import diagnose
+from loadpath.audit.hang import diagnose_dumps, recording_of_dumps
 from loadpath.audit.settings import Settings
-from loadpath.audit.sources import Progress, load_recording
+from loadpath.audit.sources import Progress, load_recording, lone_dumps, with_hosts
 from loadpath.audit.store import check_target, read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
@@ -20,6 +21,7 @@ from loadpath.couple.pipeline import couple_steps
 from loadpath.couple.steps import CoupledSteps, as_runs, as_steps, lay_out
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import UsageError
+from loadpath.ingest.flight_recorder import read_flight_recorders
 from loadpath.replay.warm_up import warm_up
 from loadpath.tables import Recording
 
@@ -206,12 +208,16 @@ def run_audit(
     settings = _settings(options)
     if out is not None:
         check_target(Path(out), force=force)
-    steps = couple_sources(sources, settings, progress)
-    job = as_runs(steps)
-    findings = diagnose(job, settings, progress, drawn=brief or out is not None)
     names = [Path(source).resolve().name for source in sources]
-    document = build_document(job, settings, names, findings)
-    tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
+    dumps = lone_dumps(sources, settings)
+    if dumps:
+        document, tables, job = _audit_dumps(dumps, settings, names, progress)
+    else:
+        steps = couple_sources(sources, settings, progress)
+        job = as_runs(steps)
+        findings = diagnose(job, settings, progress, drawn=brief or out is not None)
+        document = build_document(job, settings, names, findings)
+        tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
     if out is not None:
         page = ""
         if brief:
@@ -242,6 +248,17 @@ def open_audit(folder: str | Path) -> Audit:
         If it is no audit folder or is damaged.
     """
     return Audit(*read_audit(Path(folder)))
+
+
+def _audit_dumps(
+    dumps: Sequence[Path], settings: Settings, names: Sequence[str], progress: Progress
+) -> tuple[dict[str, Any], dict[str, pl.DataFrame], CoupledJob]:
+    progress(f"reading {len(dumps)} flight-recorder dumps")
+    flights = read_flight_recorders(dumps)
+    recording = recording_of_dumps(flights)
+    if settings.hosts:
+        recording = with_hosts(recording, Path(settings.hosts))
+    return diagnose_dumps(flights, recording, settings, names)
 
 
 def couple_sources(

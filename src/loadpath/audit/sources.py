@@ -17,7 +17,7 @@ from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.tables import RANK, Recording, caveat_table
 
-__all__ = ["Progress", "cache_folder", "load_recording"]
+__all__ = ["Progress", "cache_folder", "load_recording", "lone_dumps", "with_hosts"]
 
 Progress = Callable[[str], None]
 HOST_COLUMNS = ("rank", "host", "rack", "switch")
@@ -78,9 +78,33 @@ def load_recording(
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
-            names, "no op table (.parquet, .csv) and no trace (.json, .json.gz)", ONE_JOB
+            names,
+            "no op table (.parquet, .csv), no trace (.json, .json.gz) and no flight-recorder dump",
+            ONE_JOB,
         )
-    return _with_hosts(recording, settings.hosts) if settings.hosts else recording
+    return with_hosts(recording, settings.hosts) if settings.hosts else recording
+
+
+def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) -> list[Path]:
+    """Find the dumps of flight recorders, where a job left nothing else.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        As for `load_recording`.
+    settings : Settings, optional
+        Hosts and ranks files, which are no records.
+
+    Returns
+    -------
+    list of Path
+        Empty where there is an op table or a trace too, or no dump.
+    """
+    held = [_records(files, settings or Settings()) for files in _files([Path(s) for s in sources])]
+    traces = [path for _, found in held for path in found]
+    if any(tables for tables, _ in held) or not all(map(is_flight_recorder, traces)):
+        return []
+    return list(dict.fromkeys(traces))
 
 
 def cache_folder() -> Path | None:
@@ -132,7 +156,11 @@ def _with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
 
 def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], list[Path]]:
     """Op tables and traces among the files of one source, by name."""
-    traces = [path for path in files if path.name.lower().endswith((".json", ".json.gz"))]
+    traces = [
+        path
+        for path in files
+        if path.name.lower().endswith((".json", ".json.gz")) or _is_pickled(path)
+    ]
     of_traces = HANDSHAKE_FILE if traces else ""
     tables = [
         path
@@ -140,6 +168,13 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
         if is_op_table(path) and path.name != of_traces and not _names_places(path, settings)
     ]
     return tables, traces
+
+
+def _is_pickled(path: Path) -> bool:
+    """Tell a pickled dump of a flight recorder; PyTorch gives it no suffix."""
+    if path.suffix.lower() in {".csv", ".parquet", ".yaml", ".html", ".npz", ".txt", ".log"}:
+        return False
+    return is_flight_recorder(path)
 
 
 def _with_unread(recording: Recording, beside: Sequence[Path]) -> Recording:
@@ -185,8 +220,26 @@ def _files(sources: Sequence[Path]) -> list[list[Path]]:
         raise InputError(str(error.filename or "sources"), reason, "Check the path.") from error
 
 
-def _with_hosts(recording: Recording, path: Path) -> Recording:
-    """Name the hosts of ranks; a rank without a line keeps what its record says."""
+def with_hosts(recording: Recording, path: Path) -> Recording:
+    """Name the hosts of ranks; a rank without a line keeps what its record says.
+
+    Parameters
+    ----------
+    recording : Recording
+        Any recording.
+    path : Path
+        CSV with the columns rank, host and, if known, rack and switch.
+
+    Returns
+    -------
+    Recording
+        With hosts.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read; all that is wrong is named.
+    """
     try:
         table = pl.read_csv(check_regular(path), infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, InputError) as error:

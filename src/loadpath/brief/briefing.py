@@ -13,6 +13,7 @@ from loadpath.brief.doubts import doubts
 from loadpath.brief.figures import FIGURE_NAMES, NOT_SHOWN, figure
 from loadpath.brief.grid import Grid, grid, shown
 from loadpath.brief.stability_words import stability_answers, variance_grid, vector_grid
+from loadpath.brief.stops import is_timeless, rank_spans, stop_rows
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
     accuses,
@@ -73,6 +74,8 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
     str
         HTML, the same bytes for the same input.
     """
+    if is_timeless(document):
+        return _stops_page(document)
     verdict = document["verdict"]
     page = {
         "document": document,
@@ -93,6 +96,20 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "time_doubt": time_doubt(document["record"]["source"]),
     }
     return _environment().get_template("briefing.html").render(page) + "\n"
+
+
+def _stops_page(document: Mapping[str, Any]) -> str:
+    verdict = document["verdict"]
+    page = {
+        "document": document,
+        "verdict": verdict,
+        "accuses": accuses(verdict),
+        "headline": headline(verdict),
+        "decision": decision(verdict),
+        "stops": stop_rows(verdict),
+        "as_of": document.get("as_of"),
+    }
+    return _environment().get_template("stops.html").render(page) + "\n"
 
 
 def _grids(tables: Mapping[str, pl.DataFrame], verdict: Mapping[str, Any]) -> dict[str, Grid]:
@@ -154,6 +171,7 @@ def _environment() -> jinja2.Environment:
         grid=grid,
         json=_json,
         counted=counted,
+        spans=rank_spans,
     )
     return environment
 

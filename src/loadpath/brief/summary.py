@@ -13,6 +13,7 @@ from loadpath.brief.certainty import (
     returns_little,
     unit_cost,
 )
+from loadpath.brief.stops import is_timeless, summary_parts
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
     cause_name,
@@ -45,8 +46,17 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
     str
         At most 25 lines of at most 80 columns, control characters spelled out.
     """
+    parts = summary_parts(document) if is_timeless(document) else _parts(document)
+    lines = [line for head, text, most in parts for line in _entry(head, text, most)]
+    if briefing_path is None:
+        return "\n".join(lines[:_N_LINES]) + "\n"
+    where = _wrap("Briefing", visible(briefing_path))[:3]
+    return "\n".join([*lines[: _N_LINES - len(where)], *where]) + "\n"
+
+
+def _parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     verdict, stake = document["verdict"], document.get("stake") or {}
-    parts = [
+    return [
         ("Replay error", _replay(document["replay"]), 2),
         ("Job", _job(document["job"], document["record"]["source"]), 2),
         ("Verdict", f"{verdict['kind'].upper()} - {headline(verdict)}", 2),
@@ -62,11 +72,6 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
         ("Dashboards", _blindness(document["blindness"], verdict["kind"]), 3),
         ("Caveats", _caveats(document["caveats"]), 2),
     ]
-    lines = [line for head, text, most in parts for line in _entry(head, text, most)]
-    if briefing_path is None:
-        return "\n".join(lines[:_N_LINES]) + "\n"
-    where = _wrap("Briefing", visible(briefing_path))[:3]
-    return "\n".join([*lines[: _N_LINES - len(where)], *where]) + "\n"
 
 
 def _limit(document: Mapping[str, Any]) -> str:

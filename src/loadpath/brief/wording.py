@@ -45,6 +45,7 @@ _SPEECH = {
     "data": ("Uneven work between microbatches slows the job", "Balance the work of microbatches?"),
     "jitter": ("No culprit: noise on all ranks costs time", "Damp the noise that all ranks share?"),
     "absorbed": ("{place} is slow, but slack absorbs it", "Act on {place} although nothing waits?"),
+    "hang": ("The job stands still: it waits for {place}", "Restart the job without {place}?"),
     "none": ("Nobody is slow", "Does anything need repair?"),
     "not_assessable": (
         "Not assessable from this recording",

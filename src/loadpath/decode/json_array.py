@@ -2,11 +2,13 @@
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadpath.decode import kernels
+from loadpath.decode import scan_kernels as kernels
+from loadpath.decode.byte_kernels import PADDING
 from loadpath.errors import InputError
 
 __all__ = [
@@ -26,6 +28,10 @@ MAX_OBJECT_BYTES = 8 << 20
 SEPARATORS = (b"\n  },\n  {", b"},\n{", b"}, {", b"},{")
 LEAST_OBJECT_BYTES = 16
 """Rows are laid out for objects of this size; of smaller ones a text is scanned in several turns."""
+
+
+MOST_REMEMBERED = 1 << 8
+"""Different texts between values that are remembered; others are parsed each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ class Chunk:
     Attributes
     ----------
     body : bytes
-        Text that holds the objects, and a zero byte.
+        Text that holds the objects, and zero bytes.
     border : (n_object, 2) array of int64
         Begin and end of each object in `body`.
     odd : (n_object,) array of bool
@@ -247,6 +253,8 @@ class _Scanner:
         names = [name.encode() for name in (*keys.outer, *keys.inner)]
         self._first = np.cumsum([0, *map(len, names)])
         self._text = np.frombuffer(b"".join(names) or b" ", np.uint8)
+        heads = [int.from_bytes(name[:8], "little") for name in names]
+        self._word = np.array([*heads, 0], np.uint64)
         self._head = np.full((2, max(map(len, names), default=0) + 1), -1, np.int64)
         self._follow = np.full(len(names) + 1, -1, np.int64)
         for k, name in enumerate(names):
@@ -255,19 +263,28 @@ class _Scanner:
             self._head[level, len(name)] = k
         self._nested = keys.outer.index(keys.nested) if keys.nested else -2
         self._n_key = len(names)
+        self._memory = _memory()
 
     def scan(self, text: bytes) -> tuple[Chunk, int]:
         """Scan whole objects from the beginning of `text`; -1 if the array does not end there."""
-        body = text + b"\0"
+        body = text + bytes(PADDING)
         n_row = len(text) // LEAST_OBJECT_BYTES + 1
         border = np.empty((n_row, 3), np.int64)
         low, high = (np.empty((n_row, self._n_key), np.int32) for _ in range(2))
-        keys = (self._text, self._first, self._head, self._follow)
-        n, closed = kernels.scan_objects(
-            np.frombuffer(body, np.uint8), keys, self._nested, low, high, border
-        )
+        keys = (self._word, self._text, self._first, self._head, self._follow)
+        data = np.frombuffer(body, np.uint8)
+        n, closed = kernels.scan_objects(data, keys, self._nested, self._memory, low, high, border)
         odd = border[:n, 2] != 0
         return Chunk(body, border[:n, :2], odd, low[:n], high[:n]), closed
+
+
+def _memory() -> tuple[NDArray[Any], ...]:
+    """Texts between values, as the kernel remembers them: the root alone."""
+    fact = np.zeros((MOST_REMEMBERED + 2, kernels.FACTS), np.int64)
+    fact[0, 0] = kernels.ROOT
+    after = np.full((fact.shape[0], kernels.MOST_AFTER), -1, np.int64)
+    text = np.zeros(fact.shape[0] * PADDING, np.uint8)
+    return text, np.zeros(fact.shape[0], np.uint64), fact, after, np.ones(1, np.int64)
 
 
 def _broken(text: bytes) -> Chunk:

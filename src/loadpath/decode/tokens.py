@@ -15,10 +15,6 @@ class Tokens:
     """Distinct JSON strings and numbers of a document, in order of first use."""
 
     def __init__(self) -> None:
-        # multipliers without structure: any odd ones do, and these are the same in every run
-        self._weight = np.random.Generator(np.random.PCG64(1)).integers(
-            1, 1 << 62, 256, dtype=np.uint64
-        )
         self._table = np.full(FIRST_SIZE, -1, np.int64)
         self._text = np.empty(0, np.uint8)
         self._first = np.zeros(1, np.int64)
@@ -93,10 +89,8 @@ class Tokens:
         low, high = ((self._first[tokens + k] - begin).tolist() for k in (0, 1))
         return [_content(raw[i:j]) for i, j in zip(low, high, strict=True)]
 
-    def _arrays(
-        self,
-    ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
-        return self._weight, self._table, self._text, self._first
+    def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
+        return self._table, self._text, self._first
 
     def _make_room(self, n: int, n_byte: int) -> None:
         used = int(self._first[self._n])

@@ -12,6 +12,7 @@ from loadpath.diagnose.rank_candidates import (
     sets_of_ranks,
     shared_hosts,
 )
+from loadpath.diagnose.shared_work import unequal_work
 from loadpath.diagnose.work_candidates import data_candidate, stage_candidates
 
 __all__ = ["find_candidates"]
@@ -43,5 +44,11 @@ def find_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         *common_hosts(job, effects),
         *link_candidates(job, effects, rng),
         *stage_candidates(job, effects),
-        *data_candidate(job, effects),
+        *_unequal_data(job, effects),
     ]
+
+
+def _unequal_data(job: CoupledJob, effects: Effects) -> list[Candidate]:
+    if job.source == "kineto":
+        return unequal_work(job, effects.data_ns, effects.level_ns)
+    return data_candidate(job, effects)

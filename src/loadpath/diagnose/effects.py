@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.labels import compact, joint_code, numbered
-from loadpath.diagnose.levels import FloatArray, peer_level_ns, stage_level_ns
+from loadpath.diagnose.levels import FloatArray, peer_levels, stage_level_ns
 from loadpath.diagnose.medians import medians, medians_by_run, reduced
+from loadpath.diagnose.shared_work import shared_work_ns
 from loadpath.diagnose.significance import shares_workload
 
 __all__ = ["Effects", "lay_out_effects", "nest_effects"]
@@ -38,6 +39,8 @@ class Effects:
         Part shared by all ops of a microbatch; 0 where that is not beyond chance.
     is_transfer : (n_op,) array of bool
         Members of communications.
+    paused : (n_op,) array of bool
+        Time between calls in which all ranks pause at one place of their program.
     """
 
     work_ns: FloatArray
@@ -45,6 +48,7 @@ class Effects:
     across_ns: FloatArray
     data_ns: FloatArray
     is_transfer: NDArray[np.bool_]
+    paused: NDArray[np.bool_]
 
     @cached_property
     def residual_ns(self) -> FloatArray:
@@ -73,15 +77,18 @@ def nest_effects(job: CoupledJob) -> Effects:
         Parts per op, in ns.
     """
     work = job.work_ns.astype(np.float64)
-    level = peer_level_ns(job)
+    level, paused = peer_levels(job)
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
     compared = (level > 0) & ~is_transfer
     relative = work - level
     relative /= np.where(compared, level, np.inf)
-    shared = shares_workload(job, relative)
-    data = _data_effect(job, relative) * level if shared else np.zeros(job.n_op)
-    return Effects(work, level, stage_level_ns(job, level), data, is_transfer)
+    data: FloatArray = np.zeros(job.n_op)
+    if job.source == "kineto":
+        data = shared_work_ns(job, work, level)
+    elif shares_workload(job, relative):
+        data = _data_effect(job, relative) * level
+    return Effects(work, level, stage_level_ns(job, level), data, is_transfer, paused)
 
 
 def lay_out_effects(effects: Effects, n_run: int) -> Effects:
@@ -106,8 +113,8 @@ def lay_out_effects(effects: Effects, n_run: int) -> Effects:
         np.broadcast_to(part, shape).ravel()
         for part in (effects.level_ns, effects.across_ns, effects.data_ns)
     )
-    is_transfer = np.tile(effects.is_transfer, n_run)
-    return Effects(effects.work_ns.ravel(), level, across, data, is_transfer)
+    marks = (np.tile(mark, n_run) for mark in (effects.is_transfer, effects.paused))
+    return Effects(effects.work_ns.ravel(), level, across, data, *marks)
 
 
 def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:

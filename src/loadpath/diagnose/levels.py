@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.common_pauses import common_pauses
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.medians import medians, quantiles
 from loadpath.errors import UsageError
@@ -18,6 +19,7 @@ __all__ = [
     "FloatArray",
     "ideal_work_ns",
     "peer_level_ns",
+    "peer_levels",
     "stage_level_ns",
 ]
 
@@ -102,25 +104,55 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     (n_op,) array of float64
         Level in ns, the same in every run.
     """
+    return peer_levels(job)[0]
+
+
+def peer_levels(job: CoupledJob) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Peers' median of every op, and where all peers pause at one place of their program.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+
+    Returns
+    -------
+    level_ns : (n_op,) array of float64
+        As of `peer_level_ns`; of pauses, what other places need.
+    paused : (n_op,) array of bool
+        Result of `common_pauses`.
+    """
     op_class = joint_code(job.op["op_class"].to_physical().to_numpy())
     stage, position, rank, communicator = (
         job.op[name].to_numpy() for name in ("stage", "position", "rank", "communicator")
     )
-    level = np.empty(job.n_op)
     is_transfer = _is_transfer(job)
     within = joint_code(op_class, stage)
-    ways = (
-        (is_transfer, op_class, op_class, communicator),
-        (~is_transfer, joint_code(op_class, stage, position), within, rank),
-    )
-    for wanted, key, wide, peer in ways:
-        # peers may be ops that are wanted the other way, so whole classes are looked at
-        mine = np.flatnonzero(np.bincount(op_class, wanted)[op_class])
-        found = np.empty(job.n_op)
-        work = job.work_ns[..., mine].astype(np.float64)
-        found[mine] = _level(work, key[mine], wide[mine], peer=peer[mine])
-        level[wanted] = found[wanted]
-    return np.where(is_transfer, level, _with_data_level(job, level, "median"))
+    transfer = _level_of(job, is_transfer, (op_class, op_class), peer=communicator)
+    tight = joint_code(op_class, stage, position)
+    own = _level_of(job, ~is_transfer, (tight, within), peer=rank)
+    usual = common_pauses(job, own)
+    paused = ~np.isnan(usual)
+    own[paused] = usual[paused]
+    return np.where(is_transfer, transfer, _with_data_level(job, own, "median")), paused
+
+
+def _level_of(
+    job: CoupledJob,
+    wanted: NDArray[np.bool_],
+    keys: tuple[NDArray[np.int64], NDArray[np.int64]],
+    *,
+    peer: NDArray[np.int32],
+) -> FloatArray:
+    """Level of the ops that are wanted, by tight and wide keys; of some others it is 0."""
+    op_class = joint_code(job.op["op_class"].to_physical().to_numpy())
+    # peers may be ops that are not wanted, so whole classes are looked at
+    mine = np.flatnonzero(np.bincount(op_class, wanted)[op_class])
+    level = np.zeros(job.n_op)
+    work = job.work_ns[..., mine].astype(np.float64)
+    tight, wide = (key[mine] for key in keys)
+    level[mine] = _level(work, tight, wide, peer=peer[mine])
+    return level
 
 
 def _with_data_level(job: CoupledJob, level_ns: FloatArray, baseline: Baseline) -> FloatArray:

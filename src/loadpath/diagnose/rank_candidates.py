@@ -13,6 +13,7 @@ from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.evidence import unit_p_values
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.rare_pauses import PAUSES_P, TAIL_SHAPES, in_spreads, pause_p_values
 from loadpath.diagnose.significance import (
     ALPHA,
     Cells,
@@ -20,15 +21,12 @@ from loadpath.diagnose.significance import (
     is_intermittent,
     worth_judging,
 )
+from loadpath.diagnose.tails import tail_shape
 
 __all__ = ["common_hosts", "rank_candidates", "sets_of_ranks", "shared_hosts"]
 
 PAUSE_SPREADS = 8.0
 """A host op is a pause when it exceeds its level by this many spreads of its class."""
-PAUSE_FLOOR_NS = 1_000.0
-"""Spreads below the resolution of the clocks are not told apart."""
-TAIL_SHAPES = (0.25, 2.0)
-"""Shapes of tails between which noise is taken to lie: 2 is that of a normal law."""
 BEYOND_TAIL = 5.0
 """Pauses must exceed what noise makes of their sum by this many standard deviations."""
 MOST_JOINED = 8
@@ -62,10 +60,14 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         if mechanism == "input":
             cells = _with_idle_ranks(job, cells)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        scale, stage = _comparable(job, effects, cells, mine)
         on_host = mechanism in {"host", "input"}
-        p = unit_p_values(cells, scale, stage, by_step_s=by_step, rng=rng, is_heavy=on_host)
-        for place in worth_judging(cells, p):
+        comparable = _comparable(job, effects, cells, mine)
+        p = unit_p_values(cells, *comparable, by_step_s=by_step, rng=rng, is_heavy=on_host)
+        beyond = p <= ALPHA
+        if on_host:
+            rare = pause_p_values(job, effects, mine, cells.unit)
+            p, beyond = np.minimum(p, rare), beyond | (rare <= PAUSES_P)
+        for place in worth_judging(cells, np.where(beyond, 0.0, p)):
             number = int(cells.unit[place])
             op = np.flatnonzero(mine & (rank == number)).astype(np.int32)
             found.append(
@@ -76,7 +78,7 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                     key=f"rank {number}",
                     op=op,
                     change_ns=-residual[..., op],
-                    significant=bool(p[place] <= ALPHA),
+                    significant=bool(beyond[place]),
                     specificity=0,
                     ranks=(number,),
                     hosts=tuple(h for h in (hosts.get(number, ""),) if h),
@@ -191,7 +193,8 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     """Take the pauses of host threads on all ranks together, where hosts drive devices.
 
     Uniform slowness has no reference among peers, but pauses do: a host op far beyond what its
-    own class needs, now on one rank and now on another.
+    own class needs, now on one rank and now on another; or time between calls far beyond that at
+    other places of the program.
 
     Parameters
     ----------
@@ -205,17 +208,14 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     list of Candidate
         One candidate, or none where some rank has no pause.
     """
-    mechanism = job.op["mechanism"]
-    host = mechanism.is_in(["host", "input"]).to_numpy() & ~effects.is_transfer
-    if not host.any() or not (job.lane["kind"] == "device").any():
+    host = job.op["mechanism"].is_in(["host", "input"]).to_numpy() & ~effects.is_transfer
+    if not (job.lane["kind"] == "device").any():
+        host &= effects.paused
+    if not host.any():
         return []
-    residual = effects.residual_ns
-    frame = pl.DataFrame({"c": job.op["op_class"], "r": np.abs(residual)}).filter(host)
-    spread = frame.select(pl.col("r").quantile(0.75).over("c"))["r"].to_numpy()
-    # below the resolution a spread may be twice what it seems
-    spread = np.maximum(spread, PAUSE_FLOOR_NS / 2)
-    pause = residual[host] > PAUSE_SPREADS * np.maximum(spread, PAUSE_FLOOR_NS)
-    in_spreads = residual[host] / spread
+    residual, at_one_place = effects.residual_ns, effects.paused[host]
+    by_spread, by_floor = in_spreads(job, effects, host)
+    pause = (by_floor > PAUSE_SPREADS) | at_one_place
     op = np.flatnonzero(host)[pause].astype(np.int32)
     ranks = tuple(sorted(set(job.op["rank"].gather(op).to_list())))
     everyone = len(ranks) == job.rank.height
@@ -229,7 +229,8 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
             key="all hosts",
             op=op,
             change_ns=-residual[op],
-            significant=_beyond_tail(in_spreads, pause, job.op["rank"].to_numpy()[host]),
+            significant=bool(at_one_place.any())
+            or _beyond_tail(by_spread, pause, job.op["rank"].to_numpy()[host]),
             specificity=3,
             ranks=ranks,
             hosts=tuple(sorted(set(job.rank["host"].to_list()) - {""})),
@@ -237,34 +238,28 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     ]
 
 
-def _beyond_tail(in_spreads: FloatArray, pause: NDArray[np.bool_], rank: NDArray[np.int32]) -> bool:
+def _beyond_tail(by_spread: FloatArray, pause: NDArray[np.bool_], rank: NDArray[np.int32]) -> bool:
     """Say whether pauses are more than the tail of noise on the ranks that have fewer of them.
 
     The quarter of the ranks that pauses most is left out: it would be a cause of its own.
     """  # noqa: DOC201
-    mean, square = _tail_moments(in_spreads)
-    n_op, total = np.bincount(rank), np.bincount(rank, np.where(pause, in_spreads, 0.0))
+    mean, square = _tail_moments(by_spread)
+    n_op, total = np.bincount(rank), np.bincount(rank, np.where(pause, by_spread, 0.0))
     excess = (total - mean * n_op)[n_op > 0]
     least = np.argsort(excess, kind="stable")[: 3 * excess.size // 4]
     error = math.sqrt((square - mean**2) * float(n_op[n_op > 0][least].sum()))
     return float(excess[least].sum()) > BEYOND_TAIL * error
 
 
-def _tail_moments(in_spreads: FloatArray) -> tuple[float, float]:
+def _tail_moments(by_spread: FloatArray) -> tuple[float, float]:
     """Mean and mean square that noise has beyond the limit of pauses, per op.
 
     Its tail is extrapolated as a stretched exponential through the 80th and 90th percentiles.
-
-    References
-    ----------
-    .. [1] J. Laherrere, D. Sornette, "Stretched exponential distributions in nature and economy",
-       European Physical Journal B 2, 1998.
     """  # noqa: DOC201
-    at_80, at_90 = np.quantile(in_spreads, [0.8, 0.9])
+    at_80, at_90 = np.quantile(by_spread, [0.8, 0.9]).tolist()
     if at_80 <= 0:
         return 0.0, 0.0
-    growth = max(float(at_90 / at_80), 1.0 + 1e-9)
-    shape = np.clip(math.log(math.log(10) / math.log(5)) / math.log(growth), *TAIL_SHAPES)
+    shape = tail_shape(at_80, at_90, TAIL_SHAPES)
     beyond = PAUSE_SPREADS * np.geomspace(1.0, 1e4, 2_001)
     share = np.exp(-math.log(10) * (beyond / at_90) ** shape)
     mean = PAUSE_SPREADS * share[0] + np.trapezoid(share, beyond)

@@ -2,7 +2,10 @@
 
 import math
 
-__all__ = ["poisson_tail", "student_tail"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["binomial_tail", "poisson_tail", "student_tail", "tail_limit", "tail_shape"]
 
 
 def student_tail(t: float, freedom: int) -> float:
@@ -70,3 +73,97 @@ def poisson_tail(n: int, rate: float) -> float:
         else 1.0
     )
     return max(0.0, 1.0 - below)
+
+
+def binomial_tail(n: int, n_trial: int, share: float) -> float:
+    """Probability that n or more of so many trials succeed.
+
+    Parameters
+    ----------
+    n, n_trial : int
+        Count, and number of trials.
+    share : float
+        Probability of one success.
+
+    Returns
+    -------
+    float
+        Probability.
+
+    Examples
+    --------
+    >>> round(binomial_tail(3, 3, 0.125), 6), binomial_tail(0, 5, 0.5)
+    (0.001953, 1.0)
+    """
+    if n <= 0:
+        return 1.0
+    if share >= 1:
+        return 1.0
+    terms = (
+        math.lgamma(n_trial + 1) - math.lgamma(k + 1) - math.lgamma(n_trial - k + 1)
+        + k * math.log(share) + (n_trial - k) * math.log1p(-share)
+        for k in range(n, n_trial + 1)
+    )  # fmt: skip
+    return min(1.0, sum(map(math.exp, terms)))
+
+
+def tail_shape(at_80: float, at_90: float, shapes: tuple[float, float]) -> float:
+    """Find the stretched exponential tail through two percentiles.
+
+    Parameters
+    ----------
+    at_80, at_90 : float
+        The 80th and 90th percentile, positive.
+    shapes : tuple of two floats
+        Shapes between which it is taken to lie: 1 is an exponential law, 2 a normal one.
+
+    Returns
+    -------
+    float
+        Shape c of the tail exp(-(x / scale)**c).
+
+    References
+    ----------
+    .. [1] J. Laherrere, D. Sornette, "Stretched exponential distributions in nature and economy",
+       European Physical Journal B 2, 1998.
+
+    Examples
+    --------
+    >>> round(tail_shape(1.609, 2.303, (0.25, 2.0)), 2)
+    1.0
+    """
+    growth = max(at_90 / at_80, 1.0 + 1e-9)
+    shape = math.log(math.log(10) / math.log(5)) / math.log(growth)
+    return min(max(shape, shapes[0]), shapes[1])
+
+
+def tail_limit(values: NDArray[np.float64], p: float, shapes: tuple[float, float]) -> float:
+    """Place a limit that the largest of so many values passes with a small probability only.
+
+    Parameters
+    ----------
+    values : (n,) array of float64
+        Values, few of which are odd.
+    p : float
+        That probability.
+    shapes : tuple of two floats
+        As of `tail_shape`.
+
+    Returns
+    -------
+    float
+        Limit in the unit of the values; infinite where they have no tail above 0.
+
+    Examples
+    --------
+    >>> exponential = -np.log(1 - (np.arange(1000) + 0.5) / 1000)
+    >>> round(tail_limit(exponential, 0.005, (0.25, 2.0)), 1)
+    12.1
+    """
+    if not values.size:
+        return math.inf
+    at_80, at_90 = np.quantile(values, [0.8, 0.9]).tolist()
+    if at_80 <= 0:
+        return math.inf
+    shape = tail_shape(at_80, at_90, shapes)
+    return float(at_90 * (math.log(values.size / p) / math.log(10)) ** (1 / shape))

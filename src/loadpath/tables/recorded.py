@@ -8,6 +8,7 @@ __all__ = [
     "CAVEAT",
     "COMMUNICATOR",
     "FLIGHT",
+    "FLIGHT_GROUP",
     "HANDSHAKE",
     "INSTANCE",
     "LANE",
@@ -185,6 +186,28 @@ FLIGHT = TableSchema(
         Column("is_p2p", pl.Boolean, "a send or receive: numbered apart", default=False),
         Column("created_ns", pl.Int64, "when it was asked for, ns of the epoch"),
         Column("state", pl.String, "scheduled, started, completed; as recorded", ""),
+        Column("description", pl.String, "what the group is for, as recorded", ""),
+        Column("name", pl.String, "call as recorded, such as nccl:all_to_all", ""),
+        Column("peer", pl.Int32, "other end of a send or receive, -1 for none", -1),
+        Column("is_done", pl.Boolean, "it had ended when the dump was made", default=False),
+        Column("started_ns", pl.Int64, "when it was seen to run, ns of the epoch, 0 if unknown", 0),
+        Column("completed_ns", pl.Int64, "when it was seen to end, 0 if unknown", 0),
+        Column("size", pl.String, "shapes in, and out where they differ; empty if unknown", ""),
+        Column("data_type", pl.String, "types of the input, empty if unknown", ""),
+    ),
+)
+
+FLIGHT_GROUP = TableSchema(
+    "flight_group",
+    "how far one rank came in one process group, as its flight recorder says",
+    (
+        Column("rank", pl.Int32, "rank"),
+        Column("group", pl.String, "name of the group; empty where only its number is known"),
+        Column("description", pl.String, "what the group is for, as recorded"),
+        Column("members", pl.List(pl.Int32), "ranks of the group, empty if unknown"),
+        Column("number", pl.Int64, "number that the rank itself gave to the group, -1 unknown"),
+        Column("enqueued", pl.Int64, "last collective asked for, -1 if not said"),
+        Column("completed", pl.Int64, "last collective that ended, -1 if not said"),
     ),
 )
 

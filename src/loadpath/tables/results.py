@@ -16,6 +16,7 @@ __all__ = [
     "EFFICIENCY",
     "FACTORS",
     "FAILURE_ENVELOPE",
+    "HANG",
     "INTERACTION",
     "LIMITATION",
     "LOAD_CURVE",
@@ -416,6 +417,30 @@ INTERACTION = TableSchema(
         Column("shapley_s", pl.Float64, "its Shapley value, seconds a step"),
         Column("error_s", pl.Float64, "standard error of sampling, 0 where all orders count"),
         Column("method", pl.String, "exact, or sampled orders"),
+    ),
+)
+
+HANG = TableSchema(
+    "hang",
+    "a communication that cannot end, causes before consequences",
+    (
+        Column("order", pl.Int32, "place in the causal order; 0 is the first divergence"),
+        Column("group", pl.String, "process group as recorded"),
+        Column("description", pl.String, "what the group is for, as recorded"),
+        Column("collective", pl.String, "all_reduce, send, ...; what most members asked for"),
+        Column("name", pl.String, "call of the member that asked first, as recorded"),
+        Column("sequence", pl.Int64, "number within the group"),
+        Column("size", pl.String, "shapes of most members; empty if not recorded"),
+        Column("data_type", pl.String, "type of the first member's input; empty if not recorded"),
+        Column(
+            "reason",
+            pl.String,
+            "missing; different_collective, different_size or different_data_type",
+        ),
+        Column("missing_ranks", pl.List(pl.Int32), "members that never asked, or asked otherwise"),
+        Column("waiting_ranks", pl.List(pl.Int32), "members that wait in it"),
+        Column("causes", pl.List(pl.Int32), "orders of the stops that hold a missing rank up"),
+        Column("created_ns", pl.Int64, "when the first member asked, ns of the epoch; 0 unknown"),
     ),
 )
 

@@ -52,7 +52,7 @@ class Shape:
     ranks_per_host : int
         Consecutive ranks on one host; 0 stands for two tensor-parallel groups.
     skewed_ratio : float
-        Share of the ranks whose clock is off.
+        Share of the hosts whose clock is off.
     skew_s, drift_ppm : float
         Largest offset and drift of those clocks.
     """

@@ -14,7 +14,7 @@ from loadpath.testing.execution import execute
 from loadpath.testing.noise import draw_noise, noisy_durations, noisy_program
 from loadpath.testing.planting import Site, choose_site, excess_weight
 from loadpath.testing.program import Program
-from loadpath.testing.shape import Shape, recorded_ranks
+from loadpath.testing.shape import Shape, host_of, recorded_ranks
 from loadpath.testing.worker_program import worker_program
 from loadpath.units import NS_PER_S
 
@@ -186,9 +186,11 @@ def _draw_setting(shape: Shape, rng: np.random.Generator) -> tuple[tuple[float, 
     if shape.pp > 2:
         work[rng.integers(shape.pp)] -= shape.stage_spread * rng.random()
     ranks = [rank for rank, *_ in recorded_ranks(shape)]
-    skewed = rng.permutation(len(ranks)) < round(shape.skewed_ratio * len(ranks))
-    offset = rng.uniform(-shape.skew_s, shape.skew_s, len(ranks)) * NS_PER_S
-    drift = rng.uniform(-shape.drift_ppm, shape.drift_ppm, len(ranks)) * 1000
+    # a host has one clock, whatever runs on it
+    hosts, on = np.unique([host_of(shape, rank) for rank in ranks], return_inverse=True)
+    skewed = (rng.permutation(hosts.size) < round(shape.skewed_ratio * hosts.size))[on]
+    offset = (rng.uniform(-shape.skew_s, shape.skew_s, hosts.size) * NS_PER_S)[on]
+    drift = (rng.uniform(-shape.drift_ppm, shape.drift_ppm, hosts.size) * 1000)[on]
     clock = pl.DataFrame(
         {
             "rank": pl.Series(ranks, dtype=pl.Int32),

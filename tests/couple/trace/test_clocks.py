@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from loadpath.couple.trace.clock_estimate import estimate_clocks
 from loadpath.couple.trace.clock_lines import Sightings
 from loadpath.couple.trace.clock_network import coarse_offsets, components
-from loadpath.couple.trace.clocks import estimate_clocks, only, set_clocks
+from loadpath.couple.trace.clocks import only, set_clocks
 
 DAY_NS = 86_400 * 10**9
 LENGTH_S = 5.0

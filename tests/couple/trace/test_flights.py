@@ -20,13 +20,13 @@ N_CALL = 10
 
 @pytest.fixture(scope="module")
 def recording():
-    """A real job, and what a flight recorder would have noted in the middle of its calls."""
+    """A real job, and what a flight recorder would have noted inside its calls."""
     bare = load_recording(EXAMPLE)
     call = calls(bare).sort("rank", "start_ns")
     flight = call.select(
         "rank",
         collective=pl.col("collective").cast(pl.String),
-        created_ns=pl.col("start_ns") + pl.col("duration_ns") // 2,
+        created_ns=pl.col("start_ns") + pl.col("duration_ns") // 4,
         sequence=100 + pl.int_range(pl.len()).over("rank"),
         group=pl.lit("0"),
         members=pl.lit([], pl.List(pl.Int32)),
@@ -74,9 +74,20 @@ def test_a_step_with_a_call_that_no_recorder_noted_is_left_to_order(recording):
     assert joined.caveat.filter(code="flight_recorder_gaps")["n"].to_list() == [1]
 
 
-def test_entries_outside_all_calls_number_nothing(recording):
-    late = recording.flight.with_columns(pl.col("created_ns") + 3_600_000_000_000)
-    assert set(numbers(join_flights(dataclasses.replace(recording, flight=late)))) == {-1}
+@pytest.mark.parametrize("ahead_ns", [3_600_000_000_000, -4_000_000, 40_000])
+def test_a_dump_on_another_clock_than_its_trace_is_joined_by_order(recording, ahead_ns):
+    drifts = (pl.col("created_ns") - pl.col("created_ns").min()) // 20_000  # 50 ppm
+    moved = pl.when(pl.col("rank") == 1).then(pl.col("created_ns") + ahead_ns + drifts)
+    skewed = recording.flight.with_columns(moved.otherwise("created_ns").alias("created_ns"))
+    joined = join_flights(dataclasses.replace(recording, flight=skewed))
+    assert numbers(joined) == numbers(join_flights(recording))
+
+
+def test_entries_that_follow_each_other_as_no_calls_do_number_nothing(recording):
+    other = recording.flight.with_columns(pl.col("created_ns") // 2)
+    joined = join_flights(dataclasses.replace(recording, flight=other))
+    assert set(numbers(joined)) == {-1}
+    assert "ranks 0, 1, 2, 3" in joined.caveat.filter(code="flight_recorder_gaps")["text"][0]
 
 
 def test_no_dump_changes_nothing(recording):

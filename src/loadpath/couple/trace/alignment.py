@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from loadpath.couple.trace.clock_estimate import estimate_clocks
 from loadpath.couple.trace.clock_faults import clock_faults, clock_residuals, end_deviations
-from loadpath.couple.trace.clocks import Clocks, estimate_clocks, only, set_clocks
+from loadpath.couple.trace.clock_hosts import SharedClocks, clocks_of_hosts, shared_clocks
+from loadpath.couple.trace.clocks import Clocks, only, set_clocks
 from loadpath.couple.trace.collectives import (
     Facts,
     Instances,
@@ -16,6 +18,7 @@ from loadpath.couple.trace.collectives import (
 )
 from loadpath.couple.trace.handshakes import handshake_sightings, usable_handshakes
 from loadpath.couple.trace.launches import DeviceWork, device_work
+from loadpath.couple.trace.passages import completed_ends
 from loadpath.couple.trace.rows import Rows
 from loadpath.couple.trace.segments import cut_threads
 from loadpath.couple.trace.sightings import (
@@ -26,11 +29,8 @@ from loadpath.couple.trace.sightings import (
 from loadpath.couple.trace.threads import Handover, hand_over
 from loadpath.couple.trace.waits import WorkerWaits, worker_waits
 from loadpath.tables import Recording
-from loadpath.units import format_seconds
 
-__all__ = ["Aligned", "Timed", "align_ranks", "clock_columns", "clock_doubts", "is_cut_off"]
-
-Doubt = tuple[str, str, int]
+__all__ = ["Aligned", "Timed", "Told", "align_ranks", "is_cut_off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,22 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What told the clocks of the ranks.
+
+    Attributes
+    ----------
+    by : tuple of str
+        Kinds of records, in words.
+    shared : SharedClocks
+        Ranks that read one clock.
+    """
+
+    by: tuple[str, ...]
+    shared: SharedClocks
+
+
+@dataclass(frozen=True, slots=True)
 class Aligned:
     """Ops of all ranks on one clock.
 
@@ -78,15 +94,18 @@ class Aligned:
         By rank: what its clock still disagrees by.
     faults : tuple of str
         Clocks that cannot be set right.
-    told_by : tuple of str
-        What told the clocks, in words.
+    told : Told
+        What told the clocks.
+    member : polars.DataFrame
+        Members of communications on that clock, as `meeting_members` lists them.
     """
 
     timed: Timed
     clocks: Clocks
     residual_ns: dict[int, int]
     faults: tuple[str, ...]
-    told_by: tuple[str, ...]
+    told: Told
+    member: pl.DataFrame
 
 
 def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
@@ -112,83 +131,16 @@ def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
     If communications remain impossible (a member ends before another starts), all clocks as
     recorded, and all of them set, are tried as well; what leaves fewest is taken.
     """
-    timed, clocks, told_by = _on_one_clock(recording, rows, steps)
+    timed, clocks, told = _on_one_clock(recording, rows, steps)
     member = _members(timed)
-    away = end_deviations(member)
+    reads = dict(zip(clocks.rank.tolist(), clocks.rank[told.shared.clock].tolist(), strict=True))
+    away = end_deviations(member, reads)
     faults = clock_faults(recording, member, away, clocks)
     if faults:
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
-    return Aligned(timed, clocks, clock_residuals(away), tuple(faults), told_by)
-
-
-def clock_columns(recording: Recording, aligned: Aligned) -> pl.DataFrame:
-    """Give every rank its clock.
-
-    Parameters
-    ----------
-    recording : Recording
-        Ranks.
-    aligned : Aligned
-        Their clocks.
-
-    Returns
-    -------
-    polars.DataFrame
-        Table `RANK`.
-    """
-    residual = aligned.residual_ns
-    return recording.rank.with_columns(
-        clock_offset_ns=pl.Series(aligned.clocks.offset_ns),
-        clock_drift_ppb=pl.Series(aligned.clocks.drift_ppb),
-        clock_residual_ns=pl.Series(
-            [residual.get(rank, -1) for rank in recording.rank["rank"]], dtype=pl.Int64
-        ),
-    )
-
-
-def clock_doubts(aligned: Aligned) -> list[Doubt]:
-    """Say which clocks were set, and which cannot be.
-
-    Parameters
-    ----------
-    aligned : Aligned
-        Ranks on one clock.
-
-    Returns
-    -------
-    list of (str, str, int)
-        Code, text and count of each doubt; counts of 0 say that it did not occur.
-    """
-    clocks, moved = aligned.clocks, aligned.clocks.are_moved
-    most = format_seconds(np.abs(clocks.offset_ns).max(initial=0) / 1e9)
-    drift = np.abs(clocks.drift_ppb).max(initial=0) / 1e3
-    was_set = (
-        f"clocks of ranks set by up to {most} and {drift:.3g} ppm, from "
-        f"{' and '.join(aligned.told_by)}; {_remainder(aligned.residual_ns)}"
-    )
-    listed = "; ".join(aligned.faults[:4]) + ("; ..." if len(aligned.faults) > 4 else "")
-    bad = (
-        f"clocks cannot be brought together ({listed}): conclusions across ranks are refused; "
-        "record again with steady clocks"
-    )
-    apart = np.unique(clocks.part).size - 1
-    lone = (
-        "parts of the job share no communication that tells their clocks apart: times between "
-        "these parts are as recorded"
-    )
-    return [
-        ("clocks_set", was_set, int(moved.sum())),
-        ("bad_clocks", bad, len(aligned.faults)),
-        ("clocks_apart", lone, apart),
-    ]
-
-
-def _remainder(residual_ns: dict[int, int]) -> str:
-    if not residual_ns:
-        return "no communication tells what they still disagree by"
-    left = format_seconds(max(residual_ns.values()) / 1e9)
-    return f"they still disagree by up to {left}, within which arrivals are ties"
+    residual = clock_residuals(away, clocks)
+    return Aligned(_completed(timed, residual), clocks, residual, tuple(faults), told, member)
 
 
 def is_cut_off(recording: Recording) -> bool:
@@ -208,18 +160,32 @@ def is_cut_off(recording: Recording) -> bool:
     return bool((recording.caveat["code"] == "truncated").any())
 
 
-def _on_one_clock(
-    recording: Recording, rows: Rows, steps: list[int]
-) -> tuple[Timed, Clocks, tuple[str, ...]]:
+def _on_one_clock(recording: Recording, rows: Rows, steps: list[int]) -> tuple[Timed, Clocks, Told]:
     """Set the clocks in the way that makes fewest communications impossible; say what told them."""
     recorded = _match(recording, rows, steps)
-    rank = recording.rank["rank"].to_numpy()
-    seen = {
-        "the ends of communications": sightings(_members(recorded)),
+    rank, member = recording.rank["rank"].to_numpy(), _members(recorded)
+    kinds = {
+        "the ends of communications": sightings(member),
         "handshakes": handshake_sightings(usable_handshakes(recording)),
     }
-    told_by = tuple(name for name, part in seen.items() if part.low.size)
-    clocks = estimate_clocks(rank, join_sightings(*seen.values()))
+    seen = join_sightings(*kinds.values())
+    shared = shared_clocks(recording.rank, member, seen)
+    told = Told(tuple(name for name, part in kinds.items() if part.low.size), shared)
+    clocks = estimate_clocks(rank, seen, shared.clock)
+    timed, setting = _least_impossible(recording, rows, steps, recorded=recorded, clocks=clocks)
+    if timed.instances.is_refused and shared.parted:
+        # clocks explain nothing, so what was matched wrongly does not part the ranks of a host
+        whole = clocks_of_hosts(recording.rank)
+        told = Told(told.by, SharedClocks(whole, ()))
+        setting = only(estimate_clocks(rank, seen, whole), np.zeros(rank.size, np.bool_))
+        timed = recorded
+    return timed, setting, told
+
+
+def _least_impossible(
+    recording: Recording, rows: Rows, steps: list[int], *, recorded: Timed, clocks: Clocks
+) -> tuple[Timed, Clocks]:
+    """Try those clocks that are off, none and all; take what leaves fewest impossible meetings."""
     nobody, all_ranks = np.zeros_like(clocks.is_off), np.ones_like(clocks.is_off)
     # what a cut trace lacks shifts what was matched by order: its ends tell no clock
     choices = [nobody] if is_cut_off(recording) else [clocks.is_off, nobody, all_ranks]
@@ -232,8 +198,7 @@ def _on_one_clock(
         tried.append((moved, setting))
         if moved.instances.causal.all():
             break
-    best = min(tried, key=lambda one: int((~one[0].instances.causal).sum()))
-    return *best, told_by
+    return min(tried, key=lambda one: int((~one[0].instances.causal).sum()))
 
 
 def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:
@@ -251,6 +216,21 @@ def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:
     if is_cut_off(recording):
         instances = dataclasses.replace(instances, is_refused=True)
     return Timed(rows, threads, work, waits, n_late, facts, instances)
+
+
+def _completed(timed: Timed, residual_ns: dict[int, int]) -> Timed:
+    """End posted communications when they were complete, not when a thread came to mark it."""
+    facts, rows = timed.facts, timed.rows
+    done = completed_ends(facts, timed.instances, max(residual_ns.values(), default=0))
+    late = np.flatnonzero(done < facts.end)
+    end = rows.end.copy()
+    end[timed.work.row[facts.work[late]]] = done[late]
+    return dataclasses.replace(
+        timed,
+        rows=dataclasses.replace(rows, end=end),
+        facts=dataclasses.replace(facts, end=done),
+        n_late=timed.n_late + late.size,
+    )
 
 
 def _members(timed: Timed) -> pl.DataFrame:

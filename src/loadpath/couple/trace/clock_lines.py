@@ -15,7 +15,7 @@ __all__ = [
     "Sightings",
     "core_spread",
     "fit_lines",
-    "least_delays",
+    "pick_sightings",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -24,8 +24,6 @@ DRIFT_PRIOR = 1e5
 """Spread of drifts before any is seen, in ns a second: 100 ppm, what crystals are sold for."""
 RESOLUTION_NS = 1000.0
 """Time stamps of whole us are usual."""
-N_BLOCK = 16
-"""Parts of the time in which the least delay is taken."""
 MOST_SIGHTINGS = 256
 """Of a pair and direction: the error of a line is a sixteenth of what its sightings spread by."""
 N_ROUND, REFRESH = 40, 5
@@ -92,12 +90,12 @@ class ClockLines:
 
 
 def fit_lines(seen: Sightings) -> ClockLines:
-    """Fit a line through the sightings of each pair and direction.
+    """Fit a line through the moments of each pair and direction.
 
     Parameters
     ----------
     seen : Sightings
-        Differences and times small enough for float64.
+        Moments, no delays; differences and times small enough for float64.
 
     Returns
     -------
@@ -113,7 +111,7 @@ def fit_lines(seen: Sightings) -> ClockLines:
        fitting. JASA 68(344).
     """
     seen = _thinned(seen)
-    key = _keys(seen, seen.low >= 0) * 8 + (seen.direction + 1) * 2 + seen.is_delay
+    key = (seen.low.astype(np.int64) << 32 | seen.high) * 4 + seen.direction + 1
     _, first, pair = np.unique(key, return_index=True, return_inverse=True)
     n = np.bincount(pair)
     middle = np.bincount(pair, seen.time / 1e9) / n
@@ -130,36 +128,24 @@ def fit_lines(seen: Sightings) -> ClockLines:
         offset_error_ns=MEDIAN_ERROR * spread / np.sqrt(n),
         drift_error=drift_error,
     )
-    return _both_ways(lines, seen.direction[first], seen.is_delay[first])
+    return _both_ways(lines, seen.direction[first])
 
 
-def least_delays(seen: Sightings) -> Sightings:
-    """Keep, of delays, those that tell a clock.
+def pick_sightings(seen: Sightings, keep: NDArray[Any]) -> Sightings:
+    """Keep some sightings.
 
     Parameters
     ----------
     seen : Sightings
         Differences of clocks.
+    keep : array of bool or int
+        Which.
 
     Returns
     -------
     Sightings
-        All moments, and the least delay of each pair, direction and part of the time; none of
-        pairs whose delays were seen one way only, for they bound a clock from one side.
+        Those.
     """
-    there, back = (_keys(seen, seen.is_delay & (seen.direction == way)) for way in (1, -1))
-    both = np.intersect1d(there, back)
-    delay = np.flatnonzero(seen.is_delay & np.isin(_keys(seen, seen.low >= 0), both))
-    if delay.size:
-        span = int(np.ptp(seen.time[delay])) + 1
-        block = (seen.time[delay] - seen.time[delay].min()) * N_BLOCK // span
-        columns = (block, seen.direction[delay], seen.high[delay], seen.low[delay])
-        order = np.lexsort((seen.value[delay] * seen.direction[delay], *columns))
-        cell = np.stack([column[order] for column in columns], axis=1)
-        first = np.ones(order.size, np.bool_)
-        first[1:] = (cell[1:] != cell[:-1]).any(axis=1)
-        delay = delay[order[first]]
-    keep = np.union1d(np.flatnonzero(~seen.is_delay), delay)
     return Sightings(*(getattr(seen, name)[keep] for name in Sightings.__slots__))
 
 
@@ -173,13 +159,7 @@ def _thinned(seen: Sightings) -> Sightings:
     n = np.bincount(pair)[pair]
     place = np.arange(order.size) - np.flatnonzero(new)[pair]
     kept = place * MOST_SIGHTINGS // n != (place - 1) * MOST_SIGHTINGS // n
-    keep = np.sort(order[kept | (n <= MOST_SIGHTINGS)])
-    return Sightings(*(getattr(seen, name)[keep] for name in Sightings.__slots__))
-
-
-def _keys(seen: Sightings, chosen: BoolArray) -> Int64Array:
-    key: Int64Array = seen.low[chosen].astype(np.int64) << 32 | seen.high[chosen]
-    return key
+    return pick_sightings(seen, np.sort(order[kept | (n <= MOST_SIGHTINGS)]))
 
 
 def _robust_lines(
@@ -247,10 +227,10 @@ def _medians(pair: NDArray[np.intp], y: FloatArray) -> FloatArray:
     return middle
 
 
-def _both_ways(lines: ClockLines, direction: Int32Array, is_delay: BoolArray) -> ClockLines:
+def _both_ways(lines: ClockLines, direction: Int32Array) -> ClockLines:
     """Let the two directions of a pair widen each other's error by half of what they differ."""
-    kind = (lines.low.astype(np.int64) << 32 | lines.high) * 2 + is_delay
-    _, group = np.unique(kind, return_inverse=True)
+    pair = lines.low.astype(np.int64) << 32 | lines.high
+    _, group = np.unique(pair, return_inverse=True)
     there, back = np.full((2, int(group.max(initial=-1)) + 1), np.nan)
     there[group[direction > 0]] = lines.offset_ns[direction > 0]
     back[group[direction < 0]] = lines.offset_ns[direction < 0]

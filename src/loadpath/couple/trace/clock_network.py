@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from loadpath.couple.trace.clock_lines import ClockLines, Sightings
 from loadpath.couple.trace.rows import Int64Array
 
-__all__ = ["coarse_offsets", "components", "solve_network"]
+__all__ = ["coarse_offsets", "components", "nearest", "solve_network"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[Any]
@@ -76,6 +76,44 @@ def coarse_offsets(n: int, seen: Sightings) -> Int64Array:
         offset[low[back]] = offset[high[back]] - value[back]
         known[high[forth]] = True
         known[low[back]] = True
+
+
+def nearest(
+    n: int, low: IntArray, high: IntArray, *, length: FloatArray, start: IntArray
+) -> FloatArray:
+    """Find the shortest way from the nearest of some nodes.
+
+    Parameters
+    ----------
+    n : int
+        Number of nodes.
+    low, high : (n_edge,) arrays of int
+        Ends of the edges.
+    length : (n_edge,) array of float64
+        Their lengths, not negative.
+    start : array of int
+        Where ways begin.
+
+    Returns
+    -------
+    (n,) array of float64
+        Length of the way to each node; 0 where there is none.
+
+    Examples
+    --------
+    >>> low, high = np.array([0, 1]), np.array([1, 2])
+    >>> nearest(3, low, high, length=np.array([2.0, 3.0]), start=np.array([0])).tolist()
+    [0.0, 2.0, 5.0]
+    """
+    way = np.full(n, np.inf)
+    way[start] = 0.0
+    while True:
+        shorter = way.copy()
+        np.minimum.at(shorter, low, way[high] + length)
+        np.minimum.at(shorter, high, way[low] + length)
+        if np.array_equal(shorter, way):
+            return np.where(np.isinf(way), 0.0, way)
+        way = shorter
 
 
 def solve_network(n: int, lines: ClockLines) -> tuple[FloatArray, FloatArray]:

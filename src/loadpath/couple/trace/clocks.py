@@ -1,20 +1,12 @@
-"""Clocks of the ranks: how far they are apart, and which of them are set by it."""
+"""Clocks of the ranks: what is taken off their times."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from loadpath.couple.trace.clock_lines import Sightings, core_spread, fit_lines, least_delays
-from loadpath.couple.trace.clock_network import coarse_offsets, components, solve_network
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array
 
-__all__ = ["Clocks", "estimate_clocks", "only", "set_clocks"]
-
-FloatArray = NDArray[np.float64]
-
-LINE_ERROR = 5.0
-"""Two standard errors of a line at its ends, in spreads over the root of the sightings."""
+__all__ = ["Clocks", "only", "set_clocks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +27,9 @@ class Clocks:
         Lowest rank index of those whose clocks can be compared with this one.
     is_off : (n,) array of bool
         The error is beyond what the sightings leave open.
+    open_ns : (n,) array of int64
+        Half of what delays leave open between this clock and the one taken as right, where nothing
+        else tells; 0 for that one and those that share it, -1 where nothing at all was seen.
     """
 
     rank: Int32Array
@@ -43,64 +38,12 @@ class Clocks:
     middle_ns: Int64Array
     part: Int64Array
     is_off: BoolArray
+    open_ns: Int64Array
 
     @property
     def are_moved(self) -> BoolArray:
         """Which clocks are set."""
         return np.asarray((self.offset_ns != 0) | (self.drift_ppb != 0))
-
-
-def estimate_clocks(rank: Int32Array, seen: Sightings) -> Clocks:
-    """Estimate the clocks of all ranks from moments that two of them saw.
-
-    Parameters
-    ----------
-    rank : (n,) array of int32
-        Ranks, ascending.
-    seen : Sightings
-        Differences of clocks.
-
-    Returns
-    -------
-    Clocks
-        Errors of all clocks, and which are off. The clock that agrees best with the others (of
-        those that can be compared) is right. Another one is off if it errs by more than what its
-        sightings spread by around the fitted line, and by more than two standard errors of that
-        line.
-
-    Notes
-    -----
-    Nothing is taken from who arrived last. Lines of least absolute deviation through the
-    differences of pairs, with drifts thought to be of 100 ppm unless the data says otherwise, are
-    joined to one clock per rank by weighted least squares over the network of pairs; so ranks that
-    no collective spans are compared by way of others.
-    """
-    n = rank.size
-    seen = least_delays(_indexed(seen, rank))
-    if not seen.low.size:
-        still = np.zeros(n, np.int64)
-        return Clocks(rank, still, still, still, np.arange(n), still > 0)
-    coarse = coarse_offsets(n, seen)
-    part = components(n, seen.low, seen.high)
-    middle, half_s = _middles(seen.time - coarse[seen.low], part[seen.low], n)
-    seen = replace(
-        seen,
-        time=seen.time - coarse[seen.low] - middle[part[seen.low]],
-        value=seen.value - (coarse[seen.high] - coarse[seen.low]),
-    )
-    offset, drift = solve_network(n, fit_lines(seen))
-    right = _most_agreed(part, coarse, (offset, drift, half_s[part]))
-    # whole numbers that float64 cannot hold are compared apart
-    whole, away, growth = coarse - coarse[right], offset - offset[right], drift - drift[right]
-    most = np.abs(whole + away) + np.abs(growth) * half_s[part]
-    return Clocks(
-        rank=rank,
-        offset_ns=whole + np.rint(away).astype(np.int64),
-        drift_ppb=np.rint(growth).astype(np.int64),
-        middle_ns=middle[part] + coarse[right],
-        part=part,
-        is_off=most > _limits(n, seen, (offset, drift)),
-    )
 
 
 def only(clocks: Clocks, chosen: BoolArray) -> Clocks:
@@ -147,58 +90,3 @@ def set_clocks(clocks: Clocks, rank: Int32Array, time_ns: Int64Array) -> Int64Ar
     drift = clocks.drift_ppb[index] * 1e-9
     moved: Int64Array = near - np.rint(drift * (near - clocks.middle_ns[index])).astype(np.int64)
     return moved
-
-
-def _indexed(seen: Sightings, rank: Int32Array) -> Sightings:
-    return replace(
-        seen,
-        low=np.searchsorted(rank, seen.low).astype(np.int32),
-        high=np.searchsorted(rank, seen.high).astype(np.int32),
-    )
-
-
-def _middles(time: Int64Array, part: Int64Array, n: int) -> tuple[Int64Array, FloatArray]:
-    """Middle (ns) and half of the length (s) of the time in which each part saw anything."""
-    first, last = np.full(n, np.iinfo(np.int64).max), np.full(n, np.iinfo(np.int64).min)
-    np.minimum.at(first, part, time)
-    np.maximum.at(last, part, time)
-    seen = first <= last
-    half = np.where(seen, last, 0) // 2 - np.where(seen, first, 0) // 2
-    return np.where(seen, first, 0) + half, half / 1e9
-
-
-def _most_agreed(
-    part: Int64Array, coarse: Int64Array, clock: tuple[FloatArray, FloatArray, FloatArray]
-) -> NDArray[np.intp]:
-    """Find, for each rank, the one of its part whose clock is nearest to all others'."""
-    offset, drift, half_s = clock
-    right = np.arange(part.size)
-    for number in np.unique(part):
-        mine = np.flatnonzero(part == number)
-        far = np.zeros(mine.size)
-        for sign in (-1.0, 1.0):
-            at_end = (coarse[mine] - coarse[mine[0]]) + (offset + sign * drift * half_s)[mine]
-            far += _distances(at_end)
-        right[mine] = mine[int(np.argmin(np.rint(far)))]
-    return right
-
-
-def _distances(value: FloatArray) -> FloatArray:
-    """Sum of the distances of each value to all others."""
-    order = np.argsort(value, kind="stable")
-    ahead = np.cumsum(value[order])
-    k = np.arange(1, value.size + 1)
-    far = np.empty(value.size)
-    far[order] = value[order] * (2 * k - value.size) - 2 * ahead + ahead[-1]
-    return far
-
-
-def _limits(n: int, seen: Sightings, clock: tuple[FloatArray, FloatArray]) -> FloatArray:
-    """How far a clock may be off and yet stay as recorded."""
-    offset, drift = clock
-    growth = (drift[seen.high] - drift[seen.low]) * (seen.time / 1e9)
-    rest = np.abs(seen.value - (offset[seen.high] - offset[seen.low]) - growth)
-    both = np.append(seen.low, seen.high)
-    spread = core_spread(both, np.tile(rest, 2), n)
-    count = np.maximum(np.bincount(both, minlength=n), 1)
-    return np.asarray(spread * np.maximum(1.0, LINE_ERROR / np.sqrt(count)))

@@ -1,16 +1,21 @@
 """Numbers of communications from a flight recorder, for traces that record none."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
 
+from loadpath.couple.trace.rows import Int64Array
 from loadpath.tables import COMMUNICATOR, Recording, caveat_table
 
 __all__ = ["join_flights"]
 
 NEAR_NS = 10_000
-"""A recorder notes a communication inside the call that asks for it; the two read one clock."""
+"""A recorder notes a communication inside the call that asks for it; times are converted."""
+LEAST_CALLS = 4
+"""Calls that must follow each other as the entries do, where dump and trace read different clocks."""
+SHOWN = 8
 
 
 def join_flights(recording: Recording) -> Recording:
@@ -35,7 +40,12 @@ def join_flights(recording: Recording) -> Recording:
     whole = noted.group_by("step").agg(pl.col("group").is_not_null().all().alias("whole"))
     used = noted.join(whole, on="step").filter("whole")
     n_left = int(noted["group"].null_count())
-    text = "calls of communications that no flight recorder noted: their steps are matched by order"
+    lacking = noted.filter(pl.col("group").is_null())["rank"].unique().sort().to_list()
+    listed = ", ".join(map(str, lacking[:SHOWN])) + (", ..." if len(lacking) > SHOWN else "")
+    text = (
+        f"calls of communications that the flight recorders of ranks {listed} did not note: their "
+        "steps are matched by order; give whole dumps of these ranks"
+    )
     doubts = caveat_table([("flight_recorder_gaps", text, n_left)])
     groups = _groups(recording.communicator, used)
     used = used.join(groups.select("group", "key", "communicator"), on=["group", "key"])
@@ -69,8 +79,63 @@ def _calls(recording: Recording) -> pl.DataFrame:
 
 
 def _noted(calls: pl.DataFrame, flight: pl.DataFrame) -> pl.DataFrame:
+    """Join each call to the entry made inside it, where need be after dumps are set by order."""
+    entry = flight.filter(~pl.col("is_p2p"))
+    noted = _joined(calls, entry)
+    lacking = noted.filter(pl.col("group").is_null())["rank"].unique().sort().to_list()
+    for rank in lacking:
+        mine = calls.filter(pl.col("rank") == rank)
+        found = [noted.filter(pl.col("rank") == rank)]
+        moved = [_joined(mine, other) for other in _on_clock_of_trace(mine, entry, rank)]
+        # a few calls meet entries by chance, wherever these are moved to
+        found += [one for one in moved if 2 * one["group"].null_count() < mine.height]
+        best = min(found, key=lambda one: one["group"].null_count())
+        noted = pl.concat([noted.filter(pl.col("rank") != rank), best])
+    return noted.sort("row")
+
+
+def _on_clock_of_trace(
+    calls: pl.DataFrame, entry: pl.DataFrame, rank: int
+) -> Iterator[pl.DataFrame]:
+    """Move the entries of one rank to its calls by a constant, and by a line, told by their order."""
+    mine = entry.filter(pl.col("rank") == rank).sort("created_ns", maintain_order=True)
+    start, created = calls["start_ns"].sort().to_numpy(), mine["created_ns"].to_numpy()
+    shift = _least_jitter(start, created)
+    if shift is None:
+        return
+    low, high = max(0, -shift), min(start.size, created.size - shift)
+    met = slice(low + shift, high + shift)
+    ahead, time = created[met] - start[low:high], created - created[met][0]
+    for steep in (0.0, _steepness(time[met], ahead)):
+        # no entry comes before its call begins
+        line = np.rint(steep * time).astype(np.int64)
+        moved = created - line - np.min(ahead - line[met])
+        yield mine.with_columns(created_ns=pl.Series(moved))
+
+
+def _steepness(time: Int64Array, value: Int64Array) -> float:
+    """Slope between the medians of two halves."""
+    half = value.size // 2
+    rise = float(np.median(value[half:]) - np.median(value[:half]))
+    return rise / max(float(np.median(time[half:]) - np.median(time[:half])), 1.0)
+
+
+def _least_jitter(start: Int64Array, created: Int64Array) -> int | None:
+    """Place of the entry of the first call, if entries and calls are told in the same order."""
+    found: list[tuple[float, float, int]] = []
+    least = max(LEAST_CALLS, (start.size + 1) // 2)
+    for shift in range(-start.size, created.size):
+        low, high = max(0, -shift), min(start.size, created.size - shift)
+        if high - low >= least:
+            ahead = created[low + shift : high + shift] - start[low:high]
+            jitter = float(np.median(np.abs(np.diff(ahead))))
+            found.append((jitter, abs(float(np.median(ahead))), shift))
+    return min(found)[2] if found else None
+
+
+def _joined(calls: pl.DataFrame, entry: pl.DataFrame) -> pl.DataFrame:
     """Join each call to the entry made inside it; of one collective first, for names may differ."""
-    entry = flight.filter(~pl.col("is_p2p")).with_row_index("entry")
+    entry = entry.with_row_index("entry")
     alike = _inside(calls, entry, ["rank", "collective"])
     free = calls.join(alike, on="row", how="anti"), entry.join(alike, on="entry", how="anti")
     found = pl.concat([alike, _inside(*free, ["rank"])]).join(entry, on="entry")

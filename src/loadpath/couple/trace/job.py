@@ -12,22 +12,23 @@ from loadpath.couple.trace.alignment import (
     Aligned,
     Timed,
     align_ranks,
-    clock_columns,
-    clock_doubts,
     is_cut_off,
 )
+from loadpath.couple.trace.clock_doubts import clock_columns, clock_doubts
 from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.coordinates import rank_coordinates
 from loadpath.couple.trace.edges import couple
 from loadpath.couple.trace.flights import join_flights
 from loadpath.couple.trace.handshakes import handshake_doubts
 from loadpath.couple.trace.identity import copied_ranks, misplaced_ranks
+from loadpath.couple.trace.marks import renumber_steps, share_marks
 from loadpath.couple.trace.ops import GraphOps, graph_ops
 from loadpath.couple.trace.peers import resolve_peers
 from loadpath.couple.trace.places import Places, place_ranks
 from loadpath.couple.trace.posted import split_posted
 from loadpath.couple.trace.recorded_waits import recorded_waits
 from loadpath.couple.trace.rows import Rows, common_steps, rows_of
+from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import UNMARKED, repeated_steps
 from loadpath.errors import InputError, StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
@@ -49,7 +50,10 @@ BUFFERED = (
     "sends that ended before their receive began: those of their size are taken as buffered, and "
     "wait for nobody; the limit is not recorded"
 )
-LATE = "communications recorded to end after the thread that waited went on; cut to that time"
+LATE = (
+    "communications recorded to end after they were complete, for the thread that marks it had lost its "
+    "processor; cut to that time"
+)
 
 Doubt = tuple[str, str, int]
 
@@ -75,12 +79,13 @@ def couple_trace(recording: Recording) -> CoupledJob:
     """
     recording, aligned = _aligned(recording)
     wrong = _wrong_ranks(recording, aligned.timed)
+    runs = run_doubts(recording, aligned)
     timed = aligned.timed
-    if wrong:
+    if wrong or any(code == "other_run" for code, *_ in runs):
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
     ops = graph_ops(timed.rows, timed.threads.segments, timed.work, timed.facts)
-    doubts = [_wrong_doubt(wrong), *_left_out(timed.rows, common_steps(recording))]
+    doubts = [*runs, _wrong_doubt(wrong), *_left_out(timed.rows, common_steps(recording))]
     doubted = _with_doubts(recording, dataclasses.replace(aligned, timed=timed), doubts)
     membership = _membership_table(timed.instances, ops.of_work)
     found = _instance_table(timed.rows, timed.instances)
@@ -126,12 +131,13 @@ def _contradicting(recording: Recording, error: StructureError) -> Recording:
 
 def _aligned(recording: Recording) -> tuple[Recording, Aligned]:
     """Align ranks over the steps that all of them recorded; find steps where none are marked."""
+    recording = split_posted(resolve_peers(join_flights(recording)))
+    recording = share_marks(renumber_steps(recording))
     steps = common_steps(recording)
     if not steps:
         raise InputError(
             "recording", "no step was recorded on every rank", "Record the same steps everywhere."
         )
-    recording = split_posted(resolve_peers(join_flights(recording)))
     aligned = align_ranks(recording, rows_of(recording), steps)
     unmarked = recording.caveat.filter(pl.col("code") == UNMARKED)["n"].sum()
     if unmarked < recording.rank.height:

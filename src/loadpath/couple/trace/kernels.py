@@ -1,13 +1,15 @@
-"""Compiled flattening of nested host calls."""
+"""Compiled loops: nested host calls, and bands between bounds."""
 
 from typing import Any
 
 import numba as nb
 import numpy as np
 
-__all__ = ["flatten", "innermost_said", "last_before"]
+__all__ = ["flatten", "innermost_said", "last_before", "robust_band"]
 
 ROUNDING_NS = 2000
+BISECTIONS = 60
+ENOUGH_WIDTH = 0.9
 
 
 @nb.njit(cache=True, nogil=True)
@@ -104,3 +106,74 @@ def last_before(rank: Any, lane: Any, n_lane: int) -> Any:
         out[i, lane[i]] = -1
         latest[lane[i]] = i
     return out
+
+
+@nb.njit(cache=True, nogil=True)
+def robust_band(x: Any, y: Any, is_upper: Any, limit: float, n_drop: int) -> Any:
+    """Find the line that keeps farthest from all bounds, leaving out bounds that forbid any.
+
+    `y` are bounds at `x`, upper or lower ones. Returns offset, slope (within `limit`) and half the
+    width of the band, negative if no line keeps all bounds. At most `n_drop` bounds are left out, each
+    the one of the two that meet whose absence widens the band more.
+    """
+    kept = np.ones(x.size, np.bool_)
+    band = _widest_band(x, y, is_upper, kept, limit)
+    for _ in range(n_drop):
+        if band[2] >= 0:
+            break
+        upper, lower = _tightest(x, y, is_upper, kept, band[1])[2:]
+        kept[upper] = False
+        without_upper = _widest_band(x, y, is_upper, kept, limit)
+        kept[upper], kept[lower] = True, False
+        without_lower = _widest_band(x, y, is_upper, kept, limit)
+        if without_upper[2] > without_lower[2]:
+            kept[upper], kept[lower] = False, True
+        band = without_upper if without_upper[2] > without_lower[2] else without_lower
+    return band
+
+
+@nb.njit(cache=True, nogil=True)
+def _widest_band(x: Any, y: Any, is_upper: Any, kept: Any, limit: float) -> Any:
+    """Line amid the widest band; of slopes with nine tenths of its width the least one."""
+    low, high = -limit, limit
+    for _ in range(BISECTIONS):
+        a, b = low + (high - low) / 3, high - (high - low) / 3
+        if _half_width(x, y, is_upper, kept, a) < _half_width(x, y, is_upper, kept, b):
+            low = a
+        else:
+            high = b
+    slope = (low + high) / 2
+    enough = ENOUGH_WIDTH * _half_width(x, y, is_upper, kept, slope)
+    least = 0.0
+    if enough > 0 and _half_width(x, y, is_upper, kept, least) < enough:
+        for _ in range(BISECTIONS):
+            middle = (least + slope) / 2
+            if _half_width(x, y, is_upper, kept, middle) < enough:
+                least = middle
+            else:
+                slope = middle
+    elif enough > 0:
+        slope = least
+    upper, lower = _tightest(x, y, is_upper, kept, slope)[:2]
+    return (upper + lower) / 2, slope, (upper - lower) / 2
+
+
+@nb.njit(cache=True, nogil=True)
+def _half_width(x: Any, y: Any, is_upper: Any, kept: Any, slope: float) -> Any:
+    upper, lower = _tightest(x, y, is_upper, kept, slope)[:2]
+    return (upper - lower) / 2
+
+
+@nb.njit(cache=True, nogil=True)
+def _tightest(x: Any, y: Any, is_upper: Any, kept: Any, slope: float) -> Any:
+    """Least upper and largest lower bound of the offset of a line, and which they are."""
+    upper, lower, at_upper, at_lower = np.inf, -np.inf, 0, 0
+    for i in range(x.size):
+        if not kept[i]:
+            continue
+        offset = y[i] - slope * x[i]
+        if is_upper[i] and offset < upper:
+            upper, at_upper = offset, i
+        elif not is_upper[i] and offset > lower:
+            lower, at_lower = offset, i
+    return upper, lower, at_upper, at_lower

@@ -25,11 +25,13 @@ class Turns:
 
     Attributes
     ----------
+    row : (n,) array of int32
+        Recorded row of the call.
     signature : (n,) array of uint64
         What it does, with whom and how much, and the names of what was computed since the turn
         before.
     start, end : (n,) arrays of int64
-        Times of the call, in ns.
+        Times of the call, in ns; where a thread of its own communicates, the end of that.
     instance : (n,) array of int32
         Communication, -1 if none was matched.
     is_optimiser : (n,) array of bool
@@ -41,6 +43,7 @@ class Turns:
         Since the turn before, data was loaded, copied to the device, or the host waited for it.
     """
 
+    row: Int32Array
     signature: UInt64Array
     start: Int64Array
     end: Int64Array
@@ -85,10 +88,15 @@ def _all_turns(timed: Timed) -> tuple[Turns, Int32Array]:
     said = np.stack([facts.collective, facts.communicator, facts.peer, facts.bytes], axis=1)
     optimises = _optimisers(rows)
     row = np.concatenate([call, optimises])
+    end = rows.end[row]
+    end[: call.size] = np.where(
+        facts.is_threaded, np.maximum(end[: call.size], facts.end), rows.end[call]
+    )
     every = Turns(
+        row=row,
         signature=np.concatenate([_mix(said), _mix(rows.name[optimises][:, None])]),
         start=rows.start[row],
-        end=rows.end[row],
+        end=end,
         instance=np.append(instance[facts.work], np.full(optimises.size, -1, np.int32)),
         is_optimiser=np.arange(row.size) >= call.size,
         settled=np.full(row.size, -1),

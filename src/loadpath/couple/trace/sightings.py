@@ -28,7 +28,8 @@ def meeting_members(rows: Rows, facts: Facts, instances: Instances) -> pl.DataFr
     Returns
     -------
     polars.DataFrame
-        ``instance, communicator, number, role, rank, start, end, threaded, waits``, and ``one_moment``:
+        ``instance, communicator, number, role, rank, start, end, threaded, waits, causal``, and
+        ``one_moment``:
         all members end at nearly one moment, as they do in collectives that wait for all and in
         sends that meet their receive on devices.
     """
@@ -48,12 +49,13 @@ def meeting_members(rows: Rows, facts: Facts, instances: Instances) -> pl.DataFr
                 "end": facts.end[place],
                 "threaded": facts.is_threaded[place],
                 "waits": instances.waits,
+                "causal": instances.causal[of],
             }
         )
         # a communication that a host thread posts has two ops: its post and its end
         .group_by("instance", "rank", "role", maintain_order=True)
         .agg(
-            pl.col("communicator", "number", "waits_for_all", "threaded").first(),
+            pl.col("communicator", "number", "waits_for_all", "threaded", "causal").first(),
             pl.col("start").min(),
             pl.col("end").max(),
             pl.col("waits").any(),

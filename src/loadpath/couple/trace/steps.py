@@ -1,7 +1,7 @@
 """Steps of a recording without step marks: what ranks repeat, cut at the same communications."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +10,9 @@ import polars as pl
 from loadpath.couple.trace.alignment import Timed
 from loadpath.couple.trace.patterns import Turns, find_turns, turns_of
 from loadpath.couple.trace.rows import Int64Array
-from loadpath.tables import STEP, Recording, caveat_table
+from loadpath.tables import OP, STEP, Recording, caveat_table
 
-__all__ = ["UNMARKED", "repeated_steps"]
+__all__ = ["UNMARKED", "repeated_steps", "steps_of_peers"]
 
 UNMARKED = "no_step_marks"
 """Caveat of readers that took the whole recording as one step."""
@@ -20,10 +20,14 @@ UNMARKED = "no_step_marks"
 
 @dataclass(frozen=True, slots=True)
 class _Cuts:
-    """Step of each turn of each rank, by what ranks share; -1 outside all steps."""
+    """Step of each turn of each rank, by what ranks share; -1 outside all steps.
+
+    Where `from_start` holds, the first step may be the first that a rank recorded.
+    """
 
     turns: Mapping[int, Turns]
     step: dict[int, Int64Array]
+    from_start: bool = False
 
 
 def repeated_steps(recording: Recording, timed: Timed) -> Recording | None:
@@ -59,7 +63,68 @@ def repeated_steps(recording: Recording, timed: Timed) -> Recording | None:
     if not _spread(cuts) or len(cuts.step) < len(ranks) or not _agree(cuts):
         return None
     borders = {rank: _borders(turns[rank], cuts.step[rank]) for rank in ranks}
-    return _cut(recording, timed, borders)
+    n_step = min(at.size for at in borders.values()) - 1
+    text = "steps without marks, cut where the communications of the ranks repeat"
+    said = recording.caveat.filter(pl.col("code") != UNMARKED)
+    found = caveat_table([("steps_from_pattern", text, n_step)])
+    cut = _cut(recording, timed, borders, np.arange(n_step))
+    return replace(cut, caveat=pl.concat([said, found]))
+
+
+def steps_of_peers(
+    recording: Recording, timed: Timed, marked: Collection[int], common: Int64Array
+) -> Recording | None:
+    """Cut the ranks without steps by the communications that they share with the others.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording; some of its ranks have steps.
+    timed : Timed
+        Its ops and communications, matched without steps.
+    marked : collection of int
+        Ranks that have steps.
+    common : (n_step,) array of int64
+        Steps that all of these have.
+
+    Returns
+    -------
+    Recording or None
+        The same with these steps on all ranks; None if communications do not tell them.
+    """
+    turns = turns_of(timed)
+    ranks = recording.rank["rank"].to_list()
+    if not common.size or any(rank not in turns for rank in ranks):
+        return None
+    step = recording.op["step"].to_numpy()
+    known = {rank: _index(common, step[turns[rank].row]) for rank in sorted(marked)}
+    cuts = _Cuts(turns, known, from_start=True)
+    if not _spread(cuts) or len(cuts.step) < len(ranks) or not _agree(cuts):
+        return None
+    borders = {rank: _borders(turns[rank], cuts.step[rank]) for rank in ranks if rank not in marked}
+    return _marked(_cut(recording, timed, borders, common), sorted(borders))
+
+
+def _marked(recording: Recording, ranks: list[int]) -> Recording:
+    """Mark the steps of ranks as the profiler does: peers' time between calls lies in a mark."""
+    threads = recording.lane.filter(pl.col("kind").cast(pl.String) == "host")
+    main = threads.group_by("rank").agg(pl.col("lane").min())
+    marks = recording.step.filter(pl.col("rank").is_in(ranks)).join(main, on="rank")
+    marks = marks.sort("rank", "step").select(
+        "rank",
+        "lane",
+        "step",
+        "start_ns",
+        kind=pl.lit("marker"),
+        name=pl.format("ProfilerStep#{}", "step"),
+        duration_ns=pl.col("end_ns") - pl.col("start_ns"),
+    )
+    return replace(recording, op=pl.concat([recording.op, OP.build(marks)]))
+
+
+def _index(common: Int64Array, step: Int64Array) -> Int64Array:
+    place = np.minimum(np.searchsorted(common, step), common.size - 1)
+    return np.where(common[place] == step, place, -1)
 
 
 def _spread(cuts: _Cuts) -> bool:
@@ -76,7 +141,7 @@ def _spread(cuts: _Cuts) -> bool:
             known = [of_instance.get(i, -2) for i in cuts.turns[rank].instance.tolist()]
             if max(known, default=-2) < 0:
                 continue
-            step = _filled(cuts.turns[rank], np.array(known))
+            step = _filled(cuts.turns[rank], np.array(known), from_start=cuts.from_start)
             if step is None:
                 return False
             cuts.step[rank] = step
@@ -84,7 +149,7 @@ def _spread(cuts: _Cuts) -> bool:
     return True
 
 
-def _filled(turns: Turns, known: Int64Array) -> Int64Array | None:
+def _filled(turns: Turns, known: Int64Array, *, from_start: bool) -> Int64Array | None:
     """Give steps to the turns between those whose step is known (-2: not known)."""
     n_step = int(known.max()) + 1
     shared = [np.flatnonzero(known == k) for k in range(n_step)]
@@ -96,8 +161,11 @@ def _filled(turns: Turns, known: Int64Array) -> Int64Array | None:
     stops = [*first[1:], last[-1] + 1 + int(later[0]) if later.size else known.size]
     ends = [_after_optimiser(turns, end, stop) for end, stop in zip(last, stops, strict=True)]
     # what comes before the first shared turn of a step is the same in each of them
-    begins = [first[0] - (first[1] - ends[0]), *ends[:-1]]
-    if begins[0] < 0 or any(a > b for a, b in itertools.pairwise([*begins, ends[-1]])):
+    before = first[0] - (first[1] - ends[0]) if n_step > 1 else -1
+    begins = [max(before, -1) if from_start else before, *ends[:-1]]
+    if begins[0] < -int(from_start) or any(
+        a > b for a, b in itertools.pairwise([*begins, ends[-1]])
+    ):
         return None
     step = np.full(known.size, -1, np.int64)
     for k, (begin, end) in enumerate(zip(begins, ends, strict=True)):
@@ -126,31 +194,34 @@ def _borders(turns: Turns, step: Int64Array) -> Int64Array:
     last = int(np.flatnonzero(step == n_step - 1)[-1])
     after = np.array([*(i - 1 for i in begins), last])
     settled, end = turns.settled[after], turns.end[after]
-    return np.asarray(np.where(settled >= 0, settled, end))
+    border = np.where(settled >= 0, settled, end)
+    if begins[0] == 0:
+        border[0] = np.iinfo(
+            np.int64
+        ).min  # nothing before: all that was recorded before it is of it
+    return np.asarray(border)
 
 
-def _cut(recording: Recording, timed: Timed, borders: Mapping[int, Int64Array]) -> Recording:
-    """Write steps into ops and the table of steps."""
+def _cut(
+    recording: Recording, timed: Timed, borders: Mapping[int, Int64Array], number: Int64Array
+) -> Recording:
+    """Write steps into ops and the table of steps, for the ranks that have borders."""
     rows, work = timed.rows, timed.work
-    step = np.full(rows.rank.size, -1, np.int64)
+    own = np.isin(rows.rank, list(borders))
+    step = np.where(own, -1, recording.op["step"].to_numpy())
+    tables = [recording.step.filter(~pl.col("rank").is_in(list(borders)))]
     for rank, at in borders.items():
         mine = np.flatnonzero(rows.rank == rank)
+        at = np.maximum(at[: number.size + 1], rows.start[mine].min())  # noqa: PLW2901
         place = np.searchsorted(at, rows.start[mine], "right") - 1
-        step[mine] = np.where(place < at.size - 1, place, -1)
-    called = work.call >= 0
+        inside = (place >= 0) & (place < at.size - 1)
+        step[mine] = np.where(inside, number[np.minimum(place, number.size - 1)], -1)
+        spans = {"step": number, "start_ns": at[:-1], "end_ns": at[1:]}
+        tables.append(STEP.build(pl.DataFrame(spans).with_columns(rank=pl.lit(rank, pl.Int32))))
+    called = (work.call >= 0) & own[work.row]
     step[work.row[called]] = step[work.call[called]]
-    tables = [
-        pl.DataFrame(
-            {"step": np.arange(at.size - 1), "start_ns": at[:-1], "end_ns": at[1:]}
-        ).with_columns(rank=pl.lit(rank, pl.Int32))
-        for rank, at in borders.items()
-    ]
-    n_step = min(at.size for at in borders.values()) - 1
-    text = "steps without marks, cut where the communications of the ranks repeat"
-    marked = recording.caveat.filter(pl.col("code") != UNMARKED)
     return replace(
         recording,
         op=recording.op.with_columns(step=pl.Series(step)),
-        step=STEP.build(pl.concat(tables)),
-        caveat=pl.concat([marked, caveat_table([("steps_from_pattern", text, n_step)])]),
+        step=pl.concat(tables),
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.decode import Chunk, Keys, read_thousandths, read_whole
+from loadpath.ingest.kineto import kernels
 from loadpath.ingest.kineto.columns import NO_TIME, Columns, Int32Array, Int64Array
 from loadpath.ingest.kineto.communications import (
     is_communication,
@@ -46,9 +47,12 @@ PHASE, CAT, NAME, PID, TID, TS, DUR, ARGS = range(8)
 CORRELATION, STREAM, DEVICE_NUMBER, BYTES, EXTERNAL, EXTERNAL_2021 = range(8, 14)
 COLLECTIVE, STREAM_ID, EVENT, EVENT_ID = range(14, 18)
 WHOLE = (CORRELATION, STREAM, DEVICE_NUMBER, BYTES, EXTERNAL, EXTERNAL_2021)
-PHASES = np.frombuffer(b"stfiICBEbenNODPSTpFRcv", np.uint8)
 LIMIT_NS = 1000 << 53
 MOST_PLACE, MOST_DIGITS = 1 << 30, 18
+CHECKS = (TS, (NAME, CAT), (PID, TID), ARGS, MOST_DIGITS)
+"""Spans need a time; names are text, processes a number or text, arguments an object."""
+SPAN = -6
+READ_BY_KIND = np.array([ODD, SPAN, OTHER], np.int8)
 
 
 @dataclass(slots=True)
@@ -68,10 +72,9 @@ class _Rows:
 
 @dataclass(slots=True)
 class _Spans:
-    """Complete events among them: where values stand, and which events must be decoded singly."""
+    """Where values of complete events stand, by column, and which must be decoded singly."""
 
     data: NDArray[np.uint8]
-    row: Int64Array
     low: Int32Array
     high: Int32Array
     odd: BoolArray
@@ -129,32 +132,31 @@ class ChunkReader:
             beyond = (whole[column] < -1) | (whole[column] >= MOST_PLACE)
             whole[column][beyond] = -1
             spans.odd |= beyond
+        rows.start_ns = _times(_numbers(read_thousandths, spans, TS, 0))
+        rows.duration_ns = _times(_numbers(read_thousandths, spans, DUR, 0))
+        rows.correlation, rows.bytes = whole[CORRELATION], whole[BYTES]
+        today = spans.low[EXTERNAL] >= 0
+        rows.external = np.where(today, whole[EXTERNAL], whole[EXTERNAL_2021])
+        rows.read[spans.odd] = ODD
         self._name(chunk, spans, whole, rows)
-        row = spans.row
-        rows.start_ns[row] = _times(_numbers(read_thousandths, spans, TS, 0))
-        rows.duration_ns[row] = _times(_numbers(read_thousandths, spans, DUR, 0))
-        rows.correlation[row], rows.bytes[row] = whole[CORRELATION], whole[BYTES]
-        today = spans.low[:, EXTERNAL] >= 0
-        rows.external[row] = np.where(today, whole[EXTERNAL], whole[EXTERNAL_2021])
-        rows.read[row[spans.odd]] = ODD
 
     def _name(self, chunk: Chunk, spans: _Spans, whole: dict[int, Int64Array], rows: _Rows) -> None:
         """Find categories, names and lanes, and look into the arguments that tell more."""
-        words, low, high = self.vocabulary, spans.low, spans.high
+        words, low = self.vocabulary, np.where(spans.odd, np.int32(-1), spans.low)
         cat, name, pid, tid = (
-            words.tokens.codes(chunk.body, np.where(spans.odd, -1, low[:, c]), high[:, c])
-            for c in (CAT, NAME, PID, TID)
+            words.tokens.codes(chunk.body, low[c], spans.high[c]) for c in (CAT, NAME, PID, TID)
         )
-        read = words.categories(cat, name)
-        rows.read[spans.row] = read
-        place = (whole[DEVICE_NUMBER], whole[STREAM])
-        rows.lane[spans.row] = words.lane_code(read, (pid, tid), place)
-        used = np.flatnonzero((read >= 0) & ~spans.odd)
-        rows.name[spans.row[used]] = words.name_code(name[used])
-        names_event = low[:, (STREAM, STREAM_ID, EVENT, EVENT_ID)].max(axis=1) >= 0
-        tells = words.tells(read, name, names_event) | ((read >= 0) & (low[:, COLLECTIVE] >= 0))
-        told = np.flatnonzero(tells & ~spans.odd)
-        self._look(chunk, rows, np.stack([spans.row[told], name[told], pid[told]], axis=1))
+        complete = np.flatnonzero(rows.read == SPAN)
+        rows.read[complete] = words.categories(cat[complete], name[complete])
+        used = np.flatnonzero(rows.read >= 0)
+        read, name = rows.read[used], name[used]
+        host, device = (pid[used], tid[used]), (whole[DEVICE_NUMBER][used], whole[STREAM][used])
+        rows.lane[used] = words.lane_code(read, host, device)
+        rows.name[used] = words.name_code(name)
+        asked = (low[column, used] >= 0 for column in (STREAM, STREAM_ID, EVENT, EVENT_ID))
+        tells = words.tells(read, name, np.logical_or.reduce([*asked]))
+        told = np.flatnonzero(tells | (low[COLLECTIVE, used] >= 0))
+        self._look(chunk, rows, np.stack([used[told], name[told], pid[used[told]]], axis=1))
 
     def _look(self, chunk: Chunk, rows: _Rows, told: Int64Array) -> None:
         """Decode the arguments of spans that speak of communications or synchronisation."""
@@ -206,14 +208,15 @@ class ChunkReader:
 
     def _kept(self, rows: _Rows) -> Columns:
         keep = np.flatnonzero(rows.read >= 0)
-        place = {row: i for i, row in enumerate(keep.tolist())} if rows.told else {}
+        told = np.array(sorted(rows.told), np.int64)
+        place = dict(zip(told.tolist(), np.searchsorted(keep, told).tolist(), strict=True))
         said, asked = {}, {}
         for row, (name, pid, args) in sorted(rows.told.items(), key=operator.itemgetter(0)):
             if rows.read[row] in {SYNC, RUNTIME}:
                 fact = parse_synchronisation(name, args, pid)
                 if rows.read[row] == SYNC or fact.stream or fact.event >= 0:
                     asked[place[row]] = fact
-            elif row in place:
+            elif rows.read[row] >= 0:
                 said[place[row]] = parse_communication(name, args)
         return Columns(
             start_ns=rows.start_ns[keep],
@@ -244,39 +247,17 @@ def _empty(n: int) -> _Rows:
 
 
 def _spans(chunk: Chunk, rows: _Rows) -> _Spans:
-    data = np.frombuffer(chunk.body, np.uint8)
-    phase = _phases(data, chunk)
-    rows.read[(phase != ord("M")) & np.isin(phase, PHASES)] = OTHER
-    row = np.flatnonzero(phase == ord("X"))
-    low, high = chunk.low[row], chunk.high[row]
-    return _Spans(data, row, low, high, _ill_typed(data, low, high))
-
-
-def _phases(data: NDArray[np.uint8], chunk: Chunk) -> NDArray[np.uint8]:
-    """Letter of each event's phase, 0 where the scan did not find one."""
-    low, high = chunk.low[:, PHASE], chunk.high[:, PHASE]
-    sound = ~chunk.odd & (low >= 0) & (high - low == 3)
-    return np.where(sound, data[np.where(sound, low + 1, 0)], 0).astype(np.uint8)
-
-
-def _ill_typed(data: NDArray[np.uint8], low: Int32Array, high: Int32Array) -> BoolArray:
-    """Spans without time, or whose names are no text, processes no number or text, args no object."""
-    first = np.where(low >= 0, data[np.maximum(low, 0)], 0)
-    odd: BoolArray = low[:, TS] < 0
-    for column in (NAME, CAT):
-        odd |= (first[:, column] != ord('"')) & (first[:, column] != 0)
-    for column in (PID, TID):
-        is_number = (first[:, column] != ord('"')) & (first[:, column] != 0)
-        odd |= is_number & (high[:, column] - low[:, column] > MOST_DIGITS)
-        odd |= np.isin(first[:, column], np.frombuffer(b"{[tfn", np.uint8))
-    odd |= (first[:, ARGS] != ord("{")) & (first[:, ARGS] != 0)
-    return odd
+    data, kind = np.frombuffer(chunk.body, np.uint8), np.zeros(chunk.odd.size, np.int8)
+    odd = chunk.odd.copy()
+    low, high = kernels.complete_events(data, (chunk.low, chunk.high), CHECKS, odd, kind)
+    rows.read[:] = READ_BY_KIND[kind]
+    return _Spans(data, low, high, odd)
 
 
 def _numbers(read: Any, spans: _Spans, column: int, default: int) -> Int64Array:
     """Numbers of one column, a default where a span has none; others make their span odd."""
-    values = np.full(spans.row.size, default, np.int64)
-    read(spans.data, spans.low[:, column], spans.high[:, column], values, spans.odd)
+    values = np.full(spans.odd.size, default, np.int64)
+    read(spans.data, spans.low[column], spans.high[column], values, spans.odd)
     return values
 
 

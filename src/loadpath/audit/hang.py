@@ -1,0 +1,250 @@
+"""The audit of flight-recorder dumps alone: who never came, and what stands still because of it."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loadpath.audit.document import LIBRARIES
+from loadpath.audit.settings import Settings
+from loadpath.audit.store import SCHEMA
+from loadpath.brief.wording import counted, listing
+from loadpath.couple.graph import Coupling
+from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
+from loadpath.diagnose.hang import find_hangs, group_members
+from loadpath.diagnose.verdict import POLICY_RATIO
+from loadpath.ingest.flight_recorder import Flights
+from loadpath.tables import (
+    COMMUNICATOR,
+    INSTANCE,
+    LANE,
+    MEMBERSHIP,
+    OP,
+    RANK,
+    STEP,
+    Recording,
+    caveat_table,
+)
+from loadpath.tables.results import RESULT_TABLES
+
+__all__ = ["FLIGHT_SOURCE", "diagnose_dumps", "recording_of_dumps"]
+
+FLIGHT_SOURCE = "flight_recorder"
+NO_HANG = (
+    "No rank hangs: every member asked for what its peers wait for. How long anything took is not "
+    "assessable from these dumps; traces of all ranks would tell."
+)
+STOPPED = "the job is taken to have stood still when the dumps were made; a dump holds no such time"
+
+
+def recording_of_dumps(flights: Flights) -> Recording:
+    """Make a recording without ops: ranks, groups, and what flight recorders noted.
+
+    Parameters
+    ----------
+    flights : Flights
+        Dumps of a job.
+
+    Returns
+    -------
+    Recording
+        Source ``flight_recorder``; ranks are those with a dump and those that a group lists.
+    """
+    groups = group_members(flights.flight, flights.group)
+    listed = {rank for ranks in groups["members"] for rank in ranks}
+    n_assumed = int((~groups["is_listed"]).sum())
+    text = (
+        "process groups whose members no dump lists: taken to be the ranks that used them, and all "
+        "ranks up to the highest with a dump for the group of all"
+    )
+    doubts = caveat_table([("group_members_assumed", text, n_assumed)])
+    return Recording(
+        source=FLIGHT_SOURCE,
+        op=OP.empty(),
+        lane=LANE.empty(),
+        communicator=COMMUNICATOR.build(
+            groups.select(
+                communicator=pl.int_range(pl.len(), dtype=pl.Int32),
+                name="group",
+                n_members=pl.col("members").list.len().cast(pl.Int32),
+                members="members",
+                description="description",
+            )
+        ),
+        rank=RANK.build({"rank": sorted(listed | set(flights.ranks))}),
+        step=STEP.empty(),
+        caveat=pl.concat([flights.caveat, doubts]),
+        inputs=flights.inputs,
+        flight=flights.flight,
+    )
+
+
+def diagnose_dumps(
+    flights: Flights, recording: Recording, settings: Settings, sources: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, pl.DataFrame], CoupledJob]:
+    """Say where the job hangs.
+
+    Parameters
+    ----------
+    flights : Flights
+        Dumps of a job.
+    recording : Recording
+        The same as a recording, with hosts where they are known.
+    settings : Settings
+        Options of the audit.
+    sources : sequence of str
+        Names of what was audited, without folders.
+
+    Returns
+    -------
+    tuple
+        Document (schema ``loadpath.audit/1``; nothing timed is assessed), tables, and a job
+        without ops.
+    """
+    hang = find_hangs(flights.flight, flights.group)
+    job = assemble_job(
+        recording,
+        COUPLED_OP.empty(),
+        _uncoupled(),
+        instance=INSTANCE.empty(),
+        membership=MEMBERSHIP.empty(),
+    )
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "as_of": settings.as_of or None,
+        "command": " ".join(["loadpath", "audit", *sources, *settings.as_arguments()]),
+        "record": {"source": FLIGHT_SOURCE, "layout": {}},
+        "inputs": [{"path_name": n, "sha256": h, "bytes": b} for n, h, b in recording.inputs],
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+        "job": _job(flights, recording),
+        "replay": dict.fromkeys(
+            ("error_ratio_median", "error_ratio_max", "unexplained_ratio", "negative_lag_s")
+        )
+        | {"gate": settings.gate},
+        "slowdown": dict.fromkeys(
+            ("ratio", "waste_ratio", "launch_ratio", "baseline", "by_baseline")
+        ),
+        "verdict": _verdict(hang, flights, recording),
+        "waits": {"exposed_s": None, "by_sink": {}},
+        "attribution": [],
+        "blindness": [],
+        "caveats": [
+            {"code": code, "text": text, "count": n}
+            for code, text, n in sorted(recording.caveat.iter_rows())
+        ],
+        "stake": None,
+        **dict.fromkeys(("limitation", "efficiency", "failure_envelope", "coupling", "stability")),
+    }
+    empty = {schema.name: schema.empty() for schema in RESULT_TABLES}
+    told = {"hang": hang, "flight": flights.flight, "flight_group": flights.group}
+    tables = empty | told | {"rank": recording.rank, "caveat": recording.caveat}
+    return document, tables | {"communicator": recording.communicator}, job
+
+
+def _uncoupled() -> Coupling:
+    node, time, flag = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.bool_)
+    return Coupling(
+        n_op=0,
+        edge_source=node,
+        edge_target=node,
+        edge_kind=np.zeros(0, np.uint8),
+        member_op=node,
+        member_instance=node,
+        member_contributes=flag,
+        member_waits=flag,
+        begin_op=node,
+        begin_step=time,
+        end_op=node,
+        end_step=time,
+    )
+
+
+def _job(flights: Flights, recording: Recording) -> dict[str, Any]:
+    timed = ("clock_residual_s", "duration_s", "compute_s", "transfer_s", "wait_s")
+    n_call = flights.flight.select("group", "sequence", "is_p2p").unique().height
+    return {
+        **dict.fromkeys(timed),
+        "ranks": recording.rank.height,
+        "ranks_represented": recording.rank.height,
+        "ranks_dumped": len(flights.ranks),
+        "communicators": recording.communicator.height,
+        "entries": flights.flight.height,
+        "instances": n_call,
+        "instances_matched": n_call,
+        "steps": 0,
+        "ops": 0,
+        "rank_time_s": {},
+        "bound_steps": {},
+    }
+
+
+def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict[str, Any]:
+    nothing = ("waits_for", "stage", "link", "link_name", "share_removal_ratio",
+               "share_addition_ratio", "step_s", "step_s_without", "gain_s", "n_resamples",
+               "confidence", "gain_by_baseline", "runner_up", "distance")  # fmt: skip
+    first = hang.row(0, named=True) if hang.height else None
+    ranks = first["missing_ranks"] if first else []
+    hosts = recording.rank.filter(pl.col("rank").is_in(ranks) & (pl.col("host") != ""))["host"]
+    return {
+        **dict.fromkeys(nothing),
+        "kind": "hang" if first else "not_assessable",
+        "place": "rank" if first else "nobody",
+        "mechanism": "unknown",
+        "ranks": ranks,
+        "culprit_ranks": ranks,
+        "hosts": hosts.unique(maintain_order=True).to_list(),
+        "reason": first["reason"] if first else None,
+        "undumped_ranks": sorted(set(recording.rank["rank"]) - set(flights.ranks)),
+        "indistinguishable_from": _both_sides(first),
+        "victims": sorted({r for row in hang["waiting_ranks"] for r in row} - set(ranks)),
+        "causes": [],
+        "communicators": [_communicator(row) for row in hang.iter_rows(named=True)],
+        "confidence_method": f"order of calls; {STOPPED}",
+        "policy_ratio": POLICY_RATIO,
+        "intermittent": False,
+        "summary": _summary(first, hang, flights) if first else NO_HANG,
+    }
+
+
+def _both_sides(first: Mapping[str, Any] | None) -> list[str]:
+    """Where no side has most members, either may be the one that asks for the wrong thing."""
+    if first is None or first["reason"] == "missing" or first["waiting_ranks"]:
+        return []
+    return [f"rank {rank}" for rank in first["missing_ranks"]]
+
+
+def _communicator(row: Mapping[str, Any]) -> dict[str, Any]:
+    told = ("description", "collective", "sequence", "size", "data_type", "reason",
+            "missing_ranks", "waiting_ranks", "causes")  # fmt: skip
+    return {"id": row["group"], **{name: row[name] for name in told}}
+
+
+def _summary(first: Mapping[str, Any], hang: pl.DataFrame, flights: Flights) -> str:
+    what = " ".join(filter(None, (first["size"].split("->")[0], first["data_type"])))
+    call = f"{first['collective']} {first['sequence']}{f' ({what})' if what else ''}"
+    group = f"group {first['group']}" + (
+        f", {first['description']}" if first["description"] else ""
+    )
+    n_wait = len(first["waiting_ranks"])
+    ranks = _ranks(first["missing_ranks"])
+    text = {
+        "missing": f"{ranks} never asked for {call} of {group}, in which "
+        f"{counted(n_wait, 'rank')} {'waits' if n_wait == 1 else 'wait'}",
+        "different_collective": f"{ranks} asked for another collective than its peers at number "
+        f"{first['sequence']} of {group}: most asked for {call}",
+        "different_size": f"{ranks} gave another size than its peers to {call} of {group}",
+        "different_data_type": f"{ranks} gave another type than its peers to {call} of {group}",
+    }[first["reason"]]
+    silent = sorted(set(first["missing_ranks"]) - set(flights.ranks))
+    if silent:
+        text += f"; no dump of {_ranks(silent)[:1].lower()}{_ranks(silent)[1:]} was read"
+    more = hang.height - 1
+    then = f" {counted(more, 'further communication')} cannot end either." if more else ""
+    return f"{text}.{then}"
+
+
+def _ranks(ranks: Sequence[int]) -> str:
+    return f"Rank{'s' if len(ranks) > 1 else ''} {listing(ranks, limit=12)}"

@@ -1,0 +1,350 @@
+"""Compiled scan of the objects in a JSON array: borders, grammar, and where wanted values stand.
+
+A program writes its objects alike. What stood between two values (commas, brackets, a key) is
+remembered, with what it means after what came before it; where the same bytes stand again, they are
+not parsed but compared, 64 at a time.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from loadpath.decode.byte_kernels import (
+    PADDING,
+    after_blank,
+    after_digits,
+    after_plain,
+    borrowing,
+    byte_at,
+    differing,
+    word_at,
+)
+
+__all__ = ["FACTS", "MOST_AFTER", "ROOT", "scan_objects"]
+
+MORE = -1
+"""The data end before the value does."""
+ODD = -2
+"""Not plain JSON: the caller decides with a full decoder."""
+DEEPEST = 1 << 60
+"""Containers around a value as bits after a leading 1, objects 1 and arrays 0: beyond is odd."""
+ROOT, OBJECT, ARGUMENTS = 1, 0b11, 0b111
+MOST_AFTER = 4
+"""Different texts between two values that are expected after one."""
+FACTS = 6
+STATE, INSIDE, KEY, OPENS, CLOSES, SIZE = range(FACTS)
+"""What a text between values means: containers around the value that follows, whether one of them is
+the nested object, which wanted key the value has, and where the nested object opens and closes."""
+
+
+@borrowing
+def _string(data: Any, i: int, n: int) -> int:
+    """Position after the string that begins at `i`; odd where it has control or other alphabets."""
+    i += 1
+    while True:
+        i = after_plain(data, i)
+        c = byte_at(data, i)
+        if c == 34:
+            return i + 1
+        if i >= n:
+            return MORE
+        if c != 92:
+            return ODD
+        if i + 1 >= n:
+            return MORE
+        c = byte_at(data, i + 1)
+        if c not in (34, 92, 47, 98, 102, 110, 114, 116):
+            return ODD
+        i += 2
+
+
+@borrowing
+def _number(data: Any, i: int, n: int) -> int:
+    """Position after the number that begins at `i`."""
+    if byte_at(data, i) == 45:
+        i += 1
+    first = i
+    i = after_digits(data, i)
+    if i == first or (byte_at(data, first) == 48 and i > first + 1):
+        return MORE if i >= n else ODD
+    c = byte_at(data, i)
+    if c == 46:
+        first = i + 1
+        i = after_digits(data, first)
+        if i == first:
+            return MORE if i >= n else ODD
+        c = byte_at(data, i)
+    if c in (101, 69):
+        return ODD
+    return MORE if i >= n else i
+
+
+@borrowing
+def _literal(data: Any, i: int, n: int) -> int:
+    """Position after true, false or null."""
+    word = b"true" if byte_at(data, i) == 116 else b"null"
+    if byte_at(data, i) == 102:
+        word = b"false"
+    for k in range(len(word)):
+        if byte_at(data, i + k) != word[k]:
+            return MORE if i + k >= n else ODD
+    return i + len(word)
+
+
+@borrowing
+def _key_number(data: Any, low: int, high: int, level: int, keys: Any) -> int:
+    """Find the wanted key that stands between `low` and `high`, -1 for any other."""
+    word, text, first, head, follow = keys
+    size = high - low
+    k = head[level, size] if size < head.shape[1] else -1
+    if k < 0:
+        return -1
+    begin: Any = word_at(data, low)
+    if size < 8:
+        begin &= (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
+    while k >= 0:
+        if word[k] == begin:
+            j = 8
+            while j < size and text[first[k] + j] == byte_at(data, low + j):
+                j += 1
+            if j >= size:
+                return k
+        k = follow[k]
+    return -1
+
+
+@borrowing
+def _scalar(data: Any, i: int, n: int) -> Any:
+    """Position after the string, number or literal that begins at `i`."""
+    c = byte_at(data, i)
+    if c == 34:
+        return _string(data, i, n)
+    if c == 45 or 48 <= c <= 57:
+        return _number(data, i, n)
+    if c in (116, 102, 110):
+        return _literal(data, i, n)
+    return MORE if i >= n else ODD
+
+
+@borrowing
+def _between(data: Any, i: int, n: int, keys: Any, nested: int, fact: Any) -> Any:
+    """Walk from the end of a value (or the root) to the next scalar, or to the object's end."""
+    state, inside, key, begin = fact[STATE], fact[INSIDE], -1, i
+    fact[OPENS] = fact[CLOSES] = -1
+    ended = state != ROOT
+    while True:
+        c = byte_at(data, i)
+        if ended:
+            i = after_blank(data, i)
+            c = byte_at(data, i)
+            if c == 93 + 32 * (state & 1):
+                i += 1
+                state >>= 1
+                if inside and state == OBJECT:
+                    inside = 0
+                    fact[CLOSES] = i - begin
+                if state != ROOT:
+                    continue
+                break
+            if c != 44:
+                return MORE if i >= n else ODD
+            i = after_blank(data, i + 1)
+        elif c in (123, 91):
+            if state >= DEEPEST or (key >= 0 and (c != 123 or key != nested or state != OBJECT)):
+                return ODD
+            if key >= 0:
+                if fact[OPENS] >= 0:
+                    return ODD
+                fact[OPENS] = i - begin
+                inside = 1
+            state = state << 1 | (c == 123)
+            i = after_blank(data, i + 1)
+            ended = byte_at(data, i) == c + 2
+            if ended:
+                continue
+        elif i >= n:
+            return MORE
+        else:
+            break
+        key, ended = -1, False
+        if state & 1:
+            if byte_at(data, i) != 34:
+                return MORE if i >= n else ODD
+            first = i + 1
+            i = _string(data, i, n)
+            if i < 0:
+                return i
+            if state == OBJECT or (inside and state == ARGUMENTS):
+                key = _key_number(data, first, i - 1, int(state == ARGUMENTS), keys)
+            i = after_blank(data, i)
+            if byte_at(data, i) != 58:
+                return MORE if i >= n else ODD
+            i = after_blank(data, i + 1)
+    fact[STATE], fact[INSIDE], fact[KEY], fact[SIZE] = state, inside, key, i - begin
+    return i
+
+
+@borrowing
+def _expected(data: Any, i: int, last: int, memory: Any) -> Any:
+    """Text known to follow the last one, if it stands at `i`; -1 if none of them does."""
+    text, mask, fact, after, _ = memory
+    for k in range(MOST_AFTER):
+        known = after[last, k]
+        if known < 0:
+            break
+        if differing(data, i, text, known * PADDING) & mask[known] == 0:
+            c = byte_at(data, i + fact[known, SIZE])
+            # what continues in another way (blanks, brackets) is longer than this text
+            if c == 34 or 45 <= c <= 57 or c in (116, 102, 110) or fact[known, STATE] == ROOT:
+                return known
+    return -1
+
+
+@borrowing
+def _remember(data: Any, i: int, last: int, memory: Any) -> Any:
+    """Enter the text at `i`, whose meaning stands in the spare row; that row if it has no place."""
+    text, mask, fact, after, n_known = memory
+    spare = fact.shape[0] - 1
+    size = fact[spare, SIZE]
+    if last == spare or size >= PADDING:
+        return spare
+    bits = (np.uint64(1) << np.uint64(size)) - np.uint64(1)
+    found = -1
+    for known in range(1, n_known[0]):
+        if mask[known] == bits and differing(data, i, text, known * PADDING) & bits == 0:
+            same = True
+            for k in range(FACTS):
+                same &= fact[known, k] == fact[spare, k]
+            if same:
+                found = known
+                break
+    if found < 0:
+        if n_known[0] == spare:
+            return spare
+        found = n_known[0]
+        n_known[0] += 1
+        mask[found] = bits
+        for k in range(size):
+            text[found * PADDING + k] = data[i + k]
+        for k in range(FACTS):
+            fact[found, k] = fact[spare, k]
+    for k in range(MOST_AFTER - 1, 0, -1):
+        after[last, k] = after[last, k - 1]
+    after[last, 0] = found
+    return found
+
+
+@borrowing
+def _object(data: Any, i: int, n: int, keys: Any, nested: int, memory: Any, found: Any) -> Any:
+    """Walk through the object at `i`; note where values of wanted keys begin and end."""
+    fact = memory[2]
+    low, high = found
+    spare, last = fact.shape[0] - 1, 0
+    while True:
+        text = _expected(data, i, last, memory)
+        if text >= 0:
+            begin = i + fact[text, SIZE]
+        else:
+            fact[spare, STATE], fact[spare, INSIDE] = fact[last, STATE], fact[last, INSIDE]
+            begin = _between(data, i, n, keys, nested, fact[spare])
+            if begin < 0:
+                return begin
+            text = _remember(data, i, last, memory)
+        if fact[text, OPENS] >= 0:
+            if low[nested] >= 0:
+                return ODD
+            low[nested] = i + fact[text, OPENS]
+        if fact[text, CLOSES] >= 0:
+            high[nested] = i + fact[text, CLOSES]
+        if fact[text, STATE] == ROOT:
+            return begin
+        i = _scalar(data, begin, n)
+        if i < 0:
+            return i
+        key = fact[text, KEY]
+        if key >= 0:
+            if high[key] >= 0 or low[key] >= 0:
+                return ODD
+            low[key], high[key] = begin, i
+        last = text
+
+
+@borrowing
+def _lenient(data: Any, i: int, n: int) -> int:
+    """End of what seems an object: braces balance outside strings; a raw line feed ends a string.
+
+    JSON forbids line feeds there, so that one lost quote does not swallow the file.
+    """
+    depth, inside = 0, False
+    while i < n:
+        c = data[i]
+        if inside:
+            if c == 92:
+                i += 1
+            elif c in (34, 10):
+                inside = False
+        elif c == 34:
+            inside = True
+        elif c in (123, 91):
+            depth += 1
+        elif c in (125, 93):
+            if depth == 0 and c == 93:
+                return i
+            depth -= 1 if depth else 0
+            if depth == 0:
+                return i + 1
+        i += 1
+    return MORE
+
+
+@borrowing
+def _junk(data: Any, i: int, n: int) -> int:
+    """End of what is no object: the next one begins there, or the array ends."""
+    depth = 0
+    while i < n:
+        c = data[i]
+        if c == 123 or (c == 93 and depth == 0):
+            return i
+        depth += 1 if c == 91 else -1 if c == 93 else 0
+        i += 1
+    return MORE
+
+
+@borrowing
+def scan_objects(
+    data: Any, keys: Any, nested: int, memory: Any, low: Any, high: Any, border: Any
+) -> Any:
+    """Scan objects of an array from the beginning of `data`, which ends with `PADDING` zeros.
+
+    Rows of `low` and `high` receive where the value of each wanted key begins and ends, -1 where
+    an object has none; rows of `border` where the object begins, where it ends, and whether it is
+    odd. `memory` are texts, masks and facts of texts between values, which follow which, and how
+    many are known; the first is the root, the last row is spare. Returns the number of whole
+    objects and the position of the closing bracket, -1 if it is not in `data`.
+    """
+    n = data.size - PADDING
+    i, row = 0, 0
+    while row < border.shape[0]:
+        while data[i] == 44 or data[i] == 32 or data[i] == 10 or data[i] == 13 or data[i] == 9:
+            i += 1
+        if i >= n:
+            break
+        if data[i] == 93:
+            return row, i
+        end = ODD
+        low[row], high[row] = -1, -1
+        if data[i] != 123:
+            end = _junk(data, i, n)
+            border[row, 2] = 1
+        else:
+            end = _object(data, i, n, keys, nested, memory, (low[row], high[row]))
+            border[row, 2] = 0
+        if end == ODD:
+            end = _lenient(data, i, n)
+            border[row, 2] = 1
+        if end < 0:
+            break
+        border[row, 0], border[row, 1] = i, end
+        row += 1
+        i = end
+    return row, -1

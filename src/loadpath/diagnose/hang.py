@@ -1,0 +1,317 @@
+"""Where a job hangs: communications that some members asked for and others never did."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from loadpath.tables.results import HANG
+
+__all__ = ["find_hangs", "group_members"]
+
+WORLD = "default_pg"
+"""What PyTorch calls the group of all ranks."""
+EVEN = ("all_reduce", "broadcast", "reduce", "barrier")
+"""Collectives whose members all give the same shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """A communication that cannot end."""
+
+    group: str
+    description: str
+    sequence: int
+    reason: str
+    missing: frozenset[int]
+    waiting: frozenset[int]
+    calls: tuple[Mapping[str, object], ...] = ()
+    causes: frozenset[int] = field(default_factory=frozenset)
+
+    @property
+    def is_p2p(self) -> bool:
+        """A send or receive."""
+        return bool(self.calls and self.calls[0]["is_p2p"])
+
+    @property
+    def created_ns(self) -> int:
+        """When the first member asked for it; unknown ones come last."""
+        return min((int(str(c["created_ns"])) for c in self.calls), default=1 << 62)
+
+
+def find_hangs(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
+    """Find the communications that cannot end, causes before consequences.
+
+    Parameters
+    ----------
+    flight : polars.DataFrame
+        Table `FLIGHT` of all dumps.
+    group : polars.DataFrame
+        Table `FLIGHT_GROUP` of all dumps.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `HANG`; empty where every member asked for what its peers wait for.
+
+    Notes
+    -----
+    Numbers compare only within a group. A member is missing when the last collective that it asked
+    for comes before its peers' last: an older entry that is absent was evicted from the ring. The
+    peers must have ended all that everybody asked for, else they are busy, not waiting. One group
+    causes another where a rank that the other misses waits in it; among those without a cause the
+    one asked for first leads.
+
+    References
+    ----------
+    .. [1] PyTorch, "Flight Recorder for Debugging Stuck Jobs", tutorial.
+    """
+    members = {
+        name: (text, tuple(ranks))
+        for name, text, ranks, _ in group_members(flight, group).iter_rows()
+    }
+    calls, sends = flight.filter(~pl.col("is_p2p")), flight.filter("is_p2p")
+    stops = [
+        *_different(calls, members),
+        *_absent(calls, sends, group, members),
+        *_one_sided(sends),
+    ]
+    return _table(_in_causal_order(_first_of_each(stops)))
+
+
+def group_members(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
+    """List the ranks of each group; where no dump does, those that used it.
+
+    Parameters
+    ----------
+    flight : polars.DataFrame
+        Table `FLIGHT` of all dumps.
+    group : polars.DataFrame
+        Table `FLIGHT_GROUP` of all dumps.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns ``group, description, members, is_listed``. A group of all ranks that is not listed
+        has the ranks from 0 to the highest that left a dump.
+    """
+    known: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for name, text, ranks in group.select("group", "description", "members").iter_rows():
+        held = known.get(name, ("", ()))
+        known[name] = (held[0] or text, max(held[1], tuple(ranks), key=len))
+    known.pop("", None)
+    used = dict(flight.group_by("group").agg(pl.col("rank").unique().sort()).iter_rows())
+    last = max(group["rank"].to_list(), default=-1)
+    rows = []
+    for name, (text, ranks) in known.items():
+        everybody = list(range(last + 1)) if text == WORLD else used.get(name, [])
+        rows.append((name, text, list(ranks) or everybody, bool(ranks)))
+    ranks = [who for _, _, who, _ in rows]
+    return pl.DataFrame({
+        "group": pl.Series([row[0] for row in rows], dtype=pl.String),
+        "description": pl.Series([row[1] for row in rows], dtype=pl.String),
+        "members": pl.Series(ranks, dtype=pl.List(pl.Int32)),
+        "is_listed": pl.Series([row[3] for row in rows], dtype=pl.Boolean),
+    })  # fmt: skip
+
+
+def _absent(
+    calls: pl.DataFrame,
+    sends: pl.DataFrame,
+    group: pl.DataFrame,
+    members: Mapping[str, tuple[str, tuple[int, ...]]],
+) -> list[_Stop]:
+    """Find groups in which some members never asked for what others wait for."""
+    reached = _reached(calls, group, set(sends["group"]))
+    pending = calls.filter(~pl.col("is_done"))
+    stops = []
+    for name, (text, ranks) in members.items():
+        last = {rank: reached.get((name, rank), (-1, -1)) for rank in ranks}
+        low = _common(last.values())
+        waiting = frozenset(
+            rank for rank, (asked, ended) in last.items() if asked > low and ended <= low
+        )
+        busy = any(0 <= last[rank][1] < low for rank in waiting)
+        held = pending.filter((pl.col("group") == name) & pl.col("rank").is_in(list(waiting)))
+        after = held.filter(pl.col("sequence") > low)
+        if busy or not after.height:
+            continue
+        missing = frozenset(rank for rank, (asked, _) in last.items() if asked <= low)
+        if missing:
+            at = after.filter(pl.col("sequence") == pl.col("sequence").min())
+            calls_at = tuple(at.iter_rows(named=True))
+            stops.append(_Stop(name, text, low + 1, "missing", missing, waiting, calls_at))
+    return stops
+
+
+def _common(last: Collection[tuple[int, int]]) -> int:
+    """Take the last collective that everybody asked for; that ended, where a member is silent."""
+    said = [(asked, ended) for asked, ended in last if asked >= 0]
+    if len(said) == len(last):
+        return min((asked for asked, _ in said), default=-1)
+    ended = [done for _, done in said if done >= 0]
+    return max(ended) if ended else min((asked for asked, _ in said), default=0) - 1
+
+
+def _reached(
+    calls: pl.DataFrame, group: pl.DataFrame, with_sends: AbstractSet[str]
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """Last collective asked for and last one ended, by group and rank; -1 where not told."""
+    reached: dict[tuple[str, int], tuple[int, int]] = {}
+    noted = calls.group_by("group", "rank").agg(
+        pl.col("sequence").max().alias("asked"),
+        pl.col("sequence").filter("is_done").max().fill_null(-1).alias("ended"),
+    )
+    for name, rank, asked, ended in noted.iter_rows():
+        reached[name, rank] = asked, ended
+    for name, rank, number_asked, number_ended in _said(group, with_sends):
+        asked, ended = reached.get((name, rank), (-1, -1))
+        reached[name, rank] = max(asked, number_asked), max(ended, number_ended)
+    return reached
+
+
+def _said(group: pl.DataFrame, with_sends: AbstractSet[str]) -> list[tuple[str, int, int, int]]:
+    """Collect what ranks say of each group; one without entries is told by its peers' number."""
+    # Where sends were made in a group its status counts them too: not a collective's number.
+    numbers: dict[str, set[int]] = defaultdict(set)
+    unnamed: dict[tuple[int, int], tuple[int, int]] = {}
+    rows = list(group.select("group", "rank", "number", "enqueued", "completed").iter_rows())
+    for name, rank, number, asked, ended in rows:
+        if name and number >= 0:
+            numbers[name].add(number)
+        elif not name:
+            unnamed[rank, number] = asked, ended
+    said = []
+    for name, rank, number, asked, ended in rows:
+        if name and number >= 0:
+            said.append((name, rank, asked, ended))
+        elif name and len(numbers[name]) == 1 and name not in with_sends:
+            told = unnamed.get((rank, next(iter(numbers[name]))))
+            said += [(name, rank, *told)] if told else []
+    return said
+
+
+def _different(
+    calls: pl.DataFrame, members: Mapping[str, tuple[str, tuple[int, ...]]]
+) -> list[_Stop]:
+    """First collective of each group in which members asked for different things."""
+    even = pl.col("collective").is_in(EVEN)
+    calls = calls.unique(["group", "sequence", "rank"], keep="first", maintain_order=True)
+    by_call = calls.group_by("group", "sequence", maintain_order=True).agg(
+        pl.col("collective").n_unique().alias("kinds"),
+        pl.col("size").filter(even & (pl.col("size") != "")).n_unique().alias("sizes"),
+        pl.col("data_type").filter(pl.col("data_type") != "").n_unique().alias("types"),
+    )
+    odd = by_call.filter((pl.col("kinds") > 1) | (pl.col("sizes") > 1) | (pl.col("types") > 1))
+    first = odd.sort("group", "sequence").group_by("group", maintain_order=True).first()
+    pending = set(calls.filter(~pl.col("is_done"))["group"])
+    stops = []
+    for name, sequence, kinds, sizes, _ in first.iter_rows():
+        if name not in pending:
+            continue
+        at = calls.filter((pl.col("group") == name) & (pl.col("sequence") == sequence))
+        column = "collective" if kinds > 1 else "size" if sizes > 1 else "data_type"
+        rows = tuple(at.iter_rows(named=True))
+        culprits = _minority({int(row["rank"]): str(row[column]) for row in rows})
+        text = members.get(name, ("", ()))[0]
+        stops.append(_Stop(name, text, sequence, f"different_{column}", culprits,
+                           frozenset(at["rank"]) - culprits, rows))  # fmt: skip
+    return stops
+
+
+def _minority(said: Mapping[int, str]) -> frozenset[int]:
+    """Ranks that do not say what most say; all of them where no word has most."""
+    counted = Counter(said.values()).most_common(2)
+    if counted[0][1] == counted[1][1]:
+        return frozenset(said)
+    return frozenset(rank for rank, word in said.items() if word != counted[0][0])
+
+
+def _one_sided(calls: pl.DataFrame) -> list[_Stop]:
+    """Pairs in which one side waits for more messages than the other has under way."""
+    open_calls = calls.filter(~pl.col("is_done") & (pl.col("peer") >= 0)).sort("created_ns")
+    ends: dict[tuple[str, int, int], dict[str, list[dict[str, object]]]] = defaultdict(
+        lambda: {"send": [], "recv": []}
+    )
+    for row in open_calls.iter_rows(named=True):
+        if row["collective"] not in {"send", "recv"}:
+            continue
+        sends = row["collective"] == "send"
+        pair = (row["rank"], row["peer"]) if sends else (row["peer"], row["rank"])
+        ends[row["group"], *pair][row["collective"]].append(row)
+    stops = []
+    for (name, source, target), held in ends.items():
+        n_send, n_recv = len(held["send"]), len(held["recv"])
+        if n_send == n_recv:
+            continue
+        more, absent = ("recv", source) if n_recv > n_send else ("send", target)
+        row = held[more][min(n_send, n_recv)]
+        stops.append(_Stop(name, str(row["description"]), int(str(row["sequence"])), "missing",
+                           frozenset({absent}), frozenset({source, target} - {absent}),
+                           (row,)))  # fmt: skip
+    return stops
+
+
+def _first_of_each(stops: Sequence[_Stop]) -> list[_Stop]:
+    """One stop a group of collectives: what differs comes before who is missing after it."""
+    kept: dict[tuple[str, frozenset[int]], _Stop] = {}
+    for stop in stops:
+        key = (stop.group, stop.missing | stop.waiting if stop.is_p2p else frozenset())
+        if key not in kept or (stop.sequence, stop.reason) < (kept[key].sequence, kept[key].reason):
+            kept[key] = stop
+    return list(kept.values())
+
+
+def _in_causal_order(stops: Sequence[_Stop]) -> list[_Stop]:
+    """Causes before consequences; among equals the one asked for first."""
+    by_time = sorted(stops, key=_asked_first)
+    caused = [
+        replace(stop, causes=frozenset(
+            k for k, other in enumerate(by_time)
+            if other is not stop and stop.missing & other.waiting and not _mutual(stop, other)
+        ))
+        for stop in by_time
+    ]  # fmt: skip
+    order: list[int] = []
+    left = list(range(len(caused)))
+    while left:
+        free = [k for k in left if not caused[k].causes & set(left)] or left[:1]
+        order.append(free[0])
+        left.remove(free[0])
+    place = {k: position for position, k in enumerate(order)}
+    return [replace(caused[k], causes=frozenset(place[c] for c in caused[k].causes)) for k in order]
+
+
+def _asked_first(stop: _Stop) -> tuple[object, ...]:
+    # A receive is posted before it is needed: its time does not tell when the sender was due.
+    return stop.is_p2p, stop.created_ns, stop.group, stop.sequence, sorted(stop.missing)
+
+
+def _mutual(stop: _Stop, other: _Stop) -> bool:
+    return bool(stop.missing & other.waiting) and bool(other.missing & stop.waiting)
+
+
+def _table(stops: Sequence[_Stop]) -> pl.DataFrame:
+    rows = []
+    for order, stop in enumerate(stops):
+        first = min(stop.calls, key=lambda c: int(str(c["created_ns"])), default={})
+        said = Counter(str(c["collective"]) for c in stop.calls).most_common(1)
+        sizes = Counter(str(c["size"]) for c in stop.calls).most_common(1)
+        rows.append({
+            "order": order,
+            "group": stop.group,
+            "description": stop.description,
+            "collective": said[0][0] if said else "",
+            "name": str(first.get("name", "")),
+            "sequence": stop.sequence,
+            "size": sizes[0][0] if sizes else "",
+            "data_type": str(first.get("data_type", "")),
+            "reason": stop.reason,
+            "missing_ranks": sorted(stop.missing),
+            "waiting_ranks": sorted(stop.waiting),
+            "causes": sorted(stop.causes),
+            "created_ns": stop.created_ns if stop.calls else 0,
+        })  # fmt: skip
+    return HANG.build(pl.DataFrame(rows, HANG.schema, orient="row")) if rows else HANG.empty()

@@ -1,0 +1,217 @@
+"""Dumps of a job, one file per rank: JSON or a pickle of plain values, gzipped or not."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from loadpath.decode import Chunk, Envelope, array_chunks, file_digest, read_blocks
+from loadpath.decode.plain_pickle import MOST_BYTES, is_pickle, load_plain
+from loadpath.errors import InputError
+from loadpath.ingest.flight_recorder.entries import BAD, Dump, Entry, flight_rows, group_rows
+from loadpath.tables import FLIGHT, FLIGHT_GROUP, caveat_table
+
+__all__ = ["Flights", "is_flight_recorder", "rank_of_dump", "read_flight_recorders"]
+
+RANK_IN_NAME = re.compile(r"(?:rank[-_]?|_)(\d{1,6})(?=\D*$)", re.IGNORECASE)
+SUFFIXES = (".gz", ".json", ".pkl", ".pickle")
+KNOWN_VERSION = "2."
+Doubt = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Flights:
+    """What the dumps of a job hold.
+
+    Attributes
+    ----------
+    flight, group, caveat : polars.DataFrame
+        Tables `FLIGHT`, `FLIGHT_GROUP` and `CAVEAT`.
+    ranks : tuple of int
+        Ranks whose dump was read, with entries or without.
+    inputs : tuple of (str, str, int)
+        Name, SHA-256 and bytes of every file read.
+    """
+
+    flight: pl.DataFrame
+    group: pl.DataFrame
+    caveat: pl.DataFrame
+    ranks: tuple[int, ...]
+    inputs: tuple[tuple[str, str, int], ...]
+
+
+def is_flight_recorder(path: Path) -> bool:
+    """Tell a dump of a flight recorder by its first keys.
+
+    Parameters
+    ----------
+    path : Path
+        File, gzipped or not.
+
+    Returns
+    -------
+    bool
+        False too for a file that cannot be read: another reader says why.
+    """
+    try:
+        head = next(read_blocks(path), b"")
+    except InputError:
+        return False
+    if is_pickle(head):
+        return b"pg_config" in head or b"collective_seq_id" in head or b"nccl_version" in head
+    known = b'"collective_seq_id"' in head or b'"pg_status"' in head
+    return b'"entries"' in head and known and b'"traceEvents"' not in head
+
+
+def rank_of_dump(path: Path) -> int:
+    """Read the rank off the name of a dump.
+
+    Parameters
+    ----------
+    path : Path
+        Such as ``_dump_12`` or ``fr_rank12.json.gz``.
+
+    Returns
+    -------
+    int
+        -1 where the name holds none.
+
+    Examples
+    --------
+    >>> (
+    ...     rank_of_dump(Path("_dump_12")),
+    ...     rank_of_dump(Path("fr_rank3.json.gz")),
+    ...     rank_of_dump(Path("a")),
+    ... )
+    (12, 3, -1)
+    """
+    name = path.name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    found = RANK_IN_NAME.search(name)
+    return int(found[1]) if found else -1
+
+
+def read_flight_recorders(paths: Sequence[Path]) -> Flights:
+    """Read the dumps of a job, one file per rank.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files for which `is_flight_recorder` holds; the rank is in the name.
+
+    Returns
+    -------
+    Flights
+        All entries that could be read; what could not is a caveat.
+    """
+    frames, groups, doubts, inputs = [FLIGHT.empty()], [FLIGHT_GROUP.empty()], [], []
+    seen: set[int] = set()
+    for path in sorted(paths):
+        rank = rank_of_dump(path)
+        if rank < 0 or rank in seen:
+            why = "its name holds no rank" if rank < 0 else f"rank {rank} has another one"
+            doubts.append(("flight_recorder_unused", f"{path.name}: left out, {why}", 1))
+            continue
+        try:
+            entries, dump, problems = _read(path)
+        except InputError as error:
+            doubts.append(("flight_recorder_damaged", f"{path.name}: {error.problems[0]}", 1))
+            continue
+        seen.add(rank)
+        frames.append(flight_rows(rank, entries, dump))
+        groups.append(group_rows(rank, entries, dump))
+        inputs.append(file_digest(path))
+        doubts += problems
+    return Flights(
+        pl.concat(frames),
+        pl.concat(groups),
+        caveat_table(doubts),
+        tuple(sorted(seen)),
+        tuple(inputs),
+    )
+
+
+def _read(path: Path) -> tuple[list[Entry], Dump, list[Doubt]]:
+    """Sound entries of one dump, what stands beside them, and what was left out."""
+    head = next(read_blocks(path), b"")
+    entries, n_bad, dump, damage = _unpickled(path) if is_pickle(head) else _parsed(path)
+    sound = [entry for entry in entries if entry.is_sound()]
+    text = f"{path.name}: entries that are not what PyTorch writes, left out"
+    doubts = [("flight_recorder_damaged", text, n_bad + len(entries) - len(sound))]
+    if damage:
+        doubts.append(("flight_recorder_damaged", f"{path.name}: {damage}", 1))
+    if dump.version and not dump.version.startswith(KNOWN_VERSION):
+        text = f"{path.name}: format version {dump.version}; read as 2.x"
+        doubts.append(("flight_recorder_version", text, 1))
+    return sound, dump, doubts
+
+
+def _parsed(path: Path) -> tuple[list[Entry], int, Dump, str]:
+    decoder = msgspec.json.Decoder(list[Entry])
+    entries: list[Entry] = []
+    envelope = Envelope(found=False, text=b"")
+    n_bad = 0
+    for part in array_chunks(read_blocks(path), "entries"):
+        if isinstance(part, Envelope):
+            envelope = part
+            continue
+        for found in _decoded(decoder, part):
+            entries += found
+            n_bad += not found
+    try:
+        dump = msgspec.json.decode(envelope.text, type=Dump)
+    except BAD:
+        dump = Dump()
+    return entries, n_bad, dump, envelope.damage
+
+
+def _unpickled(path: Path) -> tuple[list[Entry], int, Dump, str]:
+    data, size = [], 0
+    for block in read_blocks(path):
+        data.append(block)
+        size += len(block)
+        if size > MOST_BYTES:
+            break
+    value = load_plain(b"".join(data), path.name)
+    if not isinstance(value, dict):
+        raise InputError(path.name, "a pickle without entries", "Give the dump of a rank.")
+    damage = ""
+    try:
+        dump = msgspec.convert(_texts({k: value[k] for k in _BESIDE if k in value}), Dump)
+    except BAD:
+        dump, damage = Dump(), "what it says of its groups is not what PyTorch writes"
+    raw = value.get("entries", [])
+    raw = raw if isinstance(raw, (list, tuple)) else [raw]
+    entries = [found for item in raw for found in _converted(item)]
+    return entries, len(raw) - len(entries), dump, damage
+
+
+_BESIDE = ("pg_config", "pg_status", "version")
+
+
+def _texts(value: Any) -> Any:
+    """Keys as text, for numbers are keys in some versions."""
+    if isinstance(value, dict):
+        return {str(key): _texts(part) for key, part in value.items()}
+    return value
+
+
+def _converted(item: Any) -> list[Entry]:
+    try:
+        return [msgspec.convert(item, Entry)]
+    except BAD:
+        return []
+
+
+def _decoded(decoder: Any, chunk: Chunk) -> Iterator[list[Entry]]:
+    """Entries of a chunk, one by one: an empty list for a bad one."""
+    for row in range(chunk.border.shape[0]):
+        try:
+            yield decoder.decode(b"[" + chunk.piece(row) + b"]")
+        except BAD:
+            yield []

@@ -1,0 +1,80 @@
+"""Pauses that all hosts make at one place of their program."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.diagnose.peer_jobs import coupled
+from tests.diagnose.small_jobs import compute
+
+from loadpath.couple import BETWEEN_CALLS
+from loadpath.diagnose.common_pauses import common_pauses
+from loadpath.diagnose.effects import nest_effects
+from loadpath.diagnose.rank_candidates import common_hosts
+
+US = 1_000
+PLACES = 30
+
+
+# Host threads of 4 ranks go on without a call after each of 30 calls, for 1 to 60 us; after call 7
+# for `pause` (us) on the ranks that pause. If they are woken, a kernel on lane 0 ends when they go on.
+def hosts(pause, *, ranks=(0, 1, 2, 3), places=PLACES, woken=False):
+    usual = np.geomspace(1, 60, places)
+    ops, classes, positions = [], [], []
+    for step in range(5):
+        for rank in range(4):
+            for place in range(places):
+                paused = place == 7 and rank in ranks
+                length = round((pause if paused else usual[place]) * US)
+                ops.append(compute(rank, length, name="gap", kind="host", lane=1, step=step))
+                classes.append(f"{BETWEEN_CALLS}call")
+                positions.append(place)
+                if woken:
+                    ops.append(compute(rank, length, name="kernel", step=step))
+                    classes.append("kernel")
+                    positions.append(place)
+    mechanism = ["host" if o.kind == "host" else "device" for o in ops]
+    columns = {"mechanism": mechanism, "op_class": classes, "position": positions}
+    return replace(coupled(ops, [], op=columns), source="kineto")
+
+
+def flagged(small):
+    usual = common_pauses(small, small.work_ns.astype(float))
+    return set(small.op["position"].to_numpy()[~np.isnan(usual)].tolist())
+
+
+def test_pause_far_beyond_other_places_is_found_where_it_is():
+    assert flagged(hosts(20_000)) == {7}
+
+
+def test_long_place_within_the_tail_of_the_others_is_no_pause():
+    assert flagged(hosts(200)) == set()
+
+
+@pytest.mark.parametrize("ranks", [(0, 1, 2), (3,)])
+def test_pause_of_some_ranks_is_not_common(ranks):
+    assert flagged(hosts(20_000, ranks=ranks)) == set()
+
+
+def test_few_places_tell_nothing():
+    assert flagged(hosts(20_000, places=10)) == set()
+
+
+def test_thread_that_another_lane_wakes_does_not_pause():
+    assert flagged(hosts(20_000, woken=True)) == set()
+
+
+def test_common_pause_is_a_cause_of_all_hosts_whose_removal_leaves_what_other_places_need():
+    small = hosts(20_000)
+    effects = nest_effects(small)
+    (found,) = common_hosts(small, effects)
+    assert (found.kind, found.place, found.mechanism, found.significant) == (
+        "host",
+        "all",
+        "host",
+        True,
+    )
+    assert found.ranks == (0, 1, 2, 3)
+    left = small.work_ns[found.op] + found.change_ns
+    assert set(small.op["position"].gather(found.op)) == {7}
+    assert (left < 60 * US).all()

@@ -1,0 +1,133 @@
+"""Hangs in hand-drawn dumps: who never came, and what follows from it."""
+
+import polars as pl
+import pytest
+
+from loadpath.diagnose.hang import find_hangs
+from loadpath.tables import FLIGHT, FLIGHT_GROUP
+
+
+def calls(*rows):
+    """Rows of (rank, group, sequence, created, and what differs)."""
+    schema = FLIGHT.schema
+    made = []
+    for rank, group, sequence, created, *rest in rows:
+        said = rest[0] if rest else {}
+        plain = {"rank": rank, "group": group, "members": [], "collective": "all_reduce",
+                 "sequence": sequence, "created_ns": created, "is_p2p": False, "peer": -1,
+                 "is_done": False, "size": "8", "data_type": "Float"}  # fmt: skip
+        made.append(plain | said)
+    return FLIGHT.build(pl.DataFrame(made, {k: schema[k] for k in made[0]}))
+
+
+def groups(ranks, **members):
+    """Every rank lists every group that it is in; its number for it is that of the order."""
+    rows = [
+        (rank, name, "", who, number, -1, -1)
+        for number, (name, who) in enumerate(members.items())
+        for rank in ranks
+        if rank in who
+    ]
+    return FLIGHT_GROUP.build(pl.DataFrame(rows, FLIGHT_GROUP.schema, orient="row"))
+
+
+DONE = {"is_done": True}
+
+
+def stops(flight, group):
+    table = find_hangs(flight, group)
+    return [
+        (row["group"], row["sequence"], row["reason"], row["missing_ranks"], row["waiting_ranks"])
+        for row in table.iter_rows(named=True)
+    ]
+
+
+def test_the_member_that_never_asked_is_missing():
+    flight = calls((0, "g", 7, 10), (1, "g", 7, 11), (2, "g", 6, 5, DONE))
+    assert stops(flight, groups([0, 1, 2], g=[0, 1, 2])) == [("g", 7, "missing", [2], [0, 1])]
+
+
+def test_nothing_stands_still_where_all_asked():
+    flight = calls((0, "g", 7, 10), (1, "g", 7, 11), (2, "g", 7, 12))
+    assert stops(flight, groups([0, 1, 2], g=[0, 1, 2])) == []
+
+
+def test_an_older_entry_that_is_absent_was_evicted():
+    flight = calls((0, "g", 6, 1, DONE), (0, "g", 7, 10), (1, "g", 7, 11))
+    assert stops(flight, groups([0, 1], g=[0, 1])) == []
+
+
+def test_peers_that_still_work_on_earlier_calls_do_not_wait():
+    # rank 1 has asked for less, but 5, which everybody asked for, has not ended: the job runs
+    flight = calls(*((0, "g", n, n) for n in (5, 6, 7)), (0, "g", 4, 4, DONE), (1, "g", 5, 5),
+                   (1, "g", 4, 4, DONE))  # fmt: skip
+    group = groups([0, 1], g=[0, 1])
+    assert stops(flight, group) == []
+
+
+def test_a_member_without_a_dump_is_missing():
+    flight = calls((0, "g", 7, 10), (1, "g", 7, 11), (0, "g", 6, 5, DONE), (1, "g", 6, 5, DONE))
+    assert stops(flight, groups([0, 1], g=[0, 1, 2])) == [("g", 7, "missing", [2], [0, 1])]
+
+
+def test_a_cause_comes_before_what_follows_from_it():
+    # rank 1 waits for rank 2 in "b" and so never comes to "a", which was asked for earlier
+    flight = calls((0, "a", 3, 1), (1, "b", 5, 9), (1, "a", 2, 0, DONE), (2, "b", 4, 0, DONE))
+    table = find_hangs(flight, groups([0, 1, 2], a=[0, 1], b=[1, 2]))
+    assert table["group"].to_list() == ["b", "a"]
+    assert table["causes"].to_list() == [[], [0]]
+
+
+def test_among_causes_the_first_asked_for_leads():
+    flight = calls((0, "a", 3, 8), (1, "b", 5, 4), (2, "a", 2, 0, DONE), (2, "b", 4, 0, DONE))
+    table = find_hangs(flight, groups([0, 1, 2], a=[0, 2], b=[1, 2]))
+    assert table["group"].to_list() == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("collective", "broadcast", "different_collective"),
+        ("size", "4", "different_size"),
+        ("data_type", "Half", "different_data_type"),
+    ],
+)
+def test_the_few_that_ask_for_something_else_are_named(column, value, reason):
+    other = {column: value}
+    flight = calls((0, "g", 7, 1), (1, "g", 7, 2, other), (2, "g", 7, 3))
+    assert stops(flight, groups([0, 1, 2], g=[0, 1, 2])) == [("g", 7, reason, [1], [0, 2])]
+
+
+def test_of_two_that_disagree_neither_is_picked():
+    flight = calls((0, "g", 7, 1), (1, "g", 7, 2, {"collective": "broadcast"}))
+    assert stops(flight, groups([0, 1], g=[0, 1])) == [("g", 7, "different_collective", [0, 1], [])]
+
+
+def test_sizes_of_an_all_to_all_may_differ():
+    uneven = {"collective": "all_to_all"}
+    flight = calls((0, "g", 7, 1, uneven), (1, "g", 7, 2, uneven | {"size": "9"}))
+    assert stops(flight, groups([0, 1], g=[0, 1])) == []
+
+
+def test_a_receive_without_a_send_waits_for_the_sender():
+    receive = {"collective": "recv", "is_p2p": True, "peer": 1}
+    flight = calls((0, "g", 7, 1, receive), (1, "g", 7, 1, DONE))
+    assert stops(flight, groups([0, 1], g=[0, 1])) == [("g", 7, "missing", [1], [0])]
+
+
+def test_a_send_and_its_receive_under_way_stand_for_each_other():
+    flight = calls(
+        (0, "g", 7, 1, {"collective": "recv", "is_p2p": True, "peer": 1}),
+        (1, "g", 3, 1, {"collective": "send", "is_p2p": True, "peer": 0}),
+    )
+    assert stops(flight, groups([0, 1], g=[0, 1])) == []
+
+
+def test_a_group_without_entries_on_a_rank_is_told_by_its_peers_number():
+    # rank 2 evicted all entries of "g" but says that its group number 0 came to 7, as all did
+    flight = calls((0, "g", 7, 1), (1, "g", 7, 2), (2, "other", 1, 1, DONE))
+    listed = [(r, "g", "", [0, 1, 2], 0 if r < 2 else -1, 7, 6) for r in (0, 1, 2)]
+    listed[2] = (2, "g", "", [0, 1, 2], -1, -1, -1)
+    own: list[tuple[object, ...]] = [(2, "", "", [], 0, 7, 6)]
+    group = FLIGHT_GROUP.build(pl.DataFrame(listed + own, FLIGHT_GROUP.schema, orient="row"))
+    assert stops(flight, group) == []
