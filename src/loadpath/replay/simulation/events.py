@@ -1,0 +1,178 @@
+"""Discrete-event simulation of a schedule in the LogGOPS model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadpath.couple.kernels import group_by_key
+from loadpath.couple.loggops import LogGOPS
+from loadpath.couple.service_order import ServiceOrder
+from loadpath.errors import InputError
+from loadpath.replay.simulation import kernels
+from loadpath.replay.simulation.noise import Noise
+from loadpath.tables.schedule import ANY, CALC, RECV, SEND, Schedule
+
+__all__ = ["Simulation", "simulate_schedule"]
+
+LONGEST_NS = 1 << 61
+"""Schedules whose work adds up to more are refused: times would not fit into 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """When a schedule would end, and what was done when.
+
+    Attributes
+    ----------
+    finish_ns : (n_rank,) array of int64
+        Time at which the last processor of each rank is free.
+    n_event : int
+        Ops and messages that were to be served; messages count apart.
+    served : ServiceOrder
+        What was served when.
+    """
+
+    finish_ns: NDArray[np.int64]
+    n_event: int
+    served: ServiceOrder
+
+    @property
+    def makespan_ns(self) -> int:
+        """Time at which the last rank ends."""
+        return int(self.finish_ns.max(initial=0))
+
+
+def simulate_schedule(
+    schedule: Schedule, model: LogGOPS | None = None, noise: Noise | None = None
+) -> Simulation:
+    r"""Run a schedule, event by event.
+
+    Per rank, a processor is free from `nexto`, and a network interface may send from `ngs` and
+    receive from `ngr`; b is a message's bytes less one. A computation begins at `nexto` and takes its
+    size. A send begins at :math:`t = \max(nexto, ngs)`, takes the processor for :math:`o + bO` and
+    the interface for :math:`g + bG`; its message is at the receiver at :math:`t + o + L`, is served at
+    :math:`\max(nexto, ngr)` or later, and takes the processor for :math:`o + \max(bO, bG)` and the
+    interface for :math:`g + bG`. A message of more than S bytes ends its send when it meets its
+    receive; smaller ones at once. Events of one time are served in the order of their making; ops
+    that become free together in the order send, receive, computation.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        What the ranks do.
+    model : LogGOPS, optional
+        Costs of messages.
+    noise : Noise, optional
+        By how much events take longer.
+
+    Returns
+    -------
+    Simulation
+        Times; ops that never ended are those without `done`.
+
+    Raises
+    ------
+    InputError
+        If the times of the schedule do not fit into 64 bits.
+
+    References
+    ----------
+    .. [1] T. Hoefler, T. Schneider, A. Lumsdaine, "LogGOPSim - Simulating Large-Scale Applications
+       in the LogGOPS Model", HPDC workshop LSAP, 2010.
+
+    Examples
+    --------
+    Rank 0 computes for 1000 ns and sends 11 bytes; rank 1 receives them and computes for 300 ns:
+
+    >>> from loadpath.ingest.goal.text import read_text
+    >>> text = b'''num_ranks 2
+    ... rank 0 {
+    ... a: calc 1000
+    ... b: send 11b to 1
+    ... b requires a
+    ... }
+    ... rank 1 {
+    ... a: recv 11b from 0
+    ... b: calc 300
+    ... b requires a
+    ... }'''
+    >>> simulate_schedule(read_text("a.goal", text)).finish_ns
+    array([2500, 6860])
+    """
+    model, noise = model or LogGOPS(), noise or Noise()
+    _check_times(schedule, model, noise)
+    n_op = schedule.n_op
+    ops, counts = _laid_out(schedule)
+    on_start = schedule.edge_on_start
+    served = ServiceOrder(
+        order=np.empty(2 * n_op, np.int32),
+        start_ns=np.full(2 * n_op, -1, np.int64),
+        late_ns=np.zeros(2 * n_op, np.int64),
+        match=np.full(n_op, -1, np.int32),
+        done=np.zeros(n_op, np.bool_),
+    )
+    out = (served.order, served.start_ns, served.late_ns, served.match, served.done)
+    trace = (noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns)
+    busy, n_served, n_event = kernels.run_events(
+        ops,
+        schedule.rank_start,
+        _successors(schedule, ~on_start),
+        _successors(schedule, on_start),
+        counts,
+        model.costs,
+        (noise.extra_ns, *trace),
+        out,
+    )
+    order = served.order[:n_served].copy()
+    return Simulation(
+        finish_ns=busy.reshape(schedule.n_rank, -1).max(axis=1),
+        n_event=n_event,
+        served=ServiceOrder(order, *out[1:]),
+    )
+
+
+def _laid_out(schedule: Schedule) -> tuple[tuple[Any, ...], tuple[int, int, int, int]]:
+    """Number processors, interfaces, queues of waiting events and channels over all ranks."""
+    kind, host = schedule.kind, schedule.rank
+    peer, cpu, nic = (column.astype(np.int32) for column in (schedule.peer, schedule.cpu, schedule.nic))
+    n_cpu, n_nic = int(cpu.max(initial=0)) + 1, int(nic.max(initial=0)) + 1
+    takes = kind == RECV
+    source, target = np.where(takes, peer, host), np.where(takes, host, peer)
+    wild = np.zeros(schedule.n_rank, np.bool_)
+    wild[host[takes & ((peer == ANY) | (schedule.tag == ANY))]] = True
+    channel, n_channel = kernels.number_channels(kind, source, target, schedule.tag, wild)
+    ports = n_cpu * n_nic
+    port = cpu * np.int32(n_nic) + nic
+    far, near = peer * np.int32(n_cpu) + cpu, host * np.int32(n_cpu) + cpu
+    queue = np.where(kind == CALC, near, np.int32(schedule.n_rank * n_cpu) + host * np.int32(ports) + port)
+    msg_queue = np.int32(schedule.n_rank * (n_cpu + ports)) + peer * np.int32(ports) + port
+    nics = (host * np.int32(n_nic) + nic, peer * np.int32(n_nic) + nic)
+    ops = (kind, schedule.size, peer, schedule.tag, host, near, *nics, far, queue, msg_queue, channel)
+    n_queue = schedule.n_rank * (n_cpu + 2 * ports)
+    return ops, (n_cpu, n_nic, n_queue, n_channel)
+
+
+def _successors(schedule: Schedule, chosen: NDArray[np.bool_]) -> tuple[Any, Any]:
+    """Ops that require each op, in the order of the file: starts, and the ops."""
+    source, target = schedule.edge_source[chosen], schedule.edge_target[chosen]
+    start, order = group_by_key(source, schedule.n_op)
+    return start, target[order]
+
+
+def _check_times(schedule: Schedule, model: LogGOPS, noise: Noise) -> None:
+    latency, overhead, gap, per_byte, cpu_per_byte, _ = model.costs
+    size = schedule.size.astype(np.float64)
+    talks = schedule.kind == SEND
+    fixed = latency + 2 * overhead + 2 * gap
+    moved = size[talks] * 3e-3 * max(per_byte, cpu_per_byte)
+    total = size[schedule.kind == CALC].sum() + fixed * talks.sum() + moved.sum()
+    total += noise.extra_ns.sum(dtype=np.float64)
+    if noise.start_ns.size:
+        total *= 2.0 + float(noise.total_ns[-1]) / noise.period_ns
+        total += float(noise.total_ns[-1]) * schedule.n_op
+    largest = size[talks].max(initial=0.0) * max(per_byte, cpu_per_byte)
+    if total > LONGEST_NS or largest > LONGEST_NS:
+        what = f"its work adds up to {total / 1e9:.3g} s, which does not fit into 64 bits of ns"
+        raise InputError(schedule.name, what, "Check the sizes in the file and the parameters.")
