@@ -59,7 +59,11 @@ def build_document(
         "schema": SCHEMA,
         "as_of": settings.as_of or None,
         "command": " ".join(["loadpath", "audit", *sources, *settings.as_arguments()]),
-        "record": {"source": job.source, "layout": dict(job.layout)},
+        "record": {
+            "source": job.source,
+            "layout": dict(job.layout),
+            "basis": "modelled" if job.source == "goal" else "measured",
+        },
         "inputs": [{"path_name": n, "sha256": h, "bytes": b} for n, h, b in job.inputs],
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
         "job": _job(job, fidelity)

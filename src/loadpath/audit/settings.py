@@ -42,7 +42,11 @@ class Settings:
     as_of : str
         Time of creation to write down; empty for none.
     seed : int
-        Seed of permutations and resamples.
+        Seed of permutations and resamples, and of the noise of a simulation.
+    loggops : str
+        Costs of messages in a simulation, such as ``L=1000,G=0.04``; see `LogGOPS`.
+    noise : str
+        Noise of a simulation, as ``loadpath simulate --noise`` takes it.
     """
 
     layout: Path | None = None
@@ -57,6 +61,8 @@ class Settings:
     bound: float = 0.05
     as_of: str = ""
     seed: int = 0
+    loggops: str = ""
+    noise: str = ""
 
     def __post_init__(self) -> None:
         problems = []

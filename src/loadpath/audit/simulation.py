@@ -1,15 +1,18 @@
 """Simulate a schedule: the file, the model and the noise that the user names, and what came of them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from loadpath.couple.loggops import LogGOPS
+from loadpath.audit.settings import Settings
+from loadpath.couple import CoupledJob
+from loadpath.couple.loggops import LogGOPS, read_loggops
+from loadpath.couple.simulated import couple_simulated
 from loadpath.decode import file_digest
-from loadpath.errors import UsageError
+from loadpath.errors import StructureError, UsageError
 from loadpath.ingest.goal import read_goal
 from loadpath.ingest.noise_trace import read_noise
 from loadpath.replay.simulation import (
@@ -20,9 +23,10 @@ from loadpath.replay.simulation import (
     trace_noise,
 )
 from loadpath.replay.simulation.stall import stalled_chain
+from loadpath.tables import Recording
 from loadpath.tables.schedule import SEND, Schedule
 
-__all__ = ["make_noise", "noise_inputs", "simulate"]
+__all__ = ["couple_schedule", "make_noise", "noise_inputs", "simulate"]
 
 NOISE_FORMS = "exponential:PERIOD,LENGTH, lengths:FILE,PERIOD, trace:FILE or together:FILE"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -79,6 +83,39 @@ def simulate(
         **_result(schedule, runs[0]),
         **several,
     }
+
+
+def couple_schedule(recording: Recording, settings: Settings) -> CoupledJob:
+    """Simulate the schedule of a recording, and couple what came of it.
+
+    Parameters
+    ----------
+    recording : Recording
+        Recording of a schedule.
+    settings : Settings
+        Costs of messages, noise and its seed.
+
+    Returns
+    -------
+    CoupledJob
+        One step of the job; all its times are modelled.
+
+    Raises
+    ------
+    StructureError
+        If some ops would never run, naming what waits for what.
+    """
+    model, schedule = read_loggops(settings.loggops), recording.schedule
+    if schedule is None:
+        raise UsageError("the recording holds no schedule. Read one with load_recording.")
+    run = _run(schedule, model, settings.noise, (settings.seed, 0))
+    chain = stalled_chain(schedule, run.served)
+    if chain:
+        what = f"{int((~run.served.done).sum())} ops would never run: {'; '.join(chain)}"
+        raise StructureError(schedule.name, what, "Correct the schedule.")
+    inputs = (*recording.inputs, *noise_inputs(settings.noise))
+    told = replace(recording, inputs=inputs)
+    return couple_simulated(told, schedule, run.served, model)
 
 
 def make_noise(spec: str, schedule: Schedule, model: LogGOPS, rng: np.random.Generator) -> Noise:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from loadpath.errors import UsageError
 
-__all__ = ["LogGOPS"]
+__all__ = ["LogGOPS", "read_loggops"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +64,41 @@ class LogGOPS:
         """L, o and g in ns, G and O in ps per byte, S in bytes."""
         per_byte, cpu_per_byte = round(self.G * 1000), round(self.O * 1000)
         return int(self.L), int(self.o), int(self.g), per_byte, cpu_per_byte, int(self.S)
+
+
+def read_loggops(text: str) -> LogGOPS:
+    """Read the model off a text.
+
+    Parameters
+    ----------
+    text : str
+        Letters and values, such as ``L=1000,G=0.04``; what is left out keeps its default.
+
+    Returns
+    -------
+    LogGOPS
+        The model.
+
+    Raises
+    ------
+    UsageError
+        If a letter or a value is none.
+
+    Examples
+    --------
+    >>> read_loggops("o=200, S=4096").costs
+    (2500, 200, 1000, 6000, 0, 4096)
+    """
+    known = {item.name: item.type for item in fields(LogGOPS)}
+    values: dict[str, float] = {}
+    for part in filter(None, (word.strip() for word in text.split(","))):
+        name, _, value = part.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        whole = known.get(name) is float or number.is_integer()
+        if name not in known or number < 0 or not whole:
+            raise UsageError(f"{part!r} is no parameter. Give whole ns, as in L=1000,G=0.04.")
+        values[name] = number if known[name] is float else int(number)
+    return LogGOPS(**values)  # type: ignore[arg-type]

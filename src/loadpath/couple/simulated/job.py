@@ -38,6 +38,15 @@ __all__ = ["couple_simulated"]
 
 Int32Array = NDArray[np.int32]
 
+ORDER = (
+    "times a processor or interface went to an op that the schedule does not put after the one "
+    "before: replays keep this order, which other times might change"
+)
+BROKEN = (
+    "requirements across processors of a rank were not kept by the simulator, which lets an op "
+    "begin when its own processor is free: the graph leaves them out"
+)
+
 
 def couple_simulated(
     recording: Recording, schedule: Schedule, served: ServiceOrder, model: LogGOPS
@@ -86,8 +95,15 @@ def couple_simulated(
         launch_latency_ns=latency,
     )
     n_incidental = int((edges[2] == EdgeKind.INCIDENTAL).sum())
+    simulated = (
+        f"no times were recorded: all are simulated, with L={model.L}, o={model.o}, g={model.g}, "
+        f"G={model.G:g}, O={model.O:g}, S={model.S}; every figure is modelled"
+    )
+    doubts = caveat_table(
+        [("simulated", simulated, 1), ("service_order", ORDER, n_incidental), ("requirement_not_kept", BROKEN, n_broken)]
+    )
     return assemble_job(
-        _completed(recording, schedule, op, (n_incidental, n_broken)),
+        _completed(recording, schedule, op, doubts),
         op,
         coupling,
         instance=_instances(op, member),
@@ -188,10 +204,9 @@ def _first_of_ranks(op: pl.DataFrame) -> Int32Array:
 
 
 def _completed(
-    recording: Recording, schedule: Schedule, op: pl.DataFrame, counts: tuple[int, int]
+    recording: Recording, schedule: Schedule, op: pl.DataFrame, doubts: pl.DataFrame
 ) -> Recording:
     """Fill what the simulation tells: lanes, the step, the one group, and doubts."""
-    n_incidental, n_broken = counts
     first = lane_numbers(schedule)
     lanes = op.select("rank", "lane").unique().sort("rank", "lane")
     number = lanes["lane"].to_numpy()
@@ -200,14 +215,6 @@ def _completed(
     names = np.array(["processor", "interface out", "interface in", "wire"])
     which = np.searchsorted(borders, number, "right")
     end = int((op["start_ns"] + op["duration_ns"]).max() or 0)  # type: ignore[operator,arg-type]
-    order = (
-        "times a processor or interface went to an op that the schedule does not put after the one "
-        "before: replays keep this order, which other times might change"
-    )
-    broken = (
-        "requirements across processors of a rank were not kept by the simulator, which lets an op "
-        "begin when its own processor is free: the graph leaves them out"
-    )
     ranks = recording.rank["rank"]
     return replace(
         recording,
@@ -220,10 +227,5 @@ def _completed(
         communicator=COMMUNICATOR.build(
             {"communicator": [0], "name": ["all ranks"], "n_members": [ranks.len()], "members": [ranks.to_list()]}
         ),
-        caveat=pl.concat(
-            [
-                recording.caveat,
-                caveat_table([("service_order", order, n_incidental), ("requirement_not_kept", broken, n_broken)]),
-            ]
-        ),
+        caveat=pl.concat([recording.caveat, doubts]),
     )  # fmt: skip
