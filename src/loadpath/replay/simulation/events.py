@@ -104,61 +104,66 @@ def simulate_schedule(
     model, noise = model or LogGOPS(), noise or Noise()
     _check_times(schedule, model, noise)
     n_op = schedule.n_op
-    ops, counts = _laid_out(schedule)
-    on_start = schedule.edge_on_start
-    served = ServiceOrder(
-        order=np.empty(2 * n_op, np.int32),
-        start_ns=np.full(2 * n_op, -1, np.int64),
-        late_ns=np.zeros(2 * n_op, np.int64),
-        match=np.full(n_op, -1, np.int32),
-        done=np.zeros(n_op, np.bool_),
-    )
-    out = (served.order, served.start_ns, served.late_ns, served.match, served.done)
+    is_noisy = noise.extra_ns.size + noise.start_ns.size > 0
+    late = np.zeros(2 * n_op if is_noisy else 0, np.int64)
+    order, done = np.empty(2 * n_op, np.int32), np.zeros(n_op, np.bool_)
+    row, after_end, counts = _laid_out(schedule)
+    state = _first_state(schedule)
     trace = (noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns)
     busy, n_served, n_event = kernels.run_events(
-        ops,
-        schedule.rank_start,
-        _successors(schedule, ~on_start),
-        _successors(schedule, on_start),
+        row,
+        state,
+        (schedule.peer, schedule.tag),
+        after_end,
+        _successors(schedule, schedule.edge_on_start),
         counts,
         model.costs,
         (noise.extra_ns, *trace),
-        out,
+        (order, late, done),
     )
-    order = served.order[:n_served].copy()
-    return Simulation(
-        finish_ns=busy.reshape(schedule.n_rank, -1).max(axis=1),
-        n_event=n_event,
-        served=ServiceOrder(order, *out[1:]),
+    served = ServiceOrder(
+        order=order[:n_served].copy(),
+        start_ns=state[:, kernels.START : kernels.START + 2].T.ravel(),
+        late_ns=late if is_noisy else np.zeros(2 * n_op, np.int64),
+        match=state[:, kernels.MATCH].astype(np.int32),
+        done=done,
     )
+    return Simulation(busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
 
 
-def _laid_out(schedule: Schedule) -> tuple[tuple[Any, ...], tuple[int, int, int, int]]:
-    """Number processors, interfaces, queues of waiting events and channels over all ranks."""
-    kind, host = schedule.kind, schedule.rank
-    peer, cpu, nic = (column.astype(np.int32) for column in (schedule.peer, schedule.cpu, schedule.nic))
-    n_cpu, n_nic = int(cpu.max(initial=0)) + 1, int(nic.max(initial=0)) + 1
+def _laid_out(schedule: Schedule) -> tuple[NDArray[np.int64], NDArray[np.int32], tuple[int, ...]]:
+    """Put what the loop needs of an op into one row; give what requires its end, and counts."""
+    kind, host, peer = schedule.kind, schedule.rank, schedule.peer
+    n_cpu, n_nic = int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1
     takes = kind == RECV
     source, target = np.where(takes, peer, host), np.where(takes, host, peer)
     wild = np.zeros(schedule.n_rank, np.bool_)
     wild[host[takes & ((peer == ANY) | (schedule.tag == ANY))]] = True
-    channel, n_channel = kernels.number_channels(kind, source, target, schedule.tag, wild)
-    ports = n_cpu * n_nic
-    port = cpu * np.int32(n_nic) + nic
-    far, near = peer * np.int32(n_cpu) + cpu, host * np.int32(n_cpu) + cpu
-    queue = np.where(kind == CALC, near, np.int32(schedule.n_rank * n_cpu) + host * np.int32(ports) + port)
-    msg_queue = np.int32(schedule.n_rank * (n_cpu + ports)) + peer * np.int32(ports) + port
-    nics = (host * np.int32(n_nic) + nic, peer * np.int32(n_nic) + nic)
-    ops = (kind, schedule.size, peer, schedule.tag, host, near, *nics, far, queue, msg_queue, channel)
-    n_queue = schedule.n_rank * (n_cpu + 2 * ports)
-    return ops, (n_cpu, n_nic, n_queue, n_channel)
+    channel, *channels = kernels.number_channels(kind, source, target, schedule.tag, wild)
+    first, after_end = _successors(schedule, ~schedule.edge_on_start)
+    row = np.empty((schedule.n_op, 8), np.int64)
+    row[:, kernels.KIND] = kind | np.diff(first) << 2 | first[:-1] << 32
+    row[:, kernels.SIZE] = schedule.size
+    for column, rank in ((kernels.NEAR, host), (kernels.FAR, peer)):
+        row[:, column] = rank * np.int64(n_cpu) + schedule.cpu
+        row[:, column + 1] = rank * np.int64(n_nic) + schedule.nic
+    row[:, kernels.CHANNEL] = channel
+    row[:, kernels.HOST] = host
+    return row, after_end, (schedule.n_rank, n_cpu, n_nic, *channels)
+
+
+def _first_state(schedule: Schedule) -> NDArray[np.int64]:
+    state = np.zeros((schedule.n_op, 8), np.int64)
+    state[:, kernels.START : kernels.START + 2] = -1
+    state[:, kernels.MATCH] = -1
+    state[:, kernels.UNMET] = np.bincount(schedule.edge_target, minlength=schedule.n_op)
+    return state
 
 
 def _successors(schedule: Schedule, chosen: NDArray[np.bool_]) -> tuple[Any, Any]:
     """Ops that require each op, in the order of the file: starts, and the ops."""
-    source, target = schedule.edge_source[chosen], schedule.edge_target[chosen]
-    start, order = group_by_key(source, schedule.n_op)
-    return start, target[order]
+    start, order = group_by_key(schedule.edge_source[chosen], schedule.n_op)
+    return start, schedule.edge_target[chosen][order]
 
 
 def _check_times(schedule: Schedule, model: LogGOPS, noise: Noise) -> None:

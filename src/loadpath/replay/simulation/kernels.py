@@ -16,14 +16,22 @@ __all__ = ["number_channels", "run_events"]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 SEND, RECV, CALC = 1, 2, 3
+KIND, SIZE, NEAR, OUT, FAR, IN, CHANNEL, HOST = range(8)
+"""Columns of ops: kind (with the number and the first of the ops that require its end), size,
+processor, interface out, processor and interface of its message, channel, rank."""
+START, NUMBER, AFTER, UNMET, MATCH = 0, 2, 4, 6, 7
+"""Columns of what becomes of ops; those before `UNMET` are there twice, for the op and its message."""
+MOST_NEXT = (1 << 30) - 1
 
 
 @njit(**OPTIONS)
 def number_channels(kind: Any, source: Any, target: Any, tag: Any, is_wild: Any) -> Any:
     """Number the queues in which messages meet receives: one per sender, receiver and tag.
 
-    A rank that receives from any sender or with any tag (`is_wild`) has one queue for all.
+    A rank that receives from any sender or with any tag (`is_wild`) has one queue for all. Returns the
+    number of each op's, how many there are, and the first of such ranks.
     """
+    wild_channel = np.full(is_wild.size, -1, np.int32)
     size = 8
     while size < 2 * kind.size:
         size *= 2
@@ -33,18 +41,16 @@ def number_channels(kind: Any, source: Any, target: Any, tag: Any, is_wild: Any)
     for v in range(kind.size):
         if kind[v] == CALC:
             continue
-        wild = is_wild[target[v]]
-        a = np.int64(-1) if wild else np.int64(source[v])
-        b = np.int64(-1) if wild else tag[v]
-        code = np.uint64(a + 1) * np.uint64(11400714819323198485)
+        if is_wild[target[v]]:
+            continue
+        code = np.uint64(source[v] + 1) * np.uint64(11400714819323198485)
         code ^= np.uint64(target[v]) * np.uint64(14029467366897019727)
-        code ^= np.uint64(b + 1) * np.uint64(1609587929392839161)
+        code ^= np.uint64(tag[v] + 1) * np.uint64(1609587929392839161)
         code ^= code >> np.uint64(32)
         s = np.int64(code & np.uint64(size - 1))
         while slot[s] >= 0:
             w = slot[s]
-            same = target[w] == target[v]
-            if same and (wild or (source[w] == source[v] and tag[w] == tag[v])):
+            if target[w] == target[v] and source[w] == source[v] and tag[w] == tag[v]:
                 break
             s = (s + 1) & (size - 1)
         if slot[s] < 0:
@@ -53,77 +59,92 @@ def number_channels(kind: Any, source: Any, target: Any, tag: Any, is_wild: Any)
             n += 1
         else:
             channel[v] = channel[slot[s]]
-    return channel, n
+    first_wild = n
+    for v in range(kind.size):
+        if kind[v] != CALC and is_wild[target[v]]:
+            if wild_channel[target[v]] < 0:
+                wild_channel[target[v]] = n
+                n += 1
+            channel[v] = wild_channel[target[v]]
+    return channel, n, first_wild
 
 
 @njit(**OPTIONS)
-def _push(time: Any, number: Any, event: Any, n: int, t: int, s: int, x: int) -> Any:
+def _push(heap: Any, n: int, t: int, s: int, x: int) -> Any:
     i = n
     while i > 0:
         p = (i - 1) >> 1
-        if time[p] > t or (time[p] == t and number[p] > s):
-            time[i] = time[p]
-            number[i] = number[p]
-            event[i] = event[p]
+        if heap[p, 0] > t or (heap[p, 0] == t and heap[p, 1] > s):
+            heap[i, 0] = heap[p, 0]
+            heap[i, 1] = heap[p, 1]
+            heap[i, 2] = heap[p, 2]
             i = p
         else:
             break
-    time[i] = t
-    number[i] = s
-    event[i] = x
+    heap[i, 0] = t
+    heap[i, 1] = s
+    heap[i, 2] = x
     return n + 1
 
 
 @njit(**OPTIONS)
-def _pop(time: Any, number: Any, event: Any, n: int) -> Any:
-    t = time[0]
-    s = number[0]
-    x = event[0]
+def _pop(heap: Any, n: int) -> Any:
+    """Take the first event; the last goes down from the top to where it belongs."""
+    t = heap[0, 0]
+    s = heap[0, 1]
+    x = heap[0, 2]
     n -= 1
-    last_t = time[n]
-    last_s = number[n]
-    last_x = event[n]
+    last_t = heap[n, 0]
+    last_s = heap[n, 1]
+    last_x = heap[n, 2]
     i = 0
     while True:
         c = 2 * i + 1
         if c >= n:
             break
         if c + 1 < n and (
-            time[c + 1] < time[c] or (time[c + 1] == time[c] and number[c + 1] < number[c])
+            heap[c + 1, 0] < heap[c, 0]
+            or (heap[c + 1, 0] == heap[c, 0] and heap[c + 1, 1] < heap[c, 1])
         ):
             c += 1
-        if time[c] < last_t or (time[c] == last_t and number[c] < last_s):
-            time[i] = time[c]
-            number[i] = number[c]
-            event[i] = event[c]
+        if heap[c, 0] < last_t or (heap[c, 0] == last_t and heap[c, 1] < last_s):
+            heap[i, 0] = heap[c, 0]
+            heap[i, 1] = heap[c, 1]
+            heap[i, 2] = heap[c, 2]
             i = c
         else:
             break
-    time[i] = last_t
-    number[i] = last_s
-    event[i] = last_x
+    heap[i, 0] = last_t
+    heap[i, 1] = last_s
+    heap[i, 2] = last_x
     return t, s, x, n
 
 
 @njit(**OPTIONS)
-def _meld(left: Any, right: Any, number: Any, a: int, b: int) -> Any:
+def _meld(branch: Any, state: Any, a: int, b: int) -> Any:
     """Join two queues of waiting events: a skew heap by number."""
     if a < 0:
         return b
     if b < 0:
         return a
-    if number[b] < number[a]:
+    n_op = state.shape[0]
+    of_a = state[a % n_op, NUMBER + a // n_op]
+    of_b = state[b % n_op, NUMBER + b // n_op]
+    if of_b < of_a:
         a, b = b, a
+        of_a, of_b = of_b, of_a
     top = a
     while True:
-        r = right[a]
-        right[a] = left[a]
+        r = branch[a, 1]
+        branch[a, 1] = branch[a, 0]
         if r < 0:
-            left[a] = b
+            branch[a, 0] = b
             return top
-        if number[b] < number[r]:
+        of_r = state[r % n_op, NUMBER + r // n_op]
+        if of_b < of_r:
             r, b = b, r
-        left[a] = r
+            of_r, of_b = of_b, of_r
+        branch[a, 0] = r
         a = r
 
 
@@ -134,239 +155,244 @@ def _until(start: Any, total: Any, period: int, t: int) -> Any:
 
 
 @njit(**OPTIONS)
-def _take(head: Any, tail: Any, after: Any, c: int, before: int, x: int) -> None:
-    """Take x, which follows `before` (or nothing), out of the list of channel c."""
+def _take(ends: Any, k: int, state: Any, c: int, before: int, x: int) -> None:
+    """Take event x, which follows `before` (or nothing), out of list k of channel c."""
+    n_op = state.shape[0]
+    after = state[x % n_op, AFTER + x // n_op]
     if before < 0:
-        head[c] = after[x]
+        ends[c, k] = after
     else:
-        after[before] = after[x]
-    if tail[c] == x:
-        tail[c] = before
+        state[before % n_op, AFTER + before // n_op] = after
+    if ends[c, k + 1] == x:
+        ends[c, k + 1] = before
 
 
 @njit(**OPTIONS)
-def _append(head: Any, tail: Any, after: Any, c: int, x: int) -> None:
-    after[x] = -1
-    if head[c] < 0:
-        head[c] = x
+def _append(ends: Any, k: int, state: Any, c: int, x: int) -> None:
+    n_op = state.shape[0]
+    state[x % n_op, AFTER + x // n_op] = -1
+    last = ends[c, k + 1]
+    if ends[c, k] < 0:
+        ends[c, k] = x
     else:
-        after[tail[c]] = x
-    tail[c] = x
+        state[last % n_op, AFTER + last // n_op] = x
+    ends[c, k + 1] = x
+
+
+@njit(**OPTIONS)
+def _meets(wild: Any, row: Any, r: int, v: int) -> Any:
+    """Whether a receive takes the message of send v; `wild` is peer and tag, needed in wild ranks."""
+    peer, tag = wild
+    return (peer[r] == -1 or peer[r] == row[v, HOST]) and (tag[r] == -1 or tag[r] == tag[v])
+
+
+@njit(**OPTIONS)
+def _queue(row: Any, v: int, is_message: Any, n_cpu: int, n_nic: int, n_rank: int) -> Any:
+    """Number of the queue in which an event waits: by rank, what it needs, processor, interface."""
+    if is_message:
+        port = row[v, IN] * n_cpu + row[v, FAR] % n_cpu
+        return n_rank * n_cpu * (1 + n_nic) + port
+    if row[v, KIND] & 3 == CALC:
+        return row[v, NEAR]
+    return n_rank * n_cpu + row[v, OUT] * n_cpu + row[v, NEAR] % n_cpu
+
+
+@njit(**OPTIONS)
+def _free_from(row: Any, v: int, is_message: Any, busy: Any, sending: Any, receiving: Any) -> Any:
+    """When all that an event needs is free; a receive needs nothing."""
+    if is_message:
+        return max(busy[row[v, FAR]], receiving[row[v, IN]])
+    what = row[v, KIND] & 3
+    if what == CALC:
+        return busy[row[v, NEAR]]
+    if what == SEND:
+        return max(busy[row[v, NEAR]], sending[row[v, OUT]])
+    return np.int64(-1)
 
 
 @njit(**OPTIONS)
 def run_events(
-    ops: Any,
-    rank_start: Any,
-    after_end: Any,
-    after_start: Any,
-    counts: Any,
-    costs: Any,
-    noise: Any,
-    out: Any,
+    row: Any, state: Any, wild: Any, after_end: Any, after_start: Any, counts: Any, costs: Any, noise: Any, out: Any
 ) -> Any:
     """Serve all events in the order of time, then of their number.
 
-    `ops` is kind, size, peer, tag, host, processor, interface out, interface in, processor of the
-    message, queue of the op, queue of its message, and channel; `after_end` and `after_start` are
-    starts and targets of the ops that require an op's end and its start; `counts` is processors and
-    interfaces of a rank, queues and channels;
-    `costs` is L, o, g in ns, G, O in ps per byte, S; `noise` is a length per event (or none), and a
-    trace: starts, running totals, period, and where in it each rank begins. `out` is the
-    arrays of a `ServiceOrder`. Returns the time until which each processor is taken, and the number of events.
+    `row` (n_op, 8) says of each op what `KIND` ... `HOST` name, `state` (n_op, 8) is zero but for
+    `UNMET`, and -1 in `START`, `MATCH`; ops and their state are a cache line each. `wild` is peer and
+    tag; `after_end` the ops that require an op's end (where they begin is in `KIND`), `after_start`
+    starts and ops that require its start; `counts` is ranks, processors and interfaces of a rank,
+    channels, and the first channel of a rank that receives from any; `costs` is L, o, g in ns, G, O in
+    ps per byte, S; `noise` is a length per event (or none), and a trace: starts, running totals,
+    period, and where in it each rank begins; `out` is order, noise of each event (or none), and done.
+    Returns the time until which each processor is taken, and the numbers of events served and made.
     """
-    kind, size, peer, tag, host, cpu, nic_out, nic_in, msg_cpu, queue, msg_queue, channel = ops
-    end_first, end_next = after_end
+    end_next = after_end
     start_first, start_next = after_start
-    n_cpu, n_nic, n_queue, n_channel = counts
+    n_rank, n_cpu, n_nic, n_channel, first_wild = counts
     latency, overhead, gap, per_byte, cpu_per_byte, eager = costs
     extra, trace_start, trace_total, period, offset = noise
-    order, start, lateness, match, done = out
-    n_op = kind.size
-    n_rank = rank_start.size - 1
+    order, lateness, done = out
+    n_op = row.shape[0]
     busy = np.zeros(n_rank * n_cpu, np.int64)
     sending = np.zeros(n_rank * n_nic, np.int64)
     receiving = np.zeros(n_rank * n_nic, np.int64)
-    unmet = np.zeros(n_op, np.int32)
-    for e in range(end_next.size):
-        unmet[end_next[e]] += 1
-    for e in range(start_next.size):
-        unmet[start_next[e]] += 1
-    time = np.empty(4 * n_op + 16, np.int64)
-    number = np.empty(4 * n_op + 16, np.int64)
-    event = np.empty(4 * n_op + 16, np.int64)
-    own = np.zeros(2 * n_op, np.int64)
-    root = np.full(n_queue, -1, np.int32)
-    left = np.full(2 * n_op, -1, np.int32)
-    right = np.full(2 * n_op, -1, np.int32)
-    posted = np.full((2, n_channel), -1, np.int32)
-    arrived = np.full((2, n_channel), -1, np.int32)
-    after = np.full(2 * n_op, -1, np.int32)
+    heap = np.empty((4 * n_op + 16, 3), np.int64)
+    root = np.full(n_rank * n_cpu * (1 + 2 * n_nic), -1, np.int32)
+    branch = np.full((2 * n_op, 2), -1, np.int32)
+    ends = np.full((n_channel, 4), -1, np.int32)
     freed = np.empty(n_op, np.int32)
     n_heap = 0
     n_number = 0
     n_order = 0
-    for h in range(n_rank):
+    low = 0
+    while low < n_op:
+        high = low
+        while high < n_op and row[high, HOST] == row[low, HOST]:
+            high += 1
         for what in range(SEND, CALC + 1):
-            for v in range(rank_start[h], rank_start[h + 1]):
-                if unmet[v] == 0 and kind[v] == what:
-                    own[v] = n_number
-                    n_heap = _push(time, number, event, n_heap, 0, n_number, v)
+            for v in range(low, high):
+                if state[v, UNMET] == 0 and row[v, KIND] & 3 == what:
+                    state[v, NUMBER] = n_number
+                    n_heap = _push(heap, n_heap, 0, n_number, v)
                     n_number += 1
+        low = high
     while n_heap > 0:
-        t, s, x, n_heap = _pop(time, number, event, n_heap)
+        t, s, x, n_heap = _pop(heap, n_heap)
         waited = x >= 2 * n_op
-        q = -1
+        q = np.int64(-1)
         if waited:
             q = x - 2 * n_op
-            if root[q] < 0 or own[root[q]] != s:
+            x = np.int64(root[q])
+            if x < 0 or state[x % n_op, NUMBER + x // n_op] != s:
                 continue
-            x = root[q]
         is_message = x >= n_op
         v = x - n_op if is_message else x
-        what = kind[v]
-        free = t
-        if is_message:
-            free = max(busy[msg_cpu[v]], receiving[nic_in[v]])
-        elif what == CALC:
-            free = busy[cpu[v]]
-        elif what == SEND:
-            free = max(busy[cpu[v]], sending[nic_out[v]])
+        what = row[v, KIND] & 3
+        free = _free_from(row, v, is_message, busy, sending, receiving)
         if free > t:
             if waited:
-                n_heap = _push(time, number, event, n_heap, free, s, 2 * n_op + q)
+                n_heap = _push(heap, n_heap, free, s, 2 * n_op + q)
             else:
-                q = msg_queue[v] if is_message else queue[v]
-                root[q] = _meld(left, right, own, root[q], x)
+                q = _queue(row, v, is_message, n_cpu, n_nic, n_rank)
+                root[q] = _meld(branch, state, np.int64(root[q]), x)
                 if root[q] == x:
-                    n_heap = _push(time, number, event, n_heap, free, s, 2 * n_op + q)
+                    n_heap = _push(heap, n_heap, free, s, 2 * n_op + q)
             continue
         if waited:
-            root[q] = _meld(left, right, own, left[x], right[x])
-        start[x] = t
+            root[q] = _meld(branch, state, np.int64(branch[x, 0]), np.int64(branch[x, 1]))
         order[n_order] = x
         n_order += 1
-        span = overhead if is_message or what == SEND else size[v]
+        size = row[v, SIZE]
         late = np.int64(0)
-        if is_message or what != RECV:
+        if lateness.size > 0 and (is_message or what != RECV):
+            span = overhead if is_message or what == SEND else size
             if extra.size > 0:
                 late += extra[x]
             if trace_start.size > 0:
-                phase = t + offset[peer[v] if is_message else host[v]]
+                at = row[v, FAR] // n_cpu if is_message else row[v, HOST]
+                phase = t + offset[at]
                 late += _until(trace_start, trace_total, period, phase + span)
                 late -= _until(trace_start, trace_total, period, phase)
-        lateness[x] = late
-        b = size[v] - 1
-        first_done = -1
-        second_done = -1
-        started = -1
-        c = channel[v]
+            lateness[x] = late
+        b = size - 1
+        first_done = np.int64(-1)
+        second_done = np.int64(-1)
+        c = row[v, CHANNEL]
         if is_message:
-            busy[msg_cpu[v]] = (
-                t + overhead + late + max(b * cpu_per_byte // 1000, b * per_byte // 1000)
-            )
-            receiving[nic_in[v]] = t + gap + b * per_byte // 1000
-            before = -1
-            r = posted[0, c]
-            while r >= 0:
-                if (peer[r] == -1 or peer[r] == host[v]) and (tag[r] == -1 or tag[r] == tag[v]):
-                    break
-                before = r
-                r = after[r]
+            state[v, START + 1] = t
+            wire = b * per_byte // 1000
+            busy[row[v, FAR]] = t + overhead + late + max(b * cpu_per_byte // 1000, wire)
+            receiving[row[v, IN]] = t + gap + wire
+            before = np.int64(-1)
+            r = np.int64(ends[c, 0])
+            if c >= first_wild:
+                while r >= 0 and not _meets(wild, row, r, v):
+                    before = r
+                    r = state[r, AFTER]
             if r >= 0:
-                _take(posted[0], posted[1], after, c, before, r)
-                match[r] = v
+                _take(ends, 0, state, c, before, r)
+                state[r, MATCH] = v
                 second_done = r
-                if size[v] > eager:
+                if size > eager:
                     first_done = v
-                    busy[cpu[v]] = max(busy[cpu[v]], t)
-                    sending[nic_out[v]] = max(sending[nic_out[v]], t)
+                    busy[row[v, NEAR]] = max(busy[row[v, NEAR]], t)
+                    sending[row[v, OUT]] = max(sending[row[v, OUT]], t)
             else:
-                _append(arrived[0], arrived[1], after, c, x)
+                _append(ends, 2, state, c, x)
         elif what == CALC:
-            busy[cpu[v]] = t + size[v] + late
-            started = v
+            state[v, START] = t
+            busy[row[v, NEAR]] = t + size + late
             first_done = v
         elif what == SEND:
-            busy[cpu[v]] = t + overhead + b * cpu_per_byte // 1000 + late
-            sending[nic_out[v]] = t + gap + b * per_byte // 1000
-            own[n_op + v] = n_number
-            n_heap = _push(
-                time, number, event, n_heap, t + overhead + latency, n_number, n_op + v
-            )
+            state[v, START] = t
+            busy[row[v, NEAR]] = t + overhead + b * cpu_per_byte // 1000 + late
+            sending[row[v, OUT]] = t + gap + b * per_byte // 1000
+            state[v, NUMBER + 1] = n_number
+            n_heap = _push(heap, n_heap, t + overhead + latency, n_number, n_op + v)
             n_number += 1
-            started = v
-            if size[v] <= eager:
+            if size <= eager:
                 first_done = v
         else:
-            started = v
-            before = -1
-            m = arrived[0, c]
-            while m >= 0:
-                w = m - n_op
-                if (peer[v] == -1 or peer[v] == host[w]) and (tag[v] == -1 or tag[v] == tag[w]):
-                    break
-                before = m
-                m = after[m]
+            state[v, START] = t
+            before = np.int64(-1)
+            m = np.int64(ends[c, 2])
+            if c >= first_wild:
+                while m >= 0 and not _meets(wild, row, v, m - n_op):
+                    before = m
+                    m = state[m - n_op, AFTER + 1]
             if m >= 0:
                 w = m - n_op
-                _take(arrived[0], arrived[1], after, c, before, m)
-                match[v] = w
+                _take(ends, 2, state, c, before, m)
+                state[v, MATCH] = w
                 second_done = v
-                if size[w] > eager:
+                if row[w, SIZE] > eager:
                     first_done = w
                     # of the sender, but as the receive numbers them: so the reference has it
-                    p = host[w] * n_cpu + cpu[v] - host[v] * n_cpu
+                    p = row[w, HOST] * n_cpu + row[v, NEAR] % n_cpu
                     busy[p] = max(busy[p], t)
-                    p = host[w] * n_nic + nic_out[v] - host[v] * n_nic
+                    p = row[w, HOST] * n_nic + row[v, OUT] % n_nic
                     sending[p] = max(sending[p], t)
             else:
-                _append(posted[0], posted[1], after, c, v)
+                _append(ends, 0, state, c, v)
         n_freed = 0
-        if started >= 0:
-            for e in range(start_first[started], start_first[started + 1]):
+        if start_next.size > 0 and not is_message:
+            for e in range(start_first[v], start_first[v + 1]):
                 d = start_next[e]
-                unmet[d] -= 1
-                if unmet[d] == 0:
+                state[d, UNMET] -= 1
+                if state[d, UNMET] == 0:
                     freed[n_freed] = d
                     n_freed += 1
         for k in range(2):
             f = first_done if k == 0 else second_done
             if f >= 0:
                 done[f] = True
-                for e in range(end_first[f], end_first[f + 1]):
+                code = row[f, KIND]
+                for e in range(code >> 32, (code >> 32) + ((code >> 2) & MOST_NEXT)):
                     d = end_next[e]
-                    unmet[d] -= 1
-                    if unmet[d] == 0:
+                    state[d, UNMET] -= 1
+                    if state[d, UNMET] == 0:
                         freed[n_freed] = d
                         n_freed += 1
         if n_freed > 0:
-            low = host[freed[0]]
+            low = row[freed[0], HOST]
             high = low
-            for k in range(n_freed):
-                low = min(low, host[freed[k]])
-                high = max(high, host[freed[k]])
-            for k in range(2):
+            for k in range(1, n_freed):
+                low = min(low, row[freed[k], HOST])
+                high = max(high, row[freed[k], HOST])
+            for k in range(2 if high > low else 1):
                 h = low if k == 0 else high
-                if k == 1 and high == low:
-                    break
                 for what in range(SEND, CALC + 1):
                     for i in range(n_freed):
-                        d = freed[i]
-                        if host[d] == h and kind[d] == what:
-                            due = busy[cpu[d]]
+                        d = np.int64(freed[i])
+                        if row[d, KIND] & 3 == what and row[d, HOST] == h:
+                            due = busy[row[d, NEAR]]
                             if what == SEND:
-                                due = max(due, sending[nic_out[d]])
-                            own[d] = n_number
-                            n_heap = _push(time, number, event, n_heap, due, n_number, d)
+                                due = max(due, sending[row[d, OUT]])
+                            state[d, NUMBER] = n_number
+                            n_heap = _push(heap, n_heap, due, n_number, d)
                             n_number += 1
         if waited and root[q] >= 0:
-            w = root[q]
-            v = w - n_op if w >= n_op else w
-            free = busy[msg_cpu[v]] if w >= n_op else busy[cpu[v]]
-            if w >= n_op:
-                free = max(free, receiving[nic_in[v]])
-            elif kind[v] == SEND:
-                free = max(free, sending[nic_out[v]])
-            n_heap = _push(time, number, event, n_heap, max(free, t), own[w], 2 * n_op + q)
+            w = np.int64(root[q])
+            free = _free_from(row, w % n_op, w >= n_op, busy, sending, receiving)
+            s = state[w % n_op, NUMBER + w // n_op]
+            n_heap = _push(heap, n_heap, max(free, t), s, 2 * n_op + q)
     return busy, n_order, n_number
