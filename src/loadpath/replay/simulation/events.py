@@ -1,7 +1,7 @@
 """Discrete-event simulation of a schedule in the LogGOPS model."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,67 +103,78 @@ def simulate_schedule(
     """
     model, noise = model or LogGOPS(), noise or Noise()
     _check_times(schedule, model, noise)
-    n_op = schedule.n_op
+    laid = _laid_out(schedule)
+    n_op, old = schedule.n_op, laid.old
     is_noisy = noise.extra_ns.size + noise.start_ns.size > 0
     late = np.zeros(2 * n_op if is_noisy else 0, np.int64)
     order, done = np.empty(2 * n_op, np.int32), np.zeros(n_op, np.bool_)
-    row, after_end, counts = _laid_out(schedule)
-    state = _first_state(schedule)
+    both = np.concatenate([old, old + n_op]) if is_noisy else old[:0]
+    extra = noise.extra_ns[both] if noise.extra_ns.size else noise.extra_ns
     trace = (noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns)
     busy, n_served, n_event = kernels.run_events(
-        row,
-        state,
-        (schedule.peer, schedule.tag),
-        after_end,
-        _successors(schedule, schedule.edge_on_start),
-        counts,
+        laid.row,
+        laid.state,
+        laid.wild,
+        (schedule.rank_start, laid.new),
+        laid.after,
+        laid.counts,
         model.costs,
-        (noise.extra_ns, *trace),
+        (extra, *trace),
         (order, late, done),
     )
+    late_ns = np.zeros(2 * n_op, np.int64)
+    late_ns[both] = late
+    event = order[:n_served]
+    start, match = laid.state[:, kernels.START : kernels.START + 2], laid.state[:, kernels.MATCH]
     served = ServiceOrder(
-        order=order[:n_served].copy(),
-        start_ns=state[:, kernels.START : kernels.START + 2].T.ravel(),
-        late_ns=late if is_noisy else np.zeros(2 * n_op, np.int64),
-        match=state[:, kernels.MATCH].astype(np.int32),
-        done=done,
+        order=np.where(event < n_op, old[event % n_op], old[event % n_op] + np.int32(n_op)),
+        start_ns=start[laid.new].T.ravel(),
+        late_ns=late_ns,
+        match=np.where(match >= 0, old[match], np.int32(-1))[laid.new],
+        done=done[laid.new],
     )
     return Simulation(busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
 
 
-def _laid_out(schedule: Schedule) -> tuple[NDArray[np.int64], NDArray[np.int32], tuple[int, ...]]:
-    """Put what the loop needs of an op into one row; give what requires its end, and counts."""
-    kind, host, peer = schedule.kind, schedule.rank, schedule.peer
-    n_cpu, n_nic = int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1
+class _LaidOut(NamedTuple):
+    """A schedule as the loop takes it, numbered anew; see `kernels.run_events`."""
+
+    new: NDArray[np.int32]
+    old: NDArray[np.int32]
+    row: NDArray[np.int64]
+    state: NDArray[np.int64]
+    wild: tuple[Any, Any]
+    after: tuple[Any, Any, Any]
+    counts: tuple[int, ...]
+
+
+def _laid_out(schedule: Schedule) -> _LaidOut:
+    """Put what the loop needs of an op into one row, the k-th ops of all ranks beside each other."""
+    kind, host, peer, tag = schedule.kind, schedule.rank, schedule.peer, schedule.tag
+    ports = (int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1)
     takes = kind == RECV
     source, target = np.where(takes, peer, host), np.where(takes, host, peer)
     wild = np.zeros(schedule.n_rank, np.bool_)
-    wild[host[takes & ((peer == ANY) | (schedule.tag == ANY))]] = True
-    channel, *channels = kernels.number_channels(kind, source, target, schedule.tag, wild)
-    first, after_end = _successors(schedule, ~schedule.edge_on_start)
-    row = np.empty((schedule.n_op, 8), np.int64)
-    row[:, kernels.KIND] = kind | np.diff(first) << 2 | first[:-1] << 32
-    row[:, kernels.SIZE] = schedule.size
-    for column, rank in ((kernels.NEAR, host), (kernels.FAR, peer)):
-        row[:, column] = rank * np.int64(n_cpu) + schedule.cpu
-        row[:, column + 1] = rank * np.int64(n_nic) + schedule.nic
-    row[:, kernels.CHANNEL] = channel
-    row[:, kernels.HOST] = host
-    return row, after_end, (schedule.n_rank, n_cpu, n_nic, *channels)
+    wild[host[takes & ((peer == ANY) | (tag == ANY))]] = True
+    channel, *channels = kernels.number_channels(kind, source, target, tag, wild)
+    new, old = kernels.number_ops(schedule.rank_start)
+    edges = new[schedule.edge_source], new[schedule.edge_target]
+    on_start = schedule.edge_on_start
+    first, after_end = _successors(edges, ~on_start, schedule.n_op)
+    row, state = np.empty((schedule.n_op, 8), np.int64), np.zeros((schedule.n_op, 8), np.int64)
+    ops = (kind, schedule.size, peer, schedule.cpu, schedule.nic)
+    kernels.lay_out(schedule.rank_start, new, ops, channel, first, edges[1], ports, row, state)
+    chosen = old if wild.any() else old[:0]
+    after = (after_end, *_successors(edges, on_start, schedule.n_op))
+    return _LaidOut(new, old, row, state, (peer[chosen], tag[chosen]), after, (*ports, *channels))
 
 
-def _first_state(schedule: Schedule) -> NDArray[np.int64]:
-    state = np.zeros((schedule.n_op, 8), np.int64)
-    state[:, kernels.START : kernels.START + 2] = -1
-    state[:, kernels.MATCH] = -1
-    state[:, kernels.UNMET] = np.bincount(schedule.edge_target, minlength=schedule.n_op)
-    return state
-
-
-def _successors(schedule: Schedule, chosen: NDArray[np.bool_]) -> tuple[Any, Any]:
+def _successors(
+    edges: tuple[Any, Any], chosen: NDArray[np.bool_], n_op: int
+) -> tuple[Any, Any]:
     """Ops that require each op, in the order of the file: starts, and the ops."""
-    start, order = group_by_key(schedule.edge_source[chosen], schedule.n_op)
-    return start, schedule.edge_target[chosen][order]
+    start, order = group_by_key(edges[0][chosen], n_op)
+    return start, edges[1][chosen][order]
 
 
 def _check_times(schedule: Schedule, model: LogGOPS, noise: Noise) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["number_channels", "run_events"]
+__all__ = ["lay_out", "number_channels", "number_ops", "run_events"]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 SEND, RECV, CALC = 1, 2, 3
@@ -22,6 +22,66 @@ processor, interface out, processor and interface of its message, channel, rank.
 START, NUMBER, AFTER, UNMET, MATCH = 0, 2, 4, 6, 7
 """Columns of what becomes of ops; those before `UNMET` are there twice, for the op and its message."""
 MOST_NEXT = (1 << 30) - 1
+
+
+@njit(**OPTIONS)
+def number_ops(rank_start: Any) -> Any:
+    """Number ops by their place in their rank, then by rank: ranks mostly do the same at a time.
+
+    Returns the new number of each op and the op of each new number, int32.
+    """
+    n_op = rank_start[-1]
+    n_rank = rank_start.size - 1
+    most = 0
+    for h in range(n_rank):
+        most = max(most, rank_start[h + 1] - rank_start[h])
+    fill = np.zeros(most + 1, np.int64)
+    for h in range(n_rank):
+        fill[rank_start[h + 1] - rank_start[h]] += 1
+    # ranks with more than k ops each have a k-th one
+    n_more = n_rank
+    begin = 0
+    for k in range(most + 1):
+        n_more -= fill[k]
+        fill[k] = begin
+        begin += n_more
+    new = np.empty(n_op, np.int32)
+    old = np.empty(n_op, np.int32)
+    for h in range(n_rank):
+        for k in range(rank_start[h + 1] - rank_start[h]):
+            u = fill[k]
+            new[rank_start[h] + k] = u
+            old[u] = rank_start[h] + k
+            fill[k] += 1
+    return new, old
+
+
+@njit(**OPTIONS)
+def lay_out(
+    rank_start: Any, new: Any, ops: Any, channel: Any, first: Any, target: Any, ports: Any, row: Any, state: Any
+) -> None:
+    """Fill `row` and `state`, which are in the new order; `first` and `target` are too.
+
+    `ops` is kind, size, peer, processor, interface; `ports` how many of the last two a rank has.
+    """
+    kind, size, peer, cpu, nic = ops
+    n_cpu, n_nic = ports
+    for h in range(rank_start.size - 1):
+        for v in range(rank_start[h], rank_start[h + 1]):
+            u = new[v]
+            row[u, KIND] = kind[v] | (first[u + 1] - first[u]) << 2 | first[u] << 32
+            row[u, SIZE] = size[v]
+            row[u, NEAR] = h * n_cpu + cpu[v]
+            row[u, OUT] = h * n_nic + nic[v]
+            row[u, FAR] = peer[v] * n_cpu + cpu[v]
+            row[u, IN] = peer[v] * n_nic + nic[v]
+            row[u, CHANNEL] = channel[v]
+            row[u, HOST] = h
+            state[u, START] = -1
+            state[u, START + 1] = -1
+            state[u, MATCH] = -1
+    for e in range(target.size):
+        state[target[e], UNMET] += 1
 
 
 @njit(**OPTIONS)
@@ -89,34 +149,29 @@ def _push(heap: Any, n: int, t: int, s: int, x: int) -> Any:
 
 @njit(**OPTIONS)
 def _pop(heap: Any, n: int) -> Any:
-    """Take the first event; the last goes down from the top to where it belongs."""
+    """Take the first event."""
     t = heap[0, 0]
     s = heap[0, 1]
     x = heap[0, 2]
     n -= 1
-    last_t = heap[n, 0]
-    last_s = heap[n, 1]
-    last_x = heap[n, 2]
+    # the last event mostly belongs far down: the gap goes to the bottom, then up from there
     i = 0
-    while True:
+    c = 1
+    while c + 1 < n:
+        earlier = heap[c + 1, 0] < heap[c, 0]
+        tied = (heap[c + 1, 0] == heap[c, 0]) & (heap[c + 1, 1] < heap[c, 1])
+        c += np.int64(earlier | tied)
+        heap[i, 0] = heap[c, 0]
+        heap[i, 1] = heap[c, 1]
+        heap[i, 2] = heap[c, 2]
+        i = c
         c = 2 * i + 1
-        if c >= n:
-            break
-        if c + 1 < n and (
-            heap[c + 1, 0] < heap[c, 0]
-            or (heap[c + 1, 0] == heap[c, 0] and heap[c + 1, 1] < heap[c, 1])
-        ):
-            c += 1
-        if heap[c, 0] < last_t or (heap[c, 0] == last_t and heap[c, 1] < last_s):
-            heap[i, 0] = heap[c, 0]
-            heap[i, 1] = heap[c, 1]
-            heap[i, 2] = heap[c, 2]
-            i = c
-        else:
-            break
-    heap[i, 0] = last_t
-    heap[i, 1] = last_s
-    heap[i, 2] = last_x
+    if c < n:
+        heap[i, 0] = heap[c, 0]
+        heap[i, 1] = heap[c, 1]
+        heap[i, 2] = heap[c, 2]
+        i = c
+    _push(heap, i, heap[n, 0], heap[n, 1], heap[n, 2])
     return t, s, x, n
 
 
@@ -212,22 +267,32 @@ def _free_from(row: Any, v: int, is_message: Any, busy: Any, sending: Any, recei
 
 @njit(**OPTIONS)
 def run_events(
-    row: Any, state: Any, wild: Any, after_end: Any, after_start: Any, counts: Any, costs: Any, noise: Any, out: Any
+    row: Any,
+    state: Any,
+    wild: Any,
+    first_ops: Any,
+    after: Any,
+    counts: Any,
+    costs: Any,
+    noise: Any,
+    out: Any,
 ) -> Any:
     """Serve all events in the order of time, then of their number.
 
-    `row` (n_op, 8) says of each op what `KIND` ... `HOST` name, `state` (n_op, 8) is zero but for
-    `UNMET`, and -1 in `START`, `MATCH`; ops and their state are a cache line each. `wild` is peer and
-    tag; `after_end` the ops that require an op's end (where they begin is in `KIND`), `after_start`
-    starts and ops that require its start; `counts` is ranks, processors and interfaces of a rank,
-    channels, and the first channel of a rank that receives from any; `costs` is L, o, g in ns, G, O in
+    `row` (n_op, 8) says of each op what `KIND` ... `HOST` name, `state` (n_op, 8) is as
+    `lay_out` leaves it; ops and their state are a cache line each. `wild` is peer and
+    tag; `first_ops` says where the ops of each rank begin, in the order of the schedule, and their
+    numbers here; `after` is the ops that require an op's end (where they begin is in `KIND`), starts and
+    ops that require its start; `counts` is processors and interfaces of a rank, channels, and the first
+    channel of a rank that receives from any; `costs` is L, o, g in ns, G, O in
     ps per byte, S; `noise` is a length per event (or none), and a trace: starts, running totals,
     period, and where in it each rank begins; `out` is order, noise of each event (or none), and done.
     Returns the time until which each processor is taken, and the numbers of events served and made.
     """
-    end_next = after_end
-    start_first, start_next = after_start
-    n_rank, n_cpu, n_nic, n_channel, first_wild = counts
+    end_next, start_first, start_next = after
+    rank_start, new = first_ops
+    n_rank = rank_start.size - 1
+    n_cpu, n_nic, n_channel, first_wild = counts
     latency, overhead, gap, per_byte, cpu_per_byte, eager = costs
     extra, trace_start, trace_total, period, offset = noise
     order, lateness, done = out
@@ -243,18 +308,14 @@ def run_events(
     n_heap = 0
     n_number = 0
     n_order = 0
-    low = 0
-    while low < n_op:
-        high = low
-        while high < n_op and row[high, HOST] == row[low, HOST]:
-            high += 1
+    for h in range(n_rank):
         for what in range(SEND, CALC + 1):
-            for v in range(low, high):
+            for i in range(rank_start[h], rank_start[h + 1]):
+                v = new[i]
                 if state[v, UNMET] == 0 and row[v, KIND] & 3 == what:
                     state[v, NUMBER] = n_number
                     n_heap = _push(heap, n_heap, 0, n_number, v)
                     n_number += 1
-        low = high
     while n_heap > 0:
         t, s, x, n_heap = _pop(heap, n_heap)
         waited = x >= 2 * n_op
