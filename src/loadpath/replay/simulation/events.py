@@ -12,7 +12,7 @@ from loadpath.couple.service_order import ServiceOrder
 from loadpath.errors import InputError
 from loadpath.replay.simulation import kernels
 from loadpath.replay.simulation.noise import Noise
-from loadpath.tables.schedule import ANY, CALC, RECV, SEND, Schedule
+from loadpath.tables.schedule import CALC, SEND, Schedule
 
 __all__ = ["Simulation", "simulate_schedule"]
 
@@ -115,7 +115,7 @@ def simulate_schedule(
         laid.row,
         laid.state,
         laid.wild,
-        (schedule.rank_start, laid.new),
+        (schedule.rank_start, laid.new, old),
         laid.after,
         laid.counts,
         model.costs,
@@ -123,16 +123,10 @@ def simulate_schedule(
         (order, late, done),
     )
     late_ns = np.zeros(2 * n_op, np.int64)
-    late_ns[both] = late
-    event = order[:n_served]
-    start, match = laid.state[:, kernels.START : kernels.START + 2], laid.state[:, kernels.MATCH]
-    served = ServiceOrder(
-        order=np.where(event < n_op, old[event % n_op], old[event % n_op] + np.int32(n_op)),
-        start_ns=start[laid.new].T.ravel(),
-        late_ns=late_ns,
-        match=np.where(match >= 0, old[match], np.int32(-1))[laid.new],
-        done=done[laid.new],
-    )
+    if is_noisy:
+        late_ns[both] = late
+    start, match, ended = kernels.collect(laid.new, old, laid.state, done)
+    served = ServiceOrder(order[:n_served], start, late_ns, match, ended)
     return Simulation(busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
 
 
@@ -150,13 +144,9 @@ class _LaidOut(NamedTuple):
 
 def _laid_out(schedule: Schedule) -> _LaidOut:
     """Put what the loop needs of an op into one row, the k-th ops of all ranks beside each other."""
-    kind, host, peer, tag = schedule.kind, schedule.rank, schedule.peer, schedule.tag
+    kind, peer, tag = schedule.kind, schedule.peer, schedule.tag
     ports = (int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1)
-    takes = kind == RECV
-    source, target = np.where(takes, peer, host), np.where(takes, host, peer)
-    wild = np.zeros(schedule.n_rank, np.bool_)
-    wild[host[takes & ((peer == ANY) | (tag == ANY))]] = True
-    channel, *channels = kernels.number_channels(kind, source, target, tag, wild)
+    channel, *channels = kernels.number_channels(kind, peer, tag, schedule.rank_start)
     new, old = kernels.number_ops(schedule.rank_start)
     edges = new[schedule.edge_source], new[schedule.edge_target]
     on_start = schedule.edge_on_start
@@ -164,7 +154,7 @@ def _laid_out(schedule: Schedule) -> _LaidOut:
     row, state = np.empty((schedule.n_op, 8), np.int64), np.zeros((schedule.n_op, 8), np.int64)
     ops = (kind, schedule.size, peer, schedule.cpu, schedule.nic)
     kernels.lay_out(schedule.rank_start, new, ops, channel, first, edges[1], ports, row, state)
-    chosen = old if wild.any() else old[:0]
+    chosen = old if channels[1] < channels[0] else old[:0]
     after = (after_end, *_successors(edges, on_start, schedule.n_op))
     return _LaidOut(new, old, row, state, (peer[chosen], tag[chosen]), after, (*ports, *channels))
 

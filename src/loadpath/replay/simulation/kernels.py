@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["lay_out", "number_channels", "number_ops", "run_events"]
+__all__ = ["collect", "lay_out", "number_channels", "number_ops", "run_events"]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 SEND, RECV, CALC = 1, 2, 3
@@ -85,13 +85,40 @@ def lay_out(
 
 
 @njit(**OPTIONS)
-def number_channels(kind: Any, source: Any, target: Any, tag: Any, is_wild: Any) -> Any:
+def collect(new: Any, old: Any, state: Any, done: Any) -> Any:
+    """Give start of ops and messages, match and done in the order of the schedule."""
+    n_op = new.size
+    start = np.empty(2 * n_op, np.int64)
+    match = np.empty(n_op, np.int32)
+    ended = np.empty(n_op, np.bool_)
+    for v in range(n_op):
+        u = new[v]
+        start[v] = state[u, START]
+        start[n_op + v] = state[u, START + 1]
+        w = state[u, MATCH]
+        match[v] = old[w] if w >= 0 else -1
+        ended[v] = done[u]
+    return start, match, ended
+
+
+@njit(**OPTIONS)
+def number_channels(kind: Any, peer: Any, tag: Any, rank_start: Any) -> Any:
     """Number the queues in which messages meet receives: one per sender, receiver and tag.
 
-    A rank that receives from any sender or with any tag (`is_wild`) has one queue for all. Returns the
-    number of each op's, how many there are, and the first of such ranks.
+    A rank that receives from any sender or with any tag has one queue for all. Returns the number of
+    each op's, how many there are, and the first of such ranks.
     """
-    wild_channel = np.full(is_wild.size, -1, np.int32)
+    n_rank = rank_start.size - 1
+    is_wild = np.zeros(n_rank, np.bool_)
+    source = np.empty(kind.size, np.int32)
+    target = np.empty(kind.size, np.int32)
+    for h in range(n_rank):
+        for v in range(rank_start[h], rank_start[h + 1]):
+            takes = kind[v] == RECV
+            source[v] = peer[v] if takes else h
+            target[v] = h if takes else peer[v]
+            is_wild[h] |= takes and (peer[v] == -1 or tag[v] == -1)
+    wild_channel = np.full(n_rank, -1, np.int32)
     size = 8
     while size < 2 * kind.size:
         size *= 2
@@ -281,8 +308,8 @@ def run_events(
 
     `row` (n_op, 8) says of each op what `KIND` ... `HOST` name, `state` (n_op, 8) is as
     `lay_out` leaves it; ops and their state are a cache line each. `wild` is peer and
-    tag; `first_ops` says where the ops of each rank begin, in the order of the schedule, and their
-    numbers here; `after` is the ops that require an op's end (where they begin is in `KIND`), starts and
+    tag; `first_ops` says where the ops of each rank begin, in the order of the schedule, their numbers
+    here, and the op of each; `after` is the ops that require an op's end (where they begin is in `KIND`), starts and
     ops that require its start; `counts` is processors and interfaces of a rank, channels, and the first
     channel of a rank that receives from any; `costs` is L, o, g in ns, G, O in
     ps per byte, S; `noise` is a length per event (or none), and a trace: starts, running totals,
@@ -290,7 +317,7 @@ def run_events(
     Returns the time until which each processor is taken, and the numbers of events served and made.
     """
     end_next, start_first, start_next = after
-    rank_start, new = first_ops
+    rank_start, new, old = first_ops
     n_rank = rank_start.size - 1
     n_cpu, n_nic, n_channel, first_wild = counts
     latency, overhead, gap, per_byte, cpu_per_byte, eager = costs
@@ -340,7 +367,7 @@ def run_events(
             continue
         if waited:
             root[q] = _meld(branch, state, np.int64(branch[x, 0]), np.int64(branch[x, 1]))
-        order[n_order] = x
+        order[n_order] = old[v] + n_op if is_message else old[v]
         n_order += 1
         size = row[v, SIZE]
         late = np.int64(0)
