@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from loadpath.audit.sources import load_recording
 from loadpath.couple.loggops import LogGOPS
 from loadpath.couple.simulated import couple_simulated
 from loadpath.couple.simulated.kernels import COMPUTE, RECEIVE, SENDING
 from loadpath.couple.simulated.ops import split_ops
-from loadpath.audit.sources import load_recording
 from loadpath.ingest.goal import read_goal
 from loadpath.replay import op_end_ns, replay
 from loadpath.replay.simulation import Noise, drawn_noise, simulate_schedule
@@ -60,12 +60,16 @@ def peers(folder, binary):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [folder / "LogGOPSim", "-b", "-f", binary]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=PEER_LIMIT_S, check=True)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=PEER_LIMIT_S, check=True
+        )
     except subprocess.TimeoutExpired:
         return None
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     latest = re.search(r"finishing time at host \d+: (\d+)", ended.stdout)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, latest and int(latest[1])
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, latest and int(
+        latest[1]
+    )
 
 
 def speed(folder, n_run):
@@ -78,7 +82,9 @@ def speed(folder, n_run):
             ours(path, None)
             mine, theirs = [], []
             if folder:
-                subprocess.run([folder / "txt2bin", "-i", path, "-o", binary], check=True, capture_output=True)
+                subprocess.run(
+                    [folder / "txt2bin", "-i", path, "-o", binary], check=True, capture_output=True
+                )
             for _ in range(n_run):
                 run, read_s, simulate_s = ours(path, None)
                 mine.append((simulate_s, read_s))
@@ -90,7 +96,11 @@ def speed(folder, n_run):
                 print(f"| {name} | the peer ends at {told[0][1]}, loadpath at {run.makespan_ns} |")
                 continue
             peer_s = min(answer[0] for answer in told) if told else None
-            beside = f"{peer_s:.2f} | {run.n_event / peer_s / 1e6:.1f}" if peer_s else f"over {PEER_LIMIT_S} | "
+            beside = (
+                f"{peer_s:.2f} | {run.n_event / peer_s / 1e6:.1f}"
+                if peer_s
+                else f"over {PEER_LIMIT_S} | "
+            )
             print(
                 f"| {name} | {run.n_event:,} | {read_s:.2f} | {simulate_s:.2f} "
                 f"| {run.n_event / simulate_s / 1e6:.1f} | {beside if folder else ' | '} |",
@@ -103,7 +113,9 @@ def race(write, path, period_ns):
     path.write_text(write())
     model, schedule = LogGOPS(), read_goal(path)
     plain = simulate_schedule(schedule, model)
-    noise: Noise = drawn_noise(schedule, model, 5000.0, period_ns=period_ns, rng=np.random.default_rng(7))
+    noise: Noise = drawn_noise(
+        schedule, model, 5000.0, period_ns=period_ns, rng=np.random.default_rng(7)
+    )
     noisy = simulate_schedule(schedule, model, noise).makespan_ns
     job = couple_simulated(load_recording(path), schedule, plain.served, model)
     ops = split_ops(schedule, plain.served, model)
@@ -116,18 +128,25 @@ def race(write, path, period_ns):
 
 
 def races():
-    print("\n| schedule | one noise event of 5 us per | simulated, of noiseless | frozen order, of simulated |")
+    print(
+        "\n| schedule | one noise event of 5 us per | simulated, of noiseless | frozen order, of simulated |"
+    )
     print("|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as scratch:
         for name, write in RACES.items():
             for period_ns in PERIODS:
                 plain, noisy, frozen = race(write, Path(scratch) / "a.goal", period_ns)
                 grown, off = noisy / plain - 1, frozen / noisy - 1
-                print(f"| {name} | {period_ns / 1e3:,.0f} us | {grown:+.1%} | {off:+.1%} |", flush=True)
+                print(
+                    f"| {name} | {period_ns / 1e3:,.0f} us | {grown:+.1%} | {off:+.1%} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     arguments.add_argument("--peer", type=Path)
     arguments.add_argument("--runs", type=int, default=3)
     given = arguments.parse_args()

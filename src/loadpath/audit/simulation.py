@@ -104,6 +104,8 @@ def couple_schedule(recording: Recording, settings: Settings) -> CoupledJob:
     ------
     StructureError
         If some ops would never run, naming what waits for what.
+    UsageError
+        If the recording is none of a schedule, or the costs or the noise cannot be read.
     """
     model, schedule = read_loggops(settings.loggops), recording.schedule
     if schedule is None:

@@ -13,8 +13,8 @@ from loadpath.audit.settings import Settings
 from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, first_line
-from loadpath.ingest.goal import is_goal, read_goal
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
+from loadpath.ingest.goal import is_goal, read_goal
 from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table

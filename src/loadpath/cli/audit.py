@@ -12,7 +12,9 @@ __all__ = ["audit"]
 
 
 def audit(
-    sources: Annotated[list[Path], typer.Argument(help="Op table, traces, a schedule, or a folder of them.")],
+    sources: Annotated[
+        list[Path], typer.Argument(help="Op table, traces, a schedule, or a folder of them.")
+    ],
     layout: Annotated[Path | None, typer.Option(help="Layout of an op table.")] = None,
     hosts: Annotated[Path | None, typer.Option(help="CSV rank,host[,rack,switch].")] = None,
     ranks: Annotated[

@@ -33,7 +33,7 @@ def simulate(
     """Say when a schedule would end, event by event, in the LogGOPS model.
 
     Exit code 3 where some ops never ran: the output names what waits for what.
-    """  # numpydoc ignore=PR01
+    """  # numpydoc ignore=PR01  # noqa: DOC501
     from loadpath.audit.simulation import simulate as run
     from loadpath.couple.loggops import LogGOPS
 
@@ -52,9 +52,9 @@ def _lines(result: dict[str, Any]) -> list[str]:
     """Lines of the text output."""
     finish = result["finish_ns"]
     ran, never = result["ops_run"], result["ops_never_run"]
+    makespan = result["makespan_ns"]
     lines = [
-        f"makespan       {format_seconds(result['makespan_ns'] / 1e9)}"
-        f"  ({result['makespan_ns']:,} ns, modelled)",
+        f"makespan       {format_seconds(makespan / 1e9)}  ({makespan:,} ns, modelled)",
         f"ranks          {len(finish):,}; the first ends after {min(finish):,} ns",
         f"ops            {ran:,} ran, {never:,} never ran",
     ]

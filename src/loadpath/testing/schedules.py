@@ -10,6 +10,8 @@ __all__ = ["all_to_all", "dissemination", "recursive_doubling", "ring", "stencil
 
 Exchange = tuple[int, int, int]
 """Rank to send to, rank to receive from, bytes."""
+HALO_BYTES = 1024
+"""What neighbours in a stencil exchange."""
 
 
 def dissemination(n_rank: int, n_bytes: int) -> str:
@@ -123,7 +125,6 @@ def stencil(
     n_iteration: int,
     calc_ns: int,
     *,
-    n_bytes: int = 8,
     slow: Mapping[int, float] | None = None,
     jitter: float = 0.0,
     seed: int = 0,
@@ -136,8 +137,6 @@ def stencil(
         Ranks, on a ring, and iterations.
     calc_ns : int
         Length of a computation, in ns.
-    n_bytes : int
-        Bytes of a message.
     slow : mapping of int to float, optional
         Ranks and by which factor they compute longer.
     jitter : float
@@ -153,25 +152,25 @@ def stencil(
     rng = np.random.default_rng(seed)
     varied = calc_ns * np.maximum(0.1, 1 + jitter * rng.standard_normal((n_rank, n_iteration)))
     return _text(
-        _stencil_rank((rank - 1) % n_rank, (rank + 1) % n_rank, row * (slow or {}).get(rank, 1.0), n_bytes)
+        _stencil_rank((rank - 1) % n_rank, (rank + 1) % n_rank, row * (slow or {}).get(rank, 1.0))
         for rank, row in enumerate(varied)
     )  # fmt: skip
 
 
-def _stencil_rank(left: int, right: int, calc_ns: Iterable[float], n_bytes: int) -> list[str]:
+def _stencil_rank(left: int, right: int, calc_ns: Iterable[float]) -> list[str]:
     lines = []
     for i, length in enumerate(calc_ns):
         lines.append(f"c{i}: calc {round(length)}")
         lines += [f"c{i} requires {side}{i - 1}" for side in "rs" if i]
         for k, (way, back) in enumerate(((left, right), (right, left))):
-            lines += [f"x{i}_{k}: send {n_bytes}b to {way} tag {k}", f"x{i}_{k} requires c{i}"]
-            lines += [f"{'rs'[k]}{i}: recv {n_bytes}b from {back} tag {k}"]
+            lines += [f"x{i}_{k}: send {HALO_BYTES}b to {way} tag {k}", f"x{i}_{k} requires c{i}"]
+            lines += [f"{'rs'[k]}{i}: recv {HALO_BYTES}b from {back} tag {k}"]
             lines += [f"{'rs'[k]}{i} requires c{i}"]
     return lines
 
 
 def _exchanges(n_rank: int, rounds: Callable[[int], Iterable[Exchange]]) -> str:
-    """Rounds of one send and one receive; a send requires the receive of the round before."""
+    """Write rounds of one send and one receive; a send requires the receive of the round before."""
     return _text(_exchange_rank(rounds(rank)) for rank in range(n_rank))
 
 

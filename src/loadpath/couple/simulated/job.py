@@ -100,7 +100,11 @@ def couple_simulated(
         f"G={model.G:g}, O={model.O:g}, S={model.S}; every figure is modelled"
     )
     doubts = caveat_table(
-        [("simulated", simulated, 1), ("service_order", ORDER, n_incidental), ("requirement_not_kept", BROKEN, n_broken)]
+        [
+            ("simulated", simulated, 1),
+            ("service_order", ORDER, n_incidental),
+            ("requirement_not_kept", BROKEN, n_broken),
+        ]
     )
     return assemble_job(
         _completed(recording, schedule, op, doubts),
@@ -115,16 +119,12 @@ def _edges(
     schedule: Schedule, served: ServiceOrder, ops: SimulatedOps
 ) -> tuple[tuple[Any, Any, Any], Int32Array, int]:
     """Edges, the last graph op of each processor and interface, and requirements that were not kept."""
-    host, peer = schedule.rank, schedule.peer
-    n_cpu, n_nic = int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1
-    cpu, nic = schedule.cpu.astype(np.int32), schedule.nic.astype(np.int32)
-    ports = (host * n_cpu + cpu, host * n_nic + nic, peer * n_nic + nic, peer * n_cpu + cpu)
     by_target, order = group_by_key(schedule.edge_target, schedule.n_op)
     n_edge = 12 * int((ops.sort == kernels.SENDING).sum()) + 5 * schedule.n_op + 2 * order.size
     edges = tuple(np.empty(n_edge, kind) for kind in (np.int32, np.int32, np.uint8))
     n, n_broken, *lasts = kernels.link_served(
-        (schedule.kind, host, ops.waits),
-        (*ports, n_cpu, n_nic),
+        (schedule.kind, schedule.rank, ops.waits),
+        _ports(schedule),
         (by_target, schedule.edge_source[order], schedule.edge_on_start[order]),
         _successors(schedule, ~schedule.edge_on_start),
         _successors(schedule, schedule.edge_on_start),
@@ -136,6 +136,15 @@ def _edges(
     last = np.concatenate(lasts)
     source, target, kind = (column[:n].copy() for column in edges)
     return (source, target, kind), last[last >= 0], n_broken
+
+
+def _ports(schedule: Schedule) -> tuple[Any, ...]:
+    """Processor and interfaces of each op, over all ranks, and how many a rank has."""
+    host, peer = schedule.rank, schedule.peer
+    cpu, nic = schedule.cpu.astype(np.int32), schedule.nic.astype(np.int32)
+    n_cpu, n_nic = int(cpu.max(initial=0)) + 1, int(nic.max(initial=0)) + 1
+    out, into = host * n_nic + nic, peer * n_nic + nic
+    return host * n_cpu + cpu, out, into, peer * n_cpu + cpu, n_cpu, n_nic
 
 
 def _successors(schedule: Schedule, chosen: NDArray[np.bool_]) -> tuple[Any, Any]:
@@ -214,7 +223,7 @@ def _completed(
     borders = [first[name] for name in ("out", "in", "wire")]
     names = np.array(["processor", "interface out", "interface in", "wire"])
     which = np.searchsorted(borders, number, "right")
-    end = int((op["start_ns"] + op["duration_ns"]).max() or 0)  # type: ignore[operator,arg-type]
+    end = int((op["start_ns"] + op["duration_ns"]).max() or 0)  # type: ignore[arg-type]
     ranks = recording.rank["rank"]
     return replace(
         recording,

@@ -17,7 +17,18 @@ __all__ = ["SimulatedOps", "coupled_ops", "lane_numbers", "split_ops"]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
-NAMES = ("calc", "send", "inject", "transit", "arrival", "receive", "drain", "post", "release", "clear")
+NAMES = (
+    "calc",
+    "send",
+    "inject",
+    "transit",
+    "arrival",
+    "receive",
+    "drain",
+    "post",
+    "release",
+    "clear",
+)
 """Sorts of graph ops, see docs/formats/goal.md."""
 KINDS = ("compute", *("communicate",) * 6, "host", *("communicate",) * 2)
 AT_PEER = (kernels.TRANSIT, kernels.RECEIVE, kernels.DRAIN)
@@ -78,12 +89,17 @@ def split_ops(schedule: Schedule, served: ServiceOrder, model: LogGOPS) -> Simul
     graph_op = np.full((len(NAMES), n_op), -1, np.int32)
     mask = np.stack(there)
     graph_op[mask] = np.arange(int(mask.sum()), dtype=np.int32)
-    sort, op = (index.astype(kind) for index, kind in zip(np.nonzero(mask), (np.uint8, np.int32), strict=True))
+    sort, op = (
+        index.astype(kind)
+        for index, kind in zip(np.nonzero(mask), (np.uint8, np.int32), strict=True)
+    )
     begin, end = _spans(schedule, served, model)
-    return SimulatedOps(graph_op, sort, op, begin[sort, op], np.maximum(begin, end)[sort, op], waits)
+    return SimulatedOps(
+        graph_op, sort, op, begin[sort, op], np.maximum(begin, end)[sort, op], waits
+    )
 
 
-def _spans(
+def _spans(  # noqa: PLR0914 - all spans in one table read best
     schedule: Schedule, served: ServiceOrder, model: LogGOPS
 ) -> tuple[Int64Array, Int64Array]:
     """Begin and end of each sort of each op, shape (10, n_op); without meaning where it is not there."""
@@ -112,7 +128,7 @@ def _spans(
 
 
 def lane_numbers(schedule: Schedule) -> dict[str, int]:
-    """Number the first lane of each kind of a rank: processors, interfaces out and in, the wire.
+    """Give the first lane of each kind of a rank: processors, interfaces out and in, the wire.
 
     Parameters
     ----------
@@ -186,17 +202,20 @@ def _lanes(schedule: Schedule, ops: SimulatedOps) -> Int32Array:
         ],
         np.int32,
     )  # fmt: skip
-    on_cpu, on_nic = port[ops.sort] == 0, np.isin(ops.sort, (kernels.INJECT, kernels.DRAIN, kernels.CLEAR))
+    on_cpu, on_nic = (
+        port[ops.sort] == 0,
+        np.isin(ops.sort, (kernels.INJECT, kernels.DRAIN, kernels.CLEAR)),
+    )
     further = np.where(on_cpu, schedule.cpu[ops.op], np.where(on_nic, schedule.nic[ops.op], 0))
     return np.asarray(port[ops.sort] + further, np.int32)
 
 
 def _classes(schedule: Schedule, ops: SimulatedOps) -> tuple[pl.Series, Int32Array]:
-    """Class and position of each graph op.
+    """Name the class of each graph op, and its place.
 
     Where all ranks compute equally often, the k-th computations of all ranks are peers; else those of
     one decade of length. What messages cost is compared among messages of one size.
-    """
+    """  # noqa: DOC201
     calc = np.flatnonzero(ops.sort == kernels.COMPUTE)
     rank = schedule.rank[ops.op[calc]]
     count = np.bincount(rank, minlength=schedule.n_rank)
@@ -209,9 +228,7 @@ def _classes(schedule: Schedule, ops: SimulatedOps) -> tuple[pl.Series, Int32Arr
         detail[calc] = -1
     else:
         detail[calc] = np.floor(np.log10(np.maximum(size[calc], 1))).astype(np.int64)
-    key, number = np.unique(
-        detail * len(NAMES) + ops.sort.astype(np.int64), return_inverse=True
-    )
+    key, number = np.unique(detail * len(NAMES) + ops.sort.astype(np.int64), return_inverse=True)
     labels = [_label(NAMES[int(k) % len(NAMES)], int(k) // len(NAMES)) for k in key]
     return pl.Series(labels, dtype=pl.Categorical).gather(number.astype(np.uint32)), position
 

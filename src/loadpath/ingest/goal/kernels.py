@@ -9,7 +9,9 @@ __all__ = ["count_text", "scan_text"]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-NEWLINE, RETURN, TAB, SPACE, COLON, SLASH, STAR, MINUS, OPEN, CLOSE = (ord(c) for c in "\n\r\t :/*-{}")
+NEWLINE, RETURN, TAB, SPACE, COLON, SLASH, STAR, MINUS, OPEN, CLOSE = (
+    ord(c) for c in "\n\r\t :/*-{}"
+)
 BYTE = ord("b")
 UNDERSCORE = ord("_")
 PADDING = 16
@@ -105,19 +107,19 @@ def _word_end(text: Any, i: int) -> Any:
 def _is(text: Any, i: int, end: int, word: Any) -> Any:
     if end - i != word.size:
         return False
+    same = True
     for k in range(word.size):
-        if text[i + k] != word[k]:
-            return False
-    return True
+        same &= text[i + k] == word[k]
+    return same
 
 
 @njit(**OPTIONS)
 def _begins(text: Any, i: int, word: Any) -> Any:
     """Whether a keyword stands here; what follows it may be a number without a space."""
+    same = True
     for k in range(word.size):
-        if text[i + k] != word[k]:
-            return False
-    return True
+        same &= text[i + k] == word[k]
+    return same
 
 
 @njit(**OPTIONS)
@@ -125,7 +127,7 @@ def _number(text: Any, i: int) -> Any:
     """Read a whole number: value and where it ends, -1 if there is none, -2 if it is too large."""
     if not _is_digit(text[i]):
         return 0, -1
-    value = 0
+    value = np.int64(0)
     while _is_digit(text[i]):
         digit = np.int64(text[i]) - 48
         if value > (LARGEST - digit) // 10:
@@ -197,7 +199,9 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
     line = 1
     stop = text.size - PADDING
     while True:
-        while i < stop and (text[i] == SPACE or text[i] == TAB or text[i] == RETURN or text[i] == NEWLINE):
+        while i < stop and (
+            text[i] == SPACE or text[i] == TAB or text[i] == RETURN or text[i] == NEWLINE
+        ):
             line += text[i] == NEWLINE
             i += 1
         if i >= stop:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadpath.ingest.goal import kernels
 from loadpath.errors import InputError
+from loadpath.ingest.goal import kernels
 from loadpath.tables.schedule import Schedule
 
 __all__ = ["read_text"]
@@ -39,6 +39,8 @@ MESSAGES = {
 REMEDY = "Correct the file, or write it again; docs/formats/goal.md has the grammar."
 LONGEST_FOUND = 40
 MOST_OPS = (1 << 31) - 1
+OP_TYPES = (np.uint8, np.int64, np.int32, np.int64, np.uint8, np.uint8, np.int32)
+EDGE_TYPES = (np.int32, np.int32, np.bool_)
 
 
 def read_text(name: str, content: bytes) -> Schedule:
@@ -72,21 +74,22 @@ def read_text(name: str, content: bytes) -> Schedule:
     if n_line > MOST_OPS:
         raise InputError(name, f"{n_line} lines are more than 2^31", "Split the job.")
     table = np.full((1 << max(3, int(2 * most).bit_length()), 4), -1, np.int64)
-    ops = tuple(np.empty(n_line, kind) for kind in (np.uint8, np.int64, np.int32, np.int64, np.uint8, np.uint8, np.int32))  # fmt: skip
-    edges = tuple(np.empty(n_line, kind) for kind in (np.int32, np.int32, np.bool_))
+    ops, edges = ([np.empty(n_line, kind) for kind in kinds] for kinds in (OP_TYPES, EDGE_TYPES))
     rank_start = np.zeros(n_open + 2, np.int64)
-    answer, place, line, detail, n_rank, n_op, n_edge = kernels.scan_text(
-        text, table, ops, edges, rank_start
-    )
-    if answer != kernels.SOUND:
-        words = {"found": _found(text, place), "detail": detail, "n_rank": n_rank}
-        what = MESSAGES[answer].format(**words, last=max(0, detail - 1))
-        raise InputError(f"{name}, line {line}", what, REMEDY)
-    kind, size, peer, tag, cpu, nic, op_line = (column[:n_op].copy() for column in ops)
-    source, target, on_start = (column[:n_edge].copy() for column in edges)
-    return Schedule(
-        name, rank_start[: n_rank + 1].copy(), kind, size, peer, tag, cpu, nic, source, target, on_start, op_line
-    )  # fmt: skip
+    ended = kernels.scan_text(text, table, tuple(ops), tuple(edges), rank_start)
+    n_rank, n_op, n_edge = ended[4:]
+    if ended[0] != kernels.SOUND:
+        raise InputError(f"{name}, line {ended[2]}", _problem(text, ended), REMEDY)
+    *op, line = (column[:n_op].copy() for column in ops)
+    edge = (column[:n_edge].copy() for column in edges)
+    columns: Any = (*op, *edge, line)
+    return Schedule(name, rank_start[: n_rank + 1].copy(), *columns)
+
+
+def _problem(text: NDArray[np.uint8], ended: tuple[int, ...]) -> str:
+    answer, place, _, detail, n_rank, _, _ = ended
+    words = {"detail": detail, "n_rank": n_rank, "last": max(0, detail - 1)}
+    return MESSAGES[answer].format(found=_found(text, place), **words)
 
 
 def _found(text: NDArray[Any], place: int) -> str:
@@ -96,4 +99,4 @@ def _found(text: NDArray[Any], place: int) -> str:
         return "the end of the file"
     if rest[0] in "\r\n":
         return "the end of the line"
-    return repr(rest.split()[0] if rest.split() else rest)
+    return repr(rest.split()[0].rstrip(":{") or rest[0])

@@ -104,30 +104,34 @@ def simulate_schedule(
     model, noise = model or LogGOPS(), noise or Noise()
     _check_times(schedule, model, noise)
     laid = _laid_out(schedule)
-    n_op, old = schedule.n_op, laid.old
-    is_noisy = noise.extra_ns.size + noise.start_ns.size > 0
-    late = np.zeros(2 * n_op if is_noisy else 0, np.int64)
+    n_op = schedule.n_op
     order, done = np.empty(2 * n_op, np.int32), np.zeros(n_op, np.bool_)
-    both = np.concatenate([old, old + n_op]) if is_noisy else old[:0]
-    extra = noise.extra_ns[both] if noise.extra_ns.size else noise.extra_ns
-    trace = (noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns)
+    late = np.zeros(2 * n_op if noise.extra_ns.size + noise.start_ns.size else 0, np.int64)
     busy, n_served, n_event = kernels.run_events(
         laid.row,
         laid.state,
         laid.wild,
-        (schedule.rank_start, laid.new, old),
+        (schedule.rank_start, laid.new, laid.old),
         laid.after,
         laid.counts,
         model.costs,
-        (extra, *trace),
+        _laid_noise(noise, laid.old),
         (order, late, done),
     )
     late_ns = np.zeros(2 * n_op, np.int64)
-    if is_noisy:
-        late_ns[both] = late
-    start, match, ended = kernels.collect(laid.new, old, laid.state, done)
-    served = ServiceOrder(order[:n_served], start, late_ns, match, ended)
+    if late.size:
+        late_ns[np.concatenate([laid.old, laid.old + n_op])] = late
+    start, *ends = kernels.collect(laid.new, laid.old, laid.state, done)
+    served = ServiceOrder(order[:n_served], start, late_ns, *ends)
     return Simulation(busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
+
+
+def _laid_noise(noise: Noise, old: NDArray[np.int32]) -> tuple[Any, ...]:
+    """Put the noise of events into the new order; a trace belongs to ranks."""
+    extra = noise.extra_ns
+    if extra.size:
+        extra = extra.reshape(2, -1)[:, old].ravel()
+    return extra, noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns
 
 
 class _LaidOut(NamedTuple):
@@ -144,24 +148,24 @@ class _LaidOut(NamedTuple):
 
 def _laid_out(schedule: Schedule) -> _LaidOut:
     """Put what the loop needs of an op into one row, the k-th ops of all ranks beside each other."""
-    kind, peer, tag = schedule.kind, schedule.peer, schedule.tag
+    n_op, peer, on_start = schedule.n_op, schedule.peer, schedule.edge_on_start
     ports = (int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1)
-    channel, *channels = kernels.number_channels(kind, peer, tag, schedule.rank_start)
+    channel, *n_channel = kernels.number_channels(
+        schedule.kind, peer, schedule.tag, schedule.rank_start
+    )
     new, old = kernels.number_ops(schedule.rank_start)
     edges = new[schedule.edge_source], new[schedule.edge_target]
-    on_start = schedule.edge_on_start
-    first, after_end = _successors(edges, ~on_start, schedule.n_op)
-    row, state = np.empty((schedule.n_op, 8), np.int64), np.zeros((schedule.n_op, 8), np.int64)
-    ops = (kind, schedule.size, peer, schedule.cpu, schedule.nic)
-    kernels.lay_out(schedule.rank_start, new, ops, channel, first, edges[1], ports, row, state)
-    chosen = old if channels[1] < channels[0] else old[:0]
-    after = (after_end, *_successors(edges, on_start, schedule.n_op))
-    return _LaidOut(new, old, row, state, (peer[chosen], tag[chosen]), after, (*ports, *channels))
+    first, after_end = _successors(edges, ~on_start, n_op)
+    row, state = np.empty((n_op, 8), np.int64), np.zeros((n_op, 8), np.int64)
+    ops = (schedule.kind, schedule.size, peer, schedule.cpu, schedule.nic, channel)
+    kernels.lay_out(schedule.rank_start, new, ops, first, edges[1], ports, row, state)
+    chosen = old if n_channel[1] < n_channel[0] else old[:0]
+    after = (after_end, *_successors(edges, on_start, n_op))
+    wild = (peer[chosen], schedule.tag[chosen])
+    return _LaidOut(new, old, row, state, wild, after, (*ports, *n_channel))
 
 
-def _successors(
-    edges: tuple[Any, Any], chosen: NDArray[np.bool_], n_op: int
-) -> tuple[Any, Any]:
+def _successors(edges: tuple[Any, Any], chosen: NDArray[np.bool_], n_op: int) -> tuple[Any, Any]:
     """Ops that require each op, in the order of the file: starts, and the ops."""
     start, order = group_by_key(edges[0][chosen], n_op)
     return start, edges[1][chosen][order]

@@ -26,7 +26,7 @@ MOST_NEXT = (1 << 30) - 1
 
 @njit(**OPTIONS)
 def number_ops(rank_start: Any) -> Any:
-    """Number ops by their place in their rank, then by rank: ranks mostly do the same at a time.
+    """Give numbers to ops by their place in their rank, then by rank: ranks mostly do the same at a time.
 
     Returns the new number of each op and the op of each new number, int32.
     """
@@ -58,13 +58,20 @@ def number_ops(rank_start: Any) -> Any:
 
 @njit(**OPTIONS)
 def lay_out(
-    rank_start: Any, new: Any, ops: Any, channel: Any, first: Any, target: Any, ports: Any, row: Any, state: Any
+    rank_start: Any,
+    new: Any,
+    ops: Any,
+    first: Any,
+    target: Any,
+    ports: Any,
+    row: Any,
+    state: Any,
 ) -> None:
     """Fill `row` and `state`, which are in the new order; `first` and `target` are too.
 
-    `ops` is kind, size, peer, processor, interface; `ports` how many of the last two a rank has.
+    `ops` is kind, size, peer, processor, interface, channel; `ports` how many of the last two a rank has.
     """
-    kind, size, peer, cpu, nic = ops
+    kind, size, peer, cpu, nic, channel = ops
     n_cpu, n_nic = ports
     for h in range(rank_start.size - 1):
         for v in range(rank_start[h], rank_start[h + 1]):
@@ -103,7 +110,7 @@ def collect(new: Any, old: Any, state: Any, done: Any) -> Any:
 
 @njit(**OPTIONS)
 def number_channels(kind: Any, peer: Any, tag: Any, rank_start: Any) -> Any:
-    """Number the queues in which messages meet receives: one per sender, receiver and tag.
+    """Give numbers to the queues in which messages meet receives: one per sender, receiver and tag.
 
     A rank that receives from any sender or with any tag has one queue for all. Returns the number of
     each op's, how many there are, and the first of such ranks.
@@ -182,8 +189,8 @@ def _pop(heap: Any, n: int) -> Any:
     x = heap[0, 2]
     n -= 1
     # the last event mostly belongs far down: the gap goes to the bottom, then up from there
-    i = 0
-    c = 1
+    i = np.int64(0)
+    c = np.int64(1)
     while c + 1 < n:
         earlier = heap[c + 1, 0] < heap[c, 0]
         tied = (heap[c + 1, 0] == heap[c, 0]) & (heap[c + 1, 1] < heap[c, 1])
@@ -270,7 +277,7 @@ def _meets(wild: Any, row: Any, r: int, v: int) -> Any:
 
 @njit(**OPTIONS)
 def _queue(row: Any, v: int, is_message: Any, n_cpu: int, n_nic: int, n_rank: int) -> Any:
-    """Number of the queue in which an event waits: by rank, what it needs, processor, interface."""
+    """Give the number of the queue in which an event waits: by rank, what it needs, processor, interface."""
     if is_message:
         port = row[v, IN] * n_cpu + row[v, FAR] % n_cpu
         return n_rank * n_cpu * (1 + n_nic) + port

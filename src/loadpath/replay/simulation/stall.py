@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def stalled_chain(schedule: Schedule, served: ServiceOrder) -> list[str]:
     if last in chain[:-1]:
         chain = chain[chain.index(last) :]
     names = [describe_scheduled(schedule, v) for v in chain]
-    shown = [f"{a} waits for {b}" for a, b in zip(names[:-1], names[1:], strict=True)]
+    shown = [f"{a} waits for {b}" for a, b in pairwise(names)]
     if last not in chain[:-1]:
         shown.append(f"{names[-1]} waits for {_lacking(schedule, last)}")
     left_out = len(shown) - MOST_NAMED
@@ -90,12 +91,14 @@ def _walk(schedule: Schedule, served: ServiceOrder, op: int) -> Iterator[int]:
             continue
         required = edges[first[here] : first[here + 1]]
         source = schedule.edge_source[required]
-        lacks = np.where(schedule.edge_on_start[required], served.start_ns[source] < 0, ~served.done[source])
+        lacks = np.where(
+            schedule.edge_on_start[required], served.start_ns[source] < 0, ~served.done[source]
+        )
         here = int(source[np.argmax(lacks)])
 
 
 def _unstarted(schedule: Schedule, served: ServiceOrder) -> dict[tuple[int, int], list[int]]:
-    """Sends and receives that never started, by kind and receiving rank."""
+    """List sends and receives that never started, by kind and receiving rank."""
     found = defaultdict(list)
     open_op = np.flatnonzero((served.start_ns[: schedule.n_op] < 0) & (schedule.kind != CALC))
     rank = schedule.rank[open_op]
@@ -105,9 +108,7 @@ def _unstarted(schedule: Schedule, served: ServiceOrder) -> dict[tuple[int, int]
     return found
 
 
-def _partner(
-    schedule: Schedule, partners: dict[tuple[int, int], list[int]], op: int
-) -> int | None:
+def _partner(schedule: Schedule, partners: dict[tuple[int, int], list[int]], op: int) -> int | None:
     """Find an op that never started and would end this one; None if there is none."""
     rank = int(np.searchsorted(schedule.rank_start, op, "right")) - 1
     sends = schedule.kind[op] == SEND
