@@ -163,8 +163,7 @@ def _members(served: ServiceOrder, ops: SimulatedOps) -> pl.DataFrame:
     of_long = receiver[sent[long]]
     n_op = ops.waits.size
     # a receive posted after its message had come is what the sender waited for, in an instance of its own
-    late = served.start_ns[of_long] > served.start_ns[n_op + sent[long]]
-    late |= _served_after(served, of_long, n_op + sent[long])
+    late = _served_after(served, of_long, n_op + sent[long])
     own = np.where(late, sent.size + np.cumsum(late) - 1, number[long])
     parts = [
         (ops.graph_op[kernels.SENDING, sent], number, "sender", False, False),

@@ -70,20 +70,18 @@ def read_text(name: str, content: bytes) -> Schedule:
     (1, array([70]))
     """
     text = np.frombuffer(content + b"\n" * kernels.PADDING, np.uint8)
-    n_line, n_open, most = kernels.count_text(text)
+    n_line, n_open, longest = kernels.count_text(text)
     if n_line > MOST_OPS:
         raise InputError(name, f"{n_line} lines are more than 2^31", "Split the job.")
-    table = np.full((1 << max(3, int(2 * most).bit_length()), 4), -1, np.int64)
+    table = np.full((1 << max(3, int(2 * longest).bit_length()), 4), -1, np.int64)
     ops, edges = ([np.empty(n_line, kind) for kind in kinds] for kinds in (OP_TYPES, EDGE_TYPES))
     rank_start = np.zeros(n_open + 2, np.int64)
     ended = kernels.scan_text(text, table, tuple(ops), tuple(edges), rank_start)
-    n_rank, n_op, n_edge = ended[4:]
     if ended[0] != kernels.SOUND:
         raise InputError(f"{name}, line {ended[2]}", _problem(text, ended), REMEDY)
-    *op, line = (column[:n_op].copy() for column in ops)
-    edge = (column[:n_edge].copy() for column in edges)
-    columns: Any = (*op, *edge, line)
-    return Schedule(name, rank_start[: n_rank + 1].copy(), *columns)
+    *op, line = (column[: ended[5]].copy() for column in ops)
+    columns: Any = (*op, *(column[: ended[6]].copy() for column in edges), line)
+    return Schedule(name, rank_start[: ended[4] + 1].copy(), *columns)
 
 
 def _problem(text: NDArray[np.uint8], ended: tuple[int, ...]) -> str:

@@ -148,21 +148,22 @@ class _LaidOut(NamedTuple):
 
 def _laid_out(schedule: Schedule) -> _LaidOut:
     """Put what the loop needs of an op into one row, the k-th ops of all ranks beside each other."""
-    n_op, peer, on_start = schedule.n_op, schedule.peer, schedule.edge_on_start
+    n_op = schedule.n_op
     ports = (int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1)
     channel, *n_channel = kernels.number_channels(
-        schedule.kind, peer, schedule.tag, schedule.rank_start
+        schedule.kind, schedule.peer, schedule.tag, schedule.rank_start
     )
     new, old = kernels.number_ops(schedule.rank_start)
     edges = new[schedule.edge_source], new[schedule.edge_target]
-    first, after_end = _successors(edges, ~on_start, n_op)
-    row, state = np.empty((n_op, 8), np.int64), np.zeros((n_op, 8), np.int64)
-    ops = (schedule.kind, schedule.size, peer, schedule.cpu, schedule.nic, channel)
-    kernels.lay_out(schedule.rank_start, new, ops, first, edges[1], ports, row, state)
+    first, after_end = _successors(edges, ~schedule.edge_on_start, n_op)
+    row, state = np.zeros((2, n_op, 8), np.int64)
+    ops = (schedule.kind, schedule.size, schedule.peer, schedule.cpu, schedule.nic, channel)
+    kernels.lay_out(schedule.rank_start, new, ops, (first, edges[1]), ports, (row, state))
+    after = (after_end, *_successors(edges, schedule.edge_on_start, n_op))
+    # which receive takes what is only asked in ranks that receive from any
     chosen = old if n_channel[1] < n_channel[0] else old[:0]
-    after = (after_end, *_successors(edges, on_start, n_op))
-    wild = (peer[chosen], schedule.tag[chosen])
-    return _LaidOut(new, old, row, state, wild, after, (*ports, *n_channel))
+    taken = (schedule.peer[chosen], schedule.tag[chosen])
+    return _LaidOut(new, old, row, state, taken, after, (*ports, *n_channel))
 
 
 def _successors(edges: tuple[Any, Any], chosen: NDArray[np.bool_], n_op: int) -> tuple[Any, Any]:

@@ -57,22 +57,15 @@ def number_ops(rank_start: Any) -> Any:
 
 
 @njit(**OPTIONS)
-def lay_out(
-    rank_start: Any,
-    new: Any,
-    ops: Any,
-    first: Any,
-    target: Any,
-    ports: Any,
-    row: Any,
-    state: Any,
-) -> None:
-    """Fill `row` and `state`, which are in the new order; `first` and `target` are too.
+def lay_out(rank_start: Any, new: Any, ops: Any, edges: Any, ports: Any, into: Any) -> None:
+    """Fill `into`, row and state, which are in the new order; `edges`, starts and targets, are too.
 
     `ops` is kind, size, peer, processor, interface, channel; `ports` how many of the last two a rank has.
     """
     kind, size, peer, cpu, nic, channel = ops
+    first, target = edges
     n_cpu, n_nic = ports
+    row, state = into
     for h in range(rank_start.size - 1):
         for v in range(rank_start[h], rank_start[h + 1]):
             u = new[v]
