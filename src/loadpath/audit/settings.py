@@ -96,6 +96,12 @@ class Settings:
                 continue
             for one in value if isinstance(value, tuple) else (value,):
                 is_file = isinstance(one, Path) or item.name == "ranks"
-                shown = Path(one).name if is_file else str(one)
+                shown = Path(one).name if is_file else _without_folder(str(one))
                 words += [f"--{item.name.replace('_', '-')}", shown]
         return words
+
+
+def _without_folder(value: str) -> str:
+    """Name the file of a noise without its folder; other values hold no slash that ends one."""
+    form, colon, rest = value.partition(":")
+    return form + colon + Path(rest).name if colon and rest else value
