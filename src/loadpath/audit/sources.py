@@ -16,6 +16,7 @@ from loadpath.errors import InputError, first_line
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
 from loadpath.ingest.goal import is_goal, read_goal
 from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
+from loadpath.ingest.otf2 import is_otf2, read_otf2
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
@@ -58,6 +59,7 @@ def load_recording(
     files = _files(given)
     held = [_records(of_source, settings) for of_source in files]
     schedules = [path for path in dict.fromkeys(chain(*files)) if is_goal(path)]
+    archives = [path for path in dict.fromkeys(chain(*files)) if is_otf2(path)]
     audits = [path for path in given if (path / "audit.json").is_file()]
     if audits:
         raise InputError(
@@ -75,7 +77,9 @@ def load_recording(
     if op_tables and any(found and not tables for tables, found in held):
         raise InputError("sources", "an op table and traces", ONE_JOB)
     if schedules:
-        recording = _read_schedule(schedules, [*op_tables, *traces], progress)
+        recording = _read_schedule(schedules, [*op_tables, *traces, *archives], progress)
+    elif archives:
+        recording = _read_archive(archives, [*op_tables, *traces], progress)
     elif op_tables:
         progress(f"reading {op_tables[0].name}")
         recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
@@ -136,6 +140,16 @@ def _read_schedule(
         inputs=schedule.inputs,
         schedule=schedule,
     )
+
+
+def _read_archive(
+    archives: Sequence[Path], beside: Sequence[Path], progress: Progress
+) -> Recording:
+    if len(archives) > 1 or beside:
+        names = ", ".join(path.name for path in [*archives, *beside][:6])
+        raise InputError("sources", f"an OTF2 trace and other records ({names})", ONE_JOB)
+    progress(f"reading {archives[0].name}")
+    return read_otf2(archives[0])
 
 
 def cache_folder() -> Path | None:

@@ -36,7 +36,7 @@ class Recording:
 
     Attributes
     ----------
-    source : {"op_table", "kineto", "goal"}
+    source : {"op_table", "kineto", "goal", "otf2"}
         Kind of record; it decides which builder couples the ops.
     op, lane, communicator, rank, step, caveat : polars.DataFrame
         Tables of `loadpath.tables`; `op` holds the ops of the first step alone where `alike` says
