@@ -305,6 +305,10 @@ def couple_recording(recording: Recording, settings: Settings | None = None) -> 
         from loadpath.audit.simulation import couple_schedule  # noqa: PLC0415 - few need it
 
         return as_steps(couple_schedule(recording, settings or Settings()))
+    if recording.source == "otf2":
+        from loadpath.couple.mpi import couple_mpi  # noqa: PLC0415 - few need it
+
+        return as_steps(couple_mpi(recording))
     from loadpath.couple.trace import couple_trace  # noqa: PLC0415 - an op table starts faster
 
     return as_steps(couple_trace(recording))
