@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.couple.simulated.recorded import recording_of
 
 from loadpath.couple.loggops import LogGOPS
 from loadpath.couple.simulated import couple_simulated
@@ -18,7 +19,6 @@ from loadpath.ingest.goal.text import read_text
 from loadpath.replay import op_end_ns, replay
 from loadpath.replay.simulation import simulate_schedule
 from loadpath.testing.schedules import dissemination, recursive_doubling, ring
-from tests.couple.simulated.recorded import recording_of
 
 SHIPPED = {
     "d16.goal": 22000,

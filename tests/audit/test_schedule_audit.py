@@ -79,7 +79,9 @@ def test_file_of_noise_is_among_the_inputs_and_named_without_its_folder(write, t
 
 
 def test_schedule_that_stalls_is_refused_with_what_waits_for_what(write):
-    with pytest.raises(StructureError, match=r"4 ops would never run: recv 8b from 1 .* waits for send"):
+    with pytest.raises(
+        StructureError, match=r"4 ops would never run: recv 8b from 1 .* waits for send"
+    ):
         run_audit(write(DEADLOCK))
 
 
@@ -102,7 +104,9 @@ def test_hosts_of_a_schedule_are_named(write, tmp_path):
     assert done.table("rank")["host"].to_list() == ["a", "a", "b", "b"]
 
 
-@pytest.mark.parametrize("noise", ["loud", "exponential:5", "exponential:0,5", "lengths:5", "trace:"])
+@pytest.mark.parametrize(
+    "noise", ["loud", "exponential:5", "exponential:0,5", "lengths:5", "trace:"]
+)
 def test_noise_that_is_none_is_refused(write, noise):
     with pytest.raises((UsageError, InputError)):
         run_audit(write(dissemination(4, 8)), noise=noise)

@@ -79,7 +79,15 @@ def test_messages_without_a_receive_are_counted(folder):
 
 
 def test_the_same_seed_gives_the_same_bytes_in_other_processes(folder):
-    words = ("simulate", "stencil.goal", "--noise", "exponential:20000,3000", "--replicas", "5", "--json")
+    words = (
+        "simulate",
+        "stencil.goal",
+        "--noise",
+        "exponential:20000,3000",
+        "--replicas",
+        "5",
+        "--json",
+    )
     first, second = (
         run(*words, "--seed", "4", folder=folder, PYTHONHASHSEED=seed) for seed in ("1", "2")
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+from tests.ingest.goal.binary_form import binary
 
 from loadpath.audit.hang import diagnose_dumps, recording_of_dumps
 from loadpath.audit.pipeline import couple_sources
@@ -21,7 +22,6 @@ from loadpath.ingest.kineto import read_kineto
 from loadpath.ingest.op_table import read_op_table
 from loadpath.testing import make_job, write_kineto, write_op_table
 from loadpath.testing.schedules import stencil
-from tests.ingest.goal.binary_form import binary
 
 MOST_SECONDS = 2.0
 DUMPS = ("fr_rank0.json", "_dump_0")

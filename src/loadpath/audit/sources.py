@@ -16,8 +16,8 @@ from loadpath.errors import InputError, first_line
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
 from loadpath.ingest.goal import is_goal, read_goal
 from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
-from loadpath.ingest.otf2 import is_otf2, read_otf2
 from loadpath.ingest.op_table import is_op_table, read_steps
+from loadpath.ingest.otf2 import is_otf2, read_otf2
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
 __all__ = ["Progress", "cache_folder", "load_recording", "lone_dumps", "with_hosts"]

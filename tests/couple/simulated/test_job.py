@@ -47,7 +47,9 @@ def test_a_message_is_sent_carried_and_received():
     job, _ = coupled(ONE_MESSAGE)
     spans = {
         name: (rank, start, start + length)
-        for name, rank, start, length in job.op.select("name", "rank", "start_ns", "duration_ns").iter_rows()
+        for name, rank, start, length in job.op.select(
+            "name", "rank", "start_ns", "duration_ns"
+        ).iter_rows()
         if name != "calc"
     }
     assert spans == {
@@ -101,7 +103,9 @@ def test_replay_is_equal_to_the_simulation_of_any_schedule(block):
         assert np.array_equal(op_end_ns(job.graph, replay(job.graph, job.work_ns)), ends(job)), seed
         assert not job.lag_ns.any(), seed
         assert not job.negative_lag_ns.any(), seed
-        on_processor = job.op["lane"].to_numpy() < 1 + read_text("a", any_schedule(seed).encode()).cpu.max(initial=0)
+        on_processor = job.op["lane"].to_numpy() < 1 + read_text(
+            "a", any_schedule(seed).encode()
+        ).cpu.max(initial=0)
         assert ends(job)[on_processor].max(initial=0) == run.makespan_ns, seed
     assert n_ended > 20
 
@@ -135,7 +139,9 @@ def test_a_frozen_order_is_wrong_where_order_is_a_race():
     noisy_job, noisy = coupled(text, noise)
     late = noisy.served.late_ns.reshape(2, -1).sum()
     frozen = job.work_ns.copy()
-    frozen[(job.op["name"] == "receive").to_numpy()] += late // int((job.op["name"] == "receive").sum())
+    frozen[(job.op["name"] == "receive").to_numpy()] += late // int(
+        (job.op["name"] == "receive").sum()
+    )
     replayed = op_end_ns(job.graph, replay(job.graph, frozen)).max()
     assert abs(replayed / noisy.makespan_ns - 1) > 0.05
     assert np.array_equal(

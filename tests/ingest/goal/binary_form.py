@@ -24,7 +24,7 @@ def binary(schedule):
 
 def rank_part(schedule, rank):
     low, high = schedule.rank_start[rank : rank + 2]
-    after = [[[], []] for _ in range(high - low)]
+    after: list[list[list[int]]] = [[[], []] for _ in range(high - low)]
     required = np.zeros(high - low, np.int64)
     edges = (schedule.edge_source, schedule.edge_target, schedule.edge_on_start)
     for source, target, on_start in zip(*edges, strict=True):
@@ -33,7 +33,7 @@ def rank_part(schedule, rank):
             required[target - low] += 1
     free = np.flatnonzero(required == 0)
     out = [struct.pack(f"<II{free.size}I", high - low, free.size, *free)]
-    listed = []
+    listed: list[int] = []
     for v in range(low, high):
         ended, started = after[v - low]
         is_calc = schedule.kind[v] == 3

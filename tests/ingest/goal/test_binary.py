@@ -64,14 +64,29 @@ def damaged(place, form, *values):
         (damaged(14, "<Q", 0), "a.goal, rank 0: its place is not within the file"),
         (damaged(46, "<I", 1 << 30), "a.goal, rank 0: 1073741824 ops and 1 free ones do not fit"),
         (damaged(54, "<I", 2), "a.goal, rank 0: the ops that may start at once are not those"),
-        (damaged(FIRST_NODE + 4, "<b", 4), "a.goal, rank 0: an op is neither calc, send nor recv (op 0)"),
-        (damaged(FIRST_NODE + 39 + 5, "<I", 2), "a.goal, rank 0: a peer is not among the ranks (op 1)"),
-        (damaged(FIRST_NODE + 39 + 17, "<i", -1), "a.goal, rank 0: a send has no tag of its own (op 1)"),
+        (
+            damaged(FIRST_NODE + 4, "<b", 4),
+            "a.goal, rank 0: an op is neither calc, send nor recv (op 0)",
+        ),
+        (
+            damaged(FIRST_NODE + 39 + 5, "<I", 2),
+            "a.goal, rank 0: a peer is not among the ranks (op 1)",
+        ),
+        (
+            damaged(FIRST_NODE + 39 + 17, "<i", -1),
+            "a.goal, rank 0: a send has no tag of its own (op 1)",
+        ),
         (damaged(FIRST_NODE + 9, "<Q", 1 << 63), "a.goal, rank 0: a size is too large (op 0)"),
         (damaged(FIRST_NODE + 23, "<I", 9), "a.goal, rank 0: its list of requirements is cut"),
         (damaged(FIRST_NODE + 27, "<I", 9), "a.goal, rank 0: its list of requirements is cut"),
-        (damaged(FIRST_NODE + 3 * 39, "<I", 3), "a.goal, rank 0: an op that is not there requires another"),
-        (damaged(FIRST_NODE + 39, "<I", 2), "a.goal, rank 0: ops do not say how many others they require"),
+        (
+            damaged(FIRST_NODE + 3 * 39, "<I", 3),
+            "a.goal, rank 0: an op that is not there requires another",
+        ),
+        (
+            damaged(FIRST_NODE + 39, "<I", 2),
+            "a.goal, rank 0: ops do not say how many others they require",
+        ),
     ],
 )
 def test_damage_is_named_with_its_rank(content, said):

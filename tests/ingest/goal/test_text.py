@@ -37,7 +37,9 @@ def test_ops_are_read_with_all_that_is_said_of_them():
 def test_requirements_keep_the_order_of_the_file():
     schedule = read_text(
         "a.goal",
-        one_rank("a: calc 1", "b: calc 2", "c: calc 3", "c requires b", "c irequires a", "b requires a"),
+        one_rank(
+            "a: calc 1", "b: calc 2", "c: calc 3", "c requires b", "c irequires a", "b requires a"
+        ),
     )
     edges = (schedule.edge_source, schedule.edge_target, schedule.edge_on_start)
     assert [column.tolist() for column in edges] == [[1, 0, 0], [2, 2, 1], [False, True, False]]
@@ -96,7 +98,10 @@ def test_a_wrong_line_is_named_with_what_is_wrong(line, said):
         (b"num_ranks 1\nrank 0 {\n}\nrank 1 {\n}", "line 4: 'rank' follows the last of 1 ranks"),
         (b"num_ranks 1\ncalc 5\n", "line 2: 'calc' stands outside all ranks"),
         (b"num_ranks 1\nrank 0\n{\n}", "line 2: '{' is wanted, not the end of the line"),
-        (b"num_ranks 1\nrank 0 {\na: calc 1\na: calc 2\n}", "line 4: the label 'a' is defined already in line 3"),
+        (
+            b"num_ranks 1\nrank 0 {\na: calc 1\na: calc 2\n}",
+            "line 4: the label 'a' is defined already in line 3",
+        ),
     ],
 )
 def test_what_a_file_lacks_is_said(text, said):

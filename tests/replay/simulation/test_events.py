@@ -60,7 +60,13 @@ def test_the_gap_between_messages_holds_back_the_next_send():
 def test_the_gap_holds_the_receiver_too_when_no_receive_is_posted():
     sends = two_ranks(
         ["send 1b to 1 cpu 0", "send 1b to 1 cpu 1 nic 1"],
-        ["a: calc 90000 cpu 2", "b: recv 1b from 0", "c: recv 1b from 0", "b requires a", "c requires b"],
+        [
+            "a: calc 90000 cpu 2",
+            "b: recv 1b from 0",
+            "c: recv 1b from 0",
+            "b requires a",
+            "c requires b",
+        ],
     )
     run = simulate_schedule(read_text("a", sends.encode()), LogGOPS(g=50000))
     # messages on interfaces of their own do not wait for each other
@@ -87,13 +93,17 @@ def test_an_op_may_require_only_the_start_of_another():
     lines = ["a: recv 1b from 1", "b: calc 50", "b irequires a"]
     assert finish(two_ranks(lines, ["c: calc 9000", "d: send 1b to 0", "d requires c"]))[0] == 14500
     run = simulate_schedule(
-        read_text("a", two_ranks(lines, ["c: calc 9000", "d: send 1b to 0", "d requires c"]).encode())
+        read_text(
+            "a", two_ranks(lines, ["c: calc 9000", "d: send 1b to 0", "d requires c"]).encode()
+        )
     )
     assert run.served.start_ns[1] == 0
 
 
 def test_ops_that_become_free_together_begin_with_sends():
-    text = two_ranks(["calc 100", "recv 1b from 1", "send 1b to 1"], ["recv 1b from 0", "send 1b to 0"])
+    text = two_ranks(
+        ["calc 100", "recv 1b from 1", "send 1b to 1"], ["recv 1b from 0", "send 1b to 0"]
+    )
     run = simulate_schedule(read_text("a", text.encode()))
     assert run.served.order[:2].tolist() == [2, 1]
     assert run.served.start_ns[0] == 1500

@@ -18,7 +18,9 @@ def at(offset, *events):
     """A trace of (start, length), in which the one rank begins at `offset`."""
     start, length = (np.array(column, np.int64) for column in zip(*events, strict=True))
     total = np.append(0, np.cumsum(length))
-    return Noise(np.empty(0, np.int64), start, total, int(start[-1] + length[-1]), np.array([offset]))
+    return Noise(
+        np.empty(0, np.int64), start, total, int(start[-1] + length[-1]), np.array([offset])
+    )
 
 
 def end(schedule, noise):
@@ -87,7 +89,9 @@ def test_the_same_seed_draws_the_same_noise():
     assert not np.array_equal(draw(1), draw(2))
 
 
-@pytest.mark.parametrize(("length", "period"), [(5.0, 0.0), (-1.0, 5.0), (np.inf, 5.0), (5.0, 1e-9)])
+@pytest.mark.parametrize(
+    ("length", "period"), [(5.0, 0.0), (-1.0, 5.0), (np.inf, 5.0), (5.0, 1e-9)]
+)
 def test_noise_that_cannot_be_drawn_is_refused(length, period):
     schedule = calcs(10**9)
     with pytest.raises(UsageError):

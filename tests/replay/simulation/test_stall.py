@@ -3,7 +3,7 @@ from loadpath.replay.simulation import simulate_schedule
 from loadpath.replay.simulation.stall import stalled_chain
 
 
-def chain(*ranks, size=8):
+def chain(*ranks):
     blocks = [f"rank {r} {{\n" + "\n".join(lines) + "\n}\n" for r, lines in enumerate(ranks)]
     schedule = read_text("a", f"num_ranks {len(ranks)}\n{''.join(blocks)}".encode())
     return stalled_chain(schedule, simulate_schedule(schedule).served)

@@ -10,6 +10,7 @@ Sends meet receives by communicator, ranks, tag and order; collectives by commun
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -71,7 +72,7 @@ def _own_ops(recording: Recording) -> pl.DataFrame:
     borders = np.flatnonzero(np.diff(rank, prepend=-1, append=-1))
     parts = [
         np.stack(kernels.own_times(start, end, talks, np.arange(low, high)))
-        for low, high in zip(borders[:-1], borders[1:], strict=True)
+        for low, high in pairwise(borders)
     ]
     region, begin, stop = np.concatenate([np.empty((3, 0), np.int64), *parts], axis=1)
     chosen = np.repeat(rank[borders[:-1]], [part.shape[1] for part in parts])
@@ -104,7 +105,11 @@ def _described(
     classed = part.with_columns(
         kind=kind.when(calls | ~inside).then(pl.lit("host")).otherwise(pl.lit("compute")),
         mechanism=mechanism.when(calls | ~inside).then(pl.lit("host")).otherwise(pl.lit("unknown")),
-        op_class=pl.when(talks).then(sized).when(inside).then("name").otherwise(pl.lit(BETWEEN_CALLS)),
+        op_class=pl.when(talks)
+        .then(sized)
+        .when(inside)
+        .then("name")
+        .otherwise(pl.lit(BETWEEN_CALLS)),
         collective=pl.when(talks).then(pl.col("collective").cast(pl.String)).otherwise(pl.lit("")),
         **{
             name: pl.when(talks).then(name).otherwise(-1)
@@ -128,7 +133,9 @@ def _meetings(op: pl.DataFrame) -> pl.DataFrame:
     )
     key = ["communicator", "what", "source", "target", "tag"]
     numbered = ends.with_columns(
-        number=pl.when(pair).then(pl.int_range(pl.len()).over(*key, "rank", "collective")).otherwise("sequence")
+        number=pl.when(pair)
+        .then(pl.int_range(pl.len()).over(*key, "rank", "collective"))
+        .otherwise("sequence")
     )
     met = numbered.with_columns(n=pl.col("rank").len().over(*key, "number")).filter(pl.col("n") > 1)
     order = pl.struct(*key, "number").rank("dense").cast(pl.Int32) - 1
@@ -191,9 +198,7 @@ def _instances(op: pl.DataFrame, member: pl.DataFrame, met: NDArray[np.int32]) -
     )  # fmt: skip
 
 
-def _with_doubts(
-    recording: Recording, op: pl.DataFrame, member: pl.DataFrame
-) -> Recording:
+def _with_doubts(recording: Recording, op: pl.DataFrame, member: pl.DataFrame) -> Recording:
     """Count what met nobody, came before it was sent, or was left out."""
     talks = int((op["collective"] != "").sum())
     early, n_message = _early(op, member)

@@ -9,7 +9,7 @@ import polars as pl
 from loadpath.decode import file_digest, read_blocks
 from loadpath.errors import InputError
 from loadpath.ingest.otf2.definitions import Definitions, Local, read_definitions, read_local
-from loadpath.ingest.otf2.events import LocationOps, location_ops
+from loadpath.ingest.otf2.events import LocationOps, Told, location_ops
 from loadpath.ingest.otf2.places import Communicators, Place, communicators, places
 from loadpath.ingest.otf2.records import ORDER, REMEDY
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
@@ -67,8 +67,9 @@ def read_otf2(path: Path) -> Recording:
     anchor = _read_anchor(path)
     name = path.with_suffix(".def")
     found = read_definitions(name.name, _content(name), anchor.definition_chunk)
-    if not 0 < found.ticks_per_s <= MOST_TICKS_PER_S:
-        raise InputError(name.name, f"its clock has {found.ticks_per_s} ticks a second", REMEDY)
+    if not 0 < found.ticks_per_s <= MOST_TICKS_PER_S or found.first_tick >> 62:
+        what = f"its clock has {found.ticks_per_s} ticks a second, from {found.first_tick} on"
+        raise InputError(name.name, what, REMEDY)
     threads = places(name.name, found)
     groups = communicators(found)
     read = [(place, _read_location(path, place, (found, groups), anchor)) for place in threads]
@@ -76,7 +77,7 @@ def read_otf2(path: Path) -> Recording:
     kept = [(place, ops) for place, ops in read if ops is not None]
     if not kept:
         raise InputError(path.name, "no event file of any rank is there", REMEDY)
-    return _recording(path, found, groups, (kept, lost))
+    return _recording(path, groups, (kept, lost))
 
 
 def _read_anchor(path: Path) -> _Anchor:
@@ -107,15 +108,11 @@ def _read_location(
     if definitions.exists():
         named = f"{path.stem}/{definitions.name}"
         local = read_local(named, _content(definitions), anchor.definition_chunk)
-    found, groups = told
-    return location_ops(
-        _content(events), anchor.event_chunk, place, definitions=found, local=local, groups=groups
-    )
+    return location_ops(_content(events), anchor.event_chunk, place, Told(*told, local))
 
 
 def _recording(
     path: Path,
-    found: Definitions,
     groups: Communicators,
     read: tuple[list[tuple[Place, LocationOps]], list[int]],
 ) -> Recording:
@@ -156,12 +153,18 @@ def _recording(
 def _one_step(op: pl.DataFrame) -> pl.DataFrame:
     """Take the whole trace as one step: MPI has no marks of steps."""
     end = pl.col("start_ns") + pl.col("duration_ns")
-    spans = op.group_by("rank").agg(pl.col("start_ns").min(), end.max().alias("end_ns")).sort("rank")
+    spans = (
+        op.group_by("rank").agg(pl.col("start_ns").min(), end.max().alias("end_ns")).sort("rank")
+    )
     return STEP.build(spans.with_columns(pl.lit(0).alias("step")))
 
 
 def _doubts(read: list[LocationOps], lost: list[int]) -> pl.DataFrame:
     shown = ", ".join(map(str, lost[:8]))
+    unknown = (
+        "communications of a kind that is not matched, or outside all regions: their waiting counts "
+        "as host time"
+    )
     return caveat_table(
         [
             ("missing_rank", f"threads without a file of events, of ranks {shown}", len(lost)),
@@ -180,11 +183,6 @@ def _doubts(read: list[LocationOps], lost: list[int]) -> pl.DataFrame:
                 "leaves of regions that were not entered: left out",
                 sum(ops.n_lone for ops in read),
             ),
-            (
-                "unknown_collective",
-                "communications of a kind that is not matched, or outside all regions: their "
-                "waiting counts as host time",
-                sum(ops.n_unknown for ops in read),
-            ),
+            ("unknown_collective", unknown, sum(ops.n_unknown for ops in read)),
         ]
     )

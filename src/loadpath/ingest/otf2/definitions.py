@@ -173,6 +173,8 @@ def read_local(name: str, content: bytes, chunk_bytes: int) -> Local:
             _read_map(found, fields)
         elif kind == OFFSET:
             time, offset = fields.whole(), fields.number()
+            if time >> 63:
+                raise ValueError
             found.offset.append((time, offset - (1 << 64) if offset >> 63 else offset))
 
     read_records(name, content, chunk_bytes, take)

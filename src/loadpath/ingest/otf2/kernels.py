@@ -9,6 +9,7 @@ __all__ = ["ENTER", "LEAVE", "N_FIELD", "nest", "scan_events"]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 END_OF_CHUNK, END_OF_FILE, CHUNK_HEADER, TIMESTAMP, ATTRIBUTES = 1, 2, 3, 5, 6
+"""Types of records; a chunk that is not full ends with zeros, or with `END_OF_CHUNK`."""
 ENTER, LEAVE = 12, 13
 BARE = np.array([12, 13, 16, 17, 20, 21, 24, 28, 29, 30], np.uint8)
 """Events of one number, which have no length."""
@@ -50,7 +51,7 @@ def scan_events(content: Any, chunk_bytes: int, time: Any, kind: Any, field: Any
     sound; what came before is sound.
     """
     end = content.size - 16
-    at = 0
+    at: Any = 0
     chunk = 0
     n = 0
     now = np.int64(0)
@@ -60,13 +61,12 @@ def scan_events(content: Any, chunk_bytes: int, time: Any, kind: Any, field: Any
         if what == END_OF_FILE:
             return n, -1
         if what == CHUNK_HEADER:
-            order = content[at + 1]
-            if order != LITTLE and order != BIG:
+            is_big = content[at + 1] == BIG
+            if not is_big and content[at + 1] != LITTLE:
                 return n, at
-            is_big = order == BIG
             at += 18
             continue
-        if what == END_OF_CHUNK:
+        if what <= END_OF_CHUNK:
             chunk += chunk_bytes
             at = chunk
             continue

@@ -1,5 +1,6 @@
 """Where OTF2 events happen: threads of ranks on hosts; and which ranks a communicator joins."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -83,12 +84,13 @@ def places(name: str, found: Definitions) -> list[Place]:
         if location in found.location
     }
     listed: list[Place] = []
+    threads: Counter[int] = Counter()
     for location, (text, kind, _, process) in sorted(found.location.items()):
         if kind == THREAD and process in rank_of:
             rank = rank_of[process]
-            lane = sum(place.rank == rank for place in listed[-64:])
             host = _host(found, process)
-            listed.append(Place(location, rank, lane, found.text.get(text, ""), host))
+            listed.append(Place(location, rank, threads[rank], found.text.get(text, ""), host))
+            threads[rank] += 1
     if not listed:
         raise InputError(name, "defines no rank of MPI", "Trace a job of MPI.")
     return sorted(listed, key=lambda place: (place.rank, place.location))
@@ -118,7 +120,7 @@ def communicators(found: Definitions) -> Communicators:
             members[number] = ranks
     number_of = {number: row for row, number in enumerate(members)}
     names = [found.text.get(found.communicator[n][0], "") or f"communicator {n}" for n in members]
-    table = {
+    table: dict[str, list[Any]] = {
         "communicator": list(range(len(members))),
         "name": names,
         "n_members": [len(ranks) for ranks in members.values()],

@@ -37,6 +37,11 @@ class Fields:
         -------
         int
             Its value, `UNDEFINED` where it is none.
+
+        Raises
+        ------
+        ValueError
+            If it is longer than any number; a reader of records names the place.
         """
         size = self.byte()
         if size == LONG:
@@ -114,7 +119,7 @@ def read_records(
             if kind == CHUNK_HEADER:
                 order = ORDER[content[at + 1]]
                 at += HEADER_BYTES
-            elif kind == END_OF_CHUNK:
+            elif kind <= END_OF_CHUNK:
                 chunk += chunk_bytes
                 at = chunk
             elif kind == END_OF_FILE:
@@ -124,9 +129,13 @@ def read_records(
                 if size == LONG:
                     size = int.from_bytes(content[at : at + 8], order)  # type: ignore[arg-type]
                     at += 8
-                if at + size > len(content):
-                    raise IndexError
-                take(kind, Fields(content[at : at + size], order))
+                take(kind, Fields(_part(content, at, size), order))
                 at += size
     except (IndexError, KeyError, ValueError) as error:
         raise InputError(name, f"is cut or damaged at byte {at}", REMEDY) from error
+
+
+def _part(content: bytes, at: int, size: int) -> bytes:
+    if at + size > len(content):
+        raise IndexError
+    return content[at : at + size]
