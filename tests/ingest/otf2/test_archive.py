@@ -195,7 +195,7 @@ def test_a_container_is_refused_with_what_to_do(tmp_path):
     content = bytearray(anchor.read_bytes())
     content[28] = 2
     anchor.write_bytes(bytes(content))
-    with pytest.raises(InputError, match="container .SION., which is not read"):
+    with pytest.raises(InputError, match=r"container \(SION\), which is not read"):
         read_otf2(anchor)
 
 

@@ -66,7 +66,7 @@ class Trace:
             self.defined.record(14, rank, 5, b"\x01", 0, rank)
         groups = [(4, range(n_rank)), (5, range(n_rank)), (5, range(1, n_rank, 2))]
         for number, (kind, members) in enumerate(groups):
-            listed = [m for m in members]
+            listed = list(members)
             self.defined.record(18, number, 0, b"\0", len(listed), *listed, bytes([kind, 4]), 0)
         self.defined.record(22, 0, 6, 1, UNDEFINED)
         self.defined.record(22, 1, 7, 2, UNDEFINED)
