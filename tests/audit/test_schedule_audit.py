@@ -5,6 +5,7 @@ import pytest
 from loadpath.audit import run_audit
 from loadpath.errors import InputError, StructureError, UsageError
 from loadpath.testing.schedules import dissemination, stencil
+from loadpath.units import format_seconds
 
 DEADLOCK = """num_ranks 2
 rank 0 {
@@ -37,6 +38,17 @@ def test_rank_that_computes_longer_is_the_verdict(write):
     even = run_audit(write(stencil(8, 30, 100_000, jitter=0.02), "even.goal"))
     # the service order is that of the slow job: the gain falls short of that of the schedule without
     assert done.verdict["gain_s"] == pytest.approx(step - even.verdict["step_s"], rel=0.25)
+
+
+def test_what_the_job_would_take_without_the_cause_is_simulated_too(write):
+    slow = write(stencil(8, 30, 100_000, slow={3: 1.4}))
+    even = write(stencil(8, 30, 100_000), "even.goal")
+    said = {row["code"]: row["text"] for row in run_audit(slow).document["caveats"]}
+    # the slow rank made like its peers is the same schedule as the even one
+    assert (
+        f"the step takes {format_seconds(run_audit(even).verdict['step_s'])};"
+        in said["simulated_without"]
+    )
 
 
 def test_schedule_of_equal_ranks_blames_nobody(write):

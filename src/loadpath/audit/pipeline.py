@@ -213,6 +213,8 @@ def run_audit(
         steps = couple_sources(sources, settings, progress)
         job = join_steps(steps)
         findings = diagnose(job, settings, progress, steps=steps, drawn=brief or out is not None)
+        if job.source == "goal":
+            findings["tables"]["caveat"] = _simulated_anew(sources, settings, job, findings)
         document = build_document(job, settings, names, findings)
         tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
     if out is not None:
@@ -256,6 +258,20 @@ def _audit_dumps(
     if settings.hosts:
         recording = with_hosts(recording, Path(settings.hosts))
     return diagnose_dumps(flights, recording, settings, names)
+
+
+def _simulated_anew(
+    sources: Sequence[str | Path],
+    settings: Settings,
+    job: CoupledJob,
+    findings: Mapping[str, Any],
+) -> pl.DataFrame:
+    """Add to the doubts what a schedule would take without the cause, simulated."""
+    from loadpath.audit.simulation import simulated_without  # noqa: PLC0415 - few need it
+
+    recording = load_recording(sources, settings)
+    anew = simulated_without(recording, settings, job, findings["judgement"])
+    return pl.concat([findings["tables"]["caveat"], anew])
 
 
 def couple_sources(

@@ -6,27 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from loadpath.audit.settings import Settings
 from loadpath.couple import CoupledJob
 from loadpath.couple.loggops import LogGOPS, read_loggops
 from loadpath.couple.simulated import couple_simulated
 from loadpath.decode import file_digest
+from loadpath.diagnose.verdict import Judgement
 from loadpath.errors import StructureError, UsageError
 from loadpath.ingest.goal import read_goal
 from loadpath.ingest.noise_trace import read_noise
 from loadpath.replay.simulation import (
     Noise,
     Simulation,
+    changed_schedule,
     drawn_noise,
     simulate_schedule,
     trace_noise,
 )
 from loadpath.replay.simulation.stall import stalled_chain
-from loadpath.tables import Recording
+from loadpath.tables import Recording, caveat_table
 from loadpath.tables.schedule import SEND, Schedule
+from loadpath.units import format_seconds
 
-__all__ = ["couple_schedule", "make_noise", "noise_inputs", "simulate"]
+__all__ = ["couple_schedule", "make_noise", "noise_inputs", "simulate", "simulated_without"]
 
 NOISE_FORMS = "exponential:PERIOD,LENGTH, lengths:FILE,PERIOD, trace:FILE or together:FILE"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -118,6 +122,43 @@ def couple_schedule(recording: Recording, settings: Settings) -> CoupledJob:
     inputs = (*recording.inputs, *noise_inputs(settings.noise))
     told = replace(recording, inputs=inputs)
     return couple_simulated(told, schedule, run.served, model)
+
+
+def simulated_without(
+    recording: Recording, settings: Settings, job: CoupledJob, judgement: Judgement | None
+) -> pl.DataFrame:
+    """Simulate the schedule anew without the cause, with the order of service left free.
+
+    Parameters
+    ----------
+    recording : Recording
+        Recording of a schedule.
+    settings : Settings
+        Costs of messages.
+    job : CoupledJob
+        Result of `couple_schedule`.
+    judgement : Judgement or None
+        What was decided.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `CAVEAT` of one row that says what the step takes, beside what the replay says; none
+        without a cause.
+    """
+    schedule = recording.schedule
+    if schedule is None or judgement is None or judgement.cause is None:
+        return caveat_table([])
+    model = read_loggops(settings.loggops)
+    work = np.rint(judgement.without_ns).astype(np.int64)
+    changed, noise = changed_schedule(schedule, model, job.op["name"].cast(pl.String), work)
+    step_s = simulate_schedule(changed, model, noise).makespan_ns / 1e9
+    text = (
+        f"simulated anew without the cause, in whatever order of service comes of it, the step takes "
+        f"{format_seconds(step_s)}; the replay, which keeps the order of the job with the cause, says "
+        f"{format_seconds(judgement.step_without_s)}"
+    )
+    return caveat_table([("simulated_without", text, 1)])
 
 
 def make_noise(spec: str, schedule: Schedule, model: LogGOPS, rng: np.random.Generator) -> Noise:
