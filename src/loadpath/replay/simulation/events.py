@@ -16,6 +16,7 @@ from loadpath.tables.schedule import CALC, SEND, Schedule
 
 __all__ = ["Simulation", "simulate_schedule"]
 
+MOST_PORTS = 1 << 28
 LONGEST_NS = 1 << 61
 """Schedules whose work adds up to more are refused: times would not fit into 64 bits."""
 
@@ -105,10 +106,11 @@ def simulate_schedule(
     _check_times(schedule, model, noise)
     laid = _laid_out(schedule)
     n_op = schedule.n_op
-    order, done = np.empty(2 * n_op, np.int32), np.zeros(n_op, np.bool_)
+    order, begun = np.empty(2 * n_op, np.int32), np.full(2 * n_op, -1, np.int64)
     late = np.zeros(2 * n_op if noise.extra_ns.size + noise.start_ns.size else 0, np.int64)
     busy, n_served, n_event = kernels.run_events(
         laid.row,
+        laid.length,
         laid.state,
         laid.wild,
         (schedule.rank_start, laid.new, laid.old),
@@ -116,12 +118,12 @@ def simulate_schedule(
         laid.counts,
         model.costs,
         _laid_noise(noise, laid.old),
-        (order, late, done),
+        (order, begun, late),
     )
     late_ns = np.zeros(2 * n_op, np.int64)
     if late.size:
         late_ns[np.concatenate([laid.old, laid.old + n_op])] = late
-    start, *ends = kernels.collect(laid.new, laid.old, laid.state, done)
+    start, *ends = kernels.collect(laid.new, laid.old, laid.state, begun)
     served = ServiceOrder(order[:n_served], start, late_ns, *ends)
     return Simulation(busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
 
@@ -139,8 +141,9 @@ class _LaidOut(NamedTuple):
 
     new: NDArray[np.int32]
     old: NDArray[np.int32]
-    row: NDArray[np.int64]
-    state: NDArray[np.int64]
+    row: NDArray[np.int32]
+    length: NDArray[np.int64]
+    state: NDArray[np.int32]
     wild: tuple[Any, Any]
     after: tuple[Any, Any, Any]
     counts: tuple[int, ...]
@@ -156,14 +159,14 @@ def _laid_out(schedule: Schedule) -> _LaidOut:
     new, old = kernels.number_ops(schedule.rank_start)
     edges = new[schedule.edge_source], new[schedule.edge_target]
     first, after_end = _successors(edges, ~schedule.edge_on_start, n_op)
-    row, state = np.zeros((2, n_op, 8), np.int64)
+    into = np.empty((n_op, 8), np.int32), np.empty(n_op, np.int64), np.zeros((n_op, 8), np.int32)
     ops = (schedule.kind, schedule.size, schedule.peer, schedule.cpu, schedule.nic, channel)
-    kernels.lay_out(schedule.rank_start, new, ops, (first, edges[1]), ports, (row, state))
+    kernels.lay_out(schedule.rank_start, new, ops, (first, edges[1]), ports, into)
     after = (after_end, *_successors(edges, schedule.edge_on_start, n_op))
     # which receive takes what is only asked in ranks that receive from any
     chosen = old if n_channel[1] < n_channel[0] else old[:0]
     taken = (schedule.peer[chosen], schedule.tag[chosen])
-    return _LaidOut(new, old, row, state, taken, after, (*ports, *n_channel))
+    return _LaidOut(new, old, *into, taken, after, (*ports, *n_channel))
 
 
 def _successors(edges: tuple[Any, Any], chosen: NDArray[np.bool_], n_op: int) -> tuple[Any, Any]:
@@ -183,6 +186,10 @@ def _check_times(schedule: Schedule, model: LogGOPS, noise: Noise) -> None:
     if noise.start_ns.size:
         total *= 2.0 + float(noise.total_ns[-1]) / noise.period_ns
         total += float(noise.total_ns[-1]) * schedule.n_op
+    ports = (1 + int(schedule.cpu.max(initial=0))) * (1 + int(schedule.nic.max(initial=0)))
+    if schedule.n_rank * 2 * ports > MOST_PORTS:
+        what = f"{schedule.n_rank} ranks of {ports} processors and interfaces are too many"
+        raise InputError(schedule.name, what, "Number cpu and nic from 0, without gaps.")
     largest = size[talks].max(initial=0.0) * max(per_byte, cpu_per_byte)
     if total > LONGEST_NS or largest > LONGEST_NS:
         what = f"its work adds up to {total / 1e9:.3g} s, which does not fit into 64 bits of ns"

@@ -16,12 +16,11 @@ __all__ = ["collect", "lay_out", "number_channels", "number_ops", "run_events"]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 SEND, RECV, CALC = 1, 2, 3
-KIND, SIZE, NEAR, OUT, FAR, IN, CHANNEL, HOST = range(8)
-"""Columns of ops: kind (with the number and the first of the ops that require its end), size,
-processor, interface out, processor and interface of its message, channel, rank."""
-START, NUMBER, AFTER, UNMET, MATCH = 0, 2, 4, 6, 7
-"""Columns of what becomes of ops; those before `UNMET` are there twice, for the op and its message."""
-MOST_NEXT = (1 << 30) - 1
+KIND, FIRST, NEAR, OUT, FAR, IN, CHANNEL, HOST = range(8)
+"""Columns of ops: kind with the number of ops that require its end, the first of them, processor,
+interface out, processor and interface of its message, channel, rank."""
+NUMBER, AFTER, UNMET, MATCH, DONE = 0, 2, 4, 5, 6
+"""Columns of what becomes of ops; `NUMBER` and `AFTER` are there twice, for the op and its message."""
 
 
 @njit(**OPTIONS)
@@ -58,34 +57,33 @@ def number_ops(rank_start: Any) -> Any:
 
 @njit(**OPTIONS)
 def lay_out(rank_start: Any, new: Any, ops: Any, edges: Any, ports: Any, into: Any) -> None:
-    """Fill `into`, row and state, which are in the new order; `edges`, starts and targets, are too.
+    """Fill `into`, row, length and state, which are in the new order; `edges`, starts and targets, are too.
 
     `ops` is kind, size, peer, processor, interface, channel; `ports` how many of the last two a rank has.
     """
     kind, size, peer, cpu, nic, channel = ops
     first, target = edges
     n_cpu, n_nic = ports
-    row, state = into
+    row, length, state = into
     for h in range(rank_start.size - 1):
         for v in range(rank_start[h], rank_start[h + 1]):
             u = new[v]
-            row[u, KIND] = kind[v] | (first[u + 1] - first[u]) << 2 | first[u] << 32
-            row[u, SIZE] = size[v]
+            row[u, KIND] = kind[v] | (first[u + 1] - first[u]) << 2
+            row[u, FIRST] = first[u]
+            length[u] = size[v]
             row[u, NEAR] = h * n_cpu + cpu[v]
             row[u, OUT] = h * n_nic + nic[v]
             row[u, FAR] = peer[v] * n_cpu + cpu[v]
             row[u, IN] = peer[v] * n_nic + nic[v]
             row[u, CHANNEL] = channel[v]
             row[u, HOST] = h
-            state[u, START] = -1
-            state[u, START + 1] = -1
             state[u, MATCH] = -1
     for e in range(target.size):
         state[target[e], UNMET] += 1
 
 
 @njit(**OPTIONS)
-def collect(new: Any, old: Any, state: Any, done: Any) -> Any:
+def collect(new: Any, old: Any, state: Any, begun: Any) -> Any:
     """Give start of ops and messages, match and done in the order of the schedule."""
     n_op = new.size
     start = np.empty(2 * n_op, np.int64)
@@ -93,11 +91,11 @@ def collect(new: Any, old: Any, state: Any, done: Any) -> Any:
     ended = np.empty(n_op, np.bool_)
     for v in range(n_op):
         u = new[v]
-        start[v] = state[u, START]
-        start[n_op + v] = state[u, START + 1]
+        start[v] = begun[u]
+        start[n_op + v] = begun[n_op + u]
         w = state[u, MATCH]
         match[v] = old[w] if w >= 0 else -1
-        ended[v] = done[u]
+        ended[v] = state[u, DONE] == 1
     return start, match, ended
 
 
@@ -295,6 +293,7 @@ def _free_from(row: Any, v: int, is_message: Any, busy: Any, sending: Any, recei
 @njit(**OPTIONS)
 def run_events(
     row: Any,
+    length: Any,
     state: Any,
     wild: Any,
     first_ops: Any,
@@ -306,14 +305,14 @@ def run_events(
 ) -> Any:
     """Serve all events in the order of time, then of their number.
 
-    `row` (n_op, 8) says of each op what `KIND` ... `HOST` name, `state` (n_op, 8) is as
-    `lay_out` leaves it; ops and their state are a cache line each. `wild` is peer and
+    `row` (n_op, 8) says of each op what `KIND` ... `HOST` name, `length` is its size, and `state`
+    (n_op, 8) as `lay_out` leaves it; row and state are half a cache line each. `wild` is peer and
     tag; `first_ops` says where the ops of each rank begin, in the order of the schedule, their numbers
     here, and the op of each; `after` is the ops that require an op's end (where they begin is in `KIND`), starts and
     ops that require its start; `counts` is processors and interfaces of a rank, channels, and the first
     channel of a rank that receives from any; `costs` is L, o, g in ns, G, O in
     ps per byte, S; `noise` is a length per event (or none), and a trace: starts, running totals,
-    period, and where in it each rank begins; `out` is order, noise of each event (or none), and done.
+    period, and where in it each rank begins; `out` is order, and begin and noise (or none) of each event.
     Returns the time until which each processor is taken, and the numbers of events served and made.
     """
     end_next, start_first, start_next = after
@@ -322,7 +321,7 @@ def run_events(
     n_cpu, n_nic, n_channel, first_wild = counts
     latency, overhead, gap, per_byte, cpu_per_byte, eager = costs
     extra, trace_start, trace_total, period, offset = noise
-    order, lateness, done = out
+    order, begun, lateness = out
     n_op = row.shape[0]
     busy = np.zeros(n_rank * n_cpu, np.int64)
     sending = np.zeros(n_rank * n_nic, np.int64)
@@ -369,7 +368,8 @@ def run_events(
             root[q] = _meld(branch, state, np.int64(branch[x, 0]), np.int64(branch[x, 1]))
         order[n_order] = old[v] + n_op if is_message else old[v]
         n_order += 1
-        size = row[v, SIZE]
+        size = length[v]
+        begun[x] = t
         late = np.int64(0)
         if lateness.size > 0 and (is_message or what != RECV):
             span = overhead if is_message or what == SEND else size
@@ -386,7 +386,6 @@ def run_events(
         second_done = np.int64(-1)
         c = row[v, CHANNEL]
         if is_message:
-            state[v, START + 1] = t
             wire = b * per_byte // 1000
             busy[row[v, FAR]] = t + overhead + late + max(b * cpu_per_byte // 1000, wire)
             receiving[row[v, IN]] = t + gap + wire
@@ -407,11 +406,9 @@ def run_events(
             else:
                 _append(ends, 2, state, c, x)
         elif what == CALC:
-            state[v, START] = t
             busy[row[v, NEAR]] = t + size + late
             first_done = v
         elif what == SEND:
-            state[v, START] = t
             busy[row[v, NEAR]] = t + overhead + b * cpu_per_byte // 1000 + late
             sending[row[v, OUT]] = t + gap + b * per_byte // 1000
             state[v, NUMBER + 1] = n_number
@@ -420,7 +417,6 @@ def run_events(
             if size <= eager:
                 first_done = v
         else:
-            state[v, START] = t
             before = np.int64(-1)
             m = np.int64(ends[c, 2])
             if c >= first_wild:
@@ -432,7 +428,7 @@ def run_events(
                 _take(ends, 2, state, c, before, m)
                 state[v, MATCH] = w
                 second_done = v
-                if row[w, SIZE] > eager:
+                if length[w] > eager:
                     first_done = w
                     # of the sender, but as the receive numbers them: so the reference has it
                     p = row[w, HOST] * n_cpu + row[v, NEAR] % n_cpu
@@ -452,9 +448,9 @@ def run_events(
         for k in range(2):
             f = first_done if k == 0 else second_done
             if f >= 0:
-                done[f] = True
-                code = row[f, KIND]
-                for e in range(code >> 32, (code >> 32) + ((code >> 2) & MOST_NEXT)):
+                state[f, DONE] = 1
+                low = np.int64(row[f, FIRST])
+                for e in range(low, low + (row[f, KIND] >> 2)):
                     d = end_next[e]
                     state[d, UNMET] -= 1
                     if state[d, UNMET] == 0:
