@@ -449,8 +449,8 @@ def run_events(
             f = first_done if k == 0 else second_done
             if f >= 0:
                 state[f, DONE] = 1
-                low = np.int64(row[f, FIRST])
-                for e in range(low, low + (row[f, KIND] >> 2)):
+                listed = np.int64(row[f, FIRST])
+                for e in range(listed, listed + (row[f, KIND] >> 2)):
                     d = end_next[e]
                     state[d, UNMET] -= 1
                     if state[d, UNMET] == 0:
