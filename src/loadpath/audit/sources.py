@@ -37,7 +37,7 @@ def load_recording(
     Parameters
     ----------
     sources : str, Path, or sequence of them
-        An op table, Kineto traces, a GOAL schedule, or a folder that holds one of them.
+        An op table, Kineto traces, a GOAL schedule, an OTF2 trace, or a folder that holds one of them.
     settings : Settings, optional
         Layout and hosts files, ranks of traces, and whether parsed traces are kept.
     progress : callable of str
@@ -89,10 +89,7 @@ def load_recording(
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
             names,
-            (
-                "no op table (.parquet, .csv), no trace (.json, .json.gz, .otf2), no schedule (.goal) "
-                "and no flight-recorder dump"
-            ),
+            "no op table (.parquet, .csv, .goal), no trace (.json, .json.gz, .otf2) and no flight-recorder dump",
             ONE_JOB,
         )
     return with_hosts(recording, settings.hosts) if settings.hosts else recording

@@ -33,7 +33,7 @@ def simulate(
     """Say when a schedule would end, event by event, in the LogGOPS model.
 
     Exit code 3 where some ops never ran: the output names what waits for what.
-    """  # numpydoc ignore=PR01  # noqa: DOC501
+    """  # noqa: DOC501  # numpydoc ignore=PR01
     from loadpath.audit.simulation import simulate as run
     from loadpath.couple.loggops import LogGOPS
 
