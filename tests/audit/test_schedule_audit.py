@@ -58,6 +58,7 @@ def test_schedule_of_equal_ranks_blames_nobody(write):
 def test_audit_of_a_schedule_says_that_its_figures_are_modelled(write):
     done = run_audit(write(dissemination(8, 8)), loggops="L=1000,o=200")
     assert done.document["record"]["basis"] == "modelled"
+    assert '"basis": "replayed' not in json.dumps(done.document)
     said = {row["code"]: row["text"] for row in done.document["caveats"]}
     assert "L=1000, o=200, g=1000" in said["simulated"]
     assert "--loggops L=1000,o=200" in done.document["command"]
