@@ -10,7 +10,7 @@ from loadpath.couple.kernels import group_by_key
 from loadpath.couple.loggops import LogGOPS
 from loadpath.couple.service_order import ServiceOrder
 from loadpath.errors import InputError
-from loadpath.replay.simulation import kernels
+from loadpath.replay.simulation import kernels, layout_kernels
 from loadpath.replay.simulation.noise import Noise
 from loadpath.tables.schedule import CALC, SEND, Schedule
 
@@ -123,7 +123,7 @@ def simulate_schedule(
     late_ns = np.zeros(2 * n_op, np.int64)
     if late.size:
         late_ns[np.concatenate([laid.old, laid.old + n_op])] = late
-    start, *ends = kernels.collect(laid.new, laid.old, laid.state, begun)
+    start, *ends = layout_kernels.collect(laid.new, laid.old, laid.state, begun)
     served = ServiceOrder(order[:n_served], start, late_ns, *ends)
     return Simulation(busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
 
@@ -153,15 +153,15 @@ def _laid_out(schedule: Schedule) -> _LaidOut:
     """Put what the loop needs of an op into one row, the k-th ops of all ranks beside each other."""
     n_op = schedule.n_op
     ports = (int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1)
-    channel, *n_channel = kernels.number_channels(
+    channel, *n_channel = layout_kernels.number_channels(
         schedule.kind, schedule.peer, schedule.tag, schedule.rank_start
     )
-    new, old = kernels.number_ops(schedule.rank_start)
+    new, old = layout_kernels.number_ops(schedule.rank_start)
     edges = new[schedule.edge_source], new[schedule.edge_target]
     first, after_end = _successors(edges, ~schedule.edge_on_start, n_op)
     into = np.empty((n_op, 8), np.int32), np.empty(n_op, np.int64), np.zeros((n_op, 8), np.int32)
     ops = (schedule.kind, schedule.size, schedule.peer, schedule.cpu, schedule.nic, channel)
-    kernels.lay_out(schedule.rank_start, new, ops, (first, edges[1]), ports, into)
+    layout_kernels.lay_out(schedule.rank_start, new, ops, (first, edges[1]), ports, into)
     after = (after_end, *_successors(edges, schedule.edge_on_start, n_op))
     # which receive takes what is only asked in ranks that receive from any
     chosen = old if n_channel[1] < n_channel[0] else old[:0]
