@@ -271,7 +271,8 @@ def _simulated_anew(
 
     recording = load_recording(sources, settings)
     anew = simulated_without(recording, settings, job, findings["judgement"])
-    return pl.concat([findings["tables"]["caveat"], anew])
+    caveat: pl.DataFrame = findings["tables"]["caveat"]
+    return pl.concat([caveat, anew])
 
 
 def couple_sources(

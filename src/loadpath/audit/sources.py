@@ -89,7 +89,8 @@ def load_recording(
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
             names,
-            "no op table (.parquet, .csv, .goal), no trace (.json, .json.gz, .otf2) and no flight-recorder dump",
+            "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2) and "
+            "no flight-recorder dump",
             ONE_JOB,
         )
     return with_hosts(recording, settings.hosts) if settings.hosts else recording
