@@ -196,7 +196,12 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
     """Format and code of each (code, text, count) that reading or coupling may add."""
     for part in ("ingest", "couple"):
         for path in sorted((ROOT / "src" / "loadpath" / part).rglob("*.py")):
-            in_folder = "kineto" if {"kineto", "trace"} & set(path.parts) else "op_table"
+            folders = {
+                **dict.fromkeys(("kineto", "trace"), "kineto"),
+                **dict.fromkeys(("goal", "simulated"), "goal"),
+                **dict.fromkeys(("otf2", "mpi"), "otf2"),
+            }
+            in_folder = next((folders[part] for part in path.parts if part in folders), "op_table")
             page = "flight_recorder" if "flight_recorder" in path.parts else in_folder
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Tuple) and len(node.elts) == 3:
@@ -206,7 +211,13 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
 
 
 def test_caveat_codes_of_all_formats_are_found():
-    assert {page for page, _ in caveat_codes()} == {"flight_recorder", "kineto", "op_table"}
+    assert {page for page, _ in caveat_codes()} == {
+        "flight_recorder",
+        "goal",
+        "kineto",
+        "op_table",
+        "otf2",
+    }
     assert ("op_table", "lone_transfer") in set(caveat_codes())
 
 

@@ -5,17 +5,23 @@ import json
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+from tests.ingest.goal.binary_form import binary
 
 from loadpath.audit.hang import diagnose_dumps, recording_of_dumps
+from loadpath.audit.pipeline import couple_sources
 from loadpath.audit.settings import Settings
+from loadpath.audit.sources import load_recording
 from loadpath.errors import LoadpathError
 from loadpath.ingest.flight_recorder import read_flight_recorders
+from loadpath.ingest.goal.text import read_text
 from loadpath.ingest.kineto import read_kineto
 from loadpath.ingest.op_table import read_op_table
 from loadpath.testing import make_job, write_kineto, write_op_table
+from loadpath.testing.schedules import stencil
 
 MOST_SECONDS = 2.0
 DUMPS = ("fr_rank0.json", "_dump_0")
@@ -47,6 +53,7 @@ def sound_records(folder):
     text = gzip.decompress(raw) if (raw := traces[0].read_bytes())[:2] == b"\x1f\x8b" else raw
     table = write_op_table(make_job(1, pp=2, dp=2, steps=2, microbatches=2), folder)
     examples = Path(__file__).parents[2] / "examples"
+    schedule = stencil(3, 4, 1000).encode()
     return {
         "fr_rank0.json": (examples / "hang-stopped" / "fr_rank0.json").read_bytes(),
         "_dump_0": (examples / "hang-order" / "_dump_0").read_bytes(),
@@ -54,6 +61,8 @@ def sound_records(folder):
         "rank0.json.gz": gzip.compress(text, mtime=0),
         "trace-a.parquet": table.read_bytes(),
         "trace-a.csv": pl.read_parquet(table).write_csv().encode(),
+        "text.goal": schedule,
+        "binary.goal": binary(read_text("text.goal", schedule)),
     }
 
 
@@ -88,13 +97,16 @@ def places(record, n):
 
 
 def read(path):
-    """Read a record of any format; dumps are diagnosed too, for their verdict is all they give."""
+    """Read a record of any format; dumps are diagnosed too, schedules simulated."""
     if path.name in DUMPS:
         flights = read_flight_recorders([path])
         recording = recording_of_dumps(flights)
         document, _, _ = diagnose_dumps(flights, recording, Settings(), [path.name])
         assert document["verdict"]["kind"] in {"hang", "not_assessable"}
         return recording
+    if path.suffix == ".goal":
+        steps = couple_sources([path], Settings(), lambda _: None)
+        return replace(load_recording(path), op=steps.job.op)
     return read_op_table(path) if path.suffix in {".parquet", ".csv"} else read_kineto([path])
 
 

@@ -16,6 +16,8 @@ NAMES = (
     "rank0.json.gz",
     "trace-a.parquet",
     "trace-a.csv",
+    "text.goal",
+    "binary.goal",
 )
 
 

@@ -59,7 +59,11 @@ def build_document(
         "schema": SCHEMA,
         "as_of": settings.as_of or None,
         "command": " ".join(["loadpath", "audit", *sources, *settings.as_arguments()]),
-        "record": {"source": job.source, "layout": dict(job.layout)},
+        "record": {
+            "source": job.source,
+            "layout": dict(job.layout),
+            "basis": "modelled" if job.source == "goal" else "measured",
+        },
         "inputs": [{"path_name": n, "sha256": h, "bytes": b} for n, h, b in job.inputs],
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
         "job": _job(job, fidelity)
@@ -87,7 +91,8 @@ def build_document(
         "stake": _stake(job, settings, judgement),
         **limits_document(tables, settings),
     }
-    return dict(_plain(document))
+    plain = dict(_plain(document))
+    return dict(_modelled(plain)) if job.source == "goal" else plain
 
 
 def _job(job: CoupledJob, fidelity: Fidelity) -> dict[str, Any]:
@@ -371,6 +376,18 @@ def _stake(
             stake["money_per_unit"] = unit
             stake["money_per_unit_without_cause"] = unit * (1 - gain_ratio)
     return stake
+
+
+def _modelled(value: Any) -> Any:
+    """Say of all that was replayed that it was modelled: its times were simulated first."""
+    if isinstance(value, list):
+        return [_modelled(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    said = {key: _modelled(item) for key, item in value.items()}
+    if isinstance(basis := said.get("basis"), str):
+        said["basis"] = basis.replace("replayed", "modelled")
+    return said
 
 
 def _plain(value: Any) -> Any:

@@ -41,6 +41,8 @@ class _Options(TypedDict, total=False):
     bound: float
     as_of: str
     seed: int
+    loggops: str
+    noise: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +192,8 @@ def run_audit(
         Told what is being done.
     **options
         Fields of `Settings`: ``layout, hosts, ranks, cache, rate, currency, work_per_step,
-        baseline, gate, bound, as_of, seed``. Ranks also as a mapping of file names to ranks, or as the
-        path of one CSV.
+        baseline, gate, bound, as_of, seed, loggops, noise``. Ranks also as a mapping of file names
+        to ranks, or as the path of one CSV.
 
     Returns
     -------
@@ -216,6 +218,8 @@ def run_audit(
         steps = couple_sources(sources, settings, progress)
         job = as_runs(steps)
         findings = diagnose(job, settings, progress, drawn=brief or out is not None)
+        if job.source == "goal":
+            findings["tables"]["caveat"] = _simulated_anew(sources, settings, job, findings)
         document = build_document(job, settings, names, findings)
         tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
     if out is not None:
@@ -261,6 +265,21 @@ def _audit_dumps(
     return diagnose_dumps(flights, recording, settings, names)
 
 
+def _simulated_anew(
+    sources: Sequence[str | Path],
+    settings: Settings,
+    job: CoupledJob,
+    findings: Mapping[str, Any],
+) -> pl.DataFrame:
+    """Add to the doubts what a schedule would take without the cause, simulated."""
+    from loadpath.audit.simulation import simulated_without  # noqa: PLC0415 - few need it
+
+    recording = load_recording(sources, settings)
+    anew = simulated_without(recording, settings, job, findings["judgement"])
+    caveat: pl.DataFrame = findings["tables"]["caveat"]
+    return pl.concat([caveat, anew])
+
+
 def couple_sources(
     sources: Sequence[str | Path], settings: Settings, progress: Progress
 ) -> CoupledSteps:
@@ -284,16 +303,18 @@ def couple_sources(
         pool.submit(warm_up)
         recording = load_recording(sources, settings, progress)
     progress("coupling ranks")
-    return couple_recording(recording)
+    return couple_recording(recording, settings)
 
 
-def couple_recording(recording: Recording) -> CoupledSteps:
+def couple_recording(recording: Recording, settings: Settings | None = None) -> CoupledSteps:
     """Couple a recording of any source.
 
     Parameters
     ----------
     recording : Recording
         What a reader returned.
+    settings : Settings, optional
+        Costs and noise of messages, where the recording is a schedule.
 
     Returns
     -------
@@ -302,6 +323,14 @@ def couple_recording(recording: Recording) -> CoupledSteps:
     """
     if recording.source == "op_table":
         return couple_steps(recording)
+    if recording.schedule is not None:
+        from loadpath.audit.simulation import couple_schedule  # noqa: PLC0415 - few need it
+
+        return as_steps(couple_schedule(recording, settings or Settings()))
+    if recording.source == "otf2":
+        from loadpath.couple.mpi import couple_mpi  # noqa: PLC0415 - few need it
+
+        return as_steps(couple_mpi(recording))
     from loadpath.couple.trace import couple_trace  # noqa: PLC0415 - an op table starts faster
 
     return as_steps(couple_trace(recording))

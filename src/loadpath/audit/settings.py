@@ -42,7 +42,11 @@ class Settings:
     as_of : str
         Time of creation to write down; empty for none.
     seed : int
-        Seed of permutations and resamples.
+        Seed of permutations and resamples, and of the noise of a simulation.
+    loggops : str
+        Costs of messages in a simulation, such as ``L=1000,G=0.04``; see `LogGOPS`.
+    noise : str
+        Noise of a simulation, as ``loadpath simulate --noise`` takes it.
     """
 
     layout: Path | None = None
@@ -57,6 +61,8 @@ class Settings:
     bound: float = 0.05
     as_of: str = ""
     seed: int = 0
+    loggops: str = ""
+    noise: str = ""
 
     def __post_init__(self) -> None:
         problems = []
@@ -90,6 +96,12 @@ class Settings:
                 continue
             for one in value if isinstance(value, tuple) else (value,):
                 is_file = isinstance(one, Path) or item.name == "ranks"
-                shown = Path(one).name if is_file else str(one)
+                shown = Path(one).name if is_file else _without_folder(str(one))
                 words += [f"--{item.name.replace('_', '-')}", shown]
         return words
+
+
+def _without_folder(value: str) -> str:
+    """Name the file of a noise without its folder; other values hold no slash that ends one."""
+    form, colon, rest = value.partition(":")
+    return form + colon + Path(rest).name if colon and rest else value

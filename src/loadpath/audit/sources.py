@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -13,15 +14,17 @@ from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, first_line
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
+from loadpath.ingest.goal import is_goal, read_goal
 from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
 from loadpath.ingest.op_table import is_op_table, read_steps
-from loadpath.tables import RANK, Recording, caveat_table
+from loadpath.ingest.otf2 import is_otf2, read_otf2
+from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
 __all__ = ["Progress", "cache_folder", "load_recording", "lone_dumps", "with_hosts"]
 
 Progress = Callable[[str], None]
 HOST_COLUMNS = ("rank", "host", "rack", "switch")
-ONE_JOB = "Give the records of one job: an op table, or one trace per rank."
+ONE_JOB = "Give the records of one job: an op table, one trace per rank, or a schedule."
 
 
 def load_recording(
@@ -34,7 +37,7 @@ def load_recording(
     Parameters
     ----------
     sources : str, Path, or sequence of them
-        An op table, Kineto traces, or a folder that holds one or the other.
+        An op table, Kineto traces, a GOAL schedule, an OTF2 trace, or a folder that holds one of them.
     settings : Settings, optional
         Layout and hosts files, ranks of traces, and whether parsed traces are kept.
     progress : callable of str
@@ -53,7 +56,10 @@ def load_recording(
     settings = settings or Settings()
     sources = [sources] if isinstance(sources, (str, Path)) else sources
     given = list(dict.fromkeys(Path(source) for source in sources))
-    held = [_records(files, settings) for files in _files(given)]
+    files = _files(given)
+    held = [_records(of_source, settings) for of_source in files]
+    schedules = [path for path in dict.fromkeys(chain(*files)) if is_goal(path)]
+    archives = [path for path in dict.fromkeys(chain(*files)) if is_otf2(path)]
     audits = [path for path in given if (path / "audit.json").is_file()]
     if audits:
         raise InputError(
@@ -70,7 +76,11 @@ def load_recording(
         )
     if op_tables and any(found and not tables for tables, found in held):
         raise InputError("sources", "an op table and traces", ONE_JOB)
-    if op_tables:
+    if schedules:
+        recording = _read_schedule(schedules, [*op_tables, *traces, *archives], progress)
+    elif archives:
+        recording = _read_archive(archives, [*op_tables, *traces], progress)
+    elif op_tables:
         progress(f"reading {op_tables[0].name}")
         recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
     elif traces:
@@ -79,7 +89,8 @@ def load_recording(
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
             names,
-            "no op table (.parquet, .csv), no trace (.json, .json.gz) and no flight-recorder dump",
+            "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2) and "
+            "no flight-recorder dump",
             ONE_JOB,
         )
     return with_hosts(recording, settings.hosts) if settings.hosts else recording
@@ -105,6 +116,38 @@ def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) 
     if any(tables for tables, _ in held) or not all(map(is_flight_recorder, traces)):
         return []
     return list(dict.fromkeys(traces))
+
+
+def _read_schedule(
+    schedules: Sequence[Path], beside: Sequence[Path], progress: Progress
+) -> Recording:
+    """Take the ranks of a schedule; nothing of it has run."""
+    if len(schedules) > 1 or beside:
+        names = ", ".join(path.name for path in [*schedules, *beside][:6])
+        raise InputError("sources", f"a schedule and other records ({names})", ONE_JOB)
+    progress(f"reading {schedules[0].name}")
+    schedule = read_goal(schedules[0])
+    return Recording(
+        source="goal",
+        op=OP.empty(),
+        lane=LANE.empty(),
+        communicator=COMMUNICATOR.empty(),
+        rank=RANK.build({"rank": list(range(schedule.n_rank))}),
+        step=STEP.empty(),
+        caveat=caveat_table([]),
+        inputs=schedule.inputs,
+        schedule=schedule,
+    )
+
+
+def _read_archive(
+    archives: Sequence[Path], beside: Sequence[Path], progress: Progress
+) -> Recording:
+    if len(archives) > 1 or beside:
+        names = ", ".join(path.name for path in [*archives, *beside][:6])
+        raise InputError("sources", f"an OTF2 trace and other records ({names})", ONE_JOB)
+    progress(f"reading {archives[0].name}")
+    return read_otf2(archives[0])
 
 
 def cache_folder() -> Path | None:

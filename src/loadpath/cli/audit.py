@@ -12,7 +12,9 @@ __all__ = ["audit"]
 
 
 def audit(
-    sources: Annotated[list[Path], typer.Argument(help="Op table, traces, or a folder of them.")],
+    sources: Annotated[
+        list[Path], typer.Argument(help="Op table, traces, a schedule, or a folder of them.")
+    ],
     layout: Annotated[Path | None, typer.Option(help="Layout of an op table.")] = None,
     hosts: Annotated[Path | None, typer.Option(help="CSV rank,host[,rack,switch].")] = None,
     ranks: Annotated[
@@ -33,6 +35,8 @@ def audit(
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep parsed traces for the next audit.")
     ] = True,
+    loggops: Annotated[str, typer.Option(help="Costs of a schedule's messages: L=...,G=...")] = "",
+    noise: Annotated[str, typer.Option(help="Noise of a schedule, as of loadpath simulate.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace an audit folder.")] = False,
 ) -> None:
     """Say which rank, host, stage or link costs the time of a job, with proof.
@@ -63,6 +67,8 @@ def audit(
             bound=bound,
             as_of=as_of,
             seed=seed,
+            loggops=loggops,
+            noise=noise,
         )
     if json:
         typer.echo(document_bytes(done.document), nl=False)

@@ -59,7 +59,7 @@ class CoupledJob:
 
     Attributes
     ----------
-    source : {"op_table", "kineto"}
+    source : {"op_table", "kineto", "goal", "otf2"}
         Kind of record.
     op : polars.DataFrame
         Table `COUPLED_OP`, one row per op of the graph; times after the first start.

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.tables.recorded import CAVEAT, FLIGHT, HANDSHAKE, SYNCHRONISATION
+from loadpath.tables.schedule import Schedule
 
 __all__ = ["AlikeSteps", "Recording", "caveat_table", "unroll"]
 
@@ -35,7 +36,7 @@ class Recording:
 
     Attributes
     ----------
-    source : {"op_table", "kineto"}
+    source : {"op_table", "kineto", "goal", "otf2"}
         Kind of record; it decides which builder couples the ops.
     op, lane, communicator, rank, step, caveat : polars.DataFrame
         Tables of `loadpath.tables`; `op` holds the ops of the first step alone where `alike` says
@@ -52,6 +53,8 @@ class Recording:
         Recorded waits between streams and of hosts; empty where none are recorded.
     flight : polars.DataFrame
         What flight recorders noted; empty where none did.
+    schedule : Schedule, optional
+        What is to run, where no time was recorded: `op` is empty then.
     """
 
     source: str
@@ -67,6 +70,7 @@ class Recording:
     synchronisation: pl.DataFrame = field(default_factory=SYNCHRONISATION.empty)
     flight: pl.DataFrame = field(default_factory=FLIGHT.empty)
     handshake: pl.DataFrame = field(default_factory=HANDSHAKE.empty)
+    schedule: Schedule | None = None
 
 
 def unroll(recording: Recording) -> Recording:

@@ -1,0 +1,239 @@
+"""What a simulated schedule consists of: several graph ops for each scheduled one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple.job import COUPLED_OP
+from loadpath.couple.loggops import LogGOPS
+from loadpath.couple.service_order import ServiceOrder
+from loadpath.couple.simulated import kernels
+from loadpath.tables.schedule import CALC, RECV, SEND, Schedule
+
+__all__ = ["SimulatedOps", "coupled_ops", "lane_numbers", "split_ops"]
+
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+
+NAMES = (
+    "calc",
+    "send",
+    "inject",
+    "transit",
+    "arrival",
+    "receive",
+    "drain",
+    "post",
+    "release",
+    "clear",
+)
+"""Sorts of graph ops, see docs/formats/goal.md."""
+KINDS = ("compute", *("communicate",) * 6, "host", *("communicate",) * 2)
+AT_PEER = (kernels.TRANSIT, kernels.RECEIVE, kernels.DRAIN)
+"""Sorts that are time of the receiving rank; an arrival stands for its sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedOps:
+    """Graph ops of a simulated schedule, sort by sort.
+
+    Attributes
+    ----------
+    graph_op : (10, n_op) array of int32
+        Graph op of each sort of each scheduled op (of the send, for what becomes of its message), -1
+        for none.
+    sort : (n_graph_op,) array of uint8
+        Which sort it is.
+    op : (n_graph_op,) array of int32
+        Scheduled op that it belongs to.
+    begin_ns, end_ns : (n_graph_op,) arrays of int64
+        Simulated times; those of receives and releases are completed from who came before.
+    waits : (n_op,) array of bool
+        Sends that end only when they meet their receive.
+    """
+
+    graph_op: Int32Array
+    sort: NDArray[np.uint8]
+    op: Int32Array
+    begin_ns: Int64Array
+    end_ns: Int64Array
+    waits: NDArray[np.bool_]
+
+
+def split_ops(schedule: Schedule, served: ServiceOrder, model: LogGOPS) -> SimulatedOps:
+    """Split what was served into graph ops, and give them the times of the simulation.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        What was run; all ops ended.
+    served : ServiceOrder
+        What happened when.
+    model : LogGOPS
+        Costs of messages.
+
+    Returns
+    -------
+    SimulatedOps
+        The graph ops.
+    """
+    n_op = schedule.n_op
+    sends, waits = schedule.kind == SEND, np.zeros(n_op, np.bool_)
+    waits[sends] = schedule.size[sends] > model.costs[5]
+    none = np.zeros(n_op, np.bool_)
+    several = bool(schedule.cpu.any() or schedule.nic.any())
+    drains = sends if several or model.costs[2] > model.costs[1] else none
+    there = (schedule.kind == CALC, *(sends,) * 5, drains, schedule.kind == RECV, waits, waits)
+    graph_op = np.full((len(NAMES), n_op), -1, np.int32)
+    mask = np.stack(there)
+    graph_op[mask] = np.arange(int(mask.sum()), dtype=np.int32)
+    sort, op = (
+        index.astype(kind)
+        for index, kind in zip(np.nonzero(mask), (np.uint8, np.int32), strict=True)
+    )
+    begin, end = _spans(schedule, served, model)
+    return SimulatedOps(
+        graph_op, sort, op, begin[sort, op], np.maximum(begin, end)[sort, op], waits
+    )
+
+
+def _spans(  # noqa: PLR0914 - all spans in one table read best
+    schedule: Schedule, served: ServiceOrder, model: LogGOPS
+) -> tuple[Int64Array, Int64Array]:
+    """Begin and end of each sort of each op, shape (10, n_op); without meaning where it is not there."""
+    latency, overhead, gap, per_byte, cpu_per_byte, _ = model.costs
+    n_op = schedule.n_op
+    b = np.where(schedule.kind == SEND, schedule.size, 1) - 1
+    t, late = served.start_ns[:n_op], served.late_ns[:n_op]
+    met, met_late = served.start_ns[n_op:], served.late_ns[n_op:]
+    wire, cpu_time = b * per_byte // 1000, b * cpu_per_byte // 1000
+    left, there = t + overhead, t + overhead + latency
+    zero = np.zeros(n_op, np.int64)
+    begin = np.stack([t, t, t, left, there, zero, met, t, zero, zero])
+    end = np.stack([
+        t + schedule.size + late,
+        t + overhead + cpu_time + late,
+        t + gap + wire,
+        there,
+        there,
+        met + overhead + met_late + np.maximum(wire, cpu_time),
+        met + gap + wire,
+        t,
+        zero,
+        zero,
+    ])  # fmt: skip
+    return begin, end
+
+
+def lane_numbers(schedule: Schedule) -> dict[str, int]:
+    """Give the first lane of each kind of a rank: processors, interfaces out and in, the wire.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Ops of all ranks.
+
+    Returns
+    -------
+    dict of str to int
+        First lane of each kind, and `end`.
+    """
+    n_cpu, n_nic = int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1
+    return {"processor": 0, "out": n_cpu, "in": n_cpu + n_nic, "wire": n_cpu + 2 * n_nic,
+            "end": n_cpu + 2 * n_nic + 1}  # fmt: skip
+
+
+def coupled_ops(schedule: Schedule, ops: SimulatedOps) -> pl.DataFrame:
+    """Lay the graph ops out as a table.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        What was run.
+    ops : SimulatedOps
+        Its graph ops, with complete times.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `COUPLED_OP`.
+    """
+    sort, op = ops.sort, ops.op
+    talks = sort != kernels.COMPUTE
+    at_peer = np.isin(sort, AT_PEER)
+    own, peer = schedule.rank[op], schedule.peer[op]
+    rank = np.where(at_peer, peer, own)
+    names = pl.Series(NAMES, dtype=pl.Categorical)
+    kinds = pl.Series(KINDS, dtype=COUPLED_OP.schema["kind"])
+    mechanisms = pl.Series(["unknown", "communication"], dtype=COUPLED_OP.schema["mechanism"])
+    collectives = pl.Series(["", "send"], dtype=pl.Categorical)
+    op_class, position = _classes(schedule, ops)
+    return COUPLED_OP.build(
+        {
+            "rank": rank,
+            "lane": _lanes(schedule, ops),
+            "step": np.zeros(op.size, np.int64),
+            "kind": kinds.gather(sort),
+            "name": names.gather(sort),
+            "start_ns": ops.begin_ns,
+            "duration_ns": ops.end_ns - ops.begin_ns,
+            "communicator": np.where(talks, 0, -1),
+            "collective": collectives.gather(talks.astype(np.uint32)),
+            "peer": np.where(talks, np.where(at_peer, own, peer), -1),
+            "bytes": np.where(talks, schedule.size[op], -1),
+            "op_class": op_class,
+            "position": position,
+            "mechanism": mechanisms.gather(talks.astype(np.uint32)),
+            "stage": np.zeros(op.size, np.int32),
+            "replica": np.zeros(op.size, np.int32),
+        }
+    )
+
+
+def _lanes(schedule: Schedule, ops: SimulatedOps) -> Int32Array:
+    """Lane of each graph op: that of its processor or interface, or the wire."""
+    first = lane_numbers(schedule)
+    port = np.array(
+        [
+            first[name]
+            for name in ("processor", "processor", "out", "wire", "wire", "processor", "in", "processor", "processor", "out")
+        ],
+        np.int32,
+    )  # fmt: skip
+    on_cpu, on_nic = (
+        port[ops.sort] == 0,
+        np.isin(ops.sort, (kernels.INJECT, kernels.DRAIN, kernels.CLEAR)),
+    )
+    further = np.where(on_cpu, schedule.cpu[ops.op], np.where(on_nic, schedule.nic[ops.op], 0))
+    return np.asarray(port[ops.sort] + further, np.int32)
+
+
+def _classes(schedule: Schedule, ops: SimulatedOps) -> tuple[pl.Series, Int32Array]:
+    """Name the class of each graph op, and its place.
+
+    Where all ranks compute equally often, the k-th computations of all ranks are peers; else those of
+    one decade of length. What messages cost is compared among messages of one size.
+    """  # noqa: DOC201
+    calc = np.flatnonzero(ops.sort == kernels.COMPUTE)
+    rank = schedule.rank[ops.op[calc]]
+    count = np.bincount(rank, minlength=schedule.n_rank)
+    alike = bool((count == count[:1]).all())
+    position = np.zeros(ops.op.size, np.int32)
+    size = schedule.size[ops.op]
+    detail = size.copy()
+    if alike:
+        position[calc] = np.arange(calc.size) - (np.cumsum(count) - count)[rank]
+        detail[calc] = -1
+    else:
+        detail[calc] = np.floor(np.log10(np.maximum(size[calc], 1))).astype(np.int64)
+    key, number = np.unique(detail * len(NAMES) + ops.sort.astype(np.int64), return_inverse=True)
+    labels = [_label(NAMES[int(k) % len(NAMES)], int(k) // len(NAMES)) for k in key]
+    return pl.Series(labels, dtype=pl.Categorical).gather(number.astype(np.uint32)), position
+
+
+def _label(name: str, detail: int) -> str:
+    if name == "calc":
+        return name if detail < 0 else f"calc of 10^{detail} ns"
+    return f"{name} {detail} B"
