@@ -87,7 +87,7 @@ def sweeps(graph, work):
     """The kernel alone: weights become times in place, 24 bytes a node and 4 an overflow edge."""
     weight = np.zeros(graph.n_node + 1, work.dtype)
     weight[graph.end_node + 1] = work
-    entry = weight.copy()
+    entry = weight[None].copy()
     edges = kernel_edges(graph)
     return {
         "what": f"sweep, one scenario, {work.dtype}",

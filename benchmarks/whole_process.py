@@ -40,6 +40,9 @@ polars.DataFrame({"a": [1]}).select(polars.col("a").sum())
 
 def measure(command, environment=None):
     """Wall seconds, processor seconds and peak MB of one process and its children."""
+    environment = dict(os.environ if environment is None else environment)
+    # what is installed has its bytecode beside it; the run that is not counted may write it
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, used = os.wait4(process.pid, 0)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadpath.couple.pipeline import couple_pipeline, couple_steps
-from loadpath.couple.steps import join_steps
+from loadpath.couple.steps import Measured, as_runs, as_steps, join_steps, lay_out, windows
 from loadpath.errors import StructureError
 from loadpath.ingest.op_table import read_op_table, read_steps
 from loadpath.replay import op_end_ns, op_start_ns, replay, step_time_ns
@@ -172,3 +172,40 @@ def test_a_recording_whose_ops_were_reordered_is_still_coupled_rightly(tmp_path,
         described(join_steps(turned), 0)[1:]
         == described(couple_pipeline(read_op_table(path)), 0)[1:]
     )
+
+
+@pytest.mark.parametrize("n_run", [1, 2, 3, 100])
+def test_windows_hold_every_run_once_and_share_what_is_alike(tmp_path, recorded, n_run):
+    frame = recorded["pipeline"]
+    frame.write_parquet(tmp_path / "trace-job.parquet")
+    runs = as_runs(couple_steps(read_steps(tmp_path / "trace-job.parquet")))
+    whole, parts = lay_out(runs), list(windows(runs, n_run * runs.n_op))
+    assert len(parts) == -(-runs.n_run // min(n_run, runs.n_run))
+    for name in Measured._fields:
+        together = np.concatenate([getattr(part, name) for part in parts])
+        assert together.tolist() == getattr(whole, name).tolist()
+    assert all(part.graph is parts[0].graph for part in parts[:-1])
+    ends = [op_end_ns(part.graph, replay(part.graph, part.work_ns)) for part in parts]
+    every = op_end_ns(whole.graph, replay(whole.graph, whole.work_ns))
+    assert np.concatenate(ends).tolist() == every.tolist()
+
+
+def test_a_job_of_one_graph_is_its_own_window_and_its_own_layout(tmp_path, recorded):
+    frame = recorded["pipeline"][:-1]
+    frame.write_parquet(tmp_path / "trace-job.parquet")
+    job = as_runs(couple_steps(read_steps(tmp_path / "trace-job.parquet")))
+    assert job.runs is None
+    assert lay_out(job) is job
+    assert list(windows(job, 1)) == [job]
+    assert as_steps(job).start_ns.shape == (1, job.n_op)
+
+
+def test_runs_are_numbered_and_timed_as_their_steps(tmp_path, recorded):
+    frame = recorded["pipeline"]
+    frame.write_parquet(tmp_path / "trace-job.parquet")
+    steps = couple_steps(read_steps(tmp_path / "trace-job.parquet"))
+    runs, whole = as_runs(steps), join_steps(steps)
+    assert runs.step_number.tolist() == whole.step_number.tolist() == whole.graph.step.tolist()
+    assert runs.start_ns.ravel().tolist() == whole.start_ns.tolist()
+    assert runs.duration_ns.ravel().tolist() == whole.duration_ns.tolist()
+    assert (runs.n_run * runs.n_op, whole.n_run) == (whole.n_op, 1)

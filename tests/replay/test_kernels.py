@@ -18,18 +18,18 @@ TIME = np.array([0, 5, 7, 9, 10, 12])
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float64])
 def test_sweep_turns_weights_into_times(dtype):
-    entry = np.array([0, 5, 7, 9, 1, 2], dtype)
-    kernels.sweep(*EDGES, entry)
-    assert entry.tolist() == TIME.tolist()
+    entries = np.array([[0, 5, 7, 9, 1, 2], [0, 9, 9, 9, 1, 2]], dtype)
+    kernels.sweep(*EDGES, entries)
+    assert entries.tolist() == [TIME.tolist(), [0, 9, 9, 9, 10, 12]]
 
 
 def test_weigh_adds_lag_to_the_start_and_work_to_the_end_of_an_op():
-    entry = np.array([0, 0, 0, 100])
+    entry = np.array([[0, 0, 0, 100]])
     start, end = np.array([0, 1], np.int32), np.array([0, 2], np.int32)
-    kernels.weigh(start, end, np.array([1, 2]), np.array([10, 20]), entry)
-    assert entry.tolist() == [0, 11, 2, 120]
-    kernels.weigh(start, end, np.empty(0, int), np.array([10, 20]), entry)
-    assert entry.tolist() == [0, 21, 2, 140]
+    kernels.weigh(start, end, np.array([[1, 2]]), np.array([[10, 20]]), entry)
+    assert entry.tolist() == [[0, 11, 2, 120]]
+    kernels.weigh(start, end, np.empty((1, 0), int), np.array([[10, 20]]), entry)
+    assert entry.tolist() == [[0, 21, 2, 140]]
 
 
 def test_bind_finds_the_last_predecessor_even_in_the_overflow():

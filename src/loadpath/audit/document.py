@@ -105,15 +105,15 @@ def _job(job: CoupledJob, fidelity: Fidelity) -> dict[str, Any]:
     return {
         "ranks": job.rank.height,
         "ranks_represented": int(job.rank["n_represented"].sum()),
-        "steps": int(job.graph.step.size),
-        "ops": job.n_op,
-        "instances": job.instance.height,
-        "instances_matched": int(matched.sum()),
+        "steps": int(job.step_number.size),
+        "ops": job.n_run * job.n_op,
+        "instances": job.n_run * job.instance.height,
+        "instances_matched": job.n_run * int(matched.sum()),
         "clock_residual_s": residual_ns / 1e9 if residual_ns >= 0 else None,
         "duration_s": float(fidelity.measured_s.sum()),
-        "compute_s": float(job.work_ns[computes & ~member].sum()) / 1e9 / n_rank,
-        "transfer_s": float(job.work_ns[member].sum()) / 1e9 / n_rank,
-        "wait_s": float(job.wait_ns[member].sum()) / 1e9 / n_rank,
+        "compute_s": float(job.work_ns[..., computes & ~member].sum()) / 1e9 / n_rank,
+        "transfer_s": float(job.work_ns[..., member].sum()) / 1e9 / n_rank,
+        "wait_s": float(job.wait_ns[..., member].sum()) / 1e9 / n_rank,
     }
 
 
@@ -159,7 +159,7 @@ def _verdict(
         "n_resamples": N_RESAMPLE,
         "confidence_method": (
             f"share of {N_RESAMPLE:,} resamples of "
-            + ("steps" if job.graph.step.size > 1 else "communications")
+            + ("steps" if job.step_number.size > 1 else "communications")
             + " with this verdict"
         ),
         "policy_ratio": POLICY_RATIO,
@@ -246,7 +246,8 @@ def _waits_for(job: CoupledJob, cause: Candidate | None) -> str | None:
     if cause is None or cause.mechanism != "input":
         return None
     kind = job.op["kind"].cast(pl.String).gather(cause.op)
-    excess = pl.DataFrame({"kind": kind, "change": cause.change_ns}).group_by("kind").sum()
+    change = np.atleast_2d(cause.change_ns).sum(axis=0)
+    excess = pl.DataFrame({"kind": kind, "change": change}).group_by("kind").sum()
     return str(excess.sort("change", "kind")["kind"][0])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +14,16 @@ from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
 from loadpath.audit.stability import measure_stability, weigh_interaction, without_stability
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import CoupledSteps, as_steps
+from loadpath.couple.steps import as_steps, lay_out
 from loadpath.diagnose.attribution import attribute
-from loadpath.diagnose.blindness import View, blindness_report, usual_views
+from loadpath.diagnose.blindness import blindness_report, usual_views
+from loadpath.diagnose.candidate import lay_out_candidate
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
-from loadpath.diagnose.effects import Effects, nest_effects
-from loadpath.diagnose.exposure import Exposure, exposed, find_places
+from loadpath.diagnose.effects import Effects, lay_out_effects, nest_effects
+from loadpath.diagnose.exposure import Exposure, exposed
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
+from loadpath.diagnose.gains import mean_step_s, step_times_s
 from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work_ns
 from loadpath.diagnose.published import published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
@@ -28,21 +31,19 @@ from loadpath.diagnose.rank_time import rank_step, rank_time
 from loadpath.diagnose.root_cause import Roots, walk_back
 from loadpath.diagnose.step_bound import step_bounds
 from loadpath.diagnose.verdict import POLICY_RATIO, Judgement, judge
-from loadpath.replay import Timeline, replay, step_time_ns
+from loadpath.replay import Mixture, Timeline, replay, replay_runs
 from loadpath.tables import caveat_table
 from loadpath.tables.results import CAUSE, STEP_TIME
 
 __all__ = ["diagnose", "unexplained_caveat", "why_refused"]
 
-_Shown = tuple[Timeline, Exposure]
 
+class _LaidOut(NamedTuple):
+    """All steps in one graph, their replay, and what ranks do at each moment of it."""
 
-class _Recorded(NamedTuple):
-    """The replay of what was measured, what nothing explains in it, and what dashboards see."""
-
-    actual: _Shown
-    unexplained_ratio: float
-    views: list[View]
+    job: CoupledJob
+    timeline: Timeline
+    exposure: Exposure
 
 
 MISSING_CODES = ("missing_rank", "missing_ranks")
@@ -66,7 +67,6 @@ def diagnose(
     settings: Settings,
     progress: Progress,
     *,
-    steps: CoupledSteps | None = None,
     drawn: bool = True,
 ) -> dict[str, Any]:
     """Compute everything that an audit says of a job.
@@ -79,8 +79,6 @@ def diagnose(
         Options of the audit.
     progress : callable of str
         Told what is being done.
-    steps : CoupledSteps, optional
-        The same job, where it is known that its steps are coupled alike.
     drawn : bool
         Whether the tables that only pictures need (path, timeline, rank_step) are wanted.
 
@@ -89,42 +87,46 @@ def diagnose(
     dict
         What `build_document` needs: fidelity, judgement or refusal, tables, slowdown.
     """
-    steps = steps or as_steps(job)
     progress("replaying")
     with ThreadPoolExecutor(2) as pool:
-        recorded = pool.submit(_recorded, job)
+        views = pool.submit(lambda: usual_views(job, measured_step_ns(job) / 1e9))
+        unexplained = pool.submit(unexplained_ratio, job)
+        laid_out = pool.submit(_lay_out, job)
         fidelity = measure_fidelity(job)
         refusal = why_refused(job, fidelity, settings)
         effects = nest_effects(job)
         ideal = _ideal(job, effects, settings)
         progress("weighing causes and attributing waits")
-        beside = pool.submit(_causeless, job, effects, ideal, recorded)
+        beside = pool.submit(_causeless, job, effects, ideal, laid_out)
         baselines = pool.submit(_baselines, job, ideal, settings)
-        slowdown = pool.submit(_slowdown, job, steps, baselines, settings)
-        limits = pool.submit(_limits, (job, steps), refusal, (ideal, settings), (recorded, beside))
+        slowdown = pool.submit(_slowdown, job, fidelity, baselines, settings)
+        limits = pool.submit(_limits, job, refusal, (ideal, settings), (laid_out, beside))
+        all_steps = laid_out.result().job
         stable = pool.submit(
             measure_stability,
-            steps,
-            job,
-            effects,
+            as_steps(job),
+            all_steps,
+            lay_out_effects(effects, job.n_run),
             (fidelity, refusal, settings),
             progress=progress,
             drawn=drawn,
         )
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result()[0] | _cause_tables(job, fidelity, ideal, judgement)
-    seen = recorded.result()
     tables |= limits.result() if judgement else _without_limits()
     tables |= stable.result() if judgement else without_stability(fidelity, settings)
-    tables["interaction"] = weigh_interaction(job, effects, judgement, settings)
+    tables["interaction"] = weigh_interaction(
+        all_steps,
+        lay_out_effects(effects, job.n_run),
+        _laid_out_causes(job, judgement),
+        settings,
+    )
     tables["blindness"] = blindness_report(
-        job, _culprits(judgement), fidelity.measured_s, views=seen.views
+        job, _culprits(judgement), fidelity.measured_s, views=views.result()
     )
-    tables["caveat"] = pl.concat(
-        [job.caveat, unexplained_caveat(seen.unexplained_ratio, judgement)]
-    )
+    tables["caveat"] = pl.concat([job.caveat, unexplained_caveat(unexplained.result(), judgement)])
     if drawn:
-        tables |= _drawn_tables(job, ideal, seen.actual, judgement=judgement)
+        tables |= _drawn_tables(job, ideal, laid_out.result(), judgement=judgement)
     return {
         "fidelity": fidelity,
         "judgement": judgement,
@@ -132,7 +134,7 @@ def diagnose(
         "slowdown": _sound(slowdown.result(), assessed=judgement is not None),
         "gain_by_baseline": _gain_by_baseline(job, baselines.result(), judgement),
         "tables": tables,
-        "unexplained_ratio": seen.unexplained_ratio,
+        "unexplained_ratio": unexplained.result(),
         "victims": _victims(tables["coupling"], judgement, job),
         "distance": _distance(tables["sink"], judgement),
     }
@@ -185,30 +187,37 @@ def _judgement(
     return (doubt, None) if doubt else ("", judgement)
 
 
-def _recorded(job: CoupledJob) -> _Recorded:
-    """Compute what depends on the recording alone."""
-    places = find_places(job)
+def _lay_out(runs: CoupledJob) -> _LaidOut:
+    """Replay all steps in one graph, and look at every moment of every rank."""
+    job = lay_out(runs)
     actual = replay(job.graph, job.work_ns)
-    return _Recorded(
-        actual=(actual, exposed(job, actual, job.work_ns, places=places)),
-        unexplained_ratio=unexplained_ratio(job, places=places),
-        views=usual_views(job, measured_step_ns(job) / 1e9),
+    return _LaidOut(job, actual, exposed(job, actual, job.work_ns))
+
+
+def _laid_out_causes(runs: CoupledJob, judgement: Judgement | None) -> Judgement | None:
+    """Place causes on the ops of every run, as `lay_out` numbers them."""
+    if judgement is None or runs.runs is None:
+        return judgement
+    causes = tuple(
+        replace(j, candidate=lay_out_candidate(j.candidate, runs.n_run, runs.n_op))
+        for j in judgement.causes
     )
+    return replace(judgement, causes=causes)
 
 
 def _causeless(
-    job: CoupledJob, effects: Effects, ideal: FloatArray, recorded: Future[_Recorded]
+    runs: CoupledJob, effects: Effects, ideal: FloatArray, laid_out: Future[_LaidOut]
 ) -> tuple[dict[str, pl.DataFrame], Roots]:
     """Compute the tables of what ranks and ops cost, whatever the cause."""
-    actual, exposure = recorded.result().actual
-    ideal_ns = np.rint(ideal).astype(np.int64)
+    job, actual, exposure = laid_out.result()
+    ideal_ns = np.tile(np.rint(ideal).astype(np.int64), runs.n_run)
     best = replay(job.graph, ideal_ns)
     ideal_exposure = exposed(job, best, ideal_ns, places=exposure.occupancy.places)
     roots = walk_back(job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure))
     tables = {
-        "step_bound": step_bounds(job),
+        "step_bound": step_bounds(runs),
         "rank_time": rank_time(job, actual, exposure, ideal_exposure),
-        "attribution": attribute(job, effects.work_ns, ideal),
+        "attribution": attribute(runs, effects.work_ns, ideal),
         "sink": roots.sink,
         "coupling": roots.coupling,
     }
@@ -216,17 +225,19 @@ def _causeless(
 
 
 def _limits(
-    jobs: tuple[CoupledJob, CoupledSteps],
+    runs: CoupledJob,
     refusal: str,
     chosen: tuple[FloatArray, Settings],
-    known: tuple[Future[_Recorded], Future[tuple[dict[str, pl.DataFrame], Roots]]],
+    known: tuple[Future[_LaidOut], Future[tuple[dict[str, pl.DataFrame], Roots]]],
 ) -> dict[str, pl.DataFrame]:
     """Compute what limits the job and how its ranks are coupled, once waits are walked back."""
     if refusal:
         return _without_limits()
-    (_, exposure), (_, roots) = known[0].result().actual, known[1].result()
-    tables = limit_tables(*jobs, *chosen, places=exposure.occupancy.places)
-    return tables | waiting_tables(jobs[0], roots, chosen[1])
+    (job, _, exposure), (_, roots) = known[0].result(), known[1].result()
+    ideal, settings = np.tile(chosen[0], runs.n_run), chosen[1]
+    places = exposure.occupancy.places
+    tables = limit_tables(job, as_steps(runs), ideal, settings, places=places)
+    return tables | waiting_tables(job, roots, settings)
 
 
 def _without_limits() -> dict[str, pl.DataFrame]:
@@ -339,30 +350,29 @@ def _gain_by_baseline(
     cause = judgement.cause if judgement else None
     if judgement is None or cause is None:
         return None
-    op = cause.candidate.op
-    work = job.work_ns.astype(np.float64)
-    gains: dict[str, float] = {}
-    for baseline, ideal in baselines.items():
-        changed = work.copy()
-        changed[op] = ideal[op]
-        gains[baseline] = judgement.step_s - _mean_step_s(job, changed)
-    return gains
+    mixture = Mixture(np.ones(job.n_op, np.bool_))
+    mixture.measured[cause.candidate.op] = False
+    work = np.atleast_2d(job.work_ns).astype(np.float64)
+    return {
+        baseline: judgement.step_s
+        - float(replay_runs(job.graph, work, ideal, [mixture]).mean()) / 1e9
+        for baseline, ideal in baselines.items()
+    }
 
 
 def _slowdown(
     job: CoupledJob,
-    steps: CoupledSteps,
+    fidelity: Fidelity,
     baselines: Future[dict[Baseline, FloatArray]],
     settings: Settings,
 ) -> dict[str, Any]:
     """Give the slowdown by the published method where it applies, and under every baseline."""
-    replayed = float((step_time_ns(job.graph, replay(job.graph, job.work_ns)) / 1e9).mean())
-    measured = float((measured_step_ns(job) / 1e9).mean())
-    best = {b: _mean_step_s(job, ideal) for b, ideal in baselines.result().items()}
+    replayed, measured = float(fidelity.replayed_s.mean()), float(fidelity.measured_s.mean())
+    best = {b: mean_step_s(job, ideal) for b, ideal in baselines.result().items()}
     chosen = best[settings.baseline]
     by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
     is_table = job.source == "op_table"
-    published, m_w, m_s = published_slowdown(steps) if is_table else (None, None, None)
+    published, m_w, m_s = published_slowdown(as_steps(job)) if is_table else (None, None, None)
     return {
         "ratio": published if published is not None else by_baseline[settings.baseline],
         "method": "published (mean of computation, median of communication)"
@@ -386,24 +396,19 @@ def _sound(slowdown: dict[str, Any], *, assessed: bool) -> dict[str, Any]:
     return slowdown | kept | {"waste_ratio": None, "by_baseline": by_baseline}
 
 
-def _mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:
-    return float(step_time_ns(job.graph, replay(job.graph, work_ns)).mean()) / 1e9
-
-
 def _cause_tables(
     job: CoupledJob, fidelity: Fidelity, ideal: FloatArray, judgement: Judgement | None
 ) -> dict[str, pl.DataFrame]:
     """Compute the tables that show the verdict beside what there is."""
-    best = replay(job.graph, np.rint(ideal).astype(np.int64))
-    without = replay(job.graph, _work_without(job, judgement))
+    ideal_s = step_times_s(job, np.rint(ideal).astype(np.int64))
     seconds = {
         "measured_s": fidelity.measured_s,
         "replayed_s": fidelity.replayed_s,
-        "ideal_s": step_time_ns(job.graph, best) / 1e9,
-        "without_cause_s": step_time_ns(job.graph, without) / 1e9,
+        "ideal_s": np.broadcast_to(ideal_s, job.step_number.shape),
+        "without_cause_s": step_times_s(job, _work_without(job, judgement)),
     }
     return {
-        "step_time": STEP_TIME.build({"step": job.graph.step, **seconds}),
+        "step_time": STEP_TIME.build({"step": job.step_number, **seconds}),
         "cause": judgement.table() if judgement else CAUSE.empty(),
     }
 
@@ -413,13 +418,13 @@ def _work_without(job: CoupledJob, judgement: Judgement | None) -> NDArray[np.in
 
 
 def _drawn_tables(
-    job: CoupledJob, ideal: FloatArray, shown: _Shown, *, judgement: Judgement | None
+    runs: CoupledJob, ideal: FloatArray, laid_out: _LaidOut, *, judgement: Judgement | None
 ) -> dict[str, pl.DataFrame]:
     """Draw path and bars of the longest step with and without the cause, and all ranks and steps."""
-    actual, exposure = shown
-    ideal_ns = np.rint(ideal).astype(np.int64)
+    job, actual, exposure = laid_out
+    ideal_ns = np.tile(np.rint(ideal).astype(np.int64), runs.n_run)
     named = judgement is not None and judgement.cause is not None
-    work = _work_without(job, judgement)
+    work = _work_without(runs, judgement).ravel()
     without = replay(job.graph, work)
     step = longest_step(job, actual)
     path = path_table(
@@ -429,7 +434,7 @@ def _drawn_tables(
     cleared = (without, exposed(job, without, work, places=places)) if named else None
     return {
         "path": path,
-        "timeline": timeline_table(job, shown, cleared, path=path, step=step),
+        "timeline": timeline_table(job, (actual, exposure), cleared, path=path, step=step),
         "rank_step": rank_step(job, ideal_ns, exposure),
     }
 
@@ -447,7 +452,7 @@ def _victims(coupling: pl.DataFrame, judgement: Judgement | None, job: CoupledJo
     culprits = _culprits(judgement)
     if not culprits or judgement is None:
         return []
-    least = VICTIM_RATIO * judgement.step_s * max(1, job.graph.step.size)
+    least = VICTIM_RATIO * judgement.step_s * max(1, job.step_number.size)
     waits = (
         coupling.filter(pl.col("cause").is_in(culprits) & ~pl.col("waiter").is_in(culprits))
         .group_by("waiter")

@@ -18,7 +18,7 @@ from loadpath.audit.store import check_target, read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_steps
-from loadpath.couple.steps import CoupledSteps, as_steps, join_steps
+from loadpath.couple.steps import CoupledSteps, as_runs, as_steps, lay_out
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import UsageError
 from loadpath.ingest.flight_recorder import read_flight_recorders
@@ -55,17 +55,22 @@ class Audit:
         Content of ``audit.json``.
     tables : mapping of str to polars.DataFrame
         Result tables by name.
-    job : CoupledJob
-        The coupled job, for further questions.
+    runs : CoupledJob
+        The coupled job, perhaps as runs of one graph.
     """
 
     document: Mapping[str, Any]
     tables: Mapping[str, pl.DataFrame]
-    job: CoupledJob
+    runs: CoupledJob
 
     def __repr__(self) -> str:
         """Name the verdict; documents and tables are long."""
         return f"Audit({self.document['verdict']['kind']}: {self.document['verdict']['summary']})"
+
+    @property
+    def job(self) -> CoupledJob:
+        """The coupled job in one graph, for further questions."""
+        return lay_out(self.runs)
 
     @property
     def verdict(self) -> Mapping[str, Any]:
@@ -211,8 +216,8 @@ def run_audit(
         document, tables, job = _audit_dumps(dumps, settings, names, progress)
     else:
         steps = couple_sources(sources, settings, progress)
-        job = join_steps(steps)
-        findings = diagnose(job, settings, progress, steps=steps, drawn=brief or out is not None)
+        job = as_runs(steps)
+        findings = diagnose(job, settings, progress, drawn=brief or out is not None)
         if job.source == "goal":
             findings["tables"]["caveat"] = _simulated_anew(sources, settings, job, findings)
         document = build_document(job, settings, names, findings)
@@ -224,7 +229,7 @@ def run_audit(
             from loadpath.brief import render_briefing  # noqa: PLC0415 - not needed without it
 
             page = render_briefing(document, tables)
-        write_audit(Path(out), (document, tables, job, page), force=force)
+        write_audit(Path(out), (document, tables, lay_out(job), page), force=force)
     return Audit(document, tables, job)
 
 

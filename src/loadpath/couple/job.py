@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from loadpath.couple.graph import Coupling, CouplingGraph, Int64Array, build_gra
 from loadpath.tables import OP, Recording, TableSchema
 from loadpath.tables.schema import Column
 
-__all__ = ["BETWEEN_CALLS", "COUPLED_OP", "MECHANISMS", "CoupledJob", "assemble_job"]
+__all__ = ["BETWEEN_CALLS", "COUPLED_OP", "MECHANISMS", "CoupledJob", "Runs", "assemble_job"]
 
 BETWEEN_CALLS = "host between calls: "
 """Begins the class of host time that no recorded call explains."""
@@ -32,9 +33,29 @@ COUPLED_OP = TableSchema(
 )
 
 
+class Runs(NamedTuple):
+    """When the ops of a graph of one step ran, each time that it ran.
+
+    Attributes
+    ----------
+    step : (n_run,) array of int64
+        Step number of each run, ascending.
+    start_ns, duration_ns : (n_run, n_op) arrays of int64
+        As recorded, in ns.
+    """
+
+    step: Int64Array
+    start_ns: Int64Array
+    duration_ns: Int64Array
+
+
 @dataclass(frozen=True, slots=True)
 class CoupledJob:
     """Ops of all ranks, their coupled graph, and the recording split into wait and work.
+
+    A job whose steps are coupled alike is held as runs of one graph: tables and graph are those of
+    its first step, and what was measured has a row for each run, ``(n_run, n_op)``. `lay_out` turns
+    it into one graph of all steps.
 
     Attributes
     ----------
@@ -59,6 +80,8 @@ class CoupledJob:
         Name, SHA-256 and bytes of every file read.
     layout : mapping of str to int
         Declared parallel sizes.
+    runs : Runs, optional
+        Recorded times of runs of one graph.
     """
 
     source: str
@@ -78,11 +101,32 @@ class CoupledJob:
     negative_lag_ns: Int64Array
     inputs: tuple[tuple[str, str, int], ...] = ()
     layout: Mapping[str, int] = field(default_factory=dict)
+    runs: Runs | None = None
 
     @property
     def n_op(self) -> int:
         """Number of ops in the graph."""
         return self.op.height
+
+    @property
+    def n_run(self) -> int:
+        """How often the graph ran."""
+        return self.runs.step.size if self.runs else 1
+
+    @property
+    def step_number(self) -> Int64Array:
+        """(n_step,) numbers of all steps, of every run."""
+        return self.runs.step if self.runs else self.graph.step
+
+    @property
+    def start_ns(self) -> Int64Array:
+        """(n_op,) or (n_run, n_op) recorded starts, in ns."""
+        return self.runs.start_ns if self.runs else self.op["start_ns"].to_numpy()
+
+    @property
+    def duration_ns(self) -> Int64Array:
+        """(n_op,) or (n_run, n_op) recorded durations, in ns."""
+        return self.runs.duration_ns if self.runs else self.op["duration_ns"].to_numpy()
 
 
 def assemble_job(
@@ -140,7 +184,8 @@ def assemble_job(
         graph.op,
         graph.fixed_ns,
         is_member,
-        *(op[name].to_numpy()[None, :] for name in ("start_ns", "duration_ns")),
+        # writable, as times of runs are, so that one compiled version serves both
+        *(np.array(op[name].to_numpy()[None, :]) for name in ("start_ns", "duration_ns")),
         *(arrive, work, lag, wait, negative),
     )
     return CoupledJob(

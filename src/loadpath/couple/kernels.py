@@ -157,8 +157,9 @@ def measure_runs(
     for k in range(op_start.shape[0]):
         begin = op_start[k]
         length = op_duration[k]
-        arrive[k] = begin
-        wait[k] = 0
+        for i in range(begin.size):
+            arrive[k, i] = begin[i]
+            wait[k, i] = 0
         q = 0
         for v in range(first.size):
             m = max(time[first[v]], time[second[v]])
@@ -190,16 +191,6 @@ def measure_runs(
                 time[v + 1] = m
             else:
                 time[v + 1] = m + fixed[v]
-
-
-@nb.njit(**OPTIONS)
-def repeat_shifted(value: Any, by: Any, n: int) -> Any:
-    """Lay out n copies of `value`, each further by `by` (of its length, or of one) than the last."""
-    out = np.empty(n * value.size, value.dtype)
-    for k in range(n):
-        for i in range(value.size):
-            out[k * value.size + i] = value[i] + k * by[i if by.size > 1 else 0]
-    return out
 
 
 @nb.njit(**OPTIONS)

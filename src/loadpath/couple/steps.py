@@ -1,6 +1,6 @@
 """A job whose steps hold the same ops: coupled once, measured in every step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
@@ -11,17 +11,23 @@ from numpy.typing import NDArray
 
 from loadpath.couple import kernels
 from loadpath.couple.graph import CouplingGraph, Int64Array, NodeRole
-from loadpath.couple.job import CoupledJob
+from loadpath.couple.job import CoupledJob, Runs
 
 __all__ = [
     "CoupledSteps",
     "Measured",
+    "as_runs",
     "as_steps",
     "in_halves",
     "join_steps",
+    "lay_out",
     "measure_steps",
     "take_runs",
+    "windows",
 ]
+
+LEAST_AT_ONCE, MOST_AT_ONCE = 1 << 15, 1 << 22
+"""Ops that are laid out together."""
 
 T = TypeVar("T")
 
@@ -73,10 +79,29 @@ def as_steps(job: CoupledJob) -> CoupledSteps:
     Returns
     -------
     CoupledSteps
-        The same, in arrays of one row.
+        The same, in arrays of one row, or of one for each run.
     """
-    times = (job.op[name].to_numpy()[None, :] for name in ("start_ns", "duration_ns"))
-    return CoupledSteps(job, job.graph.step, *times)
+    times = (np.atleast_2d(time) for time in (job.start_ns, job.duration_ns))
+    return CoupledSteps(job, job.step_number, *times)
+
+
+def as_runs(steps: CoupledSteps) -> CoupledJob:
+    """Measure the runs of a job, and hold them in it.
+
+    Parameters
+    ----------
+    steps : CoupledSteps
+        Runs of one graph.
+
+    Returns
+    -------
+    CoupledJob
+        The job itself where its graph ran once.
+    """
+    if len(steps.start_ns) == 1:
+        return steps.job
+    runs = Runs(steps.step, steps.start_ns, steps.duration_ns)
+    return replace(steps.job, runs=runs, **measure_steps(steps)._asdict())
 
 
 def take_runs(steps: CoupledSteps, runs: NDArray[np.integer]) -> CoupledSteps:
@@ -176,19 +201,69 @@ def join_steps(steps: CoupledSteps) -> CoupledJob:
     CoupledJob
         Every op of every step, in the order of the first run.
     """
-    job, n_run = steps.job, steps.start_ns.shape[0]
-    if n_run == 1:
+    return lay_out(as_runs(steps))
+
+
+def windows(job: CoupledJob, n_op: int | None = None) -> Iterator[CoupledJob]:
+    """Lay out a few runs at a time; what does not change from run to run is shared.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        A job, perhaps of several runs.
+    n_op : int, optional
+        About how many ops to lay out at a time, at least one run. If left out, few enough for the
+        caches of a processor, but so many that what is kept of each pair of ranks costs little.
+
+    Yields
+    ------
+    CoupledJob
+        Some runs as a job of their own; its graph and its tables may be those of the one before,
+        so that times stand in its arrays alone, not in its ops.
+    """
+    if job.runs is None:
+        yield job
+        return
+    if n_op is None:
+        n_op = min(max(LEAST_AT_ONCE, 4 * job.rank.height**2), MOST_AT_ONCE)
+    n_window = -(-job.n_run // max(1, n_op // job.n_op))
+    n_run = -(-job.n_run // n_window)
+    same = None
+    for low in range(0, job.n_run, n_run):
+        part = slice(low, min(low + n_run, job.n_run))
+        times = {name: getattr(job, name)[part] for name in Measured._fields}
+        if same is None or part.stop - low < n_run:
+            runs = Runs(*(column[part] for column in job.runs))
+            same = lay_out(replace(job, runs=runs, **times))
+        yield replace(same, **{name: time.ravel() for name, time in times.items()})
+
+
+def lay_out(job: CoupledJob) -> CoupledJob:
+    """Lay all runs of a job out as one graph, step after step.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        A job, perhaps of several runs.
+
+    Returns
+    -------
+    CoupledJob
+        Every op of every step, in the order of the first run.
+    """
+    runs, n_run = job.runs, job.n_run
+    if runs is None:
         return job
     n_instance = job.instance.height
     shift = np.arange(n_run, dtype=np.int32)
     op = _repeated(job.op, n_run).with_columns(
-        pl.Series("step", np.repeat(steps.step, job.n_op)),
-        pl.Series("start_ns", steps.start_ns.ravel()),
-        pl.Series("duration_ns", steps.duration_ns.ravel()),
+        pl.Series("step", np.repeat(runs.step, job.n_op)),
+        pl.Series("start_ns", runs.start_ns.ravel()),
+        pl.Series("duration_ns", runs.duration_ns.ravel()),
     )
     instance = _repeated(job.instance, n_run).with_columns(
         pl.Series("instance", np.arange(n_run * n_instance, dtype=np.int32)),
-        pl.Series("step", np.repeat(steps.step, n_instance)),
+        pl.Series("step", np.repeat(runs.step, n_instance)),
     )
     member = np.repeat(shift, job.membership.height)
     membership = _repeated(job.membership, n_run).with_columns(
@@ -200,8 +275,9 @@ def join_steps(steps: CoupledSteps) -> CoupledJob:
         op=op,
         instance=instance,
         membership=membership,
-        graph=_repeat_graph(job.graph, n_instance, steps.step),
-        **{name: value.ravel() for name, value in measure_steps(steps)._asdict().items()},
+        graph=_repeat_graph(job.graph, n_instance, runs.step),
+        runs=None,
+        **{name: getattr(job, name).ravel() for name in Measured._fields},
     )
 
 
@@ -216,7 +292,7 @@ def _repeat_graph(graph: CouplingGraph, n_instance: int, step: Int64Array) -> Co
     per_op = np.where(of_sync, np.int32(n_instance), np.int32(graph.n_op))
     stride = np.int32(graph.n_node)
     further = np.int64(graph.overflow_pred.size)
-    overflow_start = kernels.repeat_shifted(graph.overflow_start[:-1], np.full(1, further), n)
+    overflow_start = _shifted(graph.overflow_start[:-1], further, n)
     return CouplingGraph(
         first=_shifted(graph.first, stride * (graph.first > 0), n),
         second=_shifted(graph.second, stride * (graph.second > 0), n),
@@ -241,4 +317,5 @@ def _repeat_graph(graph: CouplingGraph, n_instance: int, step: Int64Array) -> Co
 
 def _shifted(value: Any, by: Any, n: int) -> Any:
     """N copies of `value`, each further by `by` than the one before."""
-    return kernels.repeat_shifted(value, np.atleast_1d(np.asarray(by, value.dtype)), n)
+    shift = np.multiply.outer(np.arange(n, dtype=value.dtype), np.asarray(by, value.dtype))
+    return (value + shift.reshape(n, -1)).ravel()

@@ -1,7 +1,7 @@
 """What each group of ops does to the step: removal from the measured job, addition to the ideal."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,11 +11,13 @@ from loadpath.couple import CoupledJob
 from loadpath.diagnose.labels import compact, numbered
 from loadpath.diagnose.levels import FloatArray
 from loadpath.replay import (
+    Mixture,
     ScenarioLayout,
     Scenarios,
     Timeline,
     lay_out_scenarios,
     replay,
+    replay_runs,
     replay_scenarios,
     step_time_ns,
 )
@@ -37,6 +39,12 @@ class _Grouping(NamedTuple):
     keys: list[str]
 
 
+_Means = tuple[_Grouping, FloatArray, FloatArray]
+"""A grouping, and the mean step without and with each of its groups, in s."""
+_Sides = tuple[FloatArray, FloatArray, list[_Means]]
+"""Steps as measured and as ideal, in s, and the groupings."""
+
+
 def attribute(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> pl.DataFrame:
     """Attribute the slowdown to op classes, mechanisms, stages, replicas, ranks, links and steps.
 
@@ -44,8 +52,10 @@ def attribute(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> pl.
     ----------
     job : CoupledJob
         Coupled job.
-    work_ns, ideal_ns : (n_op,) arrays of float64
-        Measured and ideal work.
+    work_ns : (n_op,) or (n_run, n_op) array of float64
+        Measured work.
+    ideal_ns : (n_op,) array of float64
+        Ideal work.
 
     Returns
     -------
@@ -56,23 +66,48 @@ def attribute(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> pl.
     ----------
     .. [1] J. Lin et al., OSDI 2025, arXiv:2505.05713, section 4.
     """
+    by_side = _means_of_runs if job.runs is not None else _means_of_job
+    step, best, groups = by_side(job, work_ns, ideal_ns)
+    bounds = (float(step.mean()), float(best.mean()))
+    rows = [_step_rows(job, step, best)]
+    rows += [_rows(grouping, bounds, means) for grouping, *means in groups]
+    return ATTRIBUTION.build({k: np.concatenate([row[k] for row in rows]) for k in rows[0]})
+
+
+def _means_of_runs(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> _Sides:
+    """Mix measured and ideal work by group, all runs of a graph side by side."""
+    groupings = list(_groupings(job))
+    every = np.ones(job.n_op, np.bool_)
+    masks = [g.number == i for g in groupings for i in range(len(g.keys))]
+    mixtures = [Mixture(mask) for mask in (every, ~every, *(~m for m in masks), *masks)]
+    step_s = replay_runs(job.graph, work_ns, ideal_ns, mixtures)[:, :, 0] / 1e9
+    means = step_s[2:].mean(axis=1).reshape(2, -1)
+    return step_s[0], step_s[1], list(_shared_out(groupings, means))
+
+
+def _means_of_job(job: CoupledJob, work_ns: FloatArray, ideal_ns: FloatArray) -> _Sides:
+    """Replay what groups change as deviations, many groups side by side."""
     replayed = [replay(job.graph, work) for work in (work_ns, ideal_ns)]
     step, best = (np.asarray(step_time_ns(job.graph, t) / 1e9, np.float64) for t in replayed)
     sides = [
         (timeline, lay_out_scenarios(job.graph, timeline), delta)
         for timeline, delta in zip(replayed, (ideal_ns - work_ns, work_ns - ideal_ns), strict=True)
     ]
-    bounds = (float(step.mean()), float(best.mean()))
-    rows = [_step_rows(job, step, best)]
+    groups: list[_Means] = []
     for groupings in _bundles(_groupings(job)):
         meeting = _meet(groupings)
-        means = [_mean_steps(job, side, meeting) for side in sides]
-        first = 0
-        for by, _, keys in groupings:
-            mine = slice(first, first + len(keys))
-            rows.append(_rows(by, keys, bounds, [mean[mine] for mean in means]))
-            first += len(keys)
-    return ATTRIBUTION.validate(pl.concat(rows))
+        means = np.stack([_mean_steps(job, side, meeting) for side in sides])
+        groups += _shared_out(groupings, means)
+    return step, best, groups
+
+
+def _shared_out(groupings: Sequence[_Grouping], means: FloatArray) -> Iterable[_Means]:
+    """Give each grouping its columns of (2, n_key) means."""
+    first = 0
+    for grouping in groupings:
+        mine = slice(first, first + len(grouping.keys))
+        yield grouping, means[0, mine], means[1, mine]
+        first = mine.stop
 
 
 def _groupings(job: CoupledJob) -> Iterable[_Grouping]:
@@ -104,7 +139,8 @@ def _classes(job: CoupledJob) -> tuple[NDArray[np.int32], list[str]]:
     number, keys = numbered(job.op["name"])
     if len(keys) <= MOST_CLASSES:
         return number, keys
-    total = np.bincount(number, job.work_ns, minlength=len(keys))
+    work = np.atleast_2d(job.work_ns).sum(axis=0)
+    total = np.bincount(number, work, minlength=len(keys))
     order = sorted(range(len(keys)), key=lambda i: (-total[i], keys[i]))
     kept = sorted([*(keys[i] for i in order[: MOST_CLASSES - 1]), "other"])
     of_key = np.array([kept.index(key if key in kept else "other") for key in keys], np.int32)
@@ -157,37 +193,35 @@ def _meet(groupings: Sequence[_Grouping]) -> tuple[NDArray[np.int32], NDArray[np
 
 
 def _rows(
-    by: str, keys: list[str], bounds: tuple[float, float], means: list[FloatArray]
-) -> pl.DataFrame:
+    grouping: _Grouping, bounds: tuple[float, float], means: Sequence[FloatArray]
+) -> dict[str, NDArray[Any]]:
+    """Rows of one grouping, the slowest group first."""
+    by, keys = grouping.by, grouping.keys
     step, best = bounds
     without, with_it = means
     waste = step - best
     share = waste if waste > 0.005 * step else float("nan")
-    frame = pl.DataFrame(
-        {
-            "by": [by] * len(keys),
-            "key": keys,
-            "slowdown_ratio": with_it / best if best > 0 else np.full(len(keys), np.nan),
-            "removal_ratio": (step - without) / share,
-            "addition_ratio": (with_it - best) / share,
-            "gain_s": step - without,
-        },
-        schema=ATTRIBUTION.schema,
-    )
-    return frame.filter(pl.col("key") != "").sort("slowdown_ratio", "key", descending=[True, False])
+    slowdown = with_it / best if best > 0 else np.full(len(keys), np.nan)
+    order = sorted(range(len(keys)), key=lambda i: (-slowdown[i], keys[i]))
+    shown = [i for i in order if keys[i]]
+    return {
+        "by": np.full(len(shown), by, object),
+        "key": np.array([keys[i] for i in shown], object),
+        "slowdown_ratio": slowdown[shown],
+        "removal_ratio": ((step - without) / share)[shown],
+        "addition_ratio": ((with_it - best) / share)[shown],
+        "gain_s": (step - without)[shown],
+    }
 
 
-def _step_rows(job: CoupledJob, step: FloatArray, best: FloatArray) -> pl.DataFrame:
+def _step_rows(job: CoupledJob, step: FloatArray, best: FloatArray) -> dict[str, NDArray[Any]]:
     waste = float((step - best).sum())
     share = waste if waste > 0.005 * float(step.sum()) else float("nan")
-    return pl.DataFrame(
-        {
-            "by": ["step"] * step.size,
-            "key": [str(s) for s in job.graph.step],
-            "slowdown_ratio": step / np.maximum(best, 1e-12),
-            "removal_ratio": (step - best) / share,
-            "addition_ratio": (step - best) / share,
-            "gain_s": (step - best) / max(1, step.size),
-        },
-        schema=ATTRIBUTION.schema,
-    )
+    return {
+        "by": np.full(step.size, "step", object),
+        "key": np.array([str(s) for s in job.step_number], object),
+        "slowdown_ratio": step / np.maximum(best, 1e-12),
+        "removal_ratio": (step - best) / share,
+        "addition_ratio": (step - best) / share,
+        "gain_s": (step - best) / max(1, step.size),
+    }

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.couple.kernels import group_by_key
+from loadpath.diagnose import group_kernels
+from loadpath.diagnose.labels import compact, joint_code
 from loadpath.diagnose.levels import FloatArray
 from loadpath.tables.results import BLINDNESS
 from loadpath.units import format_ratio, format_seconds
@@ -84,30 +88,32 @@ def usual_views(job: CoupledJob, measured_s: FloatArray) -> list[View]:
 
 def _per_rank(job: CoupledJob) -> pl.DataFrame:
     """Seconds a step of each rank with an op running, computing, and in communication."""
-    n_step = max(1, job.graph.step.size)
+    n_step = max(1, job.step_number.size)
     devices = job.lane.filter(pl.col("kind") != "host").height > 0
-    shown = pl.col("mechanism").is_in(["device", "unknown", "communication"])
-    frame = job.op.select("rank", "step", "kind", "mechanism", "start_ns", "duration_ns").filter(
-        shown if devices else pl.lit(value=True)
+    shown = job.op["mechanism"].is_in(["device", "unknown", "communication"]).to_numpy()
+    op = np.flatnonzero(shown | (not devices))
+    ranks, rank = compact(job.op["rank"].to_numpy()[op])
+    duration = _rows(job.duration_ns).sum(axis=0)[op]
+    communicates = (job.op["kind"] == "communicate").to_numpy()[op]
+    sums = (
+        _busy_ns(job, op, rank),
+        np.bincount(rank, np.where(communicates, 0, duration), ranks.size),
+        np.bincount(rank, np.where(communicates, duration, 0), ranks.size),
     )
-    communicates = pl.col("kind") == "communicate"
-    until = (pl.col("start_ns") + pl.col("duration_ns")).cum_max().shift(1).over("rank", "step")
-    covered = (
-        pl.col("start_ns") + pl.col("duration_ns") - pl.max_horizontal("start_ns", until)
-    ).clip(lower_bound=0)
-    return (
-        frame.sort("rank", "step", "start_ns", maintain_order=True)
-        .with_columns(covered.alias("covered"))
-        .group_by("rank")
-        .agg(
-            (pl.col("covered").sum() / n_step / 1e9).alias("busy"),
-            (pl.col("duration_ns").filter(~communicates).sum() / n_step / 1e9).alias("work"),
-            (pl.col("duration_ns").filter(communicates).sum() / n_step / 1e9).alias(
-                "communication"
-            ),
-        )
-        .sort("rank")
-    )
+    names = ("busy", "work", "communication")
+    seconds = {name: total / n_step / 1e9 for name, total in zip(names, sums, strict=True)}
+    return pl.DataFrame({"rank": ranks} | seconds)
+
+
+def _busy_ns(job: CoupledJob, op: NDArray[np.intp], rank: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Time of each rank with some of its ops running, over all steps; each step by itself."""
+    found, group = compact(joint_code(rank, job.op["step"].to_numpy()[op]))
+    of_group = np.empty(found.size, np.int64)
+    of_group[group] = rank
+    by_group = group_by_key(group, found.size)
+    busy = np.zeros(found.size, np.int64)
+    group_kernels.cover(*by_group, op, _rows(job.start_ns), _rows(job.duration_ns), busy)
+    return np.bincount(of_group, busy).astype(np.float64)
 
 
 def _ranking(view: str, per_rank: pl.DataFrame, column: str, *, highest: bool) -> View:
@@ -122,32 +128,26 @@ def _ranking(view: str, per_rank: pl.DataFrame, column: str, *, highest: bool) -
 def _last_arriver(job: CoupledJob) -> View:
     """Find who most often arrives last; arrivals that two clocks cannot order are ties."""
     residual = 2 * max(0, int(job.rank["clock_residual_ns"].max() or 0))  # type: ignore[arg-type]
-    arrivals = job.membership.select("op", "instance").with_columns(
-        pl.Series("arrive", job.arrive_ns[job.membership["op"].to_numpy()]),
-        job.op["rank"].gather(job.membership["op"]).alias("rank"),
+    op, instance = (job.membership[name].to_numpy() for name in ("op", "instance"))
+    found, number = compact(instance)
+    start, member = group_by_key(number, found.size)
+    rank = job.op["rank"].to_numpy()[op[member]]
+    counts = np.zeros(int(rank.max(initial=-1)) + 1, np.int64)
+    n_tie = int(
+        group_kernels.count_last(start, op[member], rank, _rows(job.arrive_ns), residual, counts)
     )
-    last = (
-        arrivals.sort("instance", "arrive", "rank", descending=[False, True, False])
-        .group_by("instance", maintain_order=True)
-        .agg(
-            pl.col("rank").first(),
-            pl.len().alias("n"),
-            (pl.col("arrive").first() - pl.col("arrive").get(1, null_on_oob=True)).alias("lead"),
-        )
-        .filter(pl.col("n") > 1)
-    )
-    if not last.height:
+    n_met = int(counts.sum()) + n_tie
+    if not n_met:
         return "last arriver", None, "no communication between ranks"
-    clear = last.filter(pl.col("lead") > residual)
-    ties = last.height - clear.height
-    counts = clear.group_by("rank").len().sort(["len", "rank"], descending=[True, False])
-    text = (
-        f"of {last.height} communications {ties} are ties within {format_seconds(residual / 1e9)}"
-    )
-    if not counts.height:
+    text = f"of {n_met} communications {n_tie} are ties within {format_seconds(residual / 1e9)}"
+    if not counts.any():
         return "last arriver", None, text
-    rank, n = counts.row(0)
-    return "last arriver", int(rank), f"last in {n}; {text}"
+    last = int(counts.argmax())
+    return "last arriver", last, f"last in {counts[last]}; {text}"
+
+
+def _rows(times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.atleast_2d(times_ns)
 
 
 def _throughput(measured_s: FloatArray) -> View:

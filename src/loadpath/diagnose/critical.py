@@ -5,8 +5,15 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import BETWEEN_CALLS, CoupledJob, NodeRole
+from loadpath.couple.steps import windows
 from loadpath.diagnose import kernels
-from loadpath.diagnose.exposure import COMPUTE, N_PART, Places, computation
+from loadpath.diagnose.exposure import (
+    COMPUTE,
+    N_PART,
+    Places,
+    computation,
+    find_places,
+)
 from loadpath.diagnose.labels import numbered
 from loadpath.replay import (
     Timeline,
@@ -92,7 +99,7 @@ def path_table(
 
 
 def unexplained_ratio(
-    job: CoupledJob, *, count_hidden: bool = False, places: Places | None = None
+    job: CoupledJob, *, count_hidden: bool = False, at_once: int | None = None
 ) -> float:
     """Share of the critical path that no recorded op explains, in the replay with measured lag.
 
@@ -103,8 +110,8 @@ def unexplained_ratio(
     count_hidden : bool
         Whether lag of communication counts while its rank computes. By default it does not: a
         receive that is posted behind a computation is explained by that computation.
-    places : Places, optional
-        Where ops run, if it is at hand.
+    at_once : int, optional
+        How many ops to lay out together; as `windows` chooses if left out.
 
     Returns
     -------
@@ -112,6 +119,16 @@ def unexplained_ratio(
         Lag, recorded boundaries and host time between calls (classes that begin with
         `BETWEEN_CALLS`) on the critical paths of all steps, over their length; 0 without steps.
     """
+    total, graph, places = np.zeros(3, np.int64), None, None
+    for some in windows(job, at_once):
+        if places is None or some.graph is not graph:
+            graph, places = some.graph, find_places(some)
+        total += _path_parts_ns(some, places, count_hidden=count_hidden)
+    return float((total[0] + total[1]) / total[2]) if total[2] else 0.0
+
+
+def _path_parts_ns(job: CoupledJob, places: Places, *, count_hidden: bool) -> NDArray[np.int64]:
+    """Lag and gaps on the critical paths of all steps, and their length."""
     graph = job.graph
     timeline = replay(graph, job.work_ns, lag_ns=job.lag_ns)
     is_gap = _of_classes(job, BETWEEN_CALLS)
@@ -133,8 +150,8 @@ def unexplained_ratio(
         gap,
         out,
     )
-    total = out.sum(axis=0)
-    return float((total[0] + total[1]) / total[2]) if total[2] else 0.0
+    total: NDArray[np.int64] = out.sum(axis=0)
+    return total
 
 
 def _of_classes(job: CoupledJob, beginning: str) -> NDArray[np.bool_]:
@@ -143,7 +160,7 @@ def _of_classes(job: CoupledJob, beginning: str) -> NDArray[np.bool_]:
     return np.array([name.startswith(beginning) for name in names], np.bool_)[number]
 
 
-def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places | None) -> NDArray[np.int64]:
+def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places) -> NDArray[np.int64]:
     """Lag of each communication op during which its rank computes."""
     late = np.flatnonzero((job.op["kind"] == "communicate").to_numpy() & (job.lag_ns > 0))
     occupancy = computation(job, timeline, job.work_ns, places=places)
@@ -154,7 +171,7 @@ def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places | None) -
         occupancy.start_ns,
         occupancy.end_ns,
         occupancy.part,
-        occupancy.places.group[late],
+        occupancy.places.group[late].astype(np.int64),
         timeline.time_ns[start] - job.lag_ns[late],
         timeline.time_ns[start],
         inside,

@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.labels import compact
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.medians import reduced
 
 __all__ = ["any_of", "dominance_p_values", "excess_by_step"]
 
@@ -25,14 +27,21 @@ def excess_by_step(
         Unit of each op, negative for none.
     units : (n_unit,) array of int64
         Units, ascending.
-    residual_ns : (n_op,) array of float64
+    residual_ns : (n_op,) or (n_run, n_op) array of float64
         Work less level, in ns.
 
     Returns
     -------
     (n_unit, n_step) array of float64
-        Seconds, in the order of ``job.graph.step``.
+        Seconds, in the order of ``job.step_number``.
     """
+    if job.runs is not None:
+        mine = np.flatnonzero(unit >= 0)
+        known, number = compact(unit[mine])
+        excess = np.zeros((units.size, job.n_run))
+        total = reduced(np.add, number, residual_ns[..., mine], known.size)
+        excess[np.searchsorted(units, known)] = total.T / 1e9
+        return excess
     steps = job.graph.step
     step = job.op["step"].to_numpy()
     place = np.searchsorted(steps, step)

@@ -5,6 +5,7 @@ share), and the residual: what remains of an op against its peers.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,29 +13,29 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray, peer_levels, stage_level_ns
-from loadpath.diagnose.medians import medians
+from loadpath.diagnose.medians import medians, medians_by_run, reduced
 from loadpath.diagnose.shared_work import shared_work_ns
 from loadpath.diagnose.significance import shares_workload
 
-__all__ = ["Effects", "nest_effects"]
+__all__ = ["Effects", "lay_out_effects", "nest_effects"]
 
 FAR = 6.0
 """A median further off than this many of its standard errors is no chance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Effects:
     """What each op's work consists of.
 
     Attributes
     ----------
-    work_ns : (n_op,) array of float64
+    work_ns : (n_op,) or (n_run, n_op) array of float64
         Measured work.
     level_ns : (n_op,) array of float64
         Peers' level within the stage.
     across_ns : (n_op,) array of float64
         Level if the stage did as the others do.
-    data_ns : (n_op,) array of float64
+    data_ns : (n_op,) array of float64, or of the shape of the work
         Part shared by all ops of a microbatch; 0 where that is not beyond chance.
     is_transfer : (n_op,) array of bool
         Members of communications.
@@ -49,10 +50,12 @@ class Effects:
     is_transfer: NDArray[np.bool_]
     paused: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def residual_ns(self) -> FloatArray:
         """Work beyond level and data."""
-        return self.work_ns - self.level_ns - self.data_ns
+        beyond = self.work_ns - self.level_ns
+        beyond -= self.data_ns
+        return beyond
 
     @property
     def ideal_ns(self) -> FloatArray:
@@ -77,14 +80,41 @@ def nest_effects(job: CoupledJob) -> Effects:
     level, paused = peer_levels(job)
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
-    relative = np.divide(work - level, level, out=np.zeros_like(work), where=level > 0)
-    relative[is_transfer] = 0.0
+    compared = (level > 0) & ~is_transfer
+    relative = work - level
+    relative /= np.where(compared, level, np.inf)
+    data: FloatArray = np.zeros(job.n_op)
     if job.source == "kineto":
         data = shared_work_ns(job, work, level)
-    else:
-        shared = shares_workload(job, relative)
-        data = _data_effect(job, relative) * level if shared else np.zeros_like(work)
+    elif shares_workload(job, relative):
+        data = _data_effect(job, relative) * level
     return Effects(work, level, stage_level_ns(job, level), data, is_transfer, paused)
+
+
+def lay_out_effects(effects: Effects, n_run: int) -> Effects:
+    """Give effects of runs of a graph as those of all ops, run after run.
+
+    Parameters
+    ----------
+    effects : Effects
+        Of a job of `n_run` runs.
+    n_run : int
+        Number of runs.
+
+    Returns
+    -------
+    Effects
+        Arrays of one entry for each op of each run.
+    """
+    if effects.work_ns.ndim == 1:
+        return effects
+    shape = effects.work_ns.shape
+    level, across, data = (
+        np.broadcast_to(part, shape).ravel()
+        for part in (effects.level_ns, effects.across_ns, effects.data_ns)
+    )
+    marks = (np.tile(mark, n_run) for mark in (effects.is_transfer, effects.paused))
+    return Effects(effects.work_ns.ravel(), level, across, data, *marks)
 
 
 def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:
@@ -96,23 +126,17 @@ def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:
     if n_stage > 1:
         same.append(numbered(job.op["name"])[0][mine])
     found, number = compact(joint_code(*same))
-    beyond = _beyond_own(job, relative, n_stage)[mine]
-    if n_stage > 2:
-        data, _ = medians(number, beyond, found.size)
-    else:
-        data = _agreed(number, beyond, found.size)
-    effect = np.zeros(job.n_op)
-    effect[mine] = data[number]
+    beyond = _beyond_own(job, relative, n_stage)[..., mine]
+    by_group = medians_by_run if n_stage > 2 else _agreed
+    effect = np.zeros_like(relative)
+    effect[..., mine] = by_group(number, beyond, found.size)[..., number]
     return effect
 
 
 def _agreed(number: NDArray[np.int32], value: FloatArray, n_group: int) -> FloatArray:
     """Smallest value of each group, in size, if all have the same sign; 0 otherwise."""
-    low, high, least = np.full(n_group, np.inf), np.full(n_group, -np.inf), np.full(n_group, np.inf)
-    np.minimum.at(low, number, value)
-    np.maximum.at(high, number, value)
-    np.minimum.at(least, number, np.abs(value))
-    return np.where(low > 0, least, np.where(high < 0, -least, 0.0))
+    low, high = (reduced(extreme, number, value, n_group) for extreme in (np.minimum, np.maximum))
+    return np.where(low > 0, low, np.where(high < 0, high, 0.0))
 
 
 def _beyond_own(job: CoupledJob, relative: FloatArray, n_stage: int) -> FloatArray:
@@ -123,18 +147,12 @@ def _beyond_own(job: CoupledJob, relative: FloatArray, n_stage: int) -> FloatArr
     allows.
     """  # noqa: DOC201
     name, rank = numbered(job.op["name"])[0], job.op["rank"].to_numpy()
-    beyond = relative - _middle(relative, joint_code(name, rank))[0]
+    own, number = compact(joint_code(name, rank))
+    beyond = relative - medians(number, relative, own.size)[0][number]
     if n_stage > 1:
         return np.asarray(beyond)
-    like = joint_code(name, rank, job.op["step"].to_numpy())
-    middle, n = _middle(beyond, like)
-    spread = 1.4826 * _middle(np.abs(beyond - middle), like)[0]
-    far = np.abs(middle) > FAR * spread / np.sqrt(n)
+    found, like = compact(joint_code(name, rank, job.op["step"].to_numpy()))
+    middle = medians_by_run(like, beyond, found.size)[..., like]
+    spread = 1.4826 * medians_by_run(like, np.abs(beyond - middle), found.size)[..., like]
+    far = np.abs(middle) > FAR * spread / np.sqrt(np.bincount(like)[like])
     return np.asarray(beyond - np.where(far, middle, 0.0))
-
-
-def _middle(value: FloatArray, code: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Median of each row's group, and the size of the group."""
-    found, number = compact(code)
-    median, size = medians(number, value, found.size)
-    return median[number], size[number]

@@ -332,8 +332,10 @@ def _part_of_work(job: CoupledJob) -> Int8Array:
 
 def _on_host_of_device(job: CoupledJob) -> NDArray[np.bool_]:
     """Ops on host lanes of ranks that have device lanes: such a host runs ahead of its device."""
-    devices = job.lane.filter(pl.col("kind") == "device")["rank"].unique()
-    hosts = job.lane.filter((pl.col("kind") == "host") & pl.col("rank").is_in(devices.implode()))
+    hosts = job.lane.filter(pl.col("kind") == "host")
+    if hosts.height:
+        devices = job.lane.filter(pl.col("kind") == "device")["rank"].unique()
+        hosts = hosts.filter(pl.col("rank").is_in(devices.implode()))
     if hosts.is_empty():
         return np.zeros(job.n_op, np.bool_)
     lane = job.op.select("rank", "lane").join(

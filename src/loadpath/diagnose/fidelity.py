@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
+from loadpath.diagnose.labels import compact
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.medians import reduced
 from loadpath.replay import Timeline, begin_apart, replay, step_time_ns
 
 __all__ = ["Fidelity", "measure_fidelity", "measured_step_ns", "work_waits"]
@@ -47,8 +49,11 @@ def measured_step_ns(job: CoupledJob) -> FloatArray:
     Returns
     -------
     (n_step,) array of float64
-        In the order of ``job.graph.step``, in ns.
+        In the order of ``job.step_number``, in ns.
     """
+    if job.runs is not None:
+        last = (job.start_ns + job.duration_ns).max(axis=1)
+        return np.asarray(last - job.start_ns.min(axis=1), np.float64)
     steps = job.graph.step
     place = np.searchsorted(steps, job.op["step"].to_numpy())
     inside = np.append(steps, -1)[place] == job.op["step"].to_numpy()
@@ -106,9 +111,9 @@ def _known_work_ns(job: CoupledJob) -> NDArray[np.int64] | FloatArray:
     if not lone.any():
         return job.work_ns
     work = job.work_ns.astype(np.float64)
-    op_class = job.op["op_class"].to_physical().to_numpy()
-    least = np.full(int(op_class.max()) + 1, np.inf)
-    np.minimum.at(least, op_class, work)
+    found, op_class = compact(job.op["op_class"].to_physical().to_numpy())
+    least = np.full(found.size, np.inf)
+    np.minimum.at(least, op_class, np.atleast_2d(work).min(axis=0))
     return np.where(lone, least[op_class], work)
 
 
@@ -116,24 +121,23 @@ def _worst_rank_ns(job: CoupledJob, timeline: Timeline) -> FloatArray:
     """Largest difference between replayed and recorded ends of the ranks, of each step."""
     graph = job.graph
     last, first = graph.op[graph.end_step_node], graph.op[graph.begin_node]
-    start = job.op["start_ns"].to_numpy()
     rank = job.op["rank"].to_numpy()[last].astype(np.int64)
     n_rank = int(rank.max(initial=0)) + 1
     place, of_end = np.unique(graph.end_step * n_rank + rank, return_inverse=True)
     step = place // n_rank
     spans = []
     for begin, end in (
-        (timeline.time_ns[graph.begin_node + 1], timeline.time_ns[graph.end_step_node + 1]),
-        (start[first], start[last] + job.op["duration_ns"].to_numpy()[last]),
+        (
+            timeline.time_ns[..., graph.begin_node + 1],
+            timeline.time_ns[..., graph.end_step_node + 1],
+        ),
+        (job.start_ns[..., first], job.start_ns[..., last] + job.duration_ns[..., last]),
     ):
-        begins = np.full(graph.step.size, np.inf)
-        np.minimum.at(begins, graph.begin_step, begin.astype(np.float64))
-        ends = np.full(place.size, -np.inf)
-        np.maximum.at(ends, of_end, end.astype(np.float64))
-        spans.append(ends - begins[step])
-    worst = np.zeros(graph.step.size)
-    np.maximum.at(worst, step, np.abs(spans[0] - spans[1]))
-    return worst
+        begins = reduced(np.minimum, graph.begin_step, begin, graph.step.size)
+        spans.append(reduced(np.maximum, of_end, end, place.size) - begins[..., step])
+    return np.asarray(
+        reduced(np.maximum, step, np.abs(spans[0] - spans[1]), graph.step.size)
+    ).ravel()
 
 
 def work_waits(job: CoupledJob) -> bool:

@@ -1,6 +1,6 @@
 """What removing an effect returns, in blocks that can be resampled."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +9,24 @@ from loadpath.couple import CoupledJob, NodeRole
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.levels import FloatArray
 from loadpath.replay import (
+    Change,
     Timeline,
     node_weights_ns,
     replay,
+    replay_changes,
     replay_weights,
     step_bounds_ns,
     step_time_ns,
 )
+from loadpath.replay.timeline import TimeArray
 
 __all__ = [
     "excess_s",
     "gain_blocks_s",
     "mean_step_s",
+    "removal_gains_s",
     "replay_without",
+    "step_times_s",
     "steps_with_s",
     "without",
 ]
@@ -35,18 +40,18 @@ def without(work_ns: FloatArray, candidate: Candidate) -> FloatArray:
 
     Parameters
     ----------
-    work_ns : (n_op,) array of float64
+    work_ns : (n_op,) or (n_run, n_op) array of float64
         Work in ns.
     candidate : Candidate
         What to remove.
 
     Returns
     -------
-    (n_op,) array of float64
+    array of the same shape
         Work without it.
     """
     changed = work_ns.copy()
-    changed[candidate.op] += candidate.change_ns
+    changed[..., candidate.op] += candidate.change_ns
     return changed
 
 
@@ -57,7 +62,7 @@ def mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:
     ----------
     job : CoupledJob
         Coupled job.
-    work_ns : (n_op,) array of float64
+    work_ns : (n_op,) or (n_run, n_op) array of float64
         Work in ns.
 
     Returns
@@ -65,7 +70,55 @@ def mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:
     float
         Mean step in s.
     """
-    return float(step_time_ns(job.graph, replay(job.graph, work_ns)).mean()) / 1e9
+    return float(step_times_s(job, work_ns).mean())
+
+
+def step_times_s(job: CoupledJob, work_ns: TimeArray) -> FloatArray:
+    """Replay work and time every step.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    work_ns : (n_op,) or (n_run, n_op) array
+        Work in ns.
+
+    Returns
+    -------
+    (n_step,) array of float64
+        Steps in s, in the order of ``job.step_number``; one for all runs where they share the work.
+    """
+    if work_ns.ndim > 1:
+        return np.asarray(replay_changes(job.graph, work_ns, [Change.none()])[0] / 1e9)
+    return np.asarray(step_time_ns(job.graph, replay(job.graph, work_ns)) / 1e9)
+
+
+def removal_gains_s(
+    job: CoupledJob, work_ns: FloatArray, candidates: Sequence[Candidate]
+) -> FloatArray:
+    """Replay each candidate's removal; split what it returns over blocks, as `gain_blocks_s` does.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    work_ns : (n_op,) or (n_run, n_op) array of float64
+        Work in ns.
+    candidates : sequence of Candidate
+        What to remove, one at a time.
+
+    Returns
+    -------
+    (n_candidate, n_block) array of float64
+        Seconds.
+    """
+    if job.runs is None:
+        base = replay(job.graph, work_ns)
+        return gain_blocks_s(job, base, replay_without(job, work_ns, candidates))
+    changes = [Change(c.op, c.change_ns) for c in candidates]
+    base_ns, *removed = replay_changes(job.graph, work_ns, [Change.none(), *changes])
+    saved = [base_ns - step for step in removed]
+    return np.reshape(saved, (-1, job.n_run)) / (1e9 * job.n_run)
 
 
 def replay_without(
@@ -116,6 +169,12 @@ def steps_with_s(
     list of float
         Mean step with each candidate, in s.
     """
+    if job.runs is not None:
+        work = np.broadcast_to(ideal_ns, job.work_ns.shape)
+        # what is added is what removal takes away
+        changes = [Change(c.op, -c.change_ns) for c in candidates]
+        steps = replay_changes(job.graph, work, changes, least_ns=0.0)
+        return [float(step.mean()) / 1e9 for step in steps]
     weight = node_weights_ns(job.graph, ideal_ns)
     times = np.empty_like(weight)
     means = []
@@ -185,7 +244,6 @@ def excess_s(job: CoupledJob, candidate: Candidate) -> float:
         Seconds a step, absorbed or not.
     """
     rank = job.op["rank"].to_numpy()[candidate.op]
-    total = (
-        np.bincount(rank - rank.min(initial=0), -candidate.change_ns) if rank.size else np.zeros(1)
-    )
+    mean = np.atleast_2d(-candidate.change_ns).mean(axis=0)
+    total = np.bincount(rank - rank.min(initial=0), mean) if rank.size else np.zeros(1)
     return float(total.max()) / (1e9 * max(1, job.graph.step.size))

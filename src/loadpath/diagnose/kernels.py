@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from loadpath.diagnose.group_kernels import sort_by
+
 __all__ = [
-    "count_reaching",
-    "group_medians",
     "mark_blocking",
     "path_parts",
     "published_lag",
@@ -55,16 +55,17 @@ def sweep_intervals(
 ) -> int:
     """Give each moment of each group to one interval: lowest part, `second`, end, then op.
 
-    `group_start` (n_group + 1,) and `order` list the intervals of each group; segments come out by
-    group and time, those of group g from ``group_segment[g]`` on. Returns their number, at most
-    twice that of the intervals.
+    `group_start` (n_group + 1,) and `order` list the intervals of each group, which are put in the
+    order of their starts; segments come out by group and time, those of group g from
+    ``group_segment[g]`` on. Returns their number, at most twice that of the intervals.
     """
     n = 0
     active = np.empty(order.size + 1, np.int64)
+    room = np.empty(order.size, np.int64)
     for g in range(group_start.size - 1):
         group_segment[g] = n
         mine = order[group_start[g] : group_start[g + 1]]
-        mine = mine[np.argsort(start[mine], kind="mergesort")]
+        sort_by(start, mine, room)
         k = 0
         n_active = 0
         now = 0
@@ -241,7 +242,8 @@ def walk_chains(
                         main_steps[w] = op_step[wait_op[w]] - op_step[i]
                         main_distance[w] = ready[w] - time[v + 1]
             v = binding[v] - 1
-        wait_early[w] = min(early, max(0.0, left[w] - wait_amount[w].sum()))
+        rest = left[w] - (wait_amount[w, 0] + wait_amount[w, 1] + wait_amount[w, 2])
+        wait_early[w] = min(early, max(0.0, rest))
 
 
 @njit(**OPTIONS)
@@ -260,31 +262,6 @@ def path_parts(
             out[s, 0] += max(0, inside - (weight[v] - lag[v]))
             out[s, 1] += min(gap[v], inside)
             v = binding[v] - 1
-
-
-@njit(**OPTIONS)
-def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
-    """Shuffle units within each block of `cells` (n_block, n_unit) and count totals that reach `limit`.
-
-    Each row of `uniform` (n_draw, n_block * n_unit) drives one shuffle (Fisher-Yates) of all
-    blocks; a shuffle counts once, by its largest total.
-    """
-    n_block, n_unit = cells.shape
-    total = np.empty(n_unit)
-    shuffled = np.empty(n_unit)
-    n_reach = 0
-    for d in range(uniform.shape[0]):
-        total[:] = 0.0
-        for b in range(n_block):
-            for i in range(n_unit):
-                j = int(uniform[d, b * n_unit + i] * (i + 1))
-                shuffled[i] = shuffled[j]
-                shuffled[j] = cells[b, i]
-            for i in range(n_unit):
-                total[i] += shuffled[i]
-        if total.max() >= limit:
-            n_reach += 1
-    return n_reach
 
 
 @njit(**OPTIONS)
@@ -313,8 +290,9 @@ def published_work(
     first = np.empty(n_step)
     last = np.empty(n_step)
     for k in range(n_run):
-        first[:] = np.inf
-        last[:] = -np.inf
+        for t in range(n_step):
+            first[t] = np.inf
+            last[t] = -np.inf
         for i in range(n_op):
             b = start[k, i] * 1e-9
             d = duration[k, i] * 1e-9
@@ -331,7 +309,8 @@ def published_work(
             t = op_step[i]
             first[t] = min(first[t], b)
             last[t] = max(last[t], end[i])
-        latest[:] = 0.0
+        for c in range(n_instance):
+            latest[c] = 0.0
         for m in range(member.size):
             latest[instance[m]] = max(latest[instance[m]], begin[member[m]])
         for m in range(member.size):
@@ -363,7 +342,8 @@ def published_lag(
     """
     ready = np.empty(n_instance, np.int64)
     for k in range(start.shape[0]):
-        ready[:] = 0
+        for c in range(n_instance):
+            ready[c] = 0
         for i in range(start.shape[1]):
             delay = (lag[k, i] - negative[k, i]) / 1e9
             out[k, i] = 0.0 if delay <= early_s else delay
@@ -374,30 +354,3 @@ def published_lag(
             outlasts = max(ready[instance[m]] - (start[k, i] + duration[k, i]), 0)
             delay = (lag[k, i] - (negative[k, i] - outlasts)) / 1e9
             out[k, i] = 0.0 if delay <= early_s else delay
-
-
-@njit(**OPTIONS)
-def group_medians(number: Any, value: Any, size: Any, lower: Any, median: Any) -> None:
-    """Write the median of each group, or its lower middle value, to `median` (n_group,).
-
-    `number` (n,) is each value's group, `size` (n_group,) how many values each group has; the median
-    of none is NaN.
-    """
-    first = np.zeros(size.size + 1, np.int64)
-    for g in range(size.size):
-        first[g + 1] = first[g] + size[g]
-    fill = first[:-1].copy()
-    grouped = np.empty(value.size)
-    for i in range(value.size):
-        grouped[fill[number[i]]] = value[i]
-        fill[number[i]] += 1
-    for g in range(size.size):
-        n = size[g]
-        if n == 0:
-            median[g] = np.nan
-            continue
-        half = np.partition(grouped[first[g] : first[g + 1]], n // 2)
-        median[g] = half[n // 2]
-        if n % 2 == 0:
-            below = half[: n // 2].max()
-            median[g] = below if lower else (below + median[g]) / 2

@@ -47,7 +47,7 @@ def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
     Parameters
     ----------
     column : polars.Series
-        Names (Categorical or Enum) or whole numbers, without empty values.
+        Names (text, Categorical or Enum) or whole numbers, without empty values.
 
     Returns
     -------
@@ -62,15 +62,14 @@ def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
     >>> number.tolist(), values
     ([1, 0, 1], ['recv', 'send'])
     """
-    code = column.to_physical()
-    example = code.arg_unique()
+    named = column.cast(pl.Categorical) if column.dtype == pl.String else column
+    found, number = compact(named.to_physical().to_numpy())
+    example = np.empty(found.size, np.int64)
+    example[number] = np.arange(number.size)
     values = column.gather(example).to_list()
     place = np.empty(len(values), np.int32)
     place[sorted(range(len(values)), key=values.__getitem__)] = np.arange(len(values))
-    codes = code.gather(example).to_numpy()
-    order = np.argsort(codes)
-    number = place[order][np.searchsorted(codes[order], code.to_numpy())]
-    return number, [str(value) for value in sorted(values)]
+    return place[number], [str(value) for value in sorted(values)]
 
 
 def joint_code(*columns: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.common_pauses import common_pauses
 from loadpath.diagnose.labels import compact, joint_code, numbered
-from loadpath.diagnose.medians import medians
+from loadpath.diagnose.medians import medians, quantiles
 from loadpath.errors import UsageError
 
 __all__ = [
@@ -64,19 +64,23 @@ def ideal_work_ns(job: CoupledJob, baseline: Baseline) -> FloatArray:
         return np.asarray(np.minimum(level, stage_level_ns(job, level)))
     if baseline not in BASELINES:
         raise UsageError(f"unknown baseline {baseline!r}. Use one of {', '.join(BASELINES)}.")
+    work = job.work_ns.astype(np.float64)
     if baseline == "best":
-        frame = _frame(job, "place")
-        value = pl.col("work").quantile(BEST_QUANTILE, "linear").over("place")
-    else:
-        key = "name_code" if job.source == "op_table" else "place"
-        frame = _frame(job, *{key} - {"name_code"})
-        value = (
-            pl.when(pl.col("is_transfer") | (pl.col("kind") == "communicate"))
-            .then(pl.col("work").median().over(key))
-            .otherwise(pl.col("work").mean().over(key))
+        found, place = compact(_class_and_position(job))
+        return _with_data_level(
+            job, quantiles(place, work, found.size, BEST_QUANTILE)[place], baseline
         )
-    ideal = frame.select(value.alias("ideal"))["ideal"].to_numpy().copy()
-    return _with_data_level(job, ideal, baseline)
+    of_table = job.source == "op_table"
+    code = job.op["name"].to_physical().to_numpy() if of_table else _class_and_position(job)
+    found, group = compact(code)
+    middle, size = medians(group, work, found.size)
+    mean = np.bincount(group, work.reshape(-1, job.n_op).sum(axis=0), found.size) / size
+    communicates = _is_transfer(job) | (job.op["kind"] == "communicate").to_numpy()
+    return _with_data_level(job, np.where(communicates, middle[group], mean[group]), baseline)
+
+
+def _class_and_position(job: CoupledJob) -> NDArray[np.int64]:
+    return joint_code(job.op["op_class"].to_physical().to_numpy(), job.op["position"].to_numpy())
 
 
 def peer_level_ns(job: CoupledJob) -> FloatArray:
@@ -98,7 +102,7 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     Returns
     -------
     (n_op,) array of float64
-        Level in ns.
+        Level in ns, the same in every run.
     """
     return peer_levels(job)[0]
 
@@ -118,31 +122,53 @@ def peer_levels(job: CoupledJob) -> tuple[FloatArray, NDArray[np.bool_]]:
     paused : (n_op,) array of bool
         Result of `common_pauses`.
     """
-    work = job.work_ns.astype(np.float64)
-    op_class = job.op["op_class"].to_physical().to_numpy()
+    op_class = joint_code(job.op["op_class"].to_physical().to_numpy())
     stage, position, rank, communicator = (
         job.op[name].to_numpy() for name in ("stage", "position", "rank", "communicator")
     )
-    like = joint_code(op_class)
-    transfer = _level(work, like, like, peer=communicator)
+    is_transfer = _is_transfer(job)
     within = joint_code(op_class, stage)
-    own = _level(work, joint_code(op_class, stage, position), within, peer=rank)
+    transfer = _level_of(job, is_transfer, (op_class, op_class), peer=communicator)
+    tight = joint_code(op_class, stage, position)
+    own = _level_of(job, ~is_transfer, (tight, within), peer=rank)
     usual = common_pauses(job, own)
     paused = ~np.isnan(usual)
     own[paused] = usual[paused]
-    level = np.where(_is_transfer(job), transfer, _with_data_level(job, own, "median"))
-    return level, paused
+    return np.where(is_transfer, transfer, _with_data_level(job, own, "median")), paused
+
+
+def _level_of(
+    job: CoupledJob,
+    wanted: NDArray[np.bool_],
+    keys: tuple[NDArray[np.int64], NDArray[np.int64]],
+    *,
+    peer: NDArray[np.int32],
+) -> FloatArray:
+    """Level of the ops that are wanted, by tight and wide keys; of some others it is 0."""
+    op_class = joint_code(job.op["op_class"].to_physical().to_numpy())
+    # peers may be ops that are not wanted, so whole classes are looked at
+    mine = np.flatnonzero(np.bincount(op_class, wanted)[op_class])
+    level = np.zeros(job.n_op)
+    work = job.work_ns[..., mine].astype(np.float64)
+    tight, wide = (key[mine] for key in keys)
+    level[mine] = _level(work, tight, wide, peer=peer[mine])
+    return level
 
 
 def _with_data_level(job: CoupledJob, level_ns: FloatArray, baseline: Baseline) -> FloatArray:
     """Replace the level of work that waits for data by what all ranks wait for it."""
-    mine = job.op["kind"].is_in(WAITS_FOR_DATA).to_numpy() & ~_is_transfer(job)
+    mine = _waits_for_data(job)
     if mine.any():
-        work = job.work_ns[mine].astype(np.float64)
+        work = job.work_ns[..., mine].astype(np.float64)
         like = joint_code(job.op["op_class"].to_physical().to_numpy()[mine])
         rank = job.op["rank"].to_numpy()[mine]
         level_ns[mine] = _data_level(work, (like, rank), job.rank.height, baseline)
     return level_ns
+
+
+def _waits_for_data(job: CoupledJob) -> NDArray[np.bool_]:
+    number, kinds = numbered(job.op["kind"])
+    return np.isin(kinds, WAITS_FOR_DATA)[number] & ~_is_transfer(job)
 
 
 def _data_level(
@@ -158,7 +184,7 @@ def _data_level(
     group[pair] = compact(like)[1]
     n = np.bincount(group)
     if baseline == "mean":
-        of_rank = np.bincount(pair, work) / np.bincount(pair)
+        of_rank = np.bincount(pair, np.atleast_2d(work).mean(axis=0)) / np.bincount(pair)
         return np.asarray((np.bincount(group, of_rank) / n_rank)[group][pair])
     of_rank, _ = medians(pair, work, found.size)
     order = np.lexsort((of_rank, group))
@@ -190,7 +216,11 @@ def stage_level_ns(job: CoupledJob, level_ns: FloatArray) -> FloatArray:
     if n_stage == 1:
         return level_ns
     if job.source != "op_table":
-        return _scaled_stage_level(_frame(job).with_columns(pl.Series("level", level_ns)))
+        return _scaled_stage_level(
+            job.op.select("rank", "step", "kind", "stage").with_columns(
+                pl.Series("is_transfer", _is_transfer(job)), pl.Series("level", level_ns)
+            )
+        )
     name, names = numbered(job.op["name"])
     stage, rank = numbered(job.op["stage"])[0], numbered(job.op["rank"])[0]
     mine = ~_is_transfer(job)
@@ -227,18 +257,6 @@ def _is_transfer(job: CoupledJob) -> NDArray[np.bool_]:
     found = np.zeros(job.n_op, np.bool_)
     found[job.membership["op"].to_numpy()] = True
     return found
-
-
-def _frame(job: CoupledJob, *codes: str) -> pl.DataFrame:
-    """Columns that peers are found by, those of `codes` as numbers, and the work."""
-    op_class = job.op["op_class"].to_physical().to_numpy()
-    parts = {"place": (op_class, job.op["position"].to_numpy())}
-    return job.op.select("rank", "step", "kind", "name", "stage").with_columns(
-        pl.col("name").to_physical().alias("name_code"),
-        *(pl.Series(code, joint_code(*parts[code])) for code in codes),
-        pl.Series("work", job.work_ns, pl.Float64),
-        pl.Series("is_transfer", _is_transfer(job)),
-    )
 
 
 def _level(

@@ -46,10 +46,9 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     table = {row["communicator"]: row for row in job.communicator.iter_rows(named=True)}
     hosts = dict(job.rank.select("rank", "host").iter_rows())
     found = []
-    all_residual = effects.residual_ns
+    residual = effects.residual_ns
     for family in _families(job, communicator):
         unit = np.where(np.isin(communicator, family), communicator, -1).astype(np.int32)
-        residual = np.where(unit >= 0, all_residual, 0.0)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
         p = _p_values(cells, by_step, rng)
@@ -65,7 +64,7 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                     mechanism="communication",
                     key=str(row["name"]),
                     op=op,
-                    change_ns=-residual[op],
+                    change_ns=-residual[..., op],
                     significant=bool(p[place] <= ALPHA),
                     specificity=0,
                     ranks=ranks,

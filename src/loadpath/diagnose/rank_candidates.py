@@ -53,9 +53,8 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     rank = job.op["rank"].to_numpy()
     hosts = dict(job.rank.select("rank", "host").iter_rows())
     found = []
-    all_residual = effects.residual_ns
+    residual = effects.residual_ns
     for mechanism, mine in _mechanisms(job, effects):
-        residual = np.where(mine, all_residual, 0.0)
         unit = np.where(mine, rank, -1).astype(np.int32)
         cells = cells_by_unit(job, unit, residual)
         if mechanism == "input":
@@ -78,7 +77,7 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                     mechanism=mechanism,
                     key=f"rank {number}",
                     op=op,
-                    change_ns=-residual[op],
+                    change_ns=-residual[..., op],
                     significant=bool(beyond[place]),
                     specificity=0,
                     ranks=(number,),

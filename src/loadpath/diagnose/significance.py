@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose import kernels
+from loadpath.diagnose import group_kernels
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.medians import medians, medians_by_run, reduced
 from loadpath.diagnose.tails import poisson_tail
 
 __all__ = [
@@ -76,7 +77,7 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
         Coupled job.
     unit : (n_op,) array of int32
         Unit of each op, negative for none.
-    residual_ns : (n_op,) array of float64
+    residual_ns : (n_op,) or (n_run, n_op) array of float64
         Work less level, in ns.
 
     Returns
@@ -84,21 +85,32 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
     Cells
         Sums; 0 where a unit has no op in a block.
     """
-    n_part = -(-BLOCKS_WANTED // max(1, job.graph.step.size))
+    n_part = -(-BLOCKS_WANTED // max(1, job.step_number.size))
     mine = np.flatnonzero(unit >= 0)
-    step = job.op["step"].to_numpy()[mine]
-    (units, row), (steps, column) = compact(unit[mine]), compact(step)
-    row = row.astype(np.int64)
+    units, row = compact(unit[mine])
+    residual = residual_ns[..., mine]
+    if n_part == 1 and job.runs is not None and mine.size:
+        total = reduced(np.add, row, residual, units.size).T / 1e9
+        return Cells(units, np.ascontiguousarray(total), np.arange(job.n_run))
+    row = np.tile(row.astype(np.int64), job.n_run)
+    steps, column = compact(_step_of_each(job)[..., mine].ravel())
     column = column.astype(np.int64)
     if n_part > 1:
-        start = job.op["start_ns"].to_numpy()[mine]
+        start = job.start_ns[..., mine].ravel()
         column = column * n_part + _parts(row * steps.size + column, start, n_part)
     blocks, block = compact(column)
     cell = row * blocks.size + block
     n_block = max(blocks.size, 1)
-    total = np.bincount(cell, residual_ns[mine] / 1e9, minlength=units.size * n_block)
+    total = np.bincount(cell, residual.ravel() / 1e9, minlength=units.size * n_block)
     excess = total.astype(np.float64).reshape(units.size, n_block)
     return Cells(units, excess, (blocks if blocks.size else np.zeros(1, np.int64)) // n_part)
+
+
+def _step_of_each(job: CoupledJob) -> NDArray[np.int64]:
+    """Step number of every op, of each run."""
+    if job.runs is None:
+        return job.op["step"].to_numpy()
+    return np.broadcast_to(job.step_number[:, None], job.start_ns.shape)
 
 
 def _parts(group: NDArray[np.int64], start: NDArray[np.int64], n_part: int) -> NDArray[np.int64]:
@@ -177,7 +189,7 @@ def _largest_by_chance(cells: FloatArray, rng: np.random.Generator, inflation: f
     n_reach = n_done = 0
     for n in (FIRST_DRAWS, N_DRAW - FIRST_DRAWS):
         for uniform in _uniforms(by_block.size, n, rng):
-            n_reach += int(kernels.count_reaching(by_block, uniform, limit))
+            n_reach += int(group_kernels.count_reaching(by_block, uniform, limit))
         n_done += n
         if (1 + n_reach) / (1 + n_done) > GIVE_UP:
             break
@@ -204,7 +216,7 @@ def shares_workload(job: CoupledJob, relative: FloatArray) -> bool:
     ----------
     job : CoupledJob
         Coupled job with microbatches.
-    relative : (n_op,) array of float64
+    relative : (n_op,) or (n_run, n_op) array of float64
         Residual over level of each computation, 0 elsewhere.
 
     Returns
@@ -212,57 +224,70 @@ def shares_workload(job: CoupledJob, relative: FloatArray) -> bool:
     bool
         True if either is beyond chance.
     """
-    pairs = _neighbours(job, relative)
-    if not pairs.height:
+    cells = _microbatch_cells(job, relative)
+    even, out = _oddness(cells)
+    order = np.argsort(cells.key, kind="stable")
+    follows = np.flatnonzero(cells.key[order[1:]] == cells.key[order[:-1]])
+    later, before = order[follows + 1], order[follows]
+    if not later.size:
         return False
-    product = (pairs["even"] * pairs["even_before"]).to_numpy()
+    product = even[..., later] * even[..., before]
     spread = float(np.sqrt((product**2).sum()))
     if spread > 0 and float(product.sum()) / spread > WORKLOAD_Z:
         return True
-    met = int((pairs["out"] & pairs["out_before"]).sum())
-    rate = float(pairs["out"].sum()) * float(pairs["out_before"].sum()) / pairs.height
+    met = int((out[..., later] & out[..., before]).sum())
+    rate = float(out[..., later].sum()) * float(out[..., before].sum()) / product.size
     return met >= 2 and poisson_tail(met, rate) < WORKLOAD_P
 
 
-def _neighbours(job: CoupledJob, relative: FloatArray) -> pl.DataFrame:
-    """Residuals of one microbatch on neighbouring stages (or names, where there is one stage).
+class _MicrobatchCells(NamedTuple):
+    """Microbatches on a stage under a name, by step, replica, microbatch, stage and name.
 
-    Columns ``even`` (less the mean of the step), ``out`` (an outlier), and both of the neighbour.
-    """  # noqa: DOC201
+    Attributes
+    ----------
+    residual : (n_cell,) or (n_run, n_cell) array of float64
+        Residual over level.
+    beside : (n_cell,) array of int32
+        Which cells are other microbatches of the same step on the same worker.
+    unit : (n_cell,) array of int32
+        Which cells are of one stage and name.
+    key : (n_cell,) array of int64
+        Neighbours agree in it: stages of one microbatch, or its names where there is one stage.
+    """
+
+    residual: FloatArray
+    beside: NDArray[np.int32]
+    unit: NDArray[np.int32]
+    key: NDArray[np.int64]
+
+
+def _microbatch_cells(job: CoupledJob, relative: FloatArray) -> _MicrobatchCells:
     mine = ((job.op["microbatch"] >= 0) & (job.op["kind"] == "compute")).to_numpy()
     step, replica, microbatch, stage = (
         job.op[name].to_numpy()[mine] for name in ("step", "replica", "microbatch", "stage")
     )
     name = numbered(job.op["name"])[0][mine]
-    same = joint_code(step, replica, microbatch)
-    unit = joint_code(stage, name)
+    same, unit = joint_code(step, replica, microbatch), joint_code(stage, name)
     by_stage = stage.size > 0 and stage.min() < stage.max()
-    place = joint_code(same, unit)
-    order = np.argsort(place, kind="stable")
-    first = np.flatnonzero(np.diff(place[order], prepend=-1))
-    example = order[first]
-    frame = pl.DataFrame(
-        {
-            "beside": joint_code(step, replica, unit)[example],
-            "unit": unit[example],
-            "key": (joint_code(same, name) if by_stage else same)[example],
-            "r": np.add.reduceat(relative[mine][order], first) if first.size else np.empty(0),
-        }
+    cells, cell = compact(joint_code(same, unit))
+    example = np.empty(cells.size, np.intp)
+    example[cell[::-1]] = np.arange(cell.size)[::-1]
+    return _MicrobatchCells(
+        reduced(np.add, cell, relative[..., mine], cells.size),
+        compact(joint_code(step, replica, unit)[example])[1],
+        compact(unit[example])[1],
+        (joint_code(same, name) if by_stage else same)[example],
     )
-    odd = pl.col("r") - pl.col("r").median().over("beside")
-    return (
-        frame.with_columns(
-            (pl.col("r") - pl.col("r").mean().over("beside")).alias("even"), odd.alias("odd")
-        )
-        .with_columns(
-            (pl.col("odd") > OUTLIER * pl.col("odd").abs().median().over("unit")).alias("out")
-        )
-        .with_columns(
-            pl.col("even").shift(1).over("key").alias("even_before"),
-            pl.col("out").shift(1).over("key").alias("out_before"),
-        )
-        .drop_nulls()
-    )
+
+
+def _oddness(cells: _MicrobatchCells) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Residual of each cell less the mean of its step, and whether it is an outlier of its unit."""
+    residual, beside = cells.residual, cells.beside
+    n_beside, n_unit = (int(number.max(initial=-1)) + 1 for number in (beside, cells.unit))
+    mean = reduced(np.add, beside, residual, n_beside) / np.bincount(beside)
+    odd = residual - medians_by_run(beside, residual, n_beside)[..., beside]
+    spread = medians(cells.unit, np.abs(odd), n_unit)[0]
+    return residual - mean[..., beside], odd > OUTLIER * spread[cells.unit]
 
 
 def worth_judging(cells: Cells, p: FloatArray) -> list[int]:

@@ -13,14 +13,12 @@ from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.gains import (
     excess_s,
-    gain_blocks_s,
     mean_step_s,
-    replay_without,
+    removal_gains_s,
     steps_with_s,
     without,
 )
 from loadpath.diagnose.levels import FloatArray
-from loadpath.replay import replay
 from loadpath.tables.results import CAUSE
 
 __all__ = ["POLICY_RATIO", "Judged", "Judgement", "judge"]
@@ -89,7 +87,7 @@ class Judgement:
         Share of resamples in which the same verdict wins.
     step_s, step_without_s, ideal_s : float
         Mean replayed step: as measured, without the cause, and without any effect.
-    without_ns : (n_op,) array of float64
+    without_ns : (n_op,) or (n_run, n_op) array of float64
         Work without the cause.
     noise_gain_s : float
         What removing all noise would return beyond the places named present.
@@ -189,7 +187,7 @@ def judge(
         Verdict, causes and confidence.
     """
     scales = _Scales(mean_step_s(job, effects.work_ns), mean_step_s(job, effects.ideal_ns))
-    everyone, gain, longer_s = _remove_each(job, effects, candidates, scales.policy_s)
+    everyone, gain, longer_s = _remove_each(job, effects, candidates, scales)
     winner = int(_winners(everyone, gain.sum(axis=1)[None], scales.policy_s)[0])
     low, high, confidence = _resample(everyone, gain, scales.policy_s, winner=winner, rng=rng)
     with_it = steps_with_s(job, effects.ideal_ns, everyone)
@@ -203,26 +201,26 @@ def judge(
 
 
 def _remove_each(
-    job: CoupledJob, effects: Effects, candidates: Sequence[Candidate], policy_s: float
+    job: CoupledJob, effects: Effects, candidates: Sequence[Candidate], scales: _Scales
 ) -> tuple[list[Candidate], FloatArray, float]:
     """Replay every removal: candidates with noise last, gains by block, and a cross-check.
 
     Noise is what is left once the places that cost time are ideal; where no place does, it is all
-    that ops differ by from their peers. The cross-check is by how many seconds making all significant places ideal lengthens the step.
+    that ops differ by from their peers. The cross-check is by how many seconds making all
+    significant places ideal lengthens the step.
     """  # noqa: DOC201
-    base = replay(job.graph, effects.work_ns)
-    blocks = gain_blocks_s(job, base, replay_without(job, effects.work_ns, candidates))
+    blocks = removal_gains_s(job, effects.work_ns, candidates)
     gains = blocks.sum(axis=1)
     kept = _worth_joining(candidates, gains.tolist())
     removed, taken = _without_places(job, effects, candidates)
-    cleared = replay(job.graph, removed)
-    longer_s = -float(gain_blocks_s(job, base, [cleared]).sum())
-    if any(c.significant and g >= policy_s for c, g in zip(candidates, gains, strict=True)):
+    longer_s = mean_step_s(job, removed) - scales.step_s
+    costs = (g >= scales.policy_s for g in gains)
+    if any(c.significant and cost for c, cost in zip(candidates, costs, strict=True)):
         noise = _noise(job, effects.residual_ns, taken)
-        quiet = gain_blocks_s(job, cleared, replay_without(job, removed, [noise]))
+        quiet = removal_gains_s(job, removed, [noise])
     else:
         noise = _noise(job, effects.work_ns - effects.level_ns, np.zeros(job.n_op, np.bool_))
-        quiet = gain_blocks_s(job, base, replay_without(job, effects.work_ns, [noise]))
+        quiet = removal_gains_s(job, effects.work_ns, [noise])
     return (
         [*(candidates[i] for i in kept), noise],
         np.vstack([blocks[kept], quiet]),
@@ -252,21 +250,21 @@ def _without_places(
     removed = effects.work_ns.copy()
     for c in sorted(candidates, key=lambda c: c.specificity):
         if c.significant and not taken[c.op].any():
-            removed[c.op] += c.change_ns
+            removed[..., c.op] += c.change_ns
             taken[c.op] = c.kind not in {"stage", "data"}
     return removed, taken
 
 
 def _noise(job: CoupledJob, residual: FloatArray, taken: NDArray[np.bool_]) -> Candidate:
     """Take the residual of everything that no significant place has taken as a candidate."""
-    op = np.flatnonzero(~taken & (residual != 0)).astype(np.int32)
+    op = np.flatnonzero(~taken).astype(np.int32)
     return Candidate(
         kind="jitter",
         place="all",
         mechanism="noise",
         key="noise of all ranks",
         op=op,
-        change_ns=-residual[op],
+        change_ns=-residual[..., op],
         significant=True,
         specificity=4,
         ranks=tuple(job.rank["rank"].to_list()),

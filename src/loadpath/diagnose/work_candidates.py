@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.labels import compact, joint_code, numbered
+from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.medians import medians, reduced
 from loadpath.diagnose.tails import student_tail
 
 __all__ = ["data_candidate", "stage_candidates"]
@@ -71,10 +74,15 @@ def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
 
 def _stands_out(effects: Effects, op: NDArray[np.int32]) -> bool:
     """Say whether a stage's excess is far beyond what noise makes of a sum over its ops."""
-    total = float((effects.level_ns - effects.across_ns)[op].sum())
-    rest = effects.residual_ns[op]
-    spread = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
-    return bool(total > STANDS_OUT * spread * np.sqrt(op.size))
+    rest = effects.residual_ns[..., op]
+    n_run = rest.size // op.size
+    total = n_run * float((effects.level_ns - effects.across_ns)[op].sum())
+    spread = 1.4826 * _median(np.abs(rest - _median(rest)))
+    return bool(total > STANDS_OUT * spread * np.sqrt(rest.size))
+
+
+def _median(value: FloatArray) -> float:
+    return float(medians(np.zeros(value.shape[-1], np.int32), value, 1)[0][0])
 
 
 def _unlike_others(job: CoupledJob, effects: Effects) -> dict[int, bool]:
@@ -128,38 +136,26 @@ def data_candidate(job: CoupledJob, effects: Effects) -> list[Candidate]:
     """
     if not effects.data_ns.any():
         return []
-    relative = np.divide(
-        effects.data_ns,
-        effects.level_ns,
-        out=np.zeros_like(effects.data_ns),
-        where=effects.level_ns > 0,
-    )
-    mine = (job.op["microbatch"] >= 0).to_numpy() & (job.op["kind"] == "compute").to_numpy()
-    frame = job.op.select("step", "name", "replica", "microbatch").with_columns(
-        pl.Series("r", relative), pl.Series("mine", mine)
-    )
-    mean = frame.select(
-        pl.when("mine")
-        .then(pl.col("r").filter(pl.col("mine")).mean().over("step", "name"))
-        .alias("m")
-    )["m"]
-    op = np.flatnonzero(mine).astype(np.int32)
-    change = (-(relative - mean.fill_null(0.0).to_numpy()) * effects.level_ns)[op]
-    worst = (
-        frame.filter("mine")
-        .group_by("replica")
-        .agg(pl.col("r").mean())
-        .sort("r", "replica")
-        .row(-1)
-    )
+    mine = (job.op["microbatch"] >= 0) & (job.op["kind"] == "compute")
+    op = np.flatnonzero(mine.to_numpy()).astype(np.int32)
+    level = effects.level_ns[op]
+    data = effects.data_ns[..., op]
+    relative = np.divide(data, level, out=np.zeros_like(data), where=level > 0)
+    name, step = numbered(job.op["name"])[0][op], job.op["step"].to_numpy()[op]
+    found, like = compact(joint_code(step, name))
+    mean = reduced(np.add, like, relative, found.size) / np.bincount(like)
+    replicas, replica = compact(job.op["replica"].to_numpy()[op])
+    by_op = np.atleast_2d(relative).mean(axis=0)
+    by_replica = np.bincount(replica, by_op) / np.bincount(replica)
+    worst = replicas[np.flatnonzero(by_replica == by_replica.max())[-1]]
     return [
         Candidate(
             kind="data",
             place="microbatch",
             mechanism="workload",
-            key=f"microbatches of unequal work, most on replica {worst[0]}",
+            key=f"microbatches of unequal work, most on replica {worst}",
             op=op,
-            change_ns=change,
+            change_ns=-(relative - mean[..., like]) * level,
             significant=True,
             specificity=0,
         )

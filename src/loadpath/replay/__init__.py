@@ -6,7 +6,7 @@ the steps of a job whose steps are coupled alike,
 `kernels`.
 """
 
-from loadpath.replay.runs import Mixture, replay_runs
+from loadpath.replay.runs import Change, Mixture, replay_changes, replay_runs
 from loadpath.replay.scenarios import (
     ScenarioLayout,
     Scenarios,
@@ -28,6 +28,7 @@ from loadpath.replay.timeline import (
 )
 
 __all__ = [
+    "Change",
     "Mixture",
     "ScenarioLayout",
     "Scenarios",
@@ -41,6 +42,7 @@ __all__ = [
     "op_ready_ns",
     "op_start_ns",
     "replay",
+    "replay_changes",
     "replay_runs",
     "replay_scenarios",
     "replay_weights",

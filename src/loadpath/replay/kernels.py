@@ -12,51 +12,58 @@ from numba import njit
 
 __all__ = [
     "BLOCK",
-    "RUNS",
     "bind",
     "lay_out",
     "spread_slack",
     "sweep",
     "sweep_block",
-    "sweep_runs",
     "weigh",
 ]
 
 BLOCK = 32
 """Scenarios that are swept side by side; a constant, so that the compiler unrolls over it."""
-RUNS = 16
-"""Runs of one graph that are swept side by side: two 512-bit registers of float64."""
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(**OPTIONS)
 def weigh(start_node: Any, end_node: Any, lag: Any, work: Any, entry: Any) -> None:
-    """Add each op's lag to its start and its work to its end; an empty `lag` is none."""
-    for i in range(lag.size):
-        entry[start_node[i] + 1] += lag[i]
-    for i in range(work.size):
-        entry[end_node[i] + 1] += work[i]
+    """Add each op's lag to its start and its work to its end, run by run; an empty `lag` is none.
+
+    `lag`, `work` (n_run, n_op); `entry` (n_run, n_node + 1).
+    """
+    for k in range(entry.shape[0]):
+        for i in range(lag.shape[1]):
+            entry[k, start_node[i] + 1] += lag[k, i]
+        for i in range(work.shape[1]):
+            entry[k, end_node[i] + 1] += work[k, i]
 
 
 @njit(**OPTIONS)
 def sweep(
-    first: Any, second: Any, overflow_node: Any, overflow_start: Any, overflow_pred: Any, entry: Any
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
+    entries: Any,
 ) -> None:
-    """Turn weights in `entry` into times, in place: the latest predecessor plus the weight."""
-    v = 0
-    for q in range(overflow_node.size + 1):
-        stop = overflow_node[q] if q < overflow_node.size else first.size
-        for u in range(v, stop):
-            a = entry[first[u]]
-            b = entry[second[u]]
-            entry[u + 1] += max(a, b)
-        if q < overflow_node.size:
-            latest = max(entry[first[stop]], entry[second[stop]])
-            for k in range(overflow_start[q], overflow_start[q + 1]):
-                latest = max(latest, entry[overflow_pred[k]])
-            entry[stop + 1] += latest
-        v = stop + 1
+    """Turn weights (n_run, n_node + 1) into times, in place: the latest predecessor plus the weight."""
+    for r in range(entries.shape[0]):
+        entry = entries[r]
+        v = 0
+        for q in range(overflow_node.size + 1):
+            stop = overflow_node[q] if q < overflow_node.size else first.size
+            for u in range(v, stop):
+                a = entry[first[u]]
+                b = entry[second[u]]
+                entry[u + 1] += max(a, b)
+            if q < overflow_node.size:
+                latest = max(entry[first[stop]], entry[second[stop]])
+                for k in range(overflow_start[q], overflow_start[q + 1]):
+                    latest = max(latest, entry[overflow_pred[k]])
+                entry[stop + 1] += latest
+            v = stop + 1
 
 
 @njit(**OPTIONS)
@@ -274,91 +281,3 @@ def sweep_block(
             for k in range(state.shape[0]):
                 for s in range(BLOCK):
                     state[k, s] -= origin[s]
-
-
-@njit(**OPTIONS)
-def sweep_runs(
-    first: Any,
-    second: Any,
-    overflow_node: Any,
-    overflow_start: Any,
-    overflow_pred: Any,
-    fixed: Any,
-    ends: Any,
-    starts: Any,
-    begin_node: Any,
-    begin_step: Any,
-    end_node: Any,
-    end_step: Any,
-    work: Any,
-    ideal: Any,
-    lag: Any,
-    measured: Any,
-    lagged: Any,
-    first_run: int,
-    step_ns: Any,
-) -> None:
-    """Sweep `RUNS` runs of one graph side by side, from `first_run` on, in every scenario.
-
-    `ends`, `starts` (n_node,) are the op that a node ends or starts, -1 none; `work`, `lag`
-    (n_run, n_op), `lag` of one row where no scenario keeps any; `measured`, `lagged` (n_scenario,
-    n_op) say which ops work and start as measured. Fills `step_ns` (n_scenario, n_run, n_step).
-    """
-    n_run, n_op = work.shape
-    n_here = min(RUNS, n_run - first_run)
-    n_step = step_ns.shape[2]
-    mine = np.zeros((n_op, RUNS))
-    late = np.zeros((n_op if lag.shape[0] == n_run else 0, RUNS))
-    for r in range(n_here):
-        for i in range(n_op):
-            mine[i, r] = work[first_run + r, i]
-        for i in range(late.shape[0]):
-            late[i, r] = lag[first_run + r, i]
-    time = np.zeros((first.size + 1, RUNS))
-    begin = np.empty((n_step, RUNS))
-    end = np.empty((n_step, RUNS))
-    for s in range(measured.shape[0]):
-        q = 0
-        for v in range(first.size):
-            a = first[v]
-            b = second[v]
-            w = np.float64(fixed[v])
-            i = ends[v]
-            if i >= 0 and measured[s, i]:
-                for r in range(RUNS):
-                    x = time[a, r]
-                    y = time[b, r]
-                    time[v + 1, r] = max(x, y) + (mine[i, r] + w)
-            else:
-                if i >= 0:
-                    w += ideal[i]
-                for r in range(RUNS):
-                    x = time[a, r]
-                    y = time[b, r]
-                    time[v + 1, r] = max(x, y) + w
-            if q < overflow_node.size and overflow_node[q] == v:
-                use = i >= 0 and measured[s, i]
-                for k in range(overflow_start[q], overflow_start[q + 1]):
-                    a = overflow_pred[k]
-                    for r in range(RUNS):
-                        x = time[a, r] + (mine[i, r] + w if use else w)
-                        y = time[v + 1, r]
-                        time[v + 1, r] = max(x, y)
-                q += 1
-            j = starts[v]
-            if j >= 0 and lagged[s, j]:
-                for r in range(RUNS):
-                    time[v + 1, r] += late[j, r]
-        begin[:] = np.inf
-        end[:] = -np.inf
-        for k in range(begin_node.size):
-            for r in range(RUNS):
-                x = time[begin_node[k] + 1, r]
-                begin[begin_step[k], r] = min(begin[begin_step[k], r], x)
-        for k in range(end_node.size):
-            for r in range(RUNS):
-                x = time[end_node[k] + 1, r]
-                end[end_step[k], r] = max(end[end_step[k], r], x)
-        for r in range(n_here):
-            for t in range(n_step):
-                step_ns[s, first_run + r, t] = end[t, r] - begin[t, r]

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from loadpath.couple.graph import CouplingGraph
 from loadpath.errors import UsageError
-from loadpath.replay import kernels
-from loadpath.replay.timeline import kernel_edges, replay, step_time_ns
+from loadpath.replay import run_kernels
+from loadpath.replay.timeline import TimeArray, kernel_edges, replay, step_time_ns
 
-__all__ = ["Mixture", "replay_runs"]
+__all__ = ["Change", "Mixture", "replay_changes", "replay_runs"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -33,6 +33,33 @@ class Mixture:
 
     measured: BoolArray
     lagged: BoolArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A scenario in which some ops work more or less than they did.
+
+    Attributes
+    ----------
+    op : (n,) array of int32
+        Which ops, none twice.
+    by_ns : (n,) or (n_run, n) array of float64
+        How much more each works, in ns; one row where all runs share it.
+    """
+
+    op: NDArray[np.int32]
+    by_ns: FloatArray
+
+    @classmethod
+    def none(cls) -> "Change":
+        """Return the scenario in which nothing changes.
+
+        Returns
+        -------
+        Change
+            No op and no time.
+        """
+        return cls(np.empty(0, np.int32), np.empty(0))
 
 
 def replay_runs(
@@ -71,7 +98,7 @@ def replay_runs(
         If shapes do not fit the graph.
     """
     _check(graph, work_ns, ideal_ns, lag_ns)
-    n_run = work_ns.shape[0]
+    n_run = len(work_ns)
     step_ns = np.zeros((len(mixtures), n_run, graph.step.size))
     if n_run == 1:
         for out, mixture in zip(step_ns, mixtures, strict=True):
@@ -84,11 +111,10 @@ def replay_runs(
     measured = np.array([m.measured for m in mixtures]).reshape(len(mixtures), graph.n_op)
     lagged_ops = np.array([none if m.lagged is None else m.lagged for m in mixtures])
     lag = np.zeros((1, graph.n_op)) if lag_ns is None else lag_ns
-    ends, starts = np.full((2, graph.n_node), -1, np.int32)
-    ends[graph.end_node] = starts[graph.start_node] = np.arange(graph.n_op, dtype=np.int32)
+    ends, starts = _ops_of_nodes(graph)
 
     def sweep(first_run: int) -> None:
-        kernels.sweep_runs(
+        run_kernels.sweep_runs(
             *kernel_edges(graph),
             *(graph.fixed_ns, ends, starts),
             *(graph.begin_node, graph.begin_step, graph.end_step_node, graph.end_step),
@@ -97,12 +123,70 @@ def replay_runs(
         )
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(sweep, range(0, n_run, kernels.RUNS)))
+        list(pool.map(sweep, range(0, n_run, run_kernels.RUNS)))
     return step_ns
 
 
+def replay_changes(
+    graph: CouplingGraph,
+    work_ns: TimeArray,
+    changes: Sequence[Change],
+    *,
+    least_ns: float = -np.inf,
+) -> FloatArray:
+    """Time every run of a graph of one step in scenarios that change some ops each.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Graph of one run.
+    work_ns : (n_run, n_op) array
+        Work, in ns.
+    changes : sequence of Change
+        The scenarios.
+    least_ns : float
+        No changed op works less than this.
+
+    Returns
+    -------
+    (n_change, n_run) array of float64
+        Step times in ns.
+
+    Raises
+    ------
+    UsageError
+        If shapes do not fit the graph.
+    """
+    _check(graph, work_ns, np.zeros(graph.n_op), None)
+    step_ns = np.zeros((len(changes), len(work_ns)))
+    ends, _ = _ops_of_nodes(graph)
+    rows = [np.ascontiguousarray(np.atleast_2d(change.by_ns)) for change in changes]
+
+    def sweep(first_run: int) -> None:
+        lanes = np.zeros((graph.n_op, run_kernels.RUNS))
+        some = work_ns[first_run : first_run + run_kernels.RUNS]
+        lanes[:, : len(some)] = some.T
+        for change, by_ns, out in zip(changes, rows, step_ns, strict=True):
+            run_kernels.sweep_changed(
+                *kernel_edges(graph),
+                *(graph.fixed_ns, ends, graph.begin_node, graph.end_step_node),
+                *(lanes, change.op, by_ns, least_ns, first_run, out),
+            )
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(sweep, range(0, len(work_ns), run_kernels.RUNS)))
+    return step_ns
+
+
+def _ops_of_nodes(graph: CouplingGraph) -> NDArray[np.int32]:
+    """(2, n_node): the op that each node ends, and the one that it starts; -1 for none."""
+    ends, starts = both = np.full((2, graph.n_node), -1, np.int32)
+    ends[graph.end_node] = starts[graph.start_node] = np.arange(graph.n_op, dtype=np.int32)
+    return both
+
+
 def _check(
-    graph: CouplingGraph, work_ns: FloatArray, ideal_ns: FloatArray, lag_ns: FloatArray | None
+    graph: CouplingGraph, work_ns: TimeArray, ideal_ns: FloatArray, lag_ns: FloatArray | None
 ) -> None:
     expected = f"but the graph has {graph.n_op} ops. Pass one column per row of the op table."
     lag_shape = work_ns.shape if lag_ns is None else lag_ns.shape

@@ -34,8 +34,9 @@ class Timeline:
 
     Attributes
     ----------
-    time_ns : (n_node + 1,) array of int64 or float64
-        Entry 0 is the root, at 0; entry ``v + 1`` is node ``v``; ns after the first start.
+    time_ns : (n_node + 1,) or (n_run, n_node + 1) array of int64 or float64
+        Entry 0 is the root, at 0; entry ``v + 1`` is node ``v``; ns after the first start. A row
+        for each run, where several were replayed.
     """
 
     time_ns: TimeArray
@@ -54,10 +55,10 @@ def replay(
     ----------
     graph : CouplingGraph
         Nodes in topological order.
-    work_ns : (n_op,) array of int64 or float64
+    work_ns : (n_op,) or (n_run, n_op) array of int64 or float64
         Work of each op, in ns: its duration, or for an op of two nodes what remains of it once
-        its wait is over. Replace entries to ask a counterfactual.
-    lag_ns : (n_op,) array of int64 or float64, optional
+        its wait is over. Replace entries to ask a counterfactual. A row for each run of the graph.
+    lag_ns : array of the same shape, optional
         Extra delay before each op starts, in ns; none if left out.
 
     Returns
@@ -69,7 +70,7 @@ def replay(
     Raises
     ------
     UsageError
-        If `work_ns` or `lag_ns` does not have shape ``(n_op,)``, or is not of numbers.
+        If `work_ns` or `lag_ns` does not fit the graph, or is not of numbers.
 
     References
     ----------
@@ -106,7 +107,7 @@ def replay(
     array([120])
     """
     time = node_weights_ns(graph, work_ns, lag_ns=lag_ns)
-    kernels.sweep(*kernel_edges(graph), time)
+    kernels.sweep(*kernel_edges(graph), np.atleast_2d(time))
     return Timeline(time)
 
 
@@ -119,33 +120,33 @@ def node_weights_ns(
     ----------
     graph : CouplingGraph
         Nodes in topological order.
-    work_ns : (n_op,) array of int64 or float64
+    work_ns : (n_op,) or (n_run, n_op) array of int64 or float64
         Work of each op, in ns; it stands at entry ``graph.end_node + 1``.
-    lag_ns : (n_op,) array of int64 or float64, optional
+    lag_ns : array of the same shape, optional
         Extra delay before each op starts, in ns; none if left out.
 
     Returns
     -------
-    (n_node + 1,) array
+    (n_node + 1,) or (n_run, n_node + 1) array
         Weight of each node, in ns; entry 0 is the root, of weight 0.
 
     Raises
     ------
     UsageError
-        If `work_ns` or `lag_ns` does not have shape ``(n_op,)``, or is not of numbers.
+        If `work_ns` or `lag_ns` does not fit the graph, or is not of numbers.
     """
     work = _per_op(graph, work_ns, "work_ns")
-    lag = np.empty(0, work.dtype) if lag_ns is None else _per_op(graph, lag_ns, "lag_ns")
+    lag = work[..., :0] if lag_ns is None else _per_op(graph, lag_ns, "lag_ns")
     dtype = np.result_type(work, lag)
-    weight: TimeArray = np.empty(graph.n_node + 1, dtype)
-    weight[0] = 0
-    weight[1:] = graph.fixed_ns
+    weight: TimeArray = np.empty((*work.shape[:-1], graph.n_node + 1), dtype)
+    weight[..., 0] = 0
+    weight[..., 1:] = graph.fixed_ns
     kernels.weigh(
         graph.start_node,
         graph.end_node,
-        np.require(lag, dtype, ["C", "W"]),
-        np.require(work, dtype, ["C", "W"]),
-        weight,
+        np.atleast_2d(np.require(lag, dtype, ["C", "W"])),
+        np.atleast_2d(np.require(work, dtype, ["C", "W"])),
+        np.atleast_2d(weight),
     )
     return weight
 
@@ -169,7 +170,7 @@ def replay_weights(graph: CouplingGraph, weight_ns: TimeArray, into: TimeArray) 
     """
     if into is not weight_ns:
         np.copyto(into, weight_ns)
-    kernels.sweep(*kernel_edges(graph), into)
+    kernels.sweep(*kernel_edges(graph), np.atleast_2d(into))
     return Timeline(into)
 
 
@@ -185,10 +186,10 @@ def op_end_ns(graph: CouplingGraph, timeline: Timeline) -> TimeArray:
 
     Returns
     -------
-    (n_op,) array
+    (n_op,) or (n_run, n_op) array
         Ends in ns after the first start.
     """
-    end: TimeArray = timeline.time_ns[1:][graph.end_node]
+    end: TimeArray = timeline.time_ns[..., graph.end_node + 1]
     return end
 
 
@@ -201,18 +202,18 @@ def op_ready_ns(graph: CouplingGraph, timeline: Timeline, work_ns: ArrayLike) ->
         Graph that was replayed.
     timeline : Timeline
         Its times.
-    work_ns : (n_op,) array
+    work_ns : (n_op,) or (n_run, n_op) array
         Work it was replayed with, in ns.
 
     Returns
     -------
-    (n_op,) array
+    array of the same shape
         Ends less work, in ns after the first start; the start of a plain op.
 
     Raises
     ------
     UsageError
-        If `work_ns` does not have shape ``(n_op,)``.
+        If `work_ns` does not fit the graph.
     """
     ready: TimeArray = op_end_ns(graph, timeline) - _per_op(graph, work_ns, "work_ns")
     return ready
@@ -227,22 +228,22 @@ def op_start_ns(graph: CouplingGraph, timeline: Timeline, work_ns: ArrayLike) ->
         Graph that was replayed.
     timeline : Timeline
         Its times.
-    work_ns : (n_op,) array
+    work_ns : (n_op,) or (n_run, n_op) array
         Work it was replayed with, in ns.
 
     Returns
     -------
-    (n_op,) array
+    array of the same shape
         Starts in ns after the first start.
 
     Raises
     ------
     UsageError
-        If `work_ns` does not have shape ``(n_op,)``.
+        If `work_ns` does not fit the graph.
     """
     ready = op_ready_ns(graph, timeline, work_ns)
     two_nodes = graph.start_node != graph.end_node
-    return np.where(two_nodes, timeline.time_ns[1:][graph.start_node], ready)
+    return np.where(two_nodes, timeline.time_ns[..., graph.start_node + 1], ready)
 
 
 def step_bounds_ns(graph: CouplingGraph, timeline: Timeline) -> tuple[TimeArray, TimeArray]:
@@ -256,13 +257,17 @@ def step_bounds_ns(graph: CouplingGraph, timeline: Timeline) -> tuple[TimeArray,
     graph : CouplingGraph
         Graph that was replayed; each of its steps has a begin and an end node.
     timeline : Timeline
-        Its times.
+        Its times; of a graph of one step perhaps those of several runs.
 
     Returns
     -------
     begin_ns, end_ns : (n_step,) arrays
-        In ns after the first start, in the order of ``graph.step``.
+        In ns after the first start, in the order of ``graph.step``, or of the runs.
     """
+    if timeline.time_ns.ndim > 1:
+        first = timeline.time_ns[:, graph.begin_node + 1].min(axis=1)
+        last = timeline.time_ns[:, graph.end_step_node + 1].max(axis=1)
+        return first, np.maximum(first, last)
     time = timeline.time_ns[1:]
     begins = time[graph.begin_node]
     begin: TimeArray = np.full(graph.step.size, begins.max(initial=0), time.dtype)
@@ -318,7 +323,7 @@ def step_time_ns(graph: CouplingGraph, timeline: Timeline) -> TimeArray:
     Returns
     -------
     (n_step,) array
-        Step times in ns, in the order of ``graph.step``.
+        Step times in ns, in the order of ``graph.step``, or of the runs.
     """
     begin, end = step_bounds_ns(graph, timeline)
     step: TimeArray = np.subtract(end, begin)
@@ -349,7 +354,7 @@ def kernel_edges(graph: CouplingGraph) -> tuple[NDArray[Any], ...]:
 
 def _per_op(graph: CouplingGraph, value: ArrayLike, name: str) -> NDArray[Any]:
     array = np.asarray(value)
-    if array.shape != (graph.n_op,):
+    if array.shape[-1:] != (graph.n_op,) or array.ndim > 2:
         raise UsageError(
             f"{name} has shape {array.shape}, but the graph has {graph.n_op} ops. "
             "Pass one value per row of the op table."

@@ -97,14 +97,16 @@ class TableSchema:
         ]
         if problems:
             raise InputError(f"table {self.name}", problems, "Give every declared column.")
-        filled = frame.with_columns(
-            pl.lit(column.default).alias(column.name)
-            for column in self.columns
-            if column.name not in frame.columns
-        )
-        return self.validate(
-            filled.select(pl.col(column.name).cast(column.dtype) for column in self.columns)
-        )
+        if frame.schema != self.schema:
+            frame = frame.select(self._cast(column, frame) for column in self.columns)
+        return self.validate(frame)
+
+    @staticmethod
+    def _cast(column: Column, frame: pl.DataFrame) -> pl.Expr:
+        """Take a column of a table, or its default, as what the schema says."""
+        there = column.name in frame.columns
+        found = pl.col(column.name) if there else pl.lit(column.default).alias(column.name)
+        return found.cast(column.dtype)
 
     def validate(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Check that a table matches this schema.

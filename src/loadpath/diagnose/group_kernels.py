@@ -1,0 +1,210 @@
+"""Compiled loops over groups: shuffles, quantiles, time covered, who comes last."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+__all__ = ["count_last", "count_reaching", "cover", "group_quantiles", "select", "sort_by"]
+
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+@njit(**OPTIONS)
+def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
+    """Shuffle units within each block of `cells` (n_block, n_unit) and count totals that reach `limit`.
+
+    Each row of `uniform` (n_draw, n_block * n_unit) drives one shuffle (Fisher-Yates) of all
+    blocks; a shuffle counts once, by its largest total.
+    """
+    n_block, n_unit = cells.shape
+    total = np.empty(n_unit)
+    shuffled = np.empty(n_unit)
+    n_reach = 0
+    for d in range(uniform.shape[0]):
+        for i in range(n_unit):
+            total[i] = 0.0
+        for b in range(n_block):
+            for i in range(n_unit):
+                j = int(uniform[d, b * n_unit + i] * (i + 1))
+                shuffled[i] = shuffled[j]
+                shuffled[j] = cells[b, i]
+            for i in range(n_unit):
+                total[i] += shuffled[i]
+        largest = total[0]
+        for i in range(n_unit):
+            largest = max(largest, total[i])
+        if largest >= limit:
+            n_reach += 1
+    return n_reach
+
+
+@njit(**OPTIONS)
+def select(value: Any, low: int, high: int, place: int) -> Any:
+    """Put into ``value[place]`` what stands there once ``value[low:high + 1]`` is sorted.
+
+    What is smaller is left before it, what is larger behind it.
+    """
+    while high - low > 16:
+        middle = (low + high) // 2
+        a = min(value[low], value[middle])
+        b = max(value[low], value[middle])
+        pivot = max(a, min(b, value[high]))
+        i = low
+        j = high
+        while i <= j:
+            while value[i] < pivot:
+                i += 1
+            while value[j] > pivot:
+                j -= 1
+            if i <= j:
+                value[i], value[j] = value[j], value[i]
+                i += 1
+                j -= 1
+        if place <= j:
+            high = j
+        elif place >= i:
+            low = i
+        else:
+            return value[place]
+    for i in range(low + 1, high + 1):
+        moved = value[i]
+        j = i
+        while j > low and value[j - 1] > moved:
+            value[j] = value[j - 1]
+            j -= 1
+        value[j] = moved
+    return value[place]
+
+
+@njit(**OPTIONS)
+def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any, out: Any) -> None:
+    """Write a quantile of each group of columns to `out` (n_row, n_group).
+
+    `value` (n_run, n); `number` (n,) is each column's group, `size` (n_group,) how many values a
+    group has in a row of `out`, which holds as many runs as the rows of `out` go into those of
+    `value`. The quantile of none is NaN; with `lower` it is the value below, not one between two.
+    """
+    first = np.zeros(size.size + 1, np.int64)
+    for g in range(size.size):
+        first[g + 1] = first[g] + size[g]
+    fill = np.empty(size.size, np.int64)
+    grouped = np.empty(first[size.size])
+    n_run = value.shape[0] // out.shape[0]
+    for row in range(out.shape[0]):
+        for g in range(size.size):
+            fill[g] = first[g]
+        for k in range(row * n_run, (row + 1) * n_run):
+            for i in range(number.size):
+                g = number[i]
+                grouped[fill[g]] = value[k, i]
+                fill[g] += 1
+        for g in range(size.size):
+            if size[g] == 0:
+                out[row, g] = np.nan
+                continue
+            place = share * (size[g] - 1)
+            below = first[g] + int(place)
+            out[row, g] = select(grouped, first[g], first[g + 1] - 1, below)
+            beyond = place - int(place)
+            if beyond > 0.0 and not lower:
+                above = grouped[below + 1]
+                for i in range(below + 2, first[g + 1]):
+                    above = min(above, grouped[i])
+                if beyond == 0.5:
+                    out[row, g] = (out[row, g] + above) / 2
+                else:
+                    out[row, g] += beyond * (above - out[row, g])
+
+
+@njit(**OPTIONS)
+def sort_by(key: Any, index: Any, room: Any) -> None:
+    """Sort `index`, in place and stably, by ``key[index]``: stretches in order are merged.
+
+    Ops come nearly in the order of their starts, so that there is little to merge; `room` is as
+    long as `index`.
+    """
+    n = index.size
+    merged = True
+    while merged:
+        merged = False
+        low = 0
+        while low < n:
+            middle = low + 1
+            while middle < n and key[index[middle]] >= key[index[middle - 1]]:
+                middle += 1
+            if middle == n:
+                break
+            high = middle + 1
+            while high < n and key[index[high]] >= key[index[high - 1]]:
+                high += 1
+            merged = True
+            for k in range(low, middle):
+                room[k] = index[k]
+            a = low
+            b = middle
+            for k in range(low, high):
+                if a == middle:
+                    break
+                if b < high and key[index[b]] < key[room[a]]:
+                    index[k] = index[b]
+                    b += 1
+                else:
+                    index[k] = room[a]
+                    a += 1
+            low = high
+
+
+@njit(**OPTIONS)
+def cover(group_start: Any, order: Any, op: Any, start: Any, duration: Any, covered: Any) -> None:
+    """Add to `covered` (n_group,) the time in which some op of a group runs, in every run.
+
+    `group_start` (n_group + 1,) and `order` list the entries of `op` by group; `start`, `duration`
+    (n_run, n_op).
+    """
+    mine = np.empty(order.size, np.int64)
+    room = np.empty(order.size, np.int64)
+    for j in range(order.size):
+        mine[j] = op[order[j]]
+    for g in range(covered.size):
+        some = mine[group_start[g] : group_start[g + 1]]
+        for k in range(start.shape[0]):
+            sort_by(start[k], some, room)
+            until = np.iinfo(np.int64).min
+            for i in some:
+                end = start[k, i] + duration[k, i]
+                if end > until:
+                    covered[g] += end - max(start[k, i], until)
+                    until = end
+
+
+@njit(**OPTIONS)
+def count_last(
+    group_start: Any, member: Any, rank: Any, arrive: Any, residual: int, count: Any
+) -> int:
+    """Count by rank in `count` who arrives last by more than `residual`; returns the other meetings.
+
+    `group_start` (n_group + 1,) lists the ops `member` and their ranks by meeting; `arrive`
+    (n_run, n_op). Meetings of one are left out.
+    """
+    n_tie = 0
+    for k in range(arrive.shape[0]):
+        for g in range(group_start.size - 1):
+            if group_start[g + 1] - group_start[g] < 2:
+                continue
+            last = np.iinfo(np.int64).min
+            before = last
+            who = -1
+            for m in range(group_start[g], group_start[g + 1]):
+                a = arrive[k, member[m]]
+                if a > last:
+                    before = last
+                    last = a
+                    who = rank[m]
+                elif a > before:
+                    before = a
+            if last - before > residual:
+                count[who] += 1
+            else:
+                n_tie += 1
+    return n_tie

@@ -1,0 +1,53 @@
+"""Kernels over groups on arrays written out by hand; they must also pass with NUMBA_DISABLE_JIT=1."""
+
+import numpy as np
+
+from loadpath.diagnose import group_kernels as kernels
+
+# Group 0 holds entries 0 and 2, group 1 entry 1, group 2 entries 3, 4 and 5.
+START, ORDER = np.array([0, 2, 3, 6]), np.array([0, 2, 1, 3, 4, 5])
+
+
+def test_time_that_several_ops_of_a_group_cover_counts_once_in_every_run():
+    start = np.array([[0, 5, 3, 0, 10, 2], [0, 0, 50, 7, 7, 7]])
+    duration = np.array([[4, 1, 4, 5, 5, 1], [1, 2, 3, 0, 4, 2]])
+    covered = np.zeros(3, np.int64)
+    kernels.cover(START, ORDER, np.arange(6), start, duration, covered)
+    assert covered.tolist() == [7 + 4, 1 + 2, 10 + 4]
+
+
+def test_who_comes_last_is_counted_and_ties_and_lone_members_are_not():
+    rank = np.array([7, 3, 5, 1, 2, 4])
+    arrive = np.array([[0, 9, 10, 4, 4, 2], [11, 0, 0, 0, 1, 8]])
+    count = np.zeros(8, np.int64)
+    n_tie = kernels.count_last(START, ORDER, rank, arrive, 2, count)
+    assert n_tie == 1
+    assert {r: n for r, n in enumerate(count.tolist()) if n} == {3: 1, 4: 1, 7: 1}
+
+
+def test_what_is_selected_stands_between_smaller_and_larger_values():
+    value = np.array([5.0, 3, 9, 1, 1, 7, 2, 8, 6, 4, 0, 3, 3, 9, 5, 2, 6, 6, 1, 0, 7, 8])
+    for place in range(value.size):
+        some = value.copy()
+        assert kernels.select(some, 0, some.size - 1, place) == np.sort(value)[place]
+        assert some[:place].max(initial=0) <= some[place] <= some[place:].min()
+
+
+def test_quantiles_of_groups_are_taken_of_all_rows_or_of_each():
+    value = np.array([[1.0, 10, 3], [5.0, 20, 7]])
+    number, pooled, each = np.array([0, 1, 0], np.int32), np.empty((1, 3)), np.empty((2, 3))
+    kernels.group_quantiles(number, value, np.array([4, 2, 0]), 0.5, 0, pooled)
+    assert pooled[0, :2].tolist() == [4.0, 15.0]
+    assert np.isnan(pooled[0, 2])
+    kernels.group_quantiles(number, value, np.array([2, 1, 0]), 0.5, 1, each)
+    assert each[:, :2].tolist() == [[1.0, 10.0], [5.0, 20.0]]
+
+
+def test_stretches_in_order_are_merged_and_equals_keep_their_order():
+    rng = np.random.default_rng(0)
+    key = rng.integers(0, 5, 12)
+    for n in range(13):
+        index = rng.permutation(12)[:n]
+        expected = index[np.argsort(key[index], kind="stable")]
+        kernels.sort_by(key, index, np.empty(n, np.int64))
+        assert index.tolist() == expected.tolist()
