@@ -191,8 +191,8 @@ class Parallelism(Struct, frozen=True, kw_only=True):
         None.
     sequence_parallel : bool
         Whether tensor-parallel ranks share out what lies between the matrix products.
-    recompute : {"none", "selective", "full"}
-        What the backward pass computes again: nothing, the attention core, or all.
+    recompute : {"none", "selective", "alternate", "full"}
+        What the backward pass computes again: nothing, the attention core, half of the layer, or all.
     tensor_overlap : {"none", "weight_gradient", "pipelined"}
         Which tensor-parallel transfers run under computation: none, those of the backward pass
         under weight gradients, or all in pieces beside their matrix product.
@@ -212,7 +212,7 @@ class Parallelism(Struct, frozen=True, kw_only=True):
     sharding: Literal["none", "optimizer", "gradients", "full"] = "none"
     shard_group: Count | None = None
     sequence_parallel: bool = False
-    recompute: Literal["none", "selective", "full"] = "none"
+    recompute: Literal["none", "selective", "alternate", "full"] = "none"
     tensor_overlap: Literal["none", "weight_gradient", "pipelined"] = "weight_gradient"
     data_overlap: bool = True
     stage_overlap: bool | None = None
@@ -280,8 +280,9 @@ class Software(Struct, frozen=True, kw_only=True):
     ----------
     precision : {"fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "fp4"}
         Of the large matrix products.
-    attention : {"flash", "unfused"}
-        Whether the scores of attention stay on the chip.
+    attention : {"flash", "portable", "unfused"}
+        Whether the scores of attention stay on the chip, in kernels written for this device or for
+        the one before it.
     fusion : {"fused", "eager"}
         Whether element-wise operations share passes over memory.
     graphs : bool
@@ -291,7 +292,7 @@ class Software(Struct, frozen=True, kw_only=True):
     """
 
     precision: Literal["fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "fp4"] = "bf16"
-    attention: Literal["flash", "unfused"] = "flash"
+    attention: Literal["flash", "portable", "unfused"] = "flash"
     fusion: Literal["fused", "eager"] = "fused"
     graphs: bool = False
     gradient_bytes: Literal[2, 4] = 4

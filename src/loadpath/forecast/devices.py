@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
-from msgspec import Struct, convert, field
+from msgspec import Struct, convert
 
 __all__ = ["Device", "measured_priors", "shipped_devices"]
 
@@ -31,8 +31,13 @@ class Device(Struct, frozen=True, kw_only=True):
         Rated power.
     gemm_ratio, gemm8_ratio : tuple of 3 floats
         Share of the peak that large matrix products reach: value, low, high.
-    specified, measured : str
-        Sources of the data sheet and of these shares.
+    sustained_ratio : float
+        Rate of computation that a loaded device holds, to that of short runs, which its power does
+        not limit yet.
+    portable_ratio : float
+        Rate of attention kernels written for the generation before, to that of its own.
+    specified, measured, held : str
+        Sources of the data sheet, of the shares of products, and of what is sustained.
     """
 
     name: str
@@ -46,8 +51,11 @@ class Device(Struct, frozen=True, kw_only=True):
     tdp_w: float
     gemm_ratio: tuple[float, float, float]
     gemm8_ratio: tuple[float, float, float] | None = None
-    specified: str = field(default="")
-    measured: str = field(default="")
+    sustained_ratio: tuple[float, float, float] = (1.0, 0.9, 1.0)
+    portable_ratio: float = 1.0
+    specified: str
+    measured: str
+    held: str
 
 
 @cache
@@ -70,6 +78,7 @@ def shipped_devices() -> Mapping[str, Device]:
     for row in table["device"]:
         row["specified"] = table["sources"][row["specified"]]
         row["measured"] = table["sources"][row["measured"]]
+        row["held"] = table["sources"][row.get("held", "assumed")]
         devices[row["name"]] = convert(row, Device)
     return devices
 
@@ -87,7 +96,10 @@ def measured_priors(device: Device) -> dict[str, tuple[float, float, float, str]
     dict of str to (value, low, high, source)
         By name of the prior.
     """
-    known = {"gemm_ratio": (*device.gemm_ratio, device.measured)}
+    known = {
+        "gemm_ratio": (*device.gemm_ratio, device.measured),
+        "sustained_ratio": (*device.sustained_ratio, device.held),
+    }
     if device.gemm8_ratio is not None:
         known["gemm8_ratio"] = (*device.gemm8_ratio, device.measured)
     return known

@@ -163,17 +163,14 @@ def _layer(
         return np.zeros(len(COMPONENTS)), np.zeros(len(COMPONENTS))
     unfused = design.software.attention == "unfused"
     kernels = forward(model, shard, unfused=unfused, mixed=mixed)
-    again = {"none": [], "selective": [k for k in kernels if k.core and unfused], "full": kernels}
     ahead = _busy(kernels, machine.rates)
     derived = backward(kernels, shard)
-    back = _busy(derived + again[p.recompute], machine.rates)
-    inside = _layer_transfers(design, layout, machine, shard, (kernels, derived), mixed=mixed)
-    moved = ACTIVATION_BYTES * shard.tokens * model.hidden
-    forth, home = inside
-    if p.recompute == "full":
-        home = home + forth
-    del moved
-    return ahead + forth, back + home
+    back = _busy(derived, machine.rates)
+    forth, home = _layer_transfers(design, layout, machine, shard, (kernels, derived), mixed=mixed)
+    if p.recompute == "selective" and unfused:
+        back = back + _busy([k for k in kernels if k.core], machine.rates)
+    again = {"alternate": 0.5, "full": 1.0}.get(p.recompute, 0.0)
+    return ahead + forth, back + home + again * (ahead + forth)
 
 
 def _layer_transfers(

@@ -73,13 +73,19 @@ def rates_of(design: Design, device: Device, priors: dict[str, Prior]) -> Rates:
     wide_ratio = priors["gemm_ratio"].value
     if precision not in _LOW:
         wide = own
+    if precision == "fp4":
+        wider = priors["wide_layers"].value
+        own = 1 / ((1 - wider) / own + wider * ratio / (wide * wide_ratio))
     ramp = priors["gemm_ramp"].value
+    scale = 1e12 * priors["sustained_ratio"].value
+    scale *= _capped(design, device, priors["power_exponent"].value)
+    portable = device.portable_ratio if design.software.attention == "portable" else 1.0
     return Rates(
         flop_per_s=(
-            own * ratio * 1e12,
-            wide * wide_ratio * 1e12,
-            wide * priors["attention_ratio"].value * 1e12,
-            wide * priors["attention_backward_ratio"].value * 1e12,
+            own * ratio * scale,
+            wide * wide_ratio * scale,
+            wide * priors["attention_ratio"].value * portable * scale,
+            wide * priors["attention_backward_ratio"].value * portable * scale,
             np.inf,
         ),
         ramp_s=(ramp, ramp, ramp, ramp, 0.0),
@@ -89,6 +95,11 @@ def rates_of(design: Design, device: Device, priors: dict[str, Prior]) -> Rates:
         launch_s=0.0 if design.software.graphs else priors["launch"].value,
         contention=priors["contention_ratio"].value,
     )
+
+
+def _capped(design: Design, device: Device, exponent: float) -> float:
+    cap = design.cluster.power_cap
+    return 1.0 if cap is None else min(1.0, cap / device.tdp_w) ** exponent
 
 
 def fabric_of(design: Design, device: Device, priors: dict[str, Prior], span: int) -> Fabric:

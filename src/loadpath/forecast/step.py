@@ -1,6 +1,7 @@
 """Forecast of one step: durations from the design, a coupled graph, and its replay."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from msgspec import Struct
@@ -67,11 +68,20 @@ class Durations:
     form : Form
         Shape of the graph.
     seconds : (9, stages, chunks, 6) array
-        By `OpKind`, stage, chunk and component.
+        By `OpKind`, stage, chunk and component, on a device of mean speed.
+    slowest : float
+        Time of computation on the slowest device, to that on one of mean speed: all wait for it.
     """
 
     form: Form
     seconds: FloatArray
+    slowest: float = 1.0
+
+    def replayed(self) -> FloatArray:
+        """Give the durations that the slowest device sets, as a new array."""
+        slowed = self.seconds.copy()
+        slowed[..., 0] *= self.slowest
+        return slowed
 
 
 def step_time(design: Design) -> StepForecast:
@@ -185,7 +195,33 @@ def durations_of(
     table[OpKind.FORWARD], table[OpKind.BACKWARD] = passes.forward, passes.backward
     _time_transfers(design, layout, machine, table)
     _slow_beside(form, machine.rates.contention, table)
-    return Durations(form, table)
+    slowest = 1 + priors["device_spread"].value * expected_maximum(design.cluster.accelerators)
+    return Durations(form, table, slowest)
+
+
+def expected_maximum(n: int) -> float:
+    """Expect the largest of `n` normal values of mean 0 and deviation 1.
+
+    Parameters
+    ----------
+    n : int
+        How many, at least 1.
+
+    Returns
+    -------
+    float
+        By Blom's plotting position.
+
+    References
+    ----------
+    .. [1] G. Blom, "Statistical estimates and transformed beta-variables", Wiley, 1958.
+
+    Examples
+    --------
+    >>> [round(expected_maximum(n), 2) for n in (1, 2, 4, 1000)]
+    [0.0, 0.59, 1.05, 3.23]
+    """
+    return NormalDist().inv_cdf((n - 0.375) / (n + 0.25))
 
 
 def _form(design: Design, layout: Layout, model: Transformer) -> Form:
@@ -274,7 +310,7 @@ def replayed_s(durations: Durations) -> float:
         Seconds from the earliest rank's begin to the latest rank's end.
     """
     frame = skeleton(durations.form)
-    return _replayed_s(frame, durations.seconds.sum(axis=-1))
+    return _replayed_s(frame, durations.replayed().sum(axis=-1))
 
 
 def _replayed_s(frame: Skeleton, seconds: FloatArray) -> float:
@@ -292,8 +328,8 @@ def _limitation(durations: Durations, step_s: float) -> dict[str, float]:
     step loses when they vanish, the network first), waiting (what it then loses when all stages
     do the same) and the bubble.
     """
-    frame, table = skeleton(durations.form), durations.seconds
-    own = _own_work(frame, table)
+    frame, table = skeleton(durations.form), durations.replayed()
+    own = _own_work(frame, durations.seconds)
     shares = dict(zip(COMPONENTS, own.tolist(), strict=True))
     last, reduced = step_s, table.copy()
     for component, name in ((3, "inter_node"), (2, "intra_node"), (4, "latency")):
@@ -302,6 +338,7 @@ def _limitation(durations: Durations, step_s: float) -> dict[str, float]:
         now = _replayed_s(frame, reduced.sum(axis=-1))
         shares[name] += last - now
         last = now
+    reduced[..., 0] /= durations.slowest
     even = reduced.sum(axis=-1)
     even[...] = even.mean(axis=(1, 2), keepdims=True)
     level = _replayed_s(frame, even)
