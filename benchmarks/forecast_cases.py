@@ -31,13 +31,17 @@ class Case:
     step_s: float
 
 
-def gpt(hidden: int, layers: int, heads: int, sequence: int = 2048, vocabulary: int = 51200, **more) -> Transformer:
+def gpt(
+    hidden: int, layers: int, heads: int, sequence: int = 2048, vocabulary: int = 51200, **more
+) -> Transformer:
     return Transformer(
         hidden=hidden, layers=layers, heads=heads, sequence=sequence, vocabulary=vocabulary, **more
     )
 
 
-def llama(hidden, layers, heads, kv_heads, feed_forward, sequence=8192, vocabulary=128256) -> Transformer:
+def llama(
+    hidden, layers, heads, kv_heads, feed_forward, sequence=8192, vocabulary=128256
+) -> Transformer:
     return gpt(
         hidden, layers, heads, sequence, vocabulary, kv_heads=kv_heads, feed_forward=feed_forward,
         gated=True, rotary=True, tied_embeddings=False,
@@ -124,7 +128,18 @@ def selene(folder: Path) -> Iterator[Case]:
         )
 
 
-_HEADS_2021 = {2304: 24, 3072: 32, 4096: 32, 6144: 48, 8192: 64, 10240: 80, 12288: 96, 16384: 128, 20480: 128, 25600: 160}
+_HEADS_2021 = {
+    2304: 24,
+    3072: 32,
+    4096: 32,
+    6144: 48,
+    8192: 64,
+    10240: 80,
+    12288: 96,
+    16384: 128,
+    20480: 128,
+    25600: 160,
+}
 
 
 def megatron_2021(folder: Path) -> Iterator[Case]:
@@ -207,7 +222,7 @@ def mosaicml(folder: Path) -> Iterator[Case]:
                 accelerators=gpus,
                 tiers=(
                     Tier(name="node", size=8, bandwidth=450e9 if device == H100 else 300e9),
-                    Tier(name="network", size=max(gpus, 8), bandwidth=network),
+                    Tier(name="network", size=max(gpus, 16), bandwidth=network),
                 ),
             ),
             batch=Batch(sequences=batch, microbatch=int(row["MicroBatchSize"])),
@@ -239,7 +254,11 @@ def llama3_405b(folder: Path) -> Iterator[Case]:
             cluster=Cluster(device=H100, accelerators=gpus),
             batch=Batch(sequences=batch),
             parallelism=Parallelism(
-                tensor=8, pipeline=16, chunks=8, sharding="gradients", sequence_parallel=True,
+                tensor=8,
+                pipeline=16,
+                chunks=8,
+                sharding="gradients",
+                sequence_parallel=True,
                 embedding_apart=True,
             ),  # fmt: skip
         )
@@ -263,8 +282,12 @@ def mlperf(folder: Path) -> Iterator[Case]:
             cluster=Cluster(device=device, accelerators=gpus),
             batch=Batch(sequences=int(row["global_batch_seqs"]), microbatch=micro),
             parallelism=Parallelism(
-                tensor=int(row["tp"]), pipeline=pipeline, chunks=chunks, sharding="optimizer",
-                sequence_parallel=True, tensor_overlap="pipelined",
+                tensor=int(row["tp"]),
+                pipeline=pipeline,
+                chunks=chunks,
+                sharding="optimizer",
+                sequence_parallel=True,
+                tensor_overlap="pipelined",
             ),  # fmt: skip
             software=Software(precision="fp8", graphs=row["round"] >= "v4.0"),
         )
@@ -287,7 +310,9 @@ def dgxcloud(folder: Path) -> Iterator[Case]:
     seen = set()
     for row in rows(folder, "dgxcloud_benchmarking_weak_scaling"):
         text, base = row["config"], _DGXC.get(row["file"])
-        given = {key: int(value) for key, value in re.findall(r"(TP|PP|CP|VP|MBS)\s*=\s*(\d+)", text)}
+        given = {
+            key: int(value) for key, value in re.findall(r"(TP|PP|CP|VP|MBS)\s*=\s*(\d+)", text)
+        }
         if base is None or "TP" not in given or row["gpu"] != "H100" or not row["gbs"]:
             continue
         if "405b" in row["file"] and row["layers"] != "126" and row["gbs2"] != "126":
@@ -318,8 +343,13 @@ def _dgxcloud(row: dict[str, str], model: Transformer, given: dict[str, int]) ->
         cluster=Cluster(device=H100, accelerators=gpus),
         batch=Batch(sequences=batch, microbatch=given.get("MBS", 1)),
         parallelism=Parallelism(
-            tensor=given["TP"], pipeline=pipeline, context=context, chunks=fitted[0],
-            sharding="optimizer", sequence_parallel=given["TP"] > 1, tensor_overlap="pipelined",
+            tensor=given["TP"],
+            pipeline=pipeline,
+            context=context,
+            chunks=fitted[0],
+            sharding="optimizer",
+            sequence_parallel=given["TP"] > 1,
+            tensor_overlap="pipelined",
             embedding_apart=fitted[1],
         ),  # fmt: skip
         software=Software(precision=precision),
@@ -359,9 +389,13 @@ def torchtitan(folder: Path) -> Iterator[Case]:
             ),
             batch=Batch(sequences=local * replicas, microbatch=micro),
             parallelism=Parallelism(
-                tensor=tensor, pipeline=pipeline, context=context, chunks=fitted[0],
+                tensor=tensor,
+                pipeline=pipeline,
+                context=context,
+                chunks=fitted[0],
                 sharding="full" if pipeline == 1 else "gradients",
-                sequence_parallel=tensor > 1, embedding_apart=fitted[1],
+                sequence_parallel=tensor > 1,
+                embedding_apart=fitted[1],
                 recompute="alternate" if size == "8B" and sequence == 8192 else "full",
                 tensor_overlap="pipelined" if "async" in technique else "none",
             ),  # fmt: skip
@@ -395,12 +429,17 @@ def megatron_bridge(folder: Path) -> Iterator[Case]:
         device, precision = _SYSTEMS.get(row["System"]), _PRECISION.get(row["Precision"])
         if base is None or device is None or precision is None:
             continue
-        width = {key: int(row[key]) if row[key].isdigit() else 1 for key in ("TP", "PP", "CP", "VP", "EP")}
+        width = {
+            key: int(row[key]) if row[key].isdigit() else 1
+            for key in ("TP", "PP", "CP", "VP", "EP")
+        }
         sequence, gpus, batch = int(row["Sequence Length"]), int(row["#-GPUs"]), int(row["GBS"])
         if gpus == 8 and base == "llama3-70b":
             continue
         dims = MODELS[base]
-        model = type(dims)(**{f: getattr(dims, f) for f in dims.__struct_fields__} | {"sequence": sequence})
+        model = type(dims)(
+            **{f: getattr(dims, f) for f in dims.__struct_fields__} | {"sequence": sequence}
+        )
         fitted = fit_chunks(model, width["PP"], width["VP"])
         micro = int(row["MBS"])
         replicas = gpus // (width["TP"] * width["PP"] * width["CP"])
@@ -413,9 +452,14 @@ def megatron_bridge(folder: Path) -> Iterator[Case]:
             cluster=Cluster(device=device, accelerators=gpus),
             batch=Batch(sequences=batch, microbatch=micro),
             parallelism=Parallelism(
-                tensor=width["TP"], pipeline=width["PP"], context=width["CP"], expert=width["EP"],
-                chunks=fitted[0], sharding="full" if alone else "optimizer",
-                sequence_parallel=width["TP"] > 1, tensor_overlap="pipelined",
+                tensor=width["TP"],
+                pipeline=width["PP"],
+                context=width["CP"],
+                expert=width["EP"],
+                chunks=fitted[0],
+                sharding="full" if alone else "optimizer",
+                sequence_parallel=width["TP"] > 1,
+                tensor_overlap="pipelined",
                 embedding_apart=fitted[1],
             ),  # fmt: skip
             software=Software(precision=precision, graphs=device != H100),

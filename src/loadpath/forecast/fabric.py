@@ -38,7 +38,7 @@ class Fabric(Struct, frozen=True, kw_only=True):
     start: float
 
 
-def collective_parts_s(
+def collective_parts_s(  # noqa: PLR0917 - what every collective has
     kind: Collective, nbytes: ArrayLike, size: int, local: int, fabric: Fabric
 ) -> tuple[FloatArray, FloatArray, bool]:
     """Split the time of a collective into bytes and latency.
@@ -89,7 +89,7 @@ _TREE_RATIO = 0.85
 """NCCL takes trees, and their logarithmic kin of gathers, to reach 0.85 of the ring's bandwidth."""
 
 
-def collective_time_s(
+def collective_time_s(  # noqa: PLR0917 - what every collective has
     kind: Collective, nbytes: ArrayLike, size: int, local: int, fabric: Fabric
 ) -> FloatArray:
     """Time collectives of the given sizes.
@@ -127,9 +127,7 @@ def collective_time_s(
     return transfer + latency
 
 
-def _sent(
-    volume: FloatArray, nodes: int, fabric: Fabric
-) -> tuple[FloatArray, FloatArray, bool]:
+def _sent(volume: FloatArray, nodes: int, fabric: Fabric) -> tuple[FloatArray, FloatArray, bool]:
     outside = nodes > 1
     rate = fabric.network if outside else fabric.link
     hop = fabric.network_latency if outside else fabric.link_latency

@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from loadpath.forecast.design import Design, Experts, Transformer
-from loadpath.forecast.transformer import attended_tokens, feed_forward, head_width, kv_heads
+from loadpath.forecast.transformer import (
+    attended_tokens,
+    batch_of,
+    feed_forward,
+    head_width,
+    kv_heads,
+    model_of,
+)
 
 __all__ = ["Kernel", "KernelKind", "Shard", "backward", "forward", "head_kernels", "shard_of"]
 
@@ -85,7 +92,15 @@ class Shard:
     gradient_bytes: int
 
 
-_ELEMENT = {"fp32": 4.0, "tf32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "mxfp8": 1.0, "fp4": 0.5}
+_ELEMENT = {
+    "fp32": 4.0,
+    "tf32": 4.0,
+    "fp16": 2.0,
+    "bf16": 2.0,
+    "fp8": 1.0,
+    "mxfp8": 1.0,
+    "fp4": 0.5,
+}
 ACTIVATION_BYTES = 2
 
 TILE = 128
@@ -107,13 +122,9 @@ def shard_of(design: Design, eager_ratio: float) -> Shard:
     Shard
         Of one microbatch; of one token for each sequence where the design serves.
     """
-    p, model = design.parallelism, design.model
-    if model is None:
-        raise TypeError("only a transformer has layers")
-    micro = design.batch.microbatch if design.batch is not None else 1
-    tokens = micro * model.sequence / p.context
-    if design.serving is not None:
-        tokens = float(design.serving.concurrent)
+    p, model = design.parallelism, model_of(design)
+    each = 1 if design.serving is not None else model.sequence / p.context
+    tokens = float(batch_of(design).microbatch * each)
     return Shard(
         tokens=tokens,
         own_tokens=tokens / p.tensor if p.sequence_parallel else tokens,
@@ -337,9 +348,7 @@ def _routed(model: Transformer, experts: Experts, shard: Shard) -> list[Kernel]:
     return [router, moved, up, act, down, moved, *shared]
 
 
-def _grouped(
-    name: str, shape: tuple[float, float, float], held: float, shard: Shard
-) -> Kernel:
+def _grouped(name: str, shape: tuple[float, float, float], held: float, shard: Shard) -> Kernel:
     rows, columns, inner = shape
     weights = held * columns * inner
     moved = shard.element * (rows * inner + weights) + ACTIVATION_BYTES * rows * columns

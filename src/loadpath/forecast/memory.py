@@ -5,12 +5,14 @@ from msgspec import Struct
 from loadpath.forecast.design import Design, Transformer
 from loadpath.forecast.layout import Layout
 from loadpath.forecast.transformer import (
+    batch_of,
     dense_parameters,
     embedding_parameters,
     expert_parameters,
     feed_forward,
     head_width,
     kv_heads,
+    model_of,
 )
 
 __all__ = ["Memory", "Weights", "memory_of", "weights_of"]
@@ -105,16 +107,18 @@ def memory_of(design: Design, layout: Layout) -> Memory:
     .. [2] V. Korthikanti et al., "Reducing activation recomputation in large transformer models",
        MLSys 2023.
     """
-    model, p = design.model, design.parallelism
-    if model is None:
-        raise TypeError("only a transformer holds weights")
+    model, p = model_of(design), design.parallelism
     held = weights_of(design, model)
     if design.serving is not None:
         weights = WEIGHT_BYTES * (held.dense + held.experts)
         return Memory(weights=weights, gradients=0, optimiser=0, activations=_cache(design, model))
     level = ("none", "optimizer", "gradients", "full").index(p.sharding)
     parts = []
-    for needed, nbytes in ((3, WEIGHT_BYTES), (2, design.software.gradient_bytes), (1, OPTIMISER_BYTES)):
+    for needed, nbytes in (
+        (3, WEIGHT_BYTES),
+        (2, design.software.gradient_bytes),
+        (1, OPTIMISER_BYTES),
+    ):
         dense, experts = held.dense, held.experts
         if level >= needed:
             over = layout.shard.size if needed == 3 else layout.gradient.size
@@ -127,7 +131,9 @@ def memory_of(design: Design, layout: Layout) -> Memory:
 def _cache(design: Design, model: Transformer) -> float:
     if design.serving is None:
         return 0.0
-    width = model.latent_width or 2 * kv_heads(model) * head_width(model) / design.parallelism.tensor
+    width = (
+        model.latent_width or 2 * kv_heads(model) * head_width(model) / design.parallelism.tensor
+    )
     layers = model.layers / design.parallelism.pipeline
     return 2 * layers * width * design.serving.concurrent * design.serving.context
 
@@ -135,12 +141,14 @@ def _cache(design: Design, model: Transformer) -> float:
 def _activations(design: Design, layout: Layout, model: Transformer) -> float:
     """Activations of the first stage, which holds most microbatches in flight."""
     p = design.parallelism
-    micro = design.batch.microbatch if design.batch is not None else 1
+    micro = batch_of(design).microbatch
     tokens = micro * model.sequence / p.context
     between = p.tensor if p.sequence_parallel else 1
     chunk_layers = model.layers / (p.pipeline * p.chunks)
     flight = p.pipeline if p.chunks == 1 else 2 * (p.pipeline - 1) + (p.chunks - 1) * p.pipeline + 1
     flight = min(flight, layout.microbatches * p.chunks)
+    if p.recompute == "alternate":
+        chunk_layers /= 2
     if p.recompute == "full":
         whole = _layer_bytes(design, model, tokens)
         return 2 * tokens * model.hidden / between * chunk_layers * flight + whole

@@ -9,6 +9,7 @@ from loadpath.forecast.fabric import Collective, Fabric, collective_parts_s
 from loadpath.forecast.layer_work import (
     ACTIVATION_BYTES,
     Kernel,
+    KernelKind,
     Shard,
     backward,
     forward,
@@ -16,26 +17,11 @@ from loadpath.forecast.layer_work import (
     shard_of,
 )
 from loadpath.forecast.layout import Group, Layout
+from loadpath.forecast.machine import Machine
 from loadpath.forecast.rates import COMPONENTS, FloatArray, Rates, kernel_times_s
-from loadpath.forecast.transformer import head_width, kv_heads
+from loadpath.forecast.transformer import head_width, kv_heads, model_of
 
-__all__ = ["Machine", "PassTimes", "layers_of_chunks", "pass_times", "transfer"]
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What a design runs on, in SI units.
-
-    Attributes
-    ----------
-    rates : Rates
-        What a device reaches.
-    fabrics : dict of str to Fabric
-        Links by the name of a group of `Layout`.
-    """
-
-    rates: Rates
-    fabrics: dict[str, Fabric]
+__all__ = ["PassTimes", "layers_of_chunks", "pass_times", "transfer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +38,7 @@ class PassTimes:
     backward: FloatArray
 
 
-def transfer(
-    kind: Collective, nbytes: float, group: Group, fabric: Fabric
-) -> FloatArray:
+def transfer(kind: Collective, nbytes: float, group: Group, fabric: Fabric) -> FloatArray:
     """Time one collective by component.
 
     Parameters
@@ -99,15 +83,13 @@ def pass_times(design: Design, layout: Layout, machine: Machine, eager_ratio: fl
     PassTimes
         Embedding and loss are in the first and the last of them.
     """
-    model, p = design.model, design.parallelism
-    if model is None:
-        raise TypeError("only a transformer has passes")
+    model, p = model_of(design), design.parallelism
     shard = shard_of(design, eager_ratio)
     layers = layers_of_chunks(model, p.pipeline * p.chunks, apart=p.embedding_apart)
-    by_kind = [_layer(design, layout, machine, shard, mixed=mixed) for mixed in (False, True)]
+    by_kind = [_layer_times(design, layout, machine, shard, mixed=mixed) for mixed in (False, True)]
     ahead = sum(layers[:, [i]] * by_kind[i][0] for i in (0, 1))
     back = sum(layers[:, [i]] * by_kind[i][1] for i in (0, 1))
-    embed = Kernel("embedding", head_kernels(model, shard)[0].kind, 0.0, 4.0 * shard.tokens * model.hidden)
+    embed = Kernel("embedding", KernelKind.VECTOR, 0.0, 4.0 * shard.tokens * model.hidden)
     ahead[0] += _busy([embed], machine.rates)
     back[0] += _busy([embed], machine.rates)
     head = head_kernels(model, shard)
@@ -154,89 +136,78 @@ def _busy(kernels: list[Kernel], rates: Rates) -> FloatArray:
     return parts
 
 
-def _layer(
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer on one rank: what it computes, and what it computes on."""
+
+    design: Design
+    layout: Layout
+    machine: Machine
+    shard: Shard
+    ahead: list[Kernel]
+    back: list[Kernel]
+
+    def busy(self, names: set[str]) -> float:
+        """Time the kernels of these names, in s."""
+        chosen = [k for k in (*self.ahead, *self.back) if k.name in names]
+        return float(kernel_times_s(chosen, self.machine.rates).sum())
+
+    def beside(self, parts: FloatArray, names: set[str], pieces: int) -> FloatArray:
+        """Give what a transfer adds to the kernels beside it."""
+        return _hidden(parts, self.busy(names), pieces, self.machine.rates.contention)
+
+
+def _layer_times(
     design: Design, layout: Layout, machine: Machine, shard: Shard, *, mixed: bool
 ) -> tuple[FloatArray, FloatArray]:
     """Time one layer, forward and backward."""
-    model, p = design.model, design.parallelism
-    if model is None or (mixed and model.experts is None):
+    model, p = model_of(design), design.parallelism
+    if mixed and model.experts is None:
         return np.zeros(len(COMPONENTS)), np.zeros(len(COMPONENTS))
     unfused = design.software.attention == "unfused"
     kernels = forward(model, shard, unfused=unfused, mixed=mixed)
-    ahead = _busy(kernels, machine.rates)
-    derived = backward(kernels, shard)
-    back = _busy(derived, machine.rates)
-    forth, home = _layer_transfers(design, layout, machine, shard, (kernels, derived), mixed=mixed)
+    layer = _Layer(design, layout, machine, shard, kernels, backward(kernels, shard))
+    forth, home = _transfers(layer, mixed=mixed)
+    ahead = _busy(layer.ahead, machine.rates) + forth
+    back = _busy(layer.back, machine.rates) + home
     if p.recompute == "selective" and unfused:
         back = back + _busy([k for k in kernels if k.core], machine.rates)
     again = {"alternate": 0.5, "full": 1.0}.get(p.recompute, 0.0)
-    return ahead + forth, back + home + again * (ahead + forth)
+    return ahead, back + again * ahead
 
 
-def _layer_transfers(
-    design: Design,
-    layout: Layout,
-    machine: Machine,
-    shard: Shard,
-    kernels: tuple[list[Kernel], list[Kernel]],
-    *,
-    mixed: bool,
-) -> tuple[FloatArray, FloatArray]:
-    """Time what transfers inside a layer add to its kernels."""
-    forth, home = np.zeros(len(COMPONENTS)), np.zeros(len(COMPONENTS))
-    if design.parallelism.tensor > 1:
-        for part in _tensor_parts(design, mixed=mixed):
-            ahead, back = _tensor_transfers(design, layout, machine, kernels, part)
-            forth, home = forth + ahead, home + back
-    if mixed and design.parallelism.expert > 1:
-        both = _expert_transfers(design, layout, machine, shard)
-        forth, home = forth + both, home + both
-    if design.parallelism.context > 1:
-        ahead, back = _context_transfers(design, layout, machine, shard, kernels)
-        forth, home = forth + ahead, home + back
-    return forth, home
+def _transfers(layer: _Layer, *, mixed: bool) -> tuple[FloatArray, FloatArray]:
+    """Time what transfers inside a layer add to its kernels, forward and backward."""
+    p, experts = layer.design.parallelism, model_of(layer.design).experts
+    pairs = []
+    if p.tensor > 1:
+        pairs.append(_tensor_transfers(layer, "qkv", "projection"))
+        if not mixed or (experts is not None and experts.shared_feed_forward > 0):
+            pairs.append(_tensor_transfers(layer, "up", "down"))
+    if mixed and p.expert > 1:
+        pairs.append(_expert_transfers(layer))
+    if p.context > 1:
+        pairs.append(_context_transfers(layer))
+    zero = np.zeros(len(COMPONENTS))
+    return sum((a for a, _ in pairs), zero), sum((b for _, b in pairs), zero)
 
 
-def _tensor_parts(design: Design, *, mixed: bool) -> list[tuple[str, str]]:
-    """Name the pairs of matrix products between which ranks hold parts of a layer."""
-    model = design.model
-    shared = model is not None and model.experts is not None and model.experts.shared_feed_forward
-    dense = not mixed or shared
-    return [("qkv", "projection"), *([("up", "down")] if dense else [])]
-
-
-def _tensor_transfers(
-    design: Design,
-    layout: Layout,
-    machine: Machine,
-    kernels: tuple[list[Kernel], list[Kernel]],
-    part: tuple[str, str],
-) -> tuple[FloatArray, FloatArray]:
-    """Time the transfers around one pair of matrix products, less what computation hides."""
-    shard = shard_of(design, 1.0)
-    model, p = design.model, design.parallelism
-    if model is None:
-        raise TypeError("only a transformer has layers")
-    nbytes = ACTIVATION_BYTES * shard.tokens * model.hidden
-    group, fabric, rates = layout.tensor, machine.fabrics["tensor"], machine.rates
-    first, last = part
-    kernel = {k.name: k for k in (*kernels[0], *kernels[1])}
-
-    def beside(parts: FloatArray, name: str, pieces: int) -> FloatArray:
-        busy = float(kernel_times_s([kernel[name]], rates).sum())
-        return _hidden(parts, busy, pieces, rates.contention)
-
+def _tensor_transfers(layer: _Layer, first: str, last: str) -> tuple[FloatArray, FloatArray]:
+    """Time the transfers around a pair of matrix products, less what computation hides."""
+    p, group = layer.design.parallelism, layer.layout.tensor
+    nbytes = ACTIVATION_BYTES * layer.shard.tokens * model_of(layer.design).hidden
+    fabric = layer.machine.fabrics["tensor"]
     pieces = p.tensor if p.tensor_overlap == "pipelined" else 0
     under = 1 if p.tensor_overlap != "none" else 0
     if not p.sequence_parallel:
         whole = transfer("all_reduce", nbytes, group, fabric)
-        return whole, beside(whole, f"{first}:weight", under) if under else whole
+        return whole, layer.beside(whole, {f"{first}:weight"}, under)
     gather = transfer("all_gather", nbytes, group, fabric)
     scatter = transfer("reduce_scatter", nbytes, group, fabric)
-    forth = beside(gather, first, pieces) + beside(scatter, last, pieces)
-    home = beside(gather, f"{last}:data", pieces)
-    home = home + beside(gather, f"{first}:data", under)
-    return forth, home + beside(scatter, f"{first}:weight", under)
+    forth = layer.beside(gather, {first}, pieces) + layer.beside(scatter, {last}, pieces)
+    home = layer.beside(gather, {f"{last}:data"}, pieces)
+    home = home + layer.beside(gather, {f"{first}:data"}, under)
+    return forth, home + layer.beside(scatter, {f"{first}:weight"}, under)
 
 
 def _hidden(parts: FloatArray, busy: float, pieces: int, contention: float) -> FloatArray:
@@ -256,39 +227,27 @@ def _hidden(parts: FloatArray, busy: float, pieces: int, contention: float) -> F
     return slowed
 
 
-def _expert_transfers(
-    design: Design, layout: Layout, machine: Machine, shard: Shard
-) -> FloatArray:
-    model = design.model
-    if model is None or model.experts is None:
-        raise TypeError("only a mixture of experts exchanges tokens")
-    rows = shard.tokens / shard.tensor * model.experts.chosen
+def _expert_transfers(layer: _Layer) -> tuple[FloatArray, FloatArray]:
+    """Time tokens on their way to experts and back."""
+    model, group = model_of(layer.design), layer.layout.expert
+    chosen = 0 if model.experts is None else model.experts.chosen
+    rows = layer.shard.tokens / layer.shard.tensor * chosen
     nbytes = ACTIVATION_BYTES * rows * model.hidden
-    once = transfer("all_to_all", nbytes, layout.expert, machine.fabrics["expert"])
-    return 2 * once
+    both = 2 * transfer("all_to_all", nbytes, group, layer.machine.fabrics["expert"])
+    return both, both
 
 
-def _context_transfers(
-    design: Design,
-    layout: Layout,
-    machine: Machine,
-    shard: Shard,
-    kernels: tuple[list[Kernel], list[Kernel]],
-) -> tuple[FloatArray, FloatArray]:
+def _context_transfers(layer: _Layer) -> tuple[FloatArray, FloatArray]:
     """Time a ring of keys and values beside attention: each piece travels under the one before."""
-
-    model = design.model
-    if model is None:
-        raise TypeError("only a transformer has attention")
-    size = layout.context.size
-    width = 2 * kv_heads(model) * head_width(model) / shard.tensor
-    piece = ACTIVATION_BYTES * shard.tokens * width
-    neighbours = Group(2, min(layout.context.local, 2) if layout.context.local >= size else 1)
-    once = transfer("send", piece, neighbours, machine.fabrics["context"])
-    added = []
-    for side, factor in ((kernels[0], 1.0), (kernels[1], 2.0)):
+    model, group = model_of(layer.design), layer.layout.context
+    width = 2 * kv_heads(model) * head_width(model) / layer.shard.tensor
+    piece = ACTIVATION_BYTES * layer.shard.tokens * width
+    neighbours = Group(2, 2 if group.local >= group.size else 1)
+    once = transfer("send", piece, neighbours, layer.machine.fabrics["context"])
+    ring, rates = once * (group.size - 1), layer.machine.rates
+    times = []
+    for side, factor in ((layer.ahead, 1), (layer.back, 2)):
         core = [k for k in side if k.name in {"attention", "scores"}]
-        busy = float(kernel_times_s(core, machine.rates).sum())
-        hidden = _hidden(factor * once * (size - 1), busy, 1, machine.rates.contention)
-        added.append(hidden)
-    return added[0], added[1]
+        busy = float(kernel_times_s(core, rates).sum())
+        times.append(_hidden(factor * ring, busy, 1, rates.contention))
+    return times[0], times[1]

@@ -1,4 +1,4 @@
-"""The coupled graph of a training step: passes of all stages, transfers, gradients, optimiser.
+r"""The coupled graph of a training step: passes of all stages, transfers, gradients, optimiser.
 
 One pipeline stands for all replicas, one rank of each stage for its tensor-parallel peers: they do
 the same at the same time unless noise tells them apart. Ops that cost time are numbered by kind,
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple.graph import Coupling, CouplingGraph, EdgeKind, build_graph
 
-__all__ = ["Form", "OpKind", "Skeleton", "pass_order", "skeleton"]
+__all__ = ["Form", "OpKind", "Skeleton", "pass_order", "skeleton", "small_skeleton"]
 
 IntArray = NDArray[np.int64]
 
@@ -144,7 +144,10 @@ def pass_order(stages: int, chunks: int, microbatches: int) -> tuple[IntArray, I
     shape = (stages, 2 * total)
     out = tuple(np.empty(shape, np.int64) for _ in range(3))
     rows = np.arange(stages)[:, None]
-    for at, values in ((forward_at, (0, chunk, microbatch)), (backward_at, (1, chunks - 1 - chunk, microbatch))):
+    for at, values in (
+        (forward_at, (0, chunk, microbatch)),
+        (backward_at, (1, chunks - 1 - chunk, microbatch)),
+    ):
         for array, value in zip(out, values, strict=True):
             array[rows, at] = value
     return out[0], out[1], out[2]
@@ -203,7 +206,36 @@ def skeleton(form: Form) -> Skeleton:
     for lay in (_sends, _gathers, _reductions):
         parts.append(lay(form, passes, parts))
     parts += _tail(form, passes, parts)
-    return _finish(form, parts, passes)
+    return _finish(form, parts, ends=(parts[0].op, parts[-1].op))
+
+
+def small_skeleton(
+    kind: list[OpKind], stage: list[int], edges: list[tuple[int, int, EdgeKind]]
+) -> Skeleton:
+    """Couple a few ops of which every rank does the same.
+
+    Parameters
+    ----------
+    kind : list of OpKind
+        What each op does; the step begins with the first and ends with the last.
+    stage : list of int
+        Where it does it.
+    edges : list of (int, int, EdgeKind)
+        Source, target and reason.
+
+    Returns
+    -------
+    Skeleton
+        One rank for all.
+    """
+    where = np.array(stage)
+    why = tuple((np.array([a]), np.array([b]), c) for a, b, c in edges)
+    parts = [_part(0, np.array([int(k) for k in kind]), where, edges=why)]
+    form = Form(
+        stages=1, chunks=1, microbatches=1, segments=1, stage_overlap=False, reduce="none",
+        gather="none", every_pass=False, tied=False,
+    )  # fmt: skip
+    return _finish(form, parts, ends=(np.array([0]), np.array([len(kind) - 1])))
 
 
 def _part(
@@ -317,7 +349,9 @@ def _reductions(form: Form, passes: _Passes, parts: list[_Part]) -> _Part:
     return _part(first, OpKind.REDUCE, stage, chunk, 1.0 / form.segments, tuple(edges))
 
 
-def _interleaved(source: IntArray, op: IntArray, gathers: _Part) -> tuple[IntArray, IntArray, EdgeKind]:
+def _interleaved(
+    source: IntArray, op: IntArray, gathers: _Part
+) -> tuple[IntArray, IntArray, EdgeKind]:
     """Let the gather that is issued after a reduction wait for it: both load the same links."""
     needed = np.asarray(gathers.edges[0][1])
     place = np.searchsorted(needed, source) + 2
@@ -331,7 +365,11 @@ def _segments(form: Form, passes: _Passes, chosen: NDArray[np.bool_]) -> tuple[I
     stage = np.broadcast_to(np.arange(form.stages)[:, None], chosen.shape)
     first = passes.first[chosen]
     op = (first[:, None] + np.arange(form.segments)).ravel()
-    return op, np.repeat(stage[chosen], form.segments), np.repeat(passes.chunk[chosen], form.segments)
+    return (
+        op,
+        np.repeat(stage[chosen], form.segments),
+        np.repeat(passes.chunk[chosen], form.segments),
+    )
 
 
 def _tail(form: Form, passes: _Passes, parts: list[_Part]) -> list[_Part]:
@@ -364,17 +402,18 @@ def _tail(form: Form, passes: _Passes, parts: list[_Part]) -> list[_Part]:
     return tail
 
 
-def _finish(form: Form, parts: list[_Part], passes: _Passes) -> Skeleton:
+def _finish(form: Form, parts: list[_Part], ends: tuple[IntArray, IntArray]) -> Skeleton:
     """Repeat the ops of one pipeline for each replica, join what meets, and number the nodes."""
     kind = np.concatenate([p.kind for p in parts])
     stage = np.concatenate([p.stage for p in parts])
     copies, n = np.arange(form.replicas)[:, None], kind.size
-    edges = [edge for part in parts for edge in part.edges]
+    none = np.empty(0, np.int64)
+    edges = [(none, none, EdgeKind.PROGRAM), *(edge for part in parts for edge in part.edges)]
     source = np.concatenate([e[0] for e in edges]) + copies * n
     target = np.concatenate([e[1] for e in edges]) + copies * n
     kinds = np.concatenate([np.full(e[0].size, e[2], np.uint8) for e in edges])
     member, instance = _meetings(form, kind, stage)
-    first, last = parts[0].op + copies * n, parts[-1].op + copies * n
+    first, last = (op + copies * n for op in ends)
     coupling = Coupling(
         n_op=n * form.replicas,
         edge_source=source.ravel().astype(np.int32),

@@ -1,10 +1,12 @@
 """Parameters and floating-point operations of a transformer: exact counts, no times."""
 
-from loadpath.forecast.design import Transformer
+from loadpath.errors import UsageError
+from loadpath.forecast.design import Batch, Design, Transformer
 
 __all__ = [
     "attended_tokens",
     "attention_parameters",
+    "batch_of",
     "dense_parameters",
     "embedding_parameters",
     "expert_parameters",
@@ -12,8 +14,57 @@ __all__ = [
     "flop_per_token",
     "head_width",
     "kv_heads",
+    "model_of",
     "parameters",
 ]
+
+
+def model_of(design: Design) -> Transformer:
+    """Give the transformer of a design that has one.
+
+    Parameters
+    ----------
+    design : Design
+        Any.
+
+    Returns
+    -------
+    Transformer
+        Its model.
+
+    Raises
+    ------
+    UsageError
+        If it has none.
+    """
+    if design.model is None:
+        raise UsageError(f"Design {design.name!r} has no model. Describe a transformer there.")
+    return design.model
+
+
+def batch_of(design: Design) -> Batch:
+    """Give the batch of a design: one token of each sequence where it serves.
+
+    Parameters
+    ----------
+    design : Design
+        Any.
+
+    Returns
+    -------
+    Batch
+        As given.
+
+    Raises
+    ------
+    UsageError
+        If it trains and has none.
+    """
+    if design.serving is not None:
+        return Batch(sequences=design.serving.concurrent, microbatch=design.serving.concurrent)
+    if design.batch is None:
+        raise UsageError(f"Design {design.name!r} has no batch. Say how many sequences a step has.")
+    return design.batch
 
 
 def head_width(model: Transformer) -> int:

@@ -1,0 +1,126 @@
+"""Durations of a training step: passes, gradients, parameters, optimiser."""
+
+import numpy as np
+
+from loadpath.forecast.design import Design
+from loadpath.forecast.durations import Durations, expected_maximum
+from loadpath.forecast.layout import Layout
+from loadpath.forecast.machine import Machine
+from loadpath.forecast.memory import weights_of
+from loadpath.forecast.pass_time import pass_times, transfer
+from loadpath.forecast.pipeline import Form, OpKind, skeleton
+from loadpath.forecast.priors import Prior
+from loadpath.forecast.rates import COMPONENTS, FloatArray
+from loadpath.forecast.transformer import batch_of, model_of
+
+__all__ = ["training_durations"]
+
+SEGMENTS = 8
+"""Buckets of a chunk, at most one for each of its layers."""
+
+UPDATE_BYTES = 30
+"""Bytes that Adam moves for one weight: master copy, moments, gradient, and the weight itself."""
+
+
+def training_durations(
+    design: Design, layout: Layout, machine: Machine, priors: dict[str, Prior]
+) -> Durations:
+    """Time every op of a training step.
+
+    Parameters
+    ----------
+    design : Design
+        A transformer design with a batch.
+    layout : Layout
+        Its groups.
+    machine : Machine
+        What it runs on.
+    priors : dict of str to Prior
+        Result of `assume`.
+
+    Returns
+    -------
+    Durations
+        Of its graph.
+    """
+    p = design.parallelism
+    passes = pass_times(design, layout, machine, priors["eager_ratio"].value)
+    form = _form(design, layout)
+    table = np.zeros((len(OpKind), p.pipeline, p.chunks, len(COMPONENTS)))
+    table[OpKind.OVERHEAD, :, 0, 5] = priors["step_overhead"].value
+    table[OpKind.FORWARD], table[OpKind.BACKWARD] = passes.forward, passes.backward
+    _time_transfers(design, layout, machine, table)
+    _slow_beside(form, machine.rates.contention, table)
+    slowest = 1 + priors["device_spread"].value * expected_maximum(design.cluster.accelerators)
+    return Durations(skeleton(form), table, slowest)
+
+
+def _form(design: Design, layout: Layout) -> Form:
+    model, p = model_of(design), design.parallelism
+    many = layout.gradient.size > 1
+    beside = "beside" if p.data_overlap else "after"
+    every = p.sharding == "full" and many
+    layers = max(1, int(model.layers / (p.pipeline * p.chunks)))
+    overlap = p.chunks > 1 if p.stage_overlap is None else p.stage_overlap
+    return Form(
+        stages=p.pipeline,
+        chunks=p.chunks,
+        microbatches=layout.microbatches,
+        segments=min(layers, SEGMENTS),
+        stage_overlap=overlap,
+        reduce=("beside" if every else beside) if many else "none",
+        gather=("beside" if every else beside) if many and p.sharding != "none" else "none",
+        every_pass=every,
+        tied=model.tied_embeddings,
+    )
+
+
+def _time_transfers(design: Design, layout: Layout, machine: Machine, table: FloatArray) -> None:
+    """Time what travels between ranks outside a layer, and what the optimiser does."""
+    model, p = model_of(design), design.parallelism
+    held = weights_of(design, model)
+    table[OpKind.SEND] = _send(design, layout, machine)
+    fabric, gradient_bytes = machine.fabrics["gradient"], design.software.gradient_bytes
+    dense, experts = held.dense / p.chunks, held.experts / p.chunks
+    groups = ((dense, layout.gradient), (experts, layout.expert_gradient))
+    if p.sharding == "full":
+        groups = ((dense, layout.shard), (experts, layout.expert_gradient))
+    kind = "all_reduce" if p.sharding == "none" else "reduce_scatter"
+    for weights, group in groups:
+        if weights:
+            table[OpKind.REDUCE] += transfer(kind, gradient_bytes * weights, group, fabric)
+            table[OpKind.GATHER] += transfer("all_gather", 2 * weights, group, fabric)
+    words = model.vocabulary * model.hidden / p.tensor
+    pair = layout.stages
+    table[OpKind.TIE] = transfer(
+        "all_reduce", gradient_bytes * words, pair, machine.fabrics["stages"]
+    )
+    owned = held.dense + held.experts
+    if p.sharding != "none":
+        owned = held.dense / layout.gradient.size + held.experts / layout.expert_gradient.size
+    table[OpKind.CLIP, :, 0, 1] = 4 * owned / machine.rates.memory
+    table[OpKind.CLIP, :, 0, :] += transfer("all_reduce", 4.0, layout.gradient, fabric)
+    table[OpKind.UPDATE, :, 0, 1] = UPDATE_BYTES * owned / machine.rates.memory
+
+
+def _send(design: Design, layout: Layout, machine: Machine) -> FloatArray:
+    """Time activations on their way to the next stage: each tensor-parallel rank sends its part."""
+    model, p = model_of(design), design.parallelism
+    whole = 2 * batch_of(design).microbatch * model.sequence / p.context * model.hidden
+    sent = transfer("send", whole / p.tensor, layout.stages, machine.fabrics["stages"])
+    if p.tensor > 1 and not p.sequence_parallel:
+        sent += transfer("all_gather", whole, layout.tensor, machine.fabrics["tensor"])
+    return sent
+
+
+def _slow_beside(form: Form, contention: float, table: FloatArray) -> None:
+    """Slow passes down while gradients or parameters travel beside them."""
+    if not form.every_pass:
+        return
+    for kind, others in (
+        (OpKind.FORWARD, (OpKind.GATHER,)),
+        (OpKind.BACKWARD, (OpKind.GATHER, OpKind.REDUCE)),
+    ):
+        busy = table[kind].sum(axis=-1)
+        beside = sum(table[other].sum(axis=-1) for other in others)
+        table[kind, :, :, 0] += contention * np.minimum(busy, beside)
