@@ -7,6 +7,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from loadpath.forecast.fields import Bytes, Count, Rate, Seconds, Watts
+from loadpath.forecast.operation import (
+    Checkpoint,
+    Evaluation,
+    Failures,
+    Noise,
+    Power,
+    Prices,
+    Startup,
+)
+from loadpath.forecast.workload import Batch, Experts, Serving, Stencil, Transformer
+
 __all__ = [
     "Batch",
     "Checkpoint",
@@ -26,153 +38,6 @@ __all__ = [
     "Tier",
     "Transformer",
 ]
-
-Count = Annotated[int, Meta(ge=1)]
-Whole = Annotated[int, Meta(ge=0)]
-Ratio = Annotated[float, Meta(ge=0, le=1)]
-Amount = Annotated[float, Meta(ge=0)]
-Seconds = Annotated[float, Meta(extra={"unit": "s"})]
-Bytes = Annotated[float, Meta(extra={"unit": "B"})]
-Rate = Annotated[float, Meta(extra={"unit": "B/s"})]
-Watts = Annotated[float, Meta(extra={"unit": "W"})]
-Work = Annotated[float, Meta(extra={"unit": "FLOP"})]
-Frequency = Annotated[float, Meta(extra={"unit": "1/s"})]
-
-
-class Experts(Struct, frozen=True, kw_only=True):
-    """Mixture of experts in place of the feed-forward layers of a transformer.
-
-    Attributes
-    ----------
-    count, chosen : int
-        Experts of a layer, and those that each token visits.
-    feed_forward : int
-        Inner width of one expert.
-    shared_feed_forward : int
-        Inner width of the part that every token visits; 0 none.
-    dense_layers : int
-        Layers at the start that keep the dense feed-forward part.
-    """
-
-    count: Count
-    chosen: Count
-    feed_forward: Count
-    shared_feed_forward: Whole = 0
-    dense_layers: Whole = 0
-
-
-class Transformer(Struct, frozen=True, kw_only=True):
-    """Dimensions of a decoder-only transformer.
-
-    Attributes
-    ----------
-    layers, hidden, heads, sequence, vocabulary : int
-        Layers, width, query heads, tokens of a sequence, size of the vocabulary.
-    kv_heads, head_width, feed_forward : int or None
-        Heads of keys and values, width of a head, inner width of the feed-forward part;
-        `heads`, ``hidden / heads`` and ``4 * hidden`` where left out.
-    latent_width : int or None
-        Width to which keys and values are compressed (multi-head latent attention); None where
-        they are projected straight.
-    query_latent_width : int or None
-        The same of queries.
-    window : int or None
-        Tokens that attention looks back, in every second layer; None for all.
-    gated : bool
-        Whether the feed-forward part has a gate (SwiGLU): three matrices instead of two.
-    tied_embeddings : bool
-        Whether input and output embeddings are one matrix.
-    rotary : bool
-        Whether positions are rotations; else they are a learned table.
-    dropout : bool
-        Whether activations are dropped at random.
-    experts : Experts or None
-        Mixture of experts; None for a dense model.
-    """
-
-    layers: Count
-    hidden: Count
-    heads: Count
-    sequence: Count
-    vocabulary: Count
-    kv_heads: Count | None = None
-    head_width: Count | None = None
-    feed_forward: Count | None = None
-    latent_width: Count | None = None
-    query_latent_width: Count | None = None
-    window: Count | None = None
-    gated: bool = False
-    tied_embeddings: bool = True
-    rotary: bool = False
-    dropout: bool = False
-    experts: Experts | None = None
-
-
-class Stencil(Struct, frozen=True, kw_only=True):
-    """One step of a bulk-synchronous simulation: sweep, halo exchange, reductions.
-
-    Attributes
-    ----------
-    cells : int
-        Cells of the whole grid (strong scaling) or of each rank (weak scaling).
-    scaling : {"strong", "weak"}
-        Which of them `cells` means.
-    dimensions : int
-        Of the grid and of its blocks of ranks, 1 to 3.
-    flop_per_cell, bytes_per_cell : float
-        Work and memory traffic of one cell in one step.
-    halo_width : int
-        Cells that neighbours exchange on each side.
-    halo_bytes_per_cell : float
-        Bytes of one exchanged cell.
-    reductions : int
-        All-reduces of a step.
-    reduction_bytes : float
-        Bytes of one.
-    overlap_halo : bool
-        Whether the inner cells are computed during the exchange.
-    """
-
-    cells: Count
-    scaling: Literal["strong", "weak"] = "strong"
-    dimensions: Annotated[int, Meta(ge=1, le=3)] = 3
-    flop_per_cell: Work
-    bytes_per_cell: Bytes
-    halo_width: Count = 1
-    halo_bytes_per_cell: Bytes = 8.0
-    reductions: Whole = 1
-    reduction_bytes: Bytes = 8.0
-    overlap_halo: bool = False
-
-
-class Serving(Struct, frozen=True, kw_only=True):
-    """One decoding step of a served transformer instead of a training step.
-
-    Attributes
-    ----------
-    concurrent : int
-        Sequences that decode together on one replica.
-    context : int
-        Tokens each of them has in its cache.
-    """
-
-    concurrent: Count
-    context: Count
-
-
-class Batch(Struct, frozen=True, kw_only=True):
-    """How many sequences a step trains on.
-
-    Attributes
-    ----------
-    sequences : int
-        Of the whole job.
-    microbatch : int
-        Of one forward pass of one replica.
-    """
-
-    sequences: Count
-    microbatch: Count = 1
 
 
 class Parallelism(Struct, frozen=True, kw_only=True):
@@ -296,129 +161,6 @@ class Software(Struct, frozen=True, kw_only=True):
     fusion: Literal["fused", "eager"] = "fused"
     graphs: bool = False
     gradient_bytes: Literal[2, 4] = 4
-
-
-class Noise(Struct, frozen=True, kw_only=True):
-    """How durations scatter.
-
-    Attributes
-    ----------
-    variation_ratio : float or None
-        Coefficient of variation of one rank's step.
-    tail : {"normal", "exponential", "pareto"}
-        Form of the upper tail.
-    tail_shape : float or None
-        Index of a Pareto tail.
-    slow_ratio, slow_excess_ratio : float or None
-        Share of accelerators that are persistently slow, and by how much.
-    """
-
-    variation_ratio: Amount | None = None
-    tail: Literal["normal", "exponential", "pareto"] = "normal"
-    tail_shape: Amount | None = None
-    slow_ratio: Ratio | None = None
-    slow_excess_ratio: Amount | None = None
-
-
-class Failures(Struct, frozen=True, kw_only=True):
-    """How often and how long the job stands still.
-
-    Attributes
-    ----------
-    node_rate : float or None
-        Failures of one node, in 1/s.
-    restart : float or None
-        Time from failure to the first new step, in s.
-    spares : int
-        Nodes held ready.
-    """
-
-    node_rate: Frequency | None = None
-    restart: Seconds | None = None
-    spares: Whole = 0
-
-
-class Checkpoint(Struct, frozen=True, kw_only=True):
-    """Saving the state of the job.
-
-    Attributes
-    ----------
-    interval : float or None
-        Time between two, in s; the best one where None.
-    stall : float or None
-        How long each one holds the job up, in s.
-    """
-
-    interval: Seconds | None = None
-    stall: Seconds | None = None
-
-
-class Evaluation(Struct, frozen=True, kw_only=True):
-    """Evaluation during training.
-
-    Attributes
-    ----------
-    every_steps : int
-        Steps between two.
-    sequences : int
-        Sequences of one.
-    """
-
-    every_steps: Count
-    sequences: Count
-
-
-class Startup(Struct, frozen=True, kw_only=True):
-    """What comes before the first step, and how many steps there are.
-
-    Attributes
-    ----------
-    duration : float or None
-        From allocation to the first step, in s.
-    steps : int or None
-        Steps of the whole job.
-    """
-
-    duration: Seconds | None = None
-    steps: Count | None = None
-
-
-class Prices(Struct, frozen=True, kw_only=True):
-    """What the machine costs.
-
-    Attributes
-    ----------
-    accelerator_hour : float
-        Rate of one accelerator for one hour, in `currency`.
-    energy_kwh : float
-        Price of a kilowatt-hour where power is billed apart; 0 where the rate includes it.
-    currency : str
-        Code of the currency.
-    source, date : str
-        Where the rate is from, and of when.
-    """
-
-    accelerator_hour: Amount
-    energy_kwh: Amount = 0.0
-    currency: str = "USD"
-    source: str = ""
-    date: str = ""
-
-
-class Power(Struct, frozen=True, kw_only=True):
-    """What the machine draws.
-
-    Attributes
-    ----------
-    idle, busy : float or None
-        Of one accelerator with its share of the node, in W.
-    pue : float or None
-        Power of the building over that of the machine.
-    """
-
-    idle: Watts | None = None
-    busy: Watts | None = None
-    pue: Annotated[float, Meta(ge=1)] | None = None
 
 
 class Design(Struct, frozen=True, kw_only=True):

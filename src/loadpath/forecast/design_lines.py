@@ -13,7 +13,7 @@ _FENCE = re.compile(r"\"{3}|'{3}")
 
 
 def find_lines(text: str) -> dict[Path, int]:
-    """Find where each table and key of a TOML text begins.
+    r"""Find where each table and key of a TOML text begins.
 
     Parameters
     ----------

@@ -5,8 +5,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from loadpath.forecast.pipeline import OpKind, Skeleton
 from loadpath.forecast.rates import COMPONENTS, FloatArray
+from loadpath.forecast.skeleton import OpKind, Skeleton
 from loadpath.replay import replay, step_time_ns
 from loadpath.units import NS_PER_S
 
@@ -80,7 +80,7 @@ def replayed_s(durations: Durations) -> float:
 
 
 def _replayed_s(frame: Skeleton, seconds: FloatArray) -> float:
-    work = seconds[frame.kind, frame.stage, frame.chunk] * frame.share * NS_PER_S
+    work = (seconds * NS_PER_S).ravel()[frame.place] * frame.share
     return float(step_time_ns(frame.graph, replay(frame.graph, work))[0]) / NS_PER_S
 
 
@@ -126,7 +126,8 @@ def limitation(durations: Durations, step_s: float) -> dict[str, float]:
 
 
 def _own_work(frame: Skeleton, table: FloatArray) -> FloatArray:
-    mine = ~np.isin(frame.kind, _BETWEEN)
-    parts = table[frame.kind[mine], frame.stage[mine], frame.chunk[mine]]
-    total: FloatArray = (parts * frame.share[mine, None]).sum(axis=0) / table.shape[1]
+    mine = np.ones(len(OpKind), np.bool_)
+    mine[list(_BETWEEN)] = False
+    spent = frame.passed[mine, :, :, None] * table[mine]
+    total: FloatArray = spent.sum(axis=(0, 1, 2)) / table.shape[1]
     return total

@@ -195,7 +195,7 @@ def backward(kernels: list[Kernel], shard: Shard) -> list[Kernel]:
             derived.append(_renamed(kernel, f"{kernel.name}:weight"))
         elif kernel.kind == KernelKind.ATTENTION:
             kind = KernelKind.ATTENTION_BACKWARD
-            derived.append(Kernel("attention", kind, 2.5 * kernel.flop, 2.5 * kernel.nbytes))
+            derived.append(Kernel("attention:data", kind, 2.5 * kernel.flop, 2.5 * kernel.nbytes))
         else:
             derived.append(replace(kernel, nbytes=2 * kernel.nbytes))
     return derived

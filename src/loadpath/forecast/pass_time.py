@@ -87,8 +87,8 @@ def pass_times(design: Design, layout: Layout, machine: Machine, eager_ratio: fl
     shard = shard_of(design, eager_ratio)
     layers = layers_of_chunks(model, p.pipeline * p.chunks, apart=p.embedding_apart)
     by_kind = [_layer_times(design, layout, machine, shard, mixed=mixed) for mixed in (False, True)]
-    ahead = sum(layers[:, [i]] * by_kind[i][0] for i in (0, 1))
-    back = sum(layers[:, [i]] * by_kind[i][1] for i in (0, 1))
+    ahead = layers @ np.stack([kind[0] for kind in by_kind])
+    back = layers @ np.stack([kind[1] for kind in by_kind])
     embed = Kernel("embedding", KernelKind.VECTOR, 0.0, 4.0 * shard.tokens * model.hidden)
     ahead[0] += _busy([embed], machine.rates)
     back[0] += _busy([embed], machine.rates)
@@ -130,31 +130,29 @@ def layers_of_chunks(model: Transformer, n_chunk: int, *, apart: bool) -> FloatA
 
 
 def _busy(kernels: list[Kernel], rates: Rates) -> FloatArray:
-    """Time kernels in a row; the host adds what its launches take beyond them."""
-    parts: FloatArray = kernel_times_s(kernels, rates).sum(axis=0)
-    parts[5] = max(rates.launch_s * len(kernels) - parts.sum(), 0.0)
+    return _in_a_row(kernel_times_s(kernels, rates), rates)
+
+
+def _in_a_row(times: FloatArray, rates: Rates) -> FloatArray:
+    """Add up kernels that follow each other; the host adds what its launches take beyond them."""
+    parts: FloatArray = times.sum(axis=0)
+    parts[5] = max(rates.launch_s * len(times) - parts.sum(), 0.0)
     return parts
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One layer on one rank: what it computes, and what it computes on."""
+    """One layer on one rank: what it runs on, and how long each of its kernels takes, in s."""
 
     design: Design
     layout: Layout
     machine: Machine
     shard: Shard
-    ahead: list[Kernel]
-    back: list[Kernel]
+    busy: dict[str, float]
 
-    def busy(self, names: set[str]) -> float:
-        """Time the kernels of these names, in s."""
-        chosen = [k for k in (*self.ahead, *self.back) if k.name in names]
-        return float(kernel_times_s(chosen, self.machine.rates).sum())
-
-    def beside(self, parts: FloatArray, names: set[str], pieces: int) -> FloatArray:
-        """Give what a transfer adds to the kernels beside it."""
-        return _hidden(parts, self.busy(names), pieces, self.machine.rates.contention)
+    def beside(self, parts: FloatArray, name: str, pieces: int) -> FloatArray:
+        """Give what a transfer adds to the kernel beside it."""
+        return _hidden(parts, self.busy[name], pieces, self.machine.rates.contention)
 
 
 def _layer_times(
@@ -166,10 +164,12 @@ def _layer_times(
         return np.zeros(len(COMPONENTS)), np.zeros(len(COMPONENTS))
     unfused = design.software.attention == "unfused"
     kernels = forward(model, shard, unfused=unfused, mixed=mixed)
-    layer = _Layer(design, layout, machine, shard, kernels, backward(kernels, shard))
-    forth, home = _transfers(layer, mixed=mixed)
-    ahead = _busy(layer.ahead, machine.rates) + forth
-    back = _busy(layer.back, machine.rates) + home
+    derived = backward(kernels, shard)
+    times = kernel_times_s([*kernels, *derived], machine.rates)
+    busy = {k.name: t for k, t in zip((*kernels, *derived), times.sum(axis=1), strict=True)}
+    forth, home = _transfers(_Layer(design, layout, machine, shard, busy), mixed=mixed)
+    ahead = _in_a_row(times[: len(kernels)], machine.rates) + forth
+    back = _in_a_row(times[len(kernels) :], machine.rates) + home
     if p.recompute == "selective" and unfused:
         back = back + _busy([k for k in kernels if k.core], machine.rates)
     again = {"alternate": 0.5, "full": 1.0}.get(p.recompute, 0.0)
@@ -201,21 +201,19 @@ def _tensor_transfers(layer: _Layer, first: str, last: str) -> tuple[FloatArray,
     under = 1 if p.tensor_overlap != "none" else 0
     if not p.sequence_parallel:
         whole = transfer("all_reduce", nbytes, group, fabric)
-        return whole, layer.beside(whole, {f"{first}:weight"}, under)
+        return whole, layer.beside(whole, f"{first}:weight", under)
     gather = transfer("all_gather", nbytes, group, fabric)
     scatter = transfer("reduce_scatter", nbytes, group, fabric)
-    forth = layer.beside(gather, {first}, pieces) + layer.beside(scatter, {last}, pieces)
-    home = layer.beside(gather, {f"{last}:data"}, pieces)
-    home = home + layer.beside(gather, {f"{first}:data"}, under)
-    return forth, home + layer.beside(scatter, {f"{first}:weight"}, under)
+    forth = layer.beside(gather, first, pieces) + layer.beside(scatter, last, pieces)
+    home = layer.beside(gather, f"{last}:data", pieces)
+    home = home + layer.beside(gather, f"{first}:data", under)
+    return forth, home + layer.beside(scatter, f"{first}:weight", under)
 
 
 def _hidden(parts: FloatArray, busy: float, pieces: int, contention: float) -> FloatArray:
-    """Give what a transfer adds to the computation beside it.
-
-    With `pieces` of both, each piece of one runs beside the next of the other, and one piece stands
-    alone at the end; 1 is a transfer that needs nothing of what runs beside it, 0 none beside it.
-    """
+    """Give what a transfer adds to the computation beside it, which is cut in `pieces` like it."""
+    # Each piece of one runs beside the next of the other, and one stands alone at the end; 1 is a
+    # transfer that needs nothing of what runs beside it, 0 one with nothing beside it.
     total = float(parts.sum())
     if pieces == 0 or total == 0:
         return parts
@@ -237,6 +235,9 @@ def _expert_transfers(layer: _Layer) -> tuple[FloatArray, FloatArray]:
     return both, both
 
 
+_FLASH = ("attention", "attention:data")
+
+
 def _context_transfers(layer: _Layer) -> tuple[FloatArray, FloatArray]:
     """Time a ring of keys and values beside attention: each piece travels under the one before."""
     model, group = model_of(layer.design), layer.layout.context
@@ -244,10 +245,6 @@ def _context_transfers(layer: _Layer) -> tuple[FloatArray, FloatArray]:
     piece = ACTIVATION_BYTES * layer.shard.tokens * width
     neighbours = Group(2, 2 if group.local >= group.size else 1)
     once = transfer("send", piece, neighbours, layer.machine.fabrics["context"])
-    ring, rates = once * (group.size - 1), layer.machine.rates
-    times = []
-    for side, factor in ((layer.ahead, 1), (layer.back, 2)):
-        core = [k for k in side if k.name in {"attention", "scores"}]
-        busy = float(kernel_times_s(core, rates).sum())
-        times.append(_hidden(factor * ring, busy, 1, rates.contention))
-    return times[0], times[1]
+    ring = once * (group.size - 1)
+    ahead, back = ("scores", "scores:data") if "scores" in layer.busy else _FLASH
+    return layer.beside(ring, ahead, 1), layer.beside(2 * ring, back, 1)

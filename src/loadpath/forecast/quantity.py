@@ -57,8 +57,8 @@ def parse_quantity(text: object, unit: str) -> float:
 
     Examples
     --------
-    >>> parse_quantity("400 Gb/s", "B/s"), parse_quantity("5 us", "s")
-    (50000000000.0, 5e-06)
+    >>> parse_quantity("400 Gb/s", "B/s"), parse_quantity("5 min", "s")
+    (50000000000.0, 300.0)
     >>> parse_quantity(50, "B/s")
     Traceback (most recent call last):
     ValueError: 50 has no unit; write it as text with one, such as "50 GB/s"

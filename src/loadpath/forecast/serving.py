@@ -12,9 +12,9 @@ from loadpath.forecast.layer_work import ACTIVATION_BYTES, Kernel, KernelKind, s
 from loadpath.forecast.layout import Layout
 from loadpath.forecast.machine import Machine
 from loadpath.forecast.pass_time import pass_times, transfer
-from loadpath.forecast.pipeline import OpKind, small_skeleton
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.rates import COMPONENTS, kernel_times_s
+from loadpath.forecast.skeleton import OpKind, small_skeleton
 from loadpath.forecast.transformer import head_width, kv_heads, model_of
 
 __all__ = ["serving_durations"]

@@ -14,9 +14,9 @@ from loadpath.forecast.durations import Durations, expected_maximum
 from loadpath.forecast.layout import Group, fast_domain
 from loadpath.forecast.machine import Machine
 from loadpath.forecast.pass_time import transfer
-from loadpath.forecast.pipeline import OpKind, small_skeleton
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.rates import COMPONENTS, FloatArray, Rates
+from loadpath.forecast.skeleton import OpKind, small_skeleton
 
 __all__ = ["stencil_durations", "stencil_work"]
 

@@ -4,13 +4,15 @@ import numpy as np
 
 from loadpath.forecast.design import Design
 from loadpath.forecast.durations import Durations, expected_maximum
+from loadpath.forecast.fabric import Collective
 from loadpath.forecast.layout import Layout
 from loadpath.forecast.machine import Machine
 from loadpath.forecast.memory import weights_of
 from loadpath.forecast.pass_time import pass_times, transfer
-from loadpath.forecast.pipeline import Form, OpKind, skeleton
+from loadpath.forecast.pipeline import Form, skeleton
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.rates import COMPONENTS, FloatArray
+from loadpath.forecast.skeleton import OpKind
 from loadpath.forecast.transformer import batch_of, model_of
 
 __all__ = ["training_durations"]
@@ -85,7 +87,7 @@ def _time_transfers(design: Design, layout: Layout, machine: Machine, table: Flo
     groups = ((dense, layout.gradient), (experts, layout.expert_gradient))
     if p.sharding == "full":
         groups = ((dense, layout.shard), (experts, layout.expert_gradient))
-    kind = "all_reduce" if p.sharding == "none" else "reduce_scatter"
+    kind: Collective = "all_reduce" if p.sharding == "none" else "reduce_scatter"
     for weights, group in groups:
         if weights:
             table[OpKind.REDUCE] += transfer(kind, gradient_bytes * weights, group, fabric)
