@@ -15,12 +15,13 @@ from loadpath.forecast.transformer import (
     model_of,
 )
 
-__all__ = ["Memory", "Weights", "memory_of", "weights_of"]
+__all__ = ["WEIGHT_BYTES", "Memory", "Weights", "memory_of", "weights_of"]
 
 OPTIMISER_BYTES = 12
 """A master copy and two moments of each weight at 32 bit (Adam)."""
 
 WEIGHT_BYTES = 2
+"""Of one weight as it is used and travels."""
 
 
 class Weights(Struct, frozen=True):

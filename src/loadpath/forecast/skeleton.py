@@ -197,7 +197,7 @@ def assemble(parts: list[Part], ends: tuple[IntArray, IntArray], replicas: int) 
     graph = build_graph(_coupling(parts, ends, replicas))
     shape = (len(OpKind), int(stage.max()) + 1, int(chunk.max()) + 1)
     place = np.ravel_multi_index((kind, stage, chunk), shape)
-    passed = np.bincount(place, share, minlength=int(np.prod(shape)))
+    passed = np.bincount(place, share, minlength=int(np.prod(shape))).astype(np.float64)
     return Skeleton(
         graph=graph,
         kind=np.tile(kind.astype(np.int8), replicas),

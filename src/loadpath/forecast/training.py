@@ -5,9 +5,10 @@ import numpy as np
 from loadpath.forecast.design import Design
 from loadpath.forecast.durations import Durations, expected_maximum
 from loadpath.forecast.fabric import Collective
-from loadpath.forecast.layout import Layout
+from loadpath.forecast.layer_work import ACTIVATION_BYTES
+from loadpath.forecast.layout import Group, Layout
 from loadpath.forecast.machine import Machine
-from loadpath.forecast.memory import weights_of
+from loadpath.forecast.memory import WEIGHT_BYTES, weights_of
 from loadpath.forecast.pass_time import pass_times, transfer
 from loadpath.forecast.pipeline import Form, skeleton
 from loadpath.forecast.priors import Prior
@@ -18,7 +19,7 @@ from loadpath.forecast.transformer import batch_of, model_of
 __all__ = ["training_durations"]
 
 SEGMENTS = 8
-"""Buckets of a chunk, at most one for each of its layers."""
+"""Buckets of a chunk, at most one for each of its layers; "full" sharding has one for each layer."""
 
 UPDATE_BYTES = 30
 """Bytes that Adam moves for one weight: master copy, moments, gradient, and the weight itself."""
@@ -51,7 +52,13 @@ def training_durations(
     table = np.zeros((len(OpKind), p.pipeline, p.chunks, len(COMPONENTS)))
     table[OpKind.OVERHEAD, :, 0, 5] = priors["step_overhead"].value
     table[OpKind.FORWARD], table[OpKind.BACKWARD] = passes.forward, passes.backward
-    _time_transfers(design, layout, machine, table)
+    table[OpKind.SEND] = _send(design, layout, machine)
+    _time_buckets(design, layout, machine, table)
+    for op, how in ((OpKind.REDUCE, form.reduce), (OpKind.GATHER, form.gather)):
+        if how == "beside":
+            # Each segment starts collectives of its own.
+            table[op, ..., 4] *= form.segments
+    _time_end(design, layout, machine, table)
     _slow_beside(form, machine.rates.contention, table)
     slowest = 1 + priors["device_spread"].value * expected_maximum(design.cluster.accelerators)
     return Durations(skeleton(form), table, slowest)
@@ -68,7 +75,7 @@ def _form(design: Design, layout: Layout) -> Form:
         stages=p.pipeline,
         chunks=p.chunks,
         microbatches=layout.microbatches,
-        segments=min(layers, SEGMENTS),
+        segments=layers if every else min(layers, SEGMENTS),
         stage_overlap=overlap,
         reduce=("beside" if every else beside) if many else "none",
         gather=("beside" if every else beside) if many and p.sharding != "none" else "none",
@@ -77,38 +84,45 @@ def _form(design: Design, layout: Layout) -> Form:
     )
 
 
-def _time_transfers(design: Design, layout: Layout, machine: Machine, table: FloatArray) -> None:
-    """Time what travels between ranks outside a layer, and what the optimiser does."""
-    model, p = model_of(design), design.parallelism
-    held = weights_of(design, model)
-    table[OpKind.SEND] = _send(design, layout, machine)
-    fabric, gradient_bytes = machine.fabrics["gradient"], design.software.gradient_bytes
-    dense, experts = held.dense / p.chunks, held.experts / p.chunks
-    groups = ((dense, layout.gradient), (experts, layout.expert_gradient))
-    if p.sharding == "full":
-        groups = ((dense, layout.shard), (experts, layout.expert_gradient))
+def _time_buckets(design: Design, layout: Layout, machine: Machine, table: FloatArray) -> None:
+    """Time gradients and parameters of a chunk on their way between replicas."""
+    p, fabric = design.parallelism, machine.fabrics["gradient"]
+    gradient_bytes = design.software.gradient_bytes
+    held = weights_of(design, model_of(design))
+    same = layout.shard if p.sharding == "full" else layout.gradient
     kind: Collective = "all_reduce" if p.sharding == "none" else "reduce_scatter"
-    for weights, group in groups:
-        if weights:
-            table[OpKind.REDUCE] += transfer(kind, gradient_bytes * weights, group, fabric)
-            table[OpKind.GATHER] += transfer("all_gather", 2 * weights, group, fabric)
-    words = model.vocabulary * model.hidden / p.tensor
-    pair = layout.stages
-    table[OpKind.TIE] = transfer(
-        "all_reduce", gradient_bytes * words, pair, machine.fabrics["stages"]
-    )
+    for weights, group in ((held.dense, same), (held.experts, layout.expert_gradient)):
+        each = weights / p.chunks
+        if each:
+            table[OpKind.REDUCE] += transfer(kind, gradient_bytes * each, group, fabric)
+            table[OpKind.GATHER] += transfer("all_gather", WEIGHT_BYTES * each, group, fabric)
+    if same.size < layout.gradient.size:
+        part = gradient_bytes * held.dense / p.chunks / same.size
+        copies = Group(layout.gradient.size // same.size, 1)
+        table[OpKind.REDUCE] += transfer("all_reduce", part, copies, fabric)
+
+
+def _time_end(design: Design, layout: Layout, machine: Machine, table: FloatArray) -> None:
+    """Time what ends a step: shared embedding, norm of the gradients, optimiser."""
+    model, p = model_of(design), design.parallelism
+    words = design.software.gradient_bytes * model.vocabulary * model.hidden / p.tensor
+    table[OpKind.TIE] = transfer("all_reduce", words, layout.stages, machine.fabrics["stages"])
+    held = weights_of(design, model)
     owned = held.dense + held.experts
     if p.sharding != "none":
         owned = held.dense / layout.gradient.size + held.experts / layout.expert_gradient.size
     table[OpKind.CLIP, :, 0, 1] = 4 * owned / machine.rates.memory
-    table[OpKind.CLIP, :, 0, :] += transfer("all_reduce", 4.0, layout.gradient, fabric)
+    norm = transfer("all_reduce", 4.0, layout.gradient, machine.fabrics["gradient"])
+    table[OpKind.CLIP, :, 0] += norm
     table[OpKind.UPDATE, :, 0, 1] = UPDATE_BYTES * owned / machine.rates.memory
 
 
 def _send(design: Design, layout: Layout, machine: Machine) -> FloatArray:
     """Time activations on their way to the next stage: each tensor-parallel rank sends its part."""
     model, p = model_of(design), design.parallelism
-    whole = 2 * batch_of(design).microbatch * model.sequence / p.context * model.hidden
+    whole = (
+        ACTIVATION_BYTES * batch_of(design).microbatch * model.sequence / p.context * model.hidden
+    )
     sent = transfer("send", whole / p.tensor, layout.stages, machine.fabrics["stages"])
     if p.tensor > 1 and not p.sequence_parallel:
         sent += transfer("all_gather", whole, layout.tensor, machine.fabrics["tensor"])
