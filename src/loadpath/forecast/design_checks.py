@@ -87,7 +87,8 @@ def _names(design: Design) -> Iterator[Problem]:
 
 
 def _unknown(path: Path, value: str, known: list[str]) -> Problem:
-    near = get_close_matches(value, known, n=3, cutoff=0.4)
+    near = [name for name in known if value and value.lower() in name.lower()]
+    near = near or get_close_matches(value, known, n=3, cutoff=0.4)
     hint = f"{' or '.join(near)} would do" if near else f"known are {', '.join(known)}"
     return Problem(path, f"is {value!r}, which is unknown; {hint}")
 
@@ -141,7 +142,7 @@ def _dimensions(design: Design, model: Transformer) -> Iterator[Problem]:
     tensor = f"tensor parallelism of {p.tensor} does"
     yield from _divides(("model", "heads"), model.heads, p.tensor, tensor)
     keys = kv_heads(model)
-    if keys % p.tensor and p.tensor % keys:
+    if model.kv_heads is not None and keys % p.tensor and p.tensor % keys:
         yield from _divides(("model", "kv_heads"), keys, p.tensor, tensor)
     if model.heads % keys:
         yield Problem(

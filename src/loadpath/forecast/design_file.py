@@ -3,7 +3,7 @@
 import tomllib
 import types
 from difflib import get_close_matches
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -47,8 +47,8 @@ def parse_design(text: str, where: str = "design") -> Design:
     ... except InputError as error:
     ...     for problem in error.problems:
     ...         print(problem)
-    line 2: cluster.acelerators is unknown; accelerators is known
     model or stencil must describe the job, and only one of them
+    line 2: cluster.acelerators is unknown; accelerators is known
     """
     try:
         table = tomllib.loads(text)
@@ -57,9 +57,13 @@ def parse_design(text: str, where: str = "design") -> Design:
     problems: list[Problem] = []
     fields = _read_table(Design, table, (), problems)
     if fields is not None:
-        problems += check_design(Design(**fields))
+        unread = [problem.path for problem in problems]
+        found = check_design(Design(**fields))
+        # A table that could not be read is not missing.
+        problems += [p for p in found if all(path[: len(p.path)] != p.path for path in unread)]
     if problems or fields is None:
         lines = find_lines(text)
+        problems.sort(key=lambda problem: line_of(lines, problem.path) or 0)
         raise InputError(where, [_told(problem, lines) for problem in problems], REMEDY)
     return Design(**fields)
 
@@ -106,6 +110,8 @@ def _read_value(hint: Any, value: object, path: Path, problems: list[Problem]) -
         return msgspec.convert(value, hint, strict=True)
     except ValueError as error:
         said = first_line(error)
+        if get_origin(hint) is Literal:
+            said += f"; one of {', '.join(map(str, get_args(hint)))} would do"
         problems.append(Problem(path, said if unit else f"is {value!r}: {said}"))
         return None
 

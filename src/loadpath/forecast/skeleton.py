@@ -126,10 +126,12 @@ def part_of(
     ----------
     first : int
         Number of the first.
-    kind, chunk : int or (n,) array of int
-        What they do, and the model chunk.
+    kind : int or (n,) array of int
+        What they do.
     stage : (n,) array of int
         Where.
+    chunk : int or (n,) array of int
+        Model chunk of the stage.
     share : float or (n,) array of float
         Part of the duration of their kind and place.
     edges : tuple of (source, target, EdgeKind)
