@@ -155,3 +155,20 @@ def test_any_sound_layout_has_a_forecast(
     assert forecast.step_s > 0
     assert 0 < forecast.mfu_ratio < 1
     assert sum(forecast.limitation.values()) == pytest.approx(1, abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([(1, 1), (2, 1), (4, 1), (2, 2), (4, 2)]), st.sampled_from([1, 2, 4]),
+    st.sampled_from(["none", "optimizer", "full"]), st.booleans(), st.sampled_from([1, 5, 50257]),
+)  # fmt: skip
+def test_condensed_pipeline_takes_as_long_as_the_whole_one(stages, tensor, sharding, overlap, words):
+    # A vocabulary makes the last stage slower than the others, or not.
+    pipeline, chunks = stages
+    job = design(
+        32, 32 * 64, model=replace(SMALL, vocabulary=words), pipeline=pipeline, chunks=chunks,
+        tensor=tensor, sharding=sharding, data_overlap=overlap,
+    )  # fmt: skip
+    whole, condensed = step_time(job), step_time(job, condensed=True)
+    assert condensed.step_s == pytest.approx(whole.step_s, rel=1e-9)
+    assert condensed.limitation == pytest.approx(whole.limitation, abs=1e-9)

@@ -50,13 +50,16 @@ class StepForecast(Struct, frozen=True, kw_only=True):
     priors: tuple[Prior, ...]
 
 
-def step_time(design: Design) -> StepForecast:
+def step_time(design: Design, *, condensed: bool = False) -> StepForecast:
     """Forecast one step of a design.
 
     Parameters
     ----------
     design : Design
         A job and its machine.
+    condensed : bool
+        Whether the repeating middle of a long pipeline is replayed once for all its repetitions:
+        the same time within 0.1 %, much sooner, for searches among many designs.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def step_time(design: Design) -> StepForecast:
     (1.0, 'compute')
     """
     device, priors = _assumed(design)
-    durations = step_durations(design, device, priors)
+    durations = step_durations(design, device, priors, condensed=condensed)
     step = replayed_s(durations)
     work, flop = _work(design)
     peak = _peak(design, device) * design.cluster.accelerators
@@ -103,7 +106,9 @@ def step_time(design: Design) -> StepForecast:
     )
 
 
-def step_durations(design: Design, device: Device, priors: dict[str, Prior]) -> Durations:
+def step_durations(
+    design: Design, device: Device, priors: dict[str, Prior], *, condensed: bool = False
+) -> Durations:
     """Time every op of a step, and couple them.
 
     Parameters
@@ -114,6 +119,8 @@ def step_durations(design: Design, device: Device, priors: dict[str, Prior]) -> 
         Its accelerator.
     priors : dict of str to Prior
         Result of `assume`.
+    condensed : bool
+        As of `step_time`.
 
     Returns
     -------
@@ -126,7 +133,7 @@ def step_durations(design: Design, device: Device, priors: dict[str, Prior]) -> 
     layout = lay_out(design)
     if design.serving is not None:
         return serving_durations(design, layout, machine, priors)
-    return training_durations(design, layout, machine, priors)
+    return training_durations(design, layout, machine, priors, condensed=condensed)
 
 
 def _assumed(design: Design) -> tuple[Device, dict[str, Prior]]:

@@ -1,6 +1,7 @@
 """Durations of a training step: passes, gradients, parameters, optimiser."""
 
 import numpy as np
+from msgspec.structs import replace
 
 from loadpath.forecast.design import Design
 from loadpath.forecast.durations import Durations, expected_maximum
@@ -21,12 +22,20 @@ __all__ = ["training_durations"]
 SEGMENTS = 8
 """Buckets of a chunk, at most one for each of its layers; "full" sharding has one for each layer."""
 
+FILL = 4
+"""Microbatches for each stage after which a pipeline repeats itself."""
+
 UPDATE_BYTES = 30
 """Bytes that Adam moves for one weight: master copy, moments, gradient, and the weight itself."""
 
 
 def training_durations(
-    design: Design, layout: Layout, machine: Machine, priors: dict[str, Prior]
+    design: Design,
+    layout: Layout,
+    machine: Machine,
+    priors: dict[str, Prior],
+    *,
+    condensed: bool = False,
 ) -> Durations:
     """Time every op of a training step.
 
@@ -40,6 +49,8 @@ def training_durations(
         What it runs on.
     priors : dict of str to Prior
         Result of `assume`.
+    condensed : bool
+        Whether the repeating middle of a long pipeline is replayed once for all its repetitions.
 
     Returns
     -------
@@ -61,7 +72,12 @@ def training_durations(
     _time_end(design, layout, machine, table)
     _slow_beside(form, machine.rates.contention, table)
     slowest = 1 + priors["device_spread"].value * expected_maximum(design.cluster.accelerators)
-    return Durations(skeleton(form), table, slowest)
+    fill = FILL * form.stages
+    if not condensed or form.microbatches <= fill + form.stages:
+        return Durations(skeleton(form), table, slowest)
+    frames = [replace(form, microbatches=fill - less) for less in (0, form.stages)]
+    periods = (form.microbatches - fill) / form.stages
+    return Durations(skeleton(frames[0]), table, slowest, skeleton(frames[1]), periods)
 
 
 def _form(design: Design, layout: Layout) -> Form:
