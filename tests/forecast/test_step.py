@@ -162,7 +162,9 @@ def test_any_sound_layout_has_a_forecast(
     st.sampled_from([(1, 1), (2, 1), (4, 1), (2, 2), (4, 2)]), st.sampled_from([1, 2, 4]),
     st.sampled_from(["none", "optimizer", "full"]), st.booleans(), st.sampled_from([1, 5, 50257]),
 )  # fmt: skip
-def test_condensed_pipeline_takes_as_long_as_the_whole_one(stages, tensor, sharding, overlap, words):
+def test_condensed_pipeline_takes_as_long_as_the_whole_one(
+    stages, tensor, sharding, overlap, words
+):
     # A vocabulary makes the last stage slower than the others, or not.
     pipeline, chunks = stages
     job = design(

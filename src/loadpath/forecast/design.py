@@ -121,8 +121,6 @@ class Cluster(Struct, frozen=True, kw_only=True):
         Accelerators of a node; that of the device where None.
     tiers : tuple of Tier
         Levels of the network; the node's link and network of the device where empty.
-    topology : str
-        How the outer tier is wired; "fat-tree" carries what its bandwidth says.
     power_cap : float or None
         Of one accelerator, in W.
     memory : float or None
@@ -133,7 +131,6 @@ class Cluster(Struct, frozen=True, kw_only=True):
     accelerators: Count
     node_size: Count | None = None
     tiers: tuple[Tier, ...] = ()
-    topology: Literal["fat-tree", "rail", "torus"] = "fat-tree"
     power_cap: Watts | None = None
     memory: Bytes | None = None
 
