@@ -12,7 +12,7 @@ from loadpath.forecast.devices import shipped_devices
 from loadpath.forecast.priors import shipped_priors
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats" / "design.md").read_text(encoding="utf-8")
-TABLES = {
+TABLES: dict[str, type[msgspec.Struct]] = {
     "[model]": designs.Transformer,
     "[model.experts]": designs.Experts,
     "[stencil]": designs.Stencil,
