@@ -39,8 +39,6 @@ UNCALIBRATED: dict[str, tuple[Cases, str]] = {
 }
 """Tables whose rows are forecast from data sheets and priors alone, and the bound to meet."""
 
-CALIBRATED_PRIORS = ("sustained_ratio", "step_overhead")
-
 
 def errors(cases: list[Case]) -> np.ndarray:
     return np.array([step_time(case.design).step_s / case.step_s - 1 for case in cases])
@@ -66,7 +64,7 @@ def scaling(folder: Path) -> None:
     """Print GPT-3 of MLPerf v3.1, calibrated at its smallest and a large size."""
     cases = [c for c in mlperf(folder) if c.label.startswith("v3.1 NVIDIA ")]
     ends = [c for c in cases if c.design.cluster.accelerators in {512, 10240}]
-    found = calibrate([MeasuredStep(c.design, c.step_s) for c in ends], CALIBRATED_PRIORS)
+    found = calibrate([MeasuredStep(c.design, c.step_s) for c in ends])
     settled = [Case(c.table, c.label, given(c, found.priors), c.step_s) for c in cases]
     ratio, line = errors(settled), straight_line(cases, ends)
     told = ", ".join(f"`{name}` {value:.4g}" for name, value in found.priors.items())
@@ -120,7 +118,7 @@ def given(case: Case, priors: dict[str, float]):
 
 def llama(folder: Path) -> None:
     small, large = llama3_405b(folder)
-    found = calibrate([MeasuredStep(small.design, small.step_s)], ["sustained_ratio"])
+    found = calibrate([MeasuredStep(small.design, small.step_s)])
     forecast = step_time(given(large, found.priors))
     print("## Calibrated: Llama 3 405B, 8,192 to 16,384 GPUs\n")
     print(

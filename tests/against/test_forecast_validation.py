@@ -73,9 +73,7 @@ def test_median_of_all_uncalibrated_rows_is_within_a_tenth(validation, tables):
 def test_strong_scaling_calibrated_at_two_sizes_is_as_good_as_a_straight_line(validation, tables):
     cases = [c for c in validation.mlperf(tables) if c.label.startswith("v3.1 NVIDIA ")]
     ends = [c for c in cases if c.design.cluster.accelerators in {512, 10240}]
-    found = calibrate(
-        [MeasuredStep(c.design, c.step_s) for c in ends], validation.CALIBRATED_PRIORS
-    )
+    found = calibrate([MeasuredStep(c.design, c.step_s) for c in ends])
     held = [c for c in cases if c not in ends]
     assert len(held) == 5
     forecast = np.array([step_time(validation.given(c, found.priors)).step_s for c in held])
@@ -88,6 +86,6 @@ def test_strong_scaling_calibrated_at_two_sizes_is_as_good_as_a_straight_line(va
 
 def test_llama_405b_calibrated_at_8192_gpus_is_met_at_16384(validation, tables):
     small, large = validation.llama3_405b(tables)
-    found = calibrate([MeasuredStep(small.design, small.step_s)], ["sustained_ratio"])
+    found = calibrate([MeasuredStep(small.design, small.step_s)])
     forecast = step_time(validation.given(large, found.priors)).step_s
     assert abs(forecast / large.step_s - 1) <= 0.016

@@ -25,6 +25,13 @@ def test_planted_values_are_found():
     assert found.error_ratio == pytest.approx((0, 0), abs=1e-6)
 
 
+def test_one_step_sets_the_rate_and_two_also_what_does_not_scale():
+    points = measured({"sustained_ratio": 0.8, "step_overhead": 0.3}, 8, 64)
+    assert list(calibrate(points[:1]).priors) == ["sustained_ratio"]
+    found = calibrate(points).priors
+    assert found == pytest.approx({"sustained_ratio": 0.8, "step_overhead": 0.3}, rel=1e-4)
+
+
 def test_more_points_than_priors_leave_an_error():
     points = measured({"gemm_ratio": 0.6}, 8, 32, 64)
     off = [

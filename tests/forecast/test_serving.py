@@ -42,4 +42,4 @@ def test_stages_follow_each_other_and_leave_each_other_idle():
 def test_replicas_serve_side_by_side():
     one = step_time(job(4, tensor=8))
     two = step_time(replace(job(4, tensor=8), cluster=replace(job().cluster, accelerators=16)))
-    assert two.work_per_s == pytest.approx(2 * one.work_per_s, rel=0.01)
+    assert two.tokens_per_s == pytest.approx(2 * one.tokens_per_s, rel=0.01)

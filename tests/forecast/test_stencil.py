@@ -36,7 +36,7 @@ def test_halo_under_the_inner_cells_costs_nothing():
 def test_weak_scaling_keeps_the_block():
     strong, weak = step_time(job(8)), step_time(job(8, cells=1_000_000, scaling="weak"))
     assert weak.step_s == pytest.approx(strong.step_s)
-    assert weak.work_per_s == pytest.approx(strong.work_per_s)
+    assert weak.tokens_per_s == pytest.approx(strong.tokens_per_s)
 
 
 def test_operations_limit_a_heavy_cell():

@@ -42,7 +42,7 @@ def test_limitation_names_all_parts_and_sums_to_one():
 def test_utilisation_is_operations_over_those_of_the_peak():
     forecast = step_time(big())
     flop = forecast.mfu_ratio * 989.4e12 * 512 * forecast.step_s
-    assert forecast.work_per_s * forecast.step_s == pytest.approx(512 * 2048)
+    assert forecast.tokens_per_s * forecast.step_s == pytest.approx(512 * 2048)
     assert flop == pytest.approx(512 * 2048 * 6 * 175e9, rel=0.06)
 
 

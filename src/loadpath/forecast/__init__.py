@@ -6,13 +6,19 @@
 replays them, `calibration` fits named priors to measured steps.
 """
 
-from loadpath.forecast.calibration import Calibration, MeasuredStep, calibrate
+from loadpath.forecast.calibration import (
+    CALIBRATED_PRIORS,
+    Calibration,
+    MeasuredStep,
+    calibrate,
+)
 from loadpath.forecast.design import Design
 from loadpath.forecast.design_checks import Problem, check_design
 from loadpath.forecast.design_file import parse_design
 from loadpath.forecast.step import StepForecast, step_time
 
 __all__ = [
+    "CALIBRATED_PRIORS",
     "Calibration",
     "Design",
     "MeasuredStep",

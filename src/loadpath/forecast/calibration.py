@@ -12,7 +12,10 @@ from loadpath.forecast.devices import measured_priors, shipped_devices
 from loadpath.forecast.priors import Prior, assume
 from loadpath.forecast.step import step_time
 
-__all__ = ["Calibration", "MeasuredStep", "calibrate"]
+__all__ = ["CALIBRATED_PRIORS", "Calibration", "MeasuredStep", "calibrate"]
+
+CALIBRATED_PRIORS = ("sustained_ratio", "step_overhead")
+"""What measured steps set where nothing else is asked: a rate, then what does not scale."""
 
 ROUNDS = 30
 """Gauss-Newton rounds, at most; a handful is usual."""
@@ -48,7 +51,7 @@ class Calibration(Struct, frozen=True, kw_only=True):
     error_ratio: tuple[float, ...]
 
 
-def calibrate(measured: Sequence[MeasuredStep], names: Sequence[str]) -> Calibration:
+def calibrate(measured: Sequence[MeasuredStep], names: Sequence[str] | None = None) -> Calibration:
     """Set priors so that forecasts meet measured steps.
 
     Least squares of the logarithm of forecast over measured; no more priors than steps, for each
@@ -58,8 +61,8 @@ def calibrate(measured: Sequence[MeasuredStep], names: Sequence[str]) -> Calibra
     ----------
     measured : sequence of MeasuredStep
         Designs that have run.
-    names : sequence of str
-        Priors to set, such as ``sustained_ratio`` and ``step_overhead``.
+    names : sequence of str, optional
+        Priors to set; of `CALIBRATED_PRIORS` as many as there are steps for, if left out.
 
     Returns
     -------
@@ -72,6 +75,8 @@ def calibrate(measured: Sequence[MeasuredStep], names: Sequence[str]) -> Calibra
         If there are fewer steps than priors, if a prior is unknown, or if none of the steps
         depends on one.
     """
+    if names is None:
+        names = CALIBRATED_PRIORS[: len(measured)]
     if not names or len(measured) < len(names):
         raise UsageError(
             f"{len(measured)} measured steps cannot set {len(names)} priors. Give at least as many "

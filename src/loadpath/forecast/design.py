@@ -140,7 +140,7 @@ class Software(Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    precision : {"fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "fp4"}
+    precision : {"fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "int8", "fp4"}
         Of the large matrix products.
     attention : {"flash", "portable", "unfused"}
         Whether the scores of attention stay on the chip, in kernels written for this device or for
@@ -153,7 +153,7 @@ class Software(Struct, frozen=True, kw_only=True):
         Bytes of one gradient in memory and on the network.
     """
 
-    precision: Literal["fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "fp4"] = "bf16"
+    precision: Literal["fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "int8", "fp4"] = "bf16"
     attention: Literal["flash", "portable", "unfused"] = "flash"
     fusion: Literal["fused", "eager"] = "fused"
     graphs: bool = False

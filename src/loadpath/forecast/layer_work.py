@@ -99,6 +99,7 @@ _ELEMENT = {
     "bf16": 2.0,
     "fp8": 1.0,
     "mxfp8": 1.0,
+    "int8": 1.0,
     "fp4": 0.5,
 }
 ACTIVATION_BYTES = 2

@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 COMPONENTS = ("compute", "memory", "intra_node", "inter_node", "latency", "host")
 """What a duration consists of, in the order of the last axis of all arrays of durations."""
 
-_LOW = frozenset({"fp8", "mxfp8", "fp4"})
+_LOW = frozenset({"fp8", "mxfp8", "int8", "fp4"})
 
 
 class Rates(Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ class StepForecast(Struct, frozen=True, kw_only=True):
     ----------
     step_s : float
         Time of a step.
-    work_per_s : float
+    tokens_per_s : float
         Tokens (cells of a stencil) that all accelerators together finish in a second.
     mfu_ratio : float
         Useful operations over those that all accelerators could do at the peak.
@@ -42,7 +42,7 @@ class StepForecast(Struct, frozen=True, kw_only=True):
     """
 
     step_s: float
-    work_per_s: float
+    tokens_per_s: float
     mfu_ratio: float
     limitation: dict[str, float]
     memory: Memory | None
@@ -97,7 +97,7 @@ def step_time(design: Design, *, condensed: bool = False) -> StepForecast:
     room = design.cluster.memory or device.memory_gb * 1e9
     return StepForecast(
         step_s=step,
-        work_per_s=work / step,
+        tokens_per_s=work / step,
         mfu_ratio=flop / step / peak,
         limitation=limitation(durations, step),
         memory=held,
