@@ -39,6 +39,7 @@ def test_sound_design_has_no_problem():
         (design(model=MOE, expert=3), "model.experts.count is 16, which expert parallelism of 3"),
         (design(context=3, accelerators=3), "model.sequence is 1024, which context and sequence"),
         (design(shard_group=3, sharding="full"), "parallelism.shard_group is 3"),
+        (design(8192, 8192, model=replace(SMALL, layers=8192), pipeline=8192), "parallelism.pipeline and chunks make 8192"),
         (design(priors={"lanch": 1.0}), "priors.lanch is 'lanch', which is unknown; launch"),
         (design(priors={"launch": -1.0}), "priors.launch is -1.0; it must be finite"),
         (design(software=Software(precision="fp8")), "software.precision is fp8, which A100"),

@@ -9,7 +9,10 @@ from tests.forecast.designs import GPT3, SMALL, design, without_overheads
 from loadpath.errors import UsageError
 from loadpath.forecast import step_time
 from loadpath.forecast.design import Batch, Cluster, Experts, Software, Tier
-from loadpath.forecast.durations import expected_maximum
+from loadpath.forecast.devices import measured_priors, shipped_devices
+from loadpath.forecast.durations import expected_maximum, replayed_s
+from loadpath.forecast.priors import assume
+from loadpath.forecast.step import step_durations
 
 COMPONENTS = {
     "compute",
@@ -155,6 +158,26 @@ def test_any_sound_layout_has_a_forecast(
     assert forecast.step_s > 0
     assert 0 < forecast.mfu_ratio < 1
     assert sum(forecast.limitation.values()) == pytest.approx(1, abs=1e-9)
+
+
+def test_endless_batch_is_condensed_and_replayed():
+    few, many = (step_time(design(8, 8 * n, pipeline=2)) for n in (1000, 1_000_000))
+    assert many.step_s / few.step_s == pytest.approx(1000, rel=0.01)
+
+
+def test_replicas_one_by_one_take_as_long_as_one_for_all():
+    job = replace(big(), batch=Batch(sequences=128))
+    device = shipped_devices()[job.cluster.device]
+    priors = assume(job.priors, measured_priors(device))
+    times = [replayed_s(step_durations(job, device, priors, replicas=n)) for n in (1, 3)]
+    assert times[1] == pytest.approx(times[0])
+
+
+def test_memory_stands_beside_the_room_for_it():
+    forecast = step_time(big())
+    assert forecast.memory is not None
+    assert forecast.room_bytes == pytest.approx(85.9e9)
+    assert forecast.fits_memory == (forecast.memory.total <= forecast.room_bytes)
 
 
 @settings(max_examples=40, deadline=None)

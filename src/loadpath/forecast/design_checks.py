@@ -15,6 +15,9 @@ from loadpath.forecast.transformer import feed_forward, kv_heads
 
 __all__ = ["Problem", "check_design"]
 
+MOST_CHUNKS = 4096
+"""Chunks of a pipeline that are replayed: beyond any model's layers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -188,6 +191,11 @@ def _stages(design: Design, model: Transformer) -> Iterator[Problem]:
             ("model", "layers"),
             f"is {model.layers}, which {p.pipeline} stages of {p.chunks} chunks do not divide; "
             f"{near} would",
+        )
+    if chunks > MOST_CHUNKS:
+        yield Problem(
+            ("parallelism", "pipeline"),
+            f"and chunks make {chunks} chunks; more than {MOST_CHUNKS} are not replayed",
         )
     if p.chunks > 1 and p.pipeline == 1:
         yield Problem(

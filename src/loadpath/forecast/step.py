@@ -35,8 +35,10 @@ class StepForecast(Struct, frozen=True, kw_only=True):
         waiting, bubble, host.
     memory : Memory or None
         What the fullest accelerator holds; None where the design does not say.
+    room_bytes : float
+        What an accelerator has.
     fits_memory : bool or None
-        Whether that is no more than it has.
+        Whether what it holds is no more than that.
     priors : tuple of Prior
         What the design left open.
     """
@@ -46,6 +48,7 @@ class StepForecast(Struct, frozen=True, kw_only=True):
     mfu_ratio: float
     limitation: dict[str, float]
     memory: Memory | None
+    room_bytes: float
     fits_memory: bool | None
     priors: tuple[Prior, ...]
 
@@ -101,13 +104,19 @@ def step_time(design: Design, *, condensed: bool = False) -> StepForecast:
         mfu_ratio=flop / step / peak,
         limitation=limitation(durations, step),
         memory=held,
+        room_bytes=room,
         fits_memory=None if held is None else held.total <= room,
         priors=tuple(p for name, p in priors.items() if name not in design.priors),
     )
 
 
 def step_durations(
-    design: Design, device: Device, priors: dict[str, Prior], *, condensed: bool = False
+    design: Design,
+    device: Device,
+    priors: dict[str, Prior],
+    *,
+    condensed: bool = False,
+    replicas: int = 1,
 ) -> Durations:
     """Time every op of a step, and couple them.
 
@@ -121,6 +130,8 @@ def step_durations(
         Result of `assume`.
     condensed : bool
         As of `step_time`.
+    replicas : int
+        Pipelines that are laid out one by one, for noise that tells them apart; 1 stands for all.
 
     Returns
     -------
@@ -133,7 +144,9 @@ def step_durations(
     layout = lay_out(design)
     if design.serving is not None:
         return serving_durations(design, layout, machine, priors)
-    return training_durations(design, layout, machine, priors, condensed=condensed)
+    return training_durations(
+        design, layout, machine, priors, condensed=condensed, replicas=replicas
+    )
 
 
 def _assumed(design: Design) -> tuple[Device, dict[str, Prior]]:

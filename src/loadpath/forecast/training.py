@@ -19,8 +19,11 @@ from loadpath.forecast.transformer import batch_of, model_of
 
 __all__ = ["training_durations"]
 
-SEGMENTS = 8
-"""Buckets of a chunk, at most one for each of its layers; "full" sharding has one for each layer."""
+SEGMENTS, MOST_SEGMENTS = 8, 512
+"""Buckets of a chunk, at most one for each of its layers; the second where sharding is "full"."""
+
+MOST_PASSES = 200_000
+"""Forward passes of one pipeline whose ops are all replayed."""
 
 FILL = 4
 """Microbatches for each stage after which a pipeline repeats itself."""
@@ -36,6 +39,7 @@ def training_durations(
     priors: dict[str, Prior],
     *,
     condensed: bool = False,
+    replicas: int = 1,
 ) -> Durations:
     """Time every op of a training step.
 
@@ -50,7 +54,10 @@ def training_durations(
     priors : dict of str to Prior
         Result of `assume`.
     condensed : bool
-        Whether the repeating middle of a long pipeline is replayed once for all its repetitions.
+        Whether the repeating middle of a long pipeline is replayed once for all its repetitions;
+        always of more than `MOST_PASSES`.
+    replicas : int
+        Pipelines that are laid out one by one, for noise that tells them apart; 1 stands for all.
 
     Returns
     -------
@@ -59,7 +66,7 @@ def training_durations(
     """
     p = design.parallelism
     passes = pass_times(design, layout, machine, priors["eager_ratio"].value)
-    form = _form(design, layout)
+    form = replace(_form(design, layout), replicas=replicas)
     table = np.zeros((len(OpKind), p.pipeline, p.chunks, len(COMPONENTS)))
     table[OpKind.OVERHEAD, :, 0, 5] = priors["step_overhead"].value
     table[OpKind.FORWARD], table[OpKind.BACKWARD] = passes.forward, passes.backward
@@ -73,6 +80,7 @@ def training_durations(
     _slow_beside(form, machine.rates.contention, table)
     slowest = 1 + priors["device_spread"].value * expected_maximum(design.cluster.accelerators)
     fill = FILL * form.stages
+    condensed |= form.stages * form.chunks * form.microbatches > MOST_PASSES
     if not condensed or form.microbatches <= fill + form.stages:
         return Durations(skeleton(form), table, slowest)
     frames = [replace(form, microbatches=fill - less) for less in (0, form.stages)]
@@ -91,7 +99,7 @@ def _form(design: Design, layout: Layout) -> Form:
         stages=p.pipeline,
         chunks=p.chunks,
         microbatches=layout.microbatches,
-        segments=layers if every else min(layers, SEGMENTS),
+        segments=min(layers, MOST_SEGMENTS if every else SEGMENTS),
         stage_overlap=overlap,
         reduce=("beside" if every else beside) if many else "none",
         gather=("beside" if every else beside) if many and p.sharding != "none" else "none",
