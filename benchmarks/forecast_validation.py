@@ -152,7 +152,7 @@ step time is that of `loadpath.forecast.step_time`. This page is the output of
 `benchmarks/forecast_validation.py`. An error is forecast over measured less 1.
 
 **What set the priors.** Rates of matrix products, their ramp and the cost of uneven rounds: a fit to
-profiles of single matrix products on A100 and H100 (microsoft/vidur, `data/profiling/compute`).
+profiles of single matrix products on A100 and H100 (`benchmarks/forecast_priors.py`, microsoft/vidur).
 Attention: the FlashAttention papers. Links: nccl-tests of single nodes. What a device sustains under
 load, and products at 8 bit: the rows of one 8-GPU node under "Rows that set priors", which appear in no
 figure of merit. All other values carry their source in `forecast/data/priors.toml`. No prior was set on
@@ -163,13 +163,16 @@ whole replica (up to 4 sequences) without a pipeline and one sequence with it; M
 without overlap of gradients; tensor-parallel transfers in pieces where the framework's recipes say so;
 attention kernels of the generation before for FSDP stacks of 2023 and 2024; a cap of 500 W where the
 table prints one. Rows of models whose layout or dimensions the tables do not give (hybrids, Grok,
-fine-tuning, MaxText, T5, NeMo launcher) are not forecast.
+fine-tuning, MaxText, T5, NeMo launcher) are not forecast. These readings of the rows were settled with the
+errors in view; the priors were not.
 
-**What falls short.** Large H100 jobs of 2023 and the Llama 3 405B run are forecast 14 to 25 % too fast
-without calibration: they lose time that no published figure of their machines explains. Releases of one
-framework differ by up to 1.5 times on the same layout (Megatron-Bridge 26.02 to 26.08): the forecast is
-the same for all. Mixtures of experts with small experts and 16-bit kernels on Blackwell are forecast up
-to twice as fast as measured; the very long contexts of a sharded ring are off by half.
+**What falls short.** GPT-3 at 8 bit on H100 in 2023 (MLPerf v3.0 and v3.1, the first recipes) and the Llama
+3 405B run are forecast 9 to 24 % too fast without calibration, most on thousands of GPUs: they lose time
+that no published figure of their machines explains. Releases of one framework differ by up to 1.5 times on
+the same layout (Megatron-Bridge 26.02 to 26.08): the forecast is the same for all. GPT-OSS is forecast a
+fifth to a half too fast (its attention has no fused kernel at first), experts that span nodes of B200 too
+slow or too fast by the overlap that a release had. Long contexts of FSDP stacks are off by up to 46 %. MFU
+of 8-bit Llama 70B falls further with scale than forecast, in one of three releases by more than a point.
 """
 
 

@@ -53,24 +53,27 @@ def dgxcloud(folder: Path) -> Iterator[Case]:
     """Rows whose configuration text gives tensor and pipeline widths; later tags repeat them."""
     seen = set()
     for row in rows(folder, "dgxcloud_benchmarking_weak_scaling"):
-        text, base = row["config"], _DGXC.get(row["file"])
-        given = {
-            key: int(value) for key, value in re.findall(r"(TP|PP|CP|VP|MBS)\s*=\s*(\d+)", text)
-        }
-        if base is None or "TP" not in given or row["gpu"] != "H100" or not row["gbs"]:
+        base = _DGXC.get(row["file"])
+        if base is None or row["gpu"] != "H100" or row["gpus"] == "8":
             continue
-        if "405b" in row["file"] and row["layers"] != "126" and row["gbs2"] != "126":
-            continue
-        case = _dgxcloud(row, MODELS[base], given)
-        if row["gpus"] == "8":
-            continue
+        case = _dgxcloud(row, MODELS[base])
         if case is not None and (case.label, case.step_s) not in seen:
             seen.add((case.label, case.step_s))
             yield case
 
 
-def _dgxcloud(row: dict[str, str], model: Transformer, given: dict[str, int]) -> Case | None:
-    gpus, batch = int(row["gpus"]), int(row["gbs"])
+def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
+    given = {
+        key: int(value)
+        for key, value in re.findall(r"(TP|PP|CP|VP|MBS)\s*=\s*(\d+)", row["config"])
+    }
+    # Rows of shortened models print their own layers, stages and chunks.
+    printed = {"PP": row["pp"], "VP": row["vp"].replace("n/a", "1")}
+    given |= {key: int(value) for key, value in printed.items() if value}
+    model = replace(model, layers=int(row["layers"] or model.layers))
+    gpus, batch = int(row["gpus"]), int(row["gbs"] or row["gbs2"] or 0)
+    if "TP" not in given or not batch:
+        return None
     pipeline, context = given.get("PP", 1), given.get("CP", 1)
     fitted = fit_chunks(model, pipeline, given.get("VP", 1))
     replicas = gpus // (given["TP"] * pipeline * context)
@@ -170,7 +173,7 @@ def setting(folder: Path) -> Iterator[Case]:
     # 51.5 GFLOP for a token are those of Llama 3 8B; they set the rates of Blackwell.
     for row in rows(folder, "dgxcloud_benchmarking_weak_scaling"):
         if row["file"].endswith("README_8b.md") and "24.09" in row["config"] and row["gpus"] == "8":
-            case = _dgxcloud(row, MODELS["llama3-8b"], {"TP": 1, "PP": 1, "CP": 2, "MBS": 1})
+            case = _dgxcloud(row, MODELS["llama3-8b"])
             if case is not None and row["tag"] == "v24.11.1":
                 yield case
     for row in rows(folder, "megatron_bridge_perf_summary"):
