@@ -107,6 +107,13 @@ def test_oversubscribed_tier_counts_only_for_groups_that_cross_it():
     assert gradient[0] < 4 * gradient[1]
 
 
+def test_sharding_within_a_node_spares_the_network():
+    slow = {"network_ratio": 0.02}
+    job = design(64, 64, sharding="full", device="H100-SXM5-80GB", priors=slow)
+    near = replace(job, parallelism=replace(job.parallelism, shard_group=8))
+    assert seconds(near) < seconds(job) / 2
+
+
 def test_experts_spread_over_nodes_exchange_over_the_network():
     model = replace(SMALL, experts=Experts(count=16, chosen=2, feed_forward=1024))
     near = step_time(design(16, model=model, expert=8, device="H100-SXM5-80GB"))

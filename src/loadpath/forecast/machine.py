@@ -50,6 +50,7 @@ def machine_of(design: Design, device: Device, priors: dict[str, Prior]) -> Mach
         "context": p.tensor * p.context,
         "expert": p.expert,
         "gradient": everything // p.pipeline,
+        "shard": min(p.tensor * (p.shard_group or everything), everything // p.pipeline),
         "stages": everything,
     }
     fabrics = {name: fabric_of(design, device, priors, span) for name, span in spans.items()}

@@ -110,12 +110,15 @@ def _form(design: Design, layout: Layout) -> Form:
 
 def _time_buckets(design: Design, layout: Layout, machine: Machine, table: FloatArray) -> None:
     """Time gradients and parameters of a chunk on their way between replicas."""
-    p, fabric = design.parallelism, machine.fabrics["gradient"]
+    p, fabrics = design.parallelism, machine.fabrics
     gradient_bytes = design.software.gradient_bytes
     held = weights_of(design, model_of(design))
-    same = layout.shard if p.sharding == "full" else layout.gradient
+    same, near = layout.gradient, fabrics["gradient"]
+    if p.sharding == "full":
+        same, near = layout.shard, fabrics["shard"]
     kind: Collective = "all_reduce" if p.sharding == "none" else "reduce_scatter"
-    for weights, group in ((held.dense, same), (held.experts, layout.expert_gradient)):
+    experts = (held.experts, layout.expert_gradient, fabrics["gradient"])
+    for weights, group, fabric in ((held.dense, same, near), experts):
         each = weights / p.chunks
         if each:
             table[OpKind.REDUCE] += transfer(kind, gradient_bytes * each, group, fabric)
@@ -123,7 +126,7 @@ def _time_buckets(design: Design, layout: Layout, machine: Machine, table: Float
     if same.size < layout.gradient.size:
         part = gradient_bytes * held.dense / p.chunks / same.size
         copies = Group(layout.gradient.size // same.size, 1)
-        table[OpKind.REDUCE] += transfer("all_reduce", part, copies, fabric)
+        table[OpKind.REDUCE] += transfer("all_reduce", part, copies, fabrics["gradient"])
 
 
 def _time_end(design: Design, layout: Layout, machine: Machine, table: FloatArray) -> None:
