@@ -111,7 +111,8 @@ def test_sharding_within_a_node_spares_the_network():
     slow = {"network_ratio": 0.02}
     job = design(64, 64, sharding="full", device="H100-SXM5-80GB", priors=slow)
     near = replace(job, parallelism=replace(job.parallelism, shard_group=8))
-    assert seconds(near) < seconds(job) / 2
+    # Gathers stay inside; gradients of a node still meet those of the others.
+    assert seconds(near) < 0.95 * seconds(job)
 
 
 def test_experts_spread_over_nodes_exchange_over_the_network():
