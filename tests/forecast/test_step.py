@@ -12,6 +12,7 @@ from loadpath.forecast.design import Batch, Cluster, Experts, Software, Tier
 from loadpath.forecast.devices import measured_priors, shipped_devices
 from loadpath.forecast.durations import expected_maximum, replayed_s
 from loadpath.forecast.priors import assume
+from loadpath.forecast.skeleton import OpKind
 from loadpath.forecast.step import step_durations
 
 COMPONENTS = {
@@ -107,12 +108,17 @@ def test_oversubscribed_tier_counts_only_for_groups_that_cross_it():
     assert gradient[0] < 4 * gradient[1]
 
 
-def test_sharding_within_a_node_spares_the_network():
-    slow = {"network_ratio": 0.02}
-    job = design(64, 64, sharding="full", device="H100-SXM5-80GB", priors=slow)
+def test_sharding_within_a_node_gathers_inside_it():
+    job = design(64, 64, sharding="full", device="H100-SXM5-80GB", priors={"network_ratio": 0.02})
     near = replace(job, parallelism=replace(job.parallelism, shard_group=8))
-    # Gathers stay inside; gradients of a node still meet those of the others.
-    assert seconds(near) < 0.95 * seconds(job)
+    device = shipped_devices()[job.cluster.device]
+    priors = assume(job.priors, measured_priors(device))
+    gather = [step_durations(j, device, priors).seconds[OpKind.GATHER, 0, 0] for j in (job, near)]
+    reduce = step_durations(near, device, priors).seconds[OpKind.REDUCE, 0, 0]
+    inside, outside = 2, 3
+    assert gather[0][outside] > 0
+    assert gather[1][outside] == 0 < gather[1][inside]
+    assert reduce[outside] > 0
 
 
 def test_experts_spread_over_nodes_exchange_over_the_network():
