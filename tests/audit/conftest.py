@@ -19,7 +19,7 @@ def table(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def audited(table) -> Audit:
-    return run_audit(table, rate=2.5, tokens_per_step=4e6)
+    return run_audit(table, rate=2.5, work_per_step=4e6)
 
 
 @pytest.fixture(scope="session")

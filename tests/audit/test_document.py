@@ -130,14 +130,14 @@ def test_stake_is_the_share_of_the_step_that_the_cause_takes():
     assert stake["money_per_step"] == pytest.approx(0.48)
     assert stake["money_per_1000"] == pytest.approx(250 * 3600)
     assert stake["currency"] == "EUR"
-    assert "tokens_per_step" not in stake
+    assert "work_per_step" not in stake
 
 
 def test_stake_by_unit_of_work():
-    stake = documented(peers([70, 70, 70, 100]), rate=3600, tokens_per_step=48)["stake"]
+    stake = documented(peers([70, 70, 70, 100]), rate=3600, work_per_step=48)["stake"]
     assert stake["money_per_unit"] == pytest.approx(0.01)
     assert stake["money_per_unit_without_cause"] == pytest.approx(0.0075)
-    bare = documented(peers([70, 70, 70, 100]), tokens_per_step=48)["stake"]
+    bare = documented(peers([70, 70, 70, 100]), work_per_step=48)["stake"]
     assert "money_per_unit" not in bare
     assert bare["gpu_hours_per_unit"] == pytest.approx(0.48 / 3600 / 48)
 

@@ -97,7 +97,7 @@ def test_unreadable_source_is_an_input_error(tmp_path):
 
 
 def test_same_seed_gives_the_same_document(table, audited):
-    again = run_audit(table, rate=2.5, tokens_per_step=4e6)
+    again = run_audit(table, rate=2.5, work_per_step=4e6)
     assert document_bytes(again.document) == document_bytes(audited.document)
 
 

@@ -14,12 +14,12 @@ def test_defaults_need_no_arguments():
 
 def test_all_wrong_options_are_named_at_once():
     with pytest.raises(UsageError) as refused:
-        Settings(baseline="worst", gate=1.5, rate=-1, tokens_per_step=0, seed=-1)  # type: ignore[arg-type]
+        Settings(baseline="worst", gate=1.5, rate=-1, work_per_step=0, seed=-1)  # type: ignore[arg-type]
     text = str(refused.value)
     assert "baseline 'worst' is not one of median, mean, best" in text
     assert "gate 1.5 is not between 0 and 1" in text
     assert "rate -1 is not a positive number" in text
-    assert "tokens_per_step 0 is not a positive number" in text
+    assert "work_per_step 0 is not a positive number" in text
     assert "seed -1 is negative" in text
     assert refused.value.exit_code == 2
 
@@ -47,7 +47,7 @@ def test_files_of_ranks_are_named_without_their_folders():
 
 
 def test_options_of_two_words_are_written_with_a_dash():
-    assert Settings(tokens_per_step=100.0).as_arguments() == ["--work-per-step", "100.0"]
+    assert Settings(work_per_step=100.0).as_arguments() == ["--work-per-step", "100.0"]
 
 
 def test_a_currency_without_a_rate_is_refused():

@@ -367,11 +367,11 @@ def _stake(
             "money_per_step": hours * settings.rate,
             "money_per_1000": 1000 * gain_ratio * settings.rate,
         }
-    if settings.tokens_per_step is not None:
-        stake["tokens_per_step"] = settings.tokens_per_step
-        stake["gpu_hours_per_unit"] = hours / settings.tokens_per_step
+    if settings.work_per_step is not None:
+        stake["work_per_step"] = settings.work_per_step
+        stake["gpu_hours_per_unit"] = hours / settings.work_per_step
         if settings.rate is not None:
-            unit = hours * settings.rate / settings.tokens_per_step
+            unit = hours * settings.rate / settings.work_per_step
             stake["money_per_unit"] = unit
             stake["money_per_unit_without_cause"] = unit * (1 - gain_ratio)
     return stake

@@ -35,7 +35,7 @@ class _Options(TypedDict, total=False):
     cache: bool
     rate: float | None
     currency: str
-    tokens_per_step: float | None
+    work_per_step: float | None
     baseline: Baseline
     gate: float
     bound: float
@@ -186,7 +186,7 @@ def run_audit(
     progress : callable of str
         Told what is being done.
     **options
-        Fields of `Settings`: ``layout, hosts, ranks, cache, rate, currency, tokens_per_step,
+        Fields of `Settings`: ``layout, hosts, ranks, cache, rate, currency, work_per_step,
         baseline, gate, as_of, seed``. Ranks also as a mapping of file names to ranks, or as the
         path of one CSV.
 

@@ -30,7 +30,7 @@ class Settings:
         Price of a GPU-hour, in `currency`.
     currency : str
         Currency of `rate`.
-    tokens_per_step : float or None
+    work_per_step : float or None
         Units of work (tokens, samples) in a step.
     baseline : {"median", "mean", "best"}
         Ideal of attribution and slowdown.
@@ -55,7 +55,7 @@ class Settings:
     cache: bool = True
     rate: float | None = None
     currency: str = "USD"
-    tokens_per_step: float | None = None
+    work_per_step: float | None = None
     baseline: Baseline = "median"
     gate: float = 0.03
     bound: float = 0.05
@@ -70,7 +70,7 @@ class Settings:
             problems.append(f"baseline {self.baseline!r} is not one of {', '.join(BASELINES)}")
         if not 0 < self.gate < 1:
             problems.append(f"gate {self.gate} is not between 0 and 1")
-        for name in ("rate", "tokens_per_step"):
+        for name in ("rate", "work_per_step"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 problems.append(f"{name} {value} is not a positive number")

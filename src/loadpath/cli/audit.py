@@ -24,7 +24,7 @@ def audit(
     json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
     rate: Annotated[float | None, typer.Option(help="Price of a GPU-hour.")] = None,
     currency: Annotated[str, typer.Option(help="Currency of --rate.")] = "USD",
-    tokens_per_step: Annotated[
+    work_per_step: Annotated[
         float | None, typer.Option(help="Tokens or samples in a step.")
     ] = None,
     baseline: Annotated[str, typer.Option(help="median, mean or best.")] = "median",
@@ -61,7 +61,7 @@ def audit(
             cache=cache,
             rate=rate,
             currency=currency,
-            tokens_per_step=tokens_per_step,
+            work_per_step=work_per_step,
             baseline=baseline,  # type: ignore[arg-type]
             gate=gate,
             bound=bound,
