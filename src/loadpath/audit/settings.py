@@ -70,7 +70,7 @@ class Settings:
             problems.append(f"baseline {self.baseline!r} is not one of {', '.join(BASELINES)}")
         if not 0 < self.gate < 1:
             problems.append(f"gate {self.gate} is not between 0 and 1")
-        for name in ("rate", "work_per_step"):
+        for name in ("rate", "work_per_step", "bound"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 problems.append(f"{name} {value} is not a positive number")

@@ -1,5 +1,7 @@
-"""Forecast: a design becomes a coupled graph of one step, which the same replay times.
+"""Forecast: step time, cost and risk of a job against its size, before it runs.
 
+A design becomes a coupled graph of one step, which the same replay times; what is built on a step time
+has a module for each quantity (docs/forecast).
 `design` says what a design is, `design_file` reads one, `design_checks` says what is wrong with it;
 `transformer`, `layer_work` and `memory` count, `rates` and `fabric` time kernels and collectives,
 `pipeline` couples a training step, `training`, `serving` and `stencil` give its ops durations, `step`
