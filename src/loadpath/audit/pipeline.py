@@ -187,8 +187,8 @@ def run_audit(
         Told what is being done.
     **options
         Fields of `Settings`: ``layout, hosts, ranks, cache, rate, currency, work_per_step,
-        baseline, gate, bound, as_of, seed``. Ranks also as a mapping of file names to ranks, or as the
-        path of one CSV.
+        baseline, gate, bound, as_of, seed, loggops, noise``. Ranks also as a mapping of file names
+        to ranks, or as the path of one CSV.
 
     Returns
     -------
