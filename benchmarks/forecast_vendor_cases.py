@@ -1,0 +1,192 @@
+"""Published step times of vendors as designs: MLPerf, DGX Cloud recipes, Megatron-Bridge."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from forecast_cases import H100, MODELS, Case, fit_chunks, rows
+from msgspec.structs import replace
+
+from loadpath.forecast.design import Batch, Cluster, Design, Parallelism, Software, Transformer
+
+
+def mlperf(folder: Path) -> Iterator[Case]:
+    """GPT-3 of NVIDIA hardware: 12 chunks a stage by default, tensor transfers in pieces (config of v3.1)."""
+    devices = {"H100": H100, "B200": "B200-SXM"}
+    for row in rows(folder, "mlperf_llm_scaling_step_times"):
+        device = next((d for key, d in devices.items() if key in row["accelerator"]), None)
+        if row["benchmark"] != "gpt3" or not row["step_s"] or not row["pp"] or device is None:
+            continue
+        pipeline, gpus = int(row["pp"]), int(row["chips"])
+        micro = int(row["mbs"])
+        chunks = 12 if pipeline == 8 else 16
+        design = Design(
+            name="GPT-3 175B",
+            model=MODELS["gpt3-175b"],
+            cluster=Cluster(device=device, accelerators=gpus),
+            batch=Batch(sequences=int(row["global_batch_seqs"]), microbatch=micro),
+            parallelism=Parallelism(
+                tensor=int(row["tp"]),
+                pipeline=pipeline,
+                chunks=chunks,
+                sharding="optimizer",
+                sequence_parallel=True,
+                tensor_overlap="pipelined",
+            ),
+            software=Software(precision="fp8", graphs=row["round"] >= "v4.0"),
+        )
+        label = f"{row['round']} {row['submitter']} {gpus} m={row['microbatches']}"
+        yield Case("mlperf_llm_scaling_step_times", label, design, float(row["step_s"]))
+
+
+_DGXC = {
+    "llama3.1/README_405b.md": "llama3-405b",
+    "llama3.1/README_70b.md": "llama3-70b",
+    "llama3.1/README_8b.md": "llama3-8b",
+    "nemo_megatron/README_175b.md": "gpt3-175b",
+    "nemotron/README_15b.md": "nemotron-15b",
+    "nemotron/README_340b.md": "nemotron-340b",
+}
+
+
+def dgxcloud(folder: Path) -> Iterator[Case]:
+    """Rows whose configuration text gives tensor and pipeline widths; later tags repeat them."""
+    seen = set()
+    for row in rows(folder, "dgxcloud_benchmarking_weak_scaling"):
+        base = _DGXC.get(row["file"])
+        if base is None or row["gpu"] != "H100" or row["gpus"] == "8":
+            continue
+        case = _dgxcloud(row, MODELS[base])
+        if case is not None and (case.label, case.step_s) not in seen:
+            seen.add((case.label, case.step_s))
+            yield case
+
+
+def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
+    given = {
+        key: int(value)
+        for key, value in re.findall(r"(TP|PP|CP|VP|MBS)\s*=\s*(\d+)", row["config"])
+    }
+    # Rows of shortened models print their own layers, stages and chunks.
+    printed = {"PP": row["pp"], "VP": row["vp"].replace("n/a", "1")}
+    given |= {key: int(value) for key, value in printed.items() if value}
+    model = replace(model, layers=int(row["layers"] or model.layers))
+    gpus, batch = int(row["gpus"]), int(row["gbs"] or row["gbs2"] or 0)
+    if "TP" not in given or not batch:
+        return None
+    pipeline, context = given.get("PP", 1), given.get("CP", 1)
+    fitted = fit_chunks(model, pipeline, given.get("VP", 1))
+    replicas = gpus // (given["TP"] * pipeline * context)
+    if fitted is None or replicas == 0 or batch % (replicas * given.get("MBS", 1)):
+        return None
+    try:
+        step = float(row["step_s"])
+    except ValueError:
+        return None
+    precision = "fp8" if "FP8" in row["config"] else "bf16"
+    design = Design(
+        name=row["config"],
+        model=model,
+        cluster=Cluster(device=H100, accelerators=gpus),
+        batch=Batch(sequences=batch, microbatch=given.get("MBS", 1)),
+        parallelism=Parallelism(
+            tensor=given["TP"],
+            pipeline=pipeline,
+            context=context,
+            chunks=fitted[0],
+            sharding="optimizer",
+            sequence_parallel=given["TP"] > 1,
+            tensor_overlap="pipelined",
+            embedding_apart=fitted[1],
+        ),
+        software=Software(precision=precision),
+    )
+    label = f"{row['tag']} {row['file'].split('/')[0]} {row['file'].split('_')[-1].removesuffix('.md')} {precision} {gpus}"
+    return Case("dgxcloud_benchmarking_weak_scaling", label, design, step)
+
+
+_BRIDGE = {
+    "LLAMA3_70B": "llama3-70b",
+    "LLAMA3.1_405B": "llama3-405b",
+    "DeepSeekV3": "deepseek-v3",
+    "GPT OSS 120B": "gpt-oss-120b",
+    "Qwen3_30B_a3B": "qwen3-30b-a3b",
+    "Qwen3_235B_a22B": "qwen3-235b-a22b",
+}
+_SYSTEMS = {
+    "DGX-H100": H100,
+    "DGX-B200": "B200-SXM",
+    "DGX-B300": "B300-SXM",
+    "DGX-GB200": "GB200-NVL72",
+    "DGX-GB300": "GB300-NVL72",
+}
+_PRECISION = {"BF16": "bf16", "FP8": "fp8", "MXFP8": "mxfp8", "NVFP4": "fp4"}
+
+
+def megatron_bridge(folder: Path) -> Iterator[Case]:
+    """Rows that name a transformer of public dimensions; hybrids are left out."""
+    for row in rows(folder, "megatron_bridge_perf_summary"):
+        base = _BRIDGE.get(row["section"].removeprefix("Model: "))
+        device, precision = _SYSTEMS.get(row["System"]), _PRECISION.get(row["Precision"])
+        if base is None or device is None or precision is None:
+            continue
+        width = {
+            key: int(row[key]) if row[key].isdigit() else 1
+            for key in ("TP", "PP", "CP", "VP", "EP")
+        }
+        sequence, gpus, batch = int(row["Sequence Length"]), int(row["#-GPUs"]), int(row["GBS"])
+        if gpus == 8 and base == "llama3-70b":
+            continue
+        model = replace(MODELS[base], sequence=sequence)
+        fitted = fit_chunks(model, width["PP"], width["VP"])
+        micro = int(row["MBS"])
+        replicas = gpus // (width["TP"] * width["PP"] * width["CP"])
+        if fitted is None or batch % (replicas * micro):
+            continue
+        alone = width["PP"] == 1 and width["TP"] == 1 and base == "llama3-70b"
+        design = Design(
+            name=base,
+            model=model,
+            cluster=Cluster(device=device, accelerators=gpus),
+            batch=Batch(sequences=batch, microbatch=micro),
+            parallelism=Parallelism(
+                tensor=width["TP"],
+                pipeline=width["PP"],
+                context=width["CP"],
+                expert=width["EP"],
+                chunks=fitted[0],
+                sharding="full" if alone else "optimizer",
+                sequence_parallel=width["TP"] > 1,
+                tensor_overlap="pipelined",
+                embedding_apart=fitted[1],
+            ),
+            software=Software(precision=precision, graphs=device != H100),
+        )
+        rate = float(row["Tokens / sec / GPU"].split()[0])
+        label = f"{row['doc'].split()[0]} {base} {device} {precision} {gpus}"
+        yield Case("megatron_bridge_perf_summary", label, design, batch * sequence / (rate * gpus))
+
+
+def setting(folder: Path) -> Iterator[Case]:
+    """Rows that set a prior: one node, no pipeline; none of them is judged."""
+    # The 8-GPU rows of Llama 3.1 8B set the rate of Hopper. Megatron-Bridge 25.11 prints no model, but
+    # 51.5 GFLOP for a token are those of Llama 3 8B; they set the rates of Blackwell.
+    for row in rows(folder, "dgxcloud_benchmarking_weak_scaling"):
+        if row["file"].endswith("README_8b.md") and "24.09" in row["config"] and row["gpus"] == "8":
+            case = _dgxcloud(row, MODELS["llama3-8b"])
+            if case is not None and row["tag"] == "v24.11.1":
+                yield case
+    for row in rows(folder, "megatron_bridge_perf_summary"):
+        if row["doc"] != "25.11 NeMo Container" or row["#-GPUs"] != "8" or row["GBS"] != "128":
+            continue
+        device = _SYSTEMS[row["System"] or row["section"].removeprefix("System: ")]
+        design = Design(
+            name="Llama 3 8B",
+            model=MODELS["llama3-8b"],
+            cluster=Cluster(device=device, accelerators=8),
+            batch=Batch(sequences=128, microbatch=int(row["MBS"])),
+            parallelism=Parallelism(sharding="optimizer"),
+            software=Software(precision="fp8", graphs=device != H100),
+        )
+        rate = float(row["Tokens / sec / GPU"].split()[0])
+        yield Case("setting", f"25.11 Llama 3 8B {device} fp8", design, 128 * 8192 / (rate * 8))

@@ -1,0 +1,111 @@
+"""Where the ranks of a design sit: sizes of its groups, and how many of each share a node."""
+
+from msgspec import Struct
+
+from loadpath.forecast.design import Design
+from loadpath.forecast.devices import shipped_devices
+
+__all__ = ["Group", "Layout", "lay_out"]
+
+
+class Group(Struct, frozen=True):
+    """Ranks that communicate with each other.
+
+    Attributes
+    ----------
+    size : int
+        How many.
+    local : int
+        How many of them share the fast link of a node or rack.
+    """
+
+    size: int
+    local: int
+
+
+class Layout(Struct, frozen=True, kw_only=True):
+    """Groups of a transformer job.
+
+    Attributes
+    ----------
+    data : int
+        Data-parallel replicas.
+    microbatches : int
+        Forward passes of one replica in a step.
+    domain : int
+        Accelerators that the fast link joins, of those the job has.
+    tensor, context, expert, gradient, expert_gradient, stages, shard : Group
+        Tensor and context parallelism; expert parallelism; ranks with the same weights, and with
+        the same experts; two neighbouring stages; ranks among which "full" sharding divides.
+    """
+
+    data: int
+    microbatches: int
+    domain: int
+    tensor: Group
+    context: Group
+    expert: Group
+    gradient: Group
+    expert_gradient: Group
+    stages: Group
+    shard: Group
+
+
+def lay_out(design: Design) -> Layout:
+    """Place ranks as training frameworks do: tensor, context, expert, data, then pipeline outward.
+
+    Parameters
+    ----------
+    design : Design
+        A transformer design that the checks passed.
+
+    Returns
+    -------
+    Layout
+        Its groups.
+    """
+    p, cluster = design.parallelism, design.cluster
+    domain = min(fast_domain(design), cluster.accelerators)
+    model = p.tensor * p.context * p.pipeline
+    data = cluster.accelerators // model
+    batch = design.batch
+    microbatches = batch.sequences // (data * batch.microbatch) if batch is not None else 1
+    n_same = p.context * data
+    inner = p.tensor * n_same
+    stages = Group(2, 2 if 2 * inner <= domain else 1)
+    shard = min(p.shard_group or n_same, n_same)
+    return Layout(
+        data=data,
+        microbatches=microbatches,
+        domain=domain,
+        tensor=_group(p.tensor, 1, domain),
+        context=_group(p.context, p.tensor, domain),
+        expert=_group(p.expert, 1, domain),
+        gradient=_group(n_same, p.tensor, domain),
+        expert_gradient=_group(max(1, inner // p.expert), p.expert, domain),
+        stages=stages,
+        shard=_group(shard, p.tensor, domain),
+    )
+
+
+def fast_domain(design: Design) -> int:
+    """Give the accelerators that the innermost link joins.
+
+    Parameters
+    ----------
+    design : Design
+        Any.
+
+    Returns
+    -------
+    int
+        Size of its first tier, else its node, else the domain of its device.
+    """
+    cluster = design.cluster
+    if cluster.tiers:
+        return cluster.tiers[0].size
+    return cluster.node_size or shipped_devices()[cluster.device].domain
+
+
+def _group(size: int, stride: int, domain: int) -> Group:
+    return Group(size, max(1, min(size, domain // stride)))

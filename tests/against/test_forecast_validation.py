@@ -1,0 +1,91 @@
+"""Forecasts against published step times: the bounds that docs/validation.md reports as met."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadpath.forecast import MeasuredStep, calibrate, step_time
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def tables():
+    root = os.environ.get("LOADPATH_DATA")
+    if root is None:
+        pytest.skip("LOADPATH_DATA is not set")
+    folder = Path(root) / "tables"
+    assert folder.is_dir(), f"LOADPATH_DATA has no {folder}"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def validation():
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        yield importlib.import_module("forecast_validation")
+    for name in set(sys.modules) - before:
+        if name.startswith("forecast_"):
+            del sys.modules[name]
+
+
+def errors(validation, tables, name):
+    cases, _ = validation.UNCALIBRATED[name]
+    listed = list(cases(tables))
+    assert listed
+    return np.abs(validation.errors(listed))
+
+
+def test_eight_published_a100_steps_are_met_as_well_as_by_calculon(validation, tables):
+    error = errors(validation, tables, "selene_a100_step_times")
+    assert error.size == 8
+    assert error.mean() <= 0.0365
+    assert error.max() <= 0.0887
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("megatron_a100_weak_scaling_2021", 10),
+        ("megatron_h100_weak_scaling_2024", 9),
+        ("mosaicml_llmfoundry_mpt_mfu", 216),
+        ("dgxcloud_benchmarking_weak_scaling", 150),
+        ("torchtitan_llama3_h100_202412", 28),
+    ],
+)
+def test_uncalibrated_median_is_within_a_tenth(validation, tables, name, rows):
+    error = errors(validation, tables, name)
+    assert error.size >= rows
+    assert np.median(error) <= 0.10
+
+
+def test_median_of_all_uncalibrated_rows_is_within_a_tenth(validation, tables):
+    names = [name for name in validation.UNCALIBRATED if "mlperf" not in name]
+    error = np.concatenate([errors(validation, tables, name) for name in names])
+    assert np.median(error) <= 0.10
+
+
+def test_strong_scaling_calibrated_at_two_sizes_is_as_good_as_a_straight_line(validation, tables):
+    cases = [c for c in validation.mlperf(tables) if c.label.startswith("v3.1 NVIDIA ")]
+    ends = [c for c in cases if c.design.cluster.accelerators in {512, 10240}]
+    found = calibrate([MeasuredStep(c.design, c.step_s) for c in ends])
+    held = [c for c in cases if c not in ends]
+    assert len(held) == 5
+    forecast = np.array([step_time(validation.given(c, found.priors)).step_s for c in held])
+    error = np.abs(forecast / [c.step_s for c in held] - 1)
+    line = np.abs(validation.straight_line(held, ends))
+    assert error.max() <= 0.02
+    assert error.max() <= line.max() + 0.002
+    assert np.median(error) <= np.median(line) + 0.002
+
+
+def test_llama_405b_calibrated_at_8192_gpus_is_met_at_16384(validation, tables):
+    small, large = validation.llama3_405b(tables)
+    found = calibrate([MeasuredStep(small.design, small.step_s)])
+    forecast = step_time(validation.given(large, found.priors)).step_s
+    assert abs(forecast / large.step_s - 1) <= 0.016
