@@ -31,14 +31,17 @@ def step_spread_rows(measured_s: FloatArray, weights: FloatArray) -> Iterator[Ro
     """
     n_steps = Estimate(float(measured_s.size), *NOTHING[1:])
     yield row("n_steps", n_steps, unit="count", basis="measured")
-    if measured_s.size < 2 or not measured_s.mean() > 0:
+    if measured_s.size < 2 or not np.median(measured_s) > 0:
         for name in ("step_cv_ratio", "step_p99_over_p50_ratio"):
-            yield row(name, NOTHING, basis="not assessed: one step has no spread")
+            yield row(
+                name, NOTHING, basis="not assessed: one step, or steps without time, have no spread"
+            )
         return
     every = np.ones((1, measured_s.size))
     for name, figure in (("step_cv_ratio", _variation), ("step_p99_over_p50_ratio", _tail)):
         value = float(figure(measured_s, every)[0])
-        estimate = Estimate(value, *spread(figure(measured_s, weights)))
+        drawn = figure(measured_s, weights)
+        estimate = Estimate(value, *spread(drawn[np.isfinite(drawn)]))
         yield row(name, estimate, basis="measured")
 
 
@@ -48,7 +51,7 @@ def _variation(step_s: FloatArray, weights: FloatArray) -> FloatArray:
     off = step_s - step_s.mean()
     mean, square = resample(weights, off) / n, resample(weights, off**2) / n
     deviation = np.sqrt(np.maximum(square - mean**2, 0.0) * n / (n - 1))
-    return np.asarray(deviation / (mean + step_s.mean()))
+    return _quotient(deviation, mean + step_s.mean())
 
 
 def _tail(step_s: FloatArray, weights: FloatArray) -> FloatArray:
@@ -58,4 +61,9 @@ def _tail(step_s: FloatArray, weights: FloatArray) -> FloatArray:
     high, middle = (
         step_s[order][(below < share * step_s.size).sum(axis=1)] for share in (0.99, 0.5)
     )
-    return np.asarray(high / middle)
+    return _quotient(high, middle)
+
+
+def _quotient(above: FloatArray, below: FloatArray) -> FloatArray:
+    """Divide where steps took time; NaN where those drawn took none."""
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
