@@ -16,7 +16,9 @@ def test_one_step_has_values_but_no_intervals():
     assert gain["value"] == pytest.approx(100 / 170)
     assert gain["low"] is None
     assert figure(rows, "step_cv_ratio")["value"] is None
-    assert figure(rows, "step_cv_ratio")["basis"] == "not assessed: one step has no spread"
+    assert figure(rows, "step_cv_ratio")["basis"] == (
+        "not assessed: one step, or steps without time, have no spread"
+    )
     assert "under 8 steps" in figure(rows, "emergent_share_ratio")["basis"]
 
 

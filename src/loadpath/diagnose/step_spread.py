@@ -66,4 +66,6 @@ def _tail(step_s: FloatArray, weights: FloatArray) -> FloatArray:
 
 def _quotient(above: FloatArray, below: FloatArray) -> FloatArray:
     """Divide where steps took time; NaN where those drawn took none."""
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    out = np.full(above.shape, np.nan)
+    np.divide(above, below, out=out, where=below > 0)
+    return out
