@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXAMPLE := examples/gloo-ddp-input-fault
 PYTEST_ARGS ?=
+SPREAD := -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help demo test soak check env clean
 
@@ -23,7 +24,7 @@ demo: $(VENV)/.core
 	@echo "The briefing: $(CURDIR)/demo-audit/briefing.html"
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) $(PYTEST_ARGS)
 
 soak: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
