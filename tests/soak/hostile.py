@@ -54,7 +54,7 @@ def sound_records(folder):
     table = write_op_table(make_job(1, pp=2, dp=2, steps=2, microbatches=2), folder)
     examples = Path(__file__).parents[2] / "examples"
     schedule = stencil(3, 4, 1000).encode()
-    return {
+    records = {
         "fr_rank0.json": (examples / "hang-stopped" / "fr_rank0.json").read_bytes(),
         "_dump_0": (examples / "hang-order" / "_dump_0").read_bytes(),
         "rank0.json": text,
@@ -64,6 +64,10 @@ def sound_records(folder):
         "text.goal": schedule,
         "binary.goal": binary(read_text("text.goal", schedule)),
     }
+    for name, content in records.items():  # kernels are compiled here, not in the first mutant
+        (folder / name).write_bytes(content)
+        read(folder / name)
+    return records
 
 
 def mutant(record, seed):

@@ -14,7 +14,7 @@ from loadpath.couple.loggops import LogGOPS, read_loggops
 from loadpath.couple.simulated import couple_simulated
 from loadpath.decode import file_digest
 from loadpath.diagnose.verdict import Judgement
-from loadpath.errors import StructureError, UsageError
+from loadpath.errors import InputError, StructureError, UsageError
 from loadpath.ingest.goal import read_goal
 from loadpath.ingest.noise_trace import read_noise
 from loadpath.replay.simulation import (
@@ -108,6 +108,8 @@ def couple_schedule(recording: Recording, settings: Settings) -> CoupledJob:
     ------
     StructureError
         If some ops would never run, naming what waits for what.
+    InputError
+        If the schedule holds no op.
     UsageError
         If the recording is none of a schedule, or the costs or the noise cannot be read.
     """
@@ -119,6 +121,8 @@ def couple_schedule(recording: Recording, settings: Settings) -> CoupledJob:
     if chain:
         what = f"{int((~run.served.done).sum())} ops would never run: {'; '.join(chain)}"
         raise StructureError(schedule.name, what, "Correct the schedule.")
+    if not run.served.done.size:
+        raise InputError(schedule.name, "holds no op", "Give a schedule with calc, send or recv.")
     inputs = (*recording.inputs, *noise_inputs(settings.noise))
     told = replace(recording, inputs=inputs)
     return couple_simulated(told, schedule, run.served, model)

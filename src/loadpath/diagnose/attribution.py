@@ -174,7 +174,7 @@ def _mean_steps(
         scale = members[:, first : first + COLUMNS_AT_ONCE]
         steps = replay_scenarios(job.graph, timeline, Scenarios(delta, group, scale), layout=layout)
         means.append(steps.mean(axis=0) / 1e9)
-    return np.concatenate(means)
+    return np.concatenate(means) if means else np.zeros(0)
 
 
 def _meet(groupings: Sequence[_Grouping]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

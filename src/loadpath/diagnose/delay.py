@@ -181,14 +181,15 @@ def strike(
     """
     job, n_step = loaded.job, loaded.job.graph.step.size
     delay_ns = DELAY_RATIO * float(loaded.step_s.mean()) * 1e9
-    op, scenario = _draw(job, own, step, rng)
+    op, scenario, weight = _draw(job, own, step, rng)
     by_rank, pair, pair_step = _by_rank(job)
     grown = _grown_s(loaded, by_rank, (op, scenario), delay_ns)
     of_step = np.zeros((n_step, grown.shape[1]))
     np.add.at(of_step, pair_step, grown)
-    mine = sum_by(step[op], grown[pair[rank_index(job)[op] * n_step + step[op]], scenario], n_step)
-    everyone = sum_by(step[op], of_step[step[op], scenario], n_step)
-    struck = sum_by(step[op], np.full(op.size, delay_ns / 1e9), n_step)
+    own_pair = pair[rank_index(job)[op] * n_step + step[op]]
+    mine = sum_by(step[op], weight * grown[own_pair, scenario], n_step)
+    everyone = sum_by(step[op], weight * of_step[step[op], scenario], n_step)
+    struck = sum_by(step[op], weight * delay_ns / 1e9, n_step)
     return Fate(struck, mine, everyone - mine)
 
 
@@ -214,16 +215,38 @@ def _grown_s(
 
 def _draw(
     job: CoupledJob, own: NDArray[np.bool_], step: IntArray, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], IntArray]:
-    """Draw ops of each step without replacement, in proportion to their work (Efraimidis, Spirakis)."""
-    op = np.flatnonzero(own)
-    turn = rng.exponential(size=op.size) / job.work_ns[op]
-    order = np.lexsort((turn, step[op]))
-    first = np.flatnonzero(np.diff(step[op][order], prepend=-1))
+) -> tuple[NDArray[np.intp], IntArray, FloatArray]:
+    """Draw ops of each step in proportion to their work: ops, their scenarios and their weights.
+
+    All ops of a step where they are few, by their share of its work; else a systematic sample, in
+    which a long op may be drawn more than once. Weights of a step sum to 1.
+    """  # noqa: DOC201
+    op = np.flatnonzero(own & (job.work_ns > 0))
+    op = op[np.argsort(step[op], kind="stable")]
+    work = job.work_ns[op].astype(np.float64)
+    first = np.flatnonzero(np.diff(step[op], prepend=-1))
     size = np.diff(np.append(first, op.size))
-    place = np.arange(op.size) - np.repeat(first, size)
-    chosen = place < N_STRIKE
-    return op[order[chosen]], place[chosen]
+    if not op.size:
+        return op, np.zeros(0, np.int64), work
+    whole = work / np.repeat(np.add.reduceat(work, first), size)
+    few = np.repeat(size <= N_STRIKE, size)
+    weight = np.where(few, whole, _hits(whole, first, size, rng) / N_STRIKE)
+    chosen = np.flatnonzero(weight > 0)
+    begins = np.flatnonzero(np.diff(step[op[chosen]], prepend=-1))
+    place = np.arange(chosen.size) - np.repeat(begins, np.diff(np.append(begins, chosen.size)))
+    return op[chosen], place, weight[chosen]
+
+
+def _hits(
+    share: FloatArray, first: IntArray, size: IntArray, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """How often a systematic sample of each long step hits each op, by its share of the step."""
+    many = np.flatnonzero(size > N_STRIKE)
+    reached = np.cumsum(share)  # a step ends at its number plus one, for its shares sum to 1
+    point = many[:, None] + (np.arange(N_STRIKE) + rng.random((many.size, 1))) / N_STRIKE
+    least, most = (np.repeat(end[many], N_STRIKE) for end in (first, first + size - 1))
+    hit = np.clip(np.searchsorted(reached, point.ravel(), side="right"), least, most)
+    return np.bincount(hit, minlength=share.size)
 
 
 def _by_rank(job: CoupledJob) -> tuple[CouplingGraph, IntArray, IntArray]:

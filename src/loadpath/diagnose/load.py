@@ -16,7 +16,7 @@ from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.resampling import Estimate, resample, spread
 from loadpath.replay import Scenarios, replay_scenarios
 
-__all__ = ["FACTORS", "LOADS", "LoadCurve", "load_curve", "load_delta_ns"]
+__all__ = ["FACTORS", "LOADS", "LoadCurve", "load_base_ns", "load_curve", "load_delta_ns"]
 
 LOADS = ("transfers", "launches")
 """What can be made heavier."""
@@ -80,10 +80,31 @@ def load_delta_ns(job: CoupledJob, load: str, is_transfer: NDArray[np.bool_]) ->
     if load == "transfers":
         delta[graph.end_node] = np.where(is_transfer, job.work_ns, 0)
         return delta
-    np.add.at(delta, graph.start_node, job.lag_ns)
+    delta += load_base_ns(job, load)
     launched = graph.role == NodeRole.LAUNCH
     delta[launched] += graph.fixed_ns[launched]
     return delta
+
+
+def load_base_ns(job: CoupledJob, load: str) -> FloatArray:
+    """Say what of a load the replay of the recorded job leaves out: lag is not replayed.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    load : {"transfers", "launches"}
+        What grows.
+
+    Returns
+    -------
+    (n_node,) array of float64
+        In ns; to be added so that load 1 is the job as recorded.
+    """
+    base = np.zeros(job.graph.n_node)
+    if load == "launches":
+        np.add.at(base, job.graph.start_node, job.lag_ns)
+    return base
 
 
 def load_curve(loaded: Loaded, delta_ns: FloatArray, weights: FloatArray) -> LoadCurve:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.components import FEWEST_STEPS, Components, Peers, place_in_group
 from loadpath.diagnose.exposure import rank_index
-from loadpath.diagnose.labels import compact, joint_code, sum_by
+from loadpath.diagnose.labels import compact, joint_code, numbered, sum_by
 from loadpath.diagnose.levels import FloatArray
 from loadpath.replay.noise import Noise, block_noise, draw_noise_ns
 
@@ -130,7 +130,7 @@ def _by_steps(
     job: CoupledJob, parts: Components, peers: Peers, rank_s: FloatArray
 ) -> tuple[Noise, str]:
     rank = rank_index(job)
-    op_class = job.op["op_class"].to_physical().to_numpy()
+    op_class = numbered(job.op["op_class"])[0]  # draws must not depend on codes of the process
     series = compact(joint_code(rank, op_class, peers.turn, peers.step == job.graph.step.size))[1]
     turn = place_in_group(series.astype(np.int64), peers.step)
     whole = np.bincount(series)[series] == job.graph.step.size
@@ -146,7 +146,7 @@ def _by_ops(
 ) -> tuple[Noise, str, FloatArray]:
     """Draw ops again; what all ops of a series have in common is no noise but part of the base."""
     rank = rank_index(job)
-    op_class = job.op["op_class"].to_physical().to_numpy()
+    op_class = numbered(job.op["op_class"])[0]  # draws must not depend on codes of the process
     series = compact(joint_code(rank, op_class, peers.unit))[1].astype(np.int64)
     order = peers.step * (int(peers.turn.max(initial=0)) + 1) + peers.turn
     turn = place_in_group(series, order)

@@ -17,7 +17,7 @@ from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.footing import Footing
 from loadpath.diagnose.labels import compact, joint_code, sum_by
 from loadpath.diagnose.levels import FloatArray
-from loadpath.diagnose.load import FACTORS, LOADS, load_curve, load_delta_ns
+from loadpath.diagnose.load import FACTORS, LOADS, load_base_ns, load_curve, load_delta_ns
 from loadpath.diagnose.noise_gain import (
     draw_steps_under_noise,
     modelled_gain,
@@ -174,7 +174,12 @@ def _knee_and_curve(footing: Footing, load: str) -> tuple[list[Row], pl.DataFram
     if delta.sum() <= 0:
         missing = "not assessed: the recording has none of it"
         return under(load, 1.0, [row("knee", NOTHING, basis=missing)]), LOAD_CURVE.empty()
-    curve = load_curve(footing.loaded, delta, footing.weights)
+    base, loaded = load_base_ns(footing.job, load), footing.loaded
+    if base.any():
+        heavier = node_weights_ns(footing.job.graph, footing.effects.work_ns).astype(np.float64)
+        heavier[1:] += base
+        loaded = load_job(footing.job, heavier)
+    curve = load_curve(loaded, delta, footing.weights)
     knee = row("knee", curve.knee, basis=_knee_basis(curve.knee, curve.exhausted))
     table = {"factor": curve.factor, "step_s": curve.step_s, "gain_ratio": curve.gain}
     named = pl.DataFrame({"load": [load] * curve.factor.size, **table})
@@ -188,16 +193,17 @@ def _under_load(
     job = footing.job
     delta = load_delta_ns(job, load, footing.effects.is_transfer)
     weight = node_weights_ns(job.graph, footing.effects.work_ns).astype(np.float64)
+    base = load_base_ns(job, load)
     rows: list[Row] = []
     for factor in FACTORS:
         heavier = weight.copy()
-        heavier[1:] += (factor - 1) * delta
+        heavier[1:] += base + (factor - 1) * delta
         loaded = load_job(job, heavier)
         more = [
             row("step", mean_estimate(loaded.step_s, footing.weights), unit="s"),
             *delay_rows(footing, loaded, rng),
             *_broad_reserves(footing, loaded, policy.bound),
-            _noise_row(footing, model, (factor - 1) * delta, rng),
+            _noise_row(footing, model, base + (factor - 1) * delta, rng),
         ]
         rows += under(load, factor, more)
     return rows
