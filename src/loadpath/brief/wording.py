@@ -38,13 +38,16 @@ _MECHANISMS = {
 _WAITS = {"checkpoint": "saving or loading a checkpoint", "storage": "reading or writing files"}
 
 _SPEECH = {
-    "rank": ("{place} slows the job", "Repair, drain or swap {place}?"),
+    "rank": ("{place} {slows} the job", "Repair, drain or swap {place}?"),
     "host": ("The host side of {place} slows the job", "Repair the host side of {place}?"),
-    "stage": ("{place} slows the job", "Move work out of {place}?"),
-    "link": ("{place} slows the job", "Repair {place}, or route around it?"),
+    "stage": ("{place} {slows} the job", "Move work out of {place}?"),
+    "link": ("{place} {slows} the job", "Repair {place}, or route around it?"),
     "data": ("Uneven work between microbatches slows the job", "Balance the work of microbatches?"),
     "jitter": ("No culprit: noise on all ranks costs time", "Damp the noise that all ranks share?"),
-    "absorbed": ("{place} is slow, but slack absorbs it", "Act on {place} although nothing waits?"),
+    "absorbed": (
+        "{place} {is_} slow, but slack absorbs it",
+        "Act on {place} although nothing waits?",
+    ),
     "hang": ("The job stands still: it waits for {place}", "Restart the job without {place}?"),
     "none": ("Nobody is slow", "Does anything need repair?"),
     "not_assessable": (
@@ -87,7 +90,9 @@ def headline(verdict: Mapping[str, Any]) -> str:
         Such as ``Rank 2 slows the job``.
     """
     speech = _speech(verdict)[0]
-    text = speech.format(place=place_name(verdict))
+    several = verdict["place"] == "rank" and len(verdict["ranks"] or ()) > 1
+    verbs = {"slows": "slow", "is_": "are"} if several else {"slows": "slows", "is_": "is"}
+    text = speech.format(place=place_name(verdict), **verbs)
     gain_s = returned_s(verdict)
     if is_bound(verdict) and gain_s is not None and gain_s > 0:
         text += f", at most {format_seconds(gain_s)} a step"

@@ -19,8 +19,9 @@ from loadpath.diagnose.stability_row import NOTHING, Row, row
 from loadpath.replay import node_weights_ns, replay_weights, step_time_ns
 from loadpath.replay.noise import Quiet, replay_noise
 
-__all__ = ["draw_steps_under_noise", "modelled_gain", "noise_rows", "rank_noise_s"]
+__all__ = ["FEW_STEPS", "draw_steps_under_noise", "modelled_gain", "noise_rows", "rank_noise_s"]
 
+FEW_STEPS = f"not assessed: under {FEWEST_STEPS} steps slow parts cannot be told from noise"
 WANTED = 2048
 """Steps under noise that a figure rests on."""
 MOST_SCENARIOS, BLOCK = 256, 32
@@ -124,19 +125,20 @@ def noise_rows(
     recorded = float(losses.alike_s.mean())
     error = abs(float(noisy_s.mean()) / recorded - 1) if recorded > 0 else float("inf")
     yield row("noise_model_error_ratio", Estimate(error, *NOTHING[1:]), basis="modelled")
-    if footing.job.graph.step.size >= FEWEST_STEPS:
-        yield _recorded_gain(footing, losses, model)
-    believed = error <= gate
+    believed, told = error <= gate, footing.job.graph.step.size >= FEWEST_STEPS
     basis = f"modelled: {model.method}"
     doubt = "not assessed: the noise model misses the recorded mean step by more than the gate"
-    if footing.job.graph.step.size < FEWEST_STEPS:
-        drawn = modelled_gain(quiet_s, noisy_s, rank_noise_s(model)) if believed else NOTHING
-        yield row("noise_gain", drawn, basis=basis if believed else doubt)
+    if told:
+        yield _recorded_gain(footing, losses, model)
+    else:
+        yield row("noise_gain", NOTHING, basis=FEW_STEPS)
+    if believed and told:
+        gain = modelled_gain(quiet_s, noisy_s, rank_noise_s(model))
+        yield row("noise_gain_independent", gain, basis=basis)
+    else:
+        yield row("noise_gain_independent", NOTHING, basis=doubt if told else FEW_STEPS)
     if not believed:
-        yield row("noise_gain_independent", NOTHING, basis=doubt)
         return
-    gain = modelled_gain(quiet_s, noisy_s, rank_noise_s(model))
-    yield row("noise_gain_independent", gain, basis=basis)
     for name, share in (("p50", 0.5), ("p99", 0.99)):
         value = Estimate(float(np.quantile(noisy_s, share)), *NOTHING[1:])
         yield row("step_under_noise", value, by="quantile", key=name, unit="s", basis=basis)

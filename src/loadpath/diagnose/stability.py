@@ -19,6 +19,7 @@ from loadpath.diagnose.labels import compact, joint_code, sum_by
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.load import FACTORS, LOADS, load_base_ns, load_curve, load_delta_ns
 from loadpath.diagnose.noise_gain import (
+    FEW_STEPS,
     draw_steps_under_noise,
     modelled_gain,
     noise_rows,
@@ -112,8 +113,7 @@ def _loss_rows(footing: Footing, losses: Losses) -> Iterator[Row]:
     yield _jensen_gap(footing, losses)
     n_step = losses.recorded_s.size
     if n_step < FEWEST_STEPS:
-        few = f"not assessed: under {FEWEST_STEPS} steps slow parts cannot be told from noise"
-        yield row("emergent_share_ratio", NOTHING, basis=few)
+        yield row("emergent_share_ratio", NOTHING, basis=FEW_STEPS)
         return
     share = emergent_share(losses, footing.weights)
     known = np.isfinite(share.value)
@@ -220,6 +220,8 @@ def _knee_basis(knee: Estimate, exhausted: bool) -> str:  # noqa: FBT001
 def _noise_row(
     footing: Footing, model: NoiseModel, delta_ns: FloatArray, rng: np.random.Generator
 ) -> Row:
+    if footing.job.graph.step.size < FEWEST_STEPS:
+        return row("noise_gain_independent", NOTHING, basis=FEW_STEPS)
     quiet_s, noisy_s = draw_steps_under_noise(footing, model, delta_ns, rng)
     gain = modelled_gain(quiet_s, noisy_s, rank_noise_s(model))
     return row("noise_gain_independent", gain, basis=f"modelled: {model.method}")
