@@ -56,6 +56,8 @@ REFUSING_CODES = (
     "contradicting_times",
     "cut_off",
     "not_causal",
+    "ends_unknown",
+    "overlapping_calls",
 )
 """Caveats that rule out conclusions across ranks."""
 VICTIM_RATIO = 0.005

@@ -35,7 +35,8 @@ __all__ = ["FLIGHT_SOURCE", "diagnose_dumps", "recording_of_dumps"]
 FLIGHT_SOURCE = "flight_recorder"
 NO_HANG = (
     "No rank hangs: every member asked for what its peers wait for. How long anything took is not "
-    "assessable from these dumps; traces of all ranks would tell."
+    "assessable: no communication has duration_ms on all its members (TORCH_NCCL_ENABLE_TIMING=1 "
+    "records it; traces of all ranks tell more)."
 )
 STOPPED = "the job is taken to have stood still when the dumps were made; a dump holds no such time"
 

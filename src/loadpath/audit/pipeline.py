@@ -17,6 +17,7 @@ from loadpath.audit.sources import Progress, load_recording, lone_dumps, with_ho
 from loadpath.audit.store import check_target, read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
+from loadpath.couple.logged import couple_logged, is_timed
 from loadpath.couple.pipeline import couple_steps
 from loadpath.couple.steps import CoupledSteps, as_runs, as_steps, lay_out
 from loadpath.diagnose.levels import Baseline
@@ -212,8 +213,9 @@ def run_audit(
         check_target(Path(out), force=force)
     names = [Path(source).resolve().name for source in sources]
     dumps = lone_dumps(sources, settings)
-    if dumps:
-        document, tables, job = _audit_dumps(dumps, settings, names, progress)
+    hang = _hang_of_dumps(dumps, settings, names, progress) if dumps else None
+    if hang is not None:
+        document, tables, job = hang
     else:
         steps = couple_sources(sources, settings, progress)
         job = as_runs(steps)
@@ -254,15 +256,17 @@ def open_audit(folder: str | Path) -> Audit:
     return Audit(*read_audit(Path(folder)))
 
 
-def _audit_dumps(
+def _hang_of_dumps(
     dumps: Sequence[Path], settings: Settings, names: Sequence[str], progress: Progress
-) -> tuple[dict[str, Any], dict[str, pl.DataFrame], CoupledJob]:
+) -> tuple[dict[str, Any], dict[str, pl.DataFrame], CoupledJob] | None:
+    """Say where the job hangs; None where it does not, and the dumps hold durations to audit."""
     progress(f"reading {len(dumps)} flight-recorder dumps")
     flights = read_flight_recorders(dumps)
     recording = recording_of_dumps(flights)
     if settings.hosts:
         recording = with_hosts(recording, Path(settings.hosts))
-    return diagnose_dumps(flights, recording, settings, names)
+    told = diagnose_dumps(flights, recording, settings, names)
+    return None if told[0]["verdict"]["kind"] != "hang" and is_timed(recording) else told
 
 
 def _simulated_anew(
@@ -327,6 +331,8 @@ def couple_recording(recording: Recording, settings: Settings | None = None) -> 
         from loadpath.audit.simulation import couple_schedule  # noqa: PLC0415 - few need it
 
         return as_steps(couple_schedule(recording, settings or Settings()))
+    if recording.flight.height and not recording.op.height:
+        return as_steps(couple_logged(recording))
     if recording.source == "otf2":
         from loadpath.couple.mpi import couple_mpi  # noqa: PLC0415 - few need it
 

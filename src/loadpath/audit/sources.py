@@ -10,12 +10,14 @@ import polars as pl
 
 from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.settings import Settings
+from loadpath.couple.logged import is_timed
 from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, first_line
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
 from loadpath.ingest.goal import is_goal, read_goal
 from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
+from loadpath.ingest.nccl_inspector import is_inspector, read_inspector
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.ingest.otf2 import is_otf2, read_otf2
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
@@ -24,6 +26,7 @@ __all__ = ["Progress", "cache_folder", "load_recording", "lone_dumps", "with_hos
 
 Progress = Callable[[str], None]
 HOST_COLUMNS = ("rank", "host", "rack", "switch")
+NO_LOG = {".csv", ".parquet", ".yaml", ".html", ".npz", ".goal", ".bin", ".otf2", ".def", ".evt"}
 ONE_JOB = "Give the records of one job: an op table, one trace per rank, or a schedule."
 
 
@@ -60,6 +63,7 @@ def load_recording(
     held = [_records(of_source, settings) for of_source in files]
     schedules = [path for path in dict.fromkeys(chain(*files)) if is_goal(path)]
     archives = [path for path in dict.fromkeys(chain(*files)) if is_otf2(path)]
+    logs = [path for path in dict.fromkeys(chain(*files)) if _is_log(path)]
     audits = [path for path in given if (path / "audit.json").is_file()]
     if audits:
         raise InputError(
@@ -69,6 +73,7 @@ def load_recording(
         )
     op_tables = list(dict.fromkeys(path for tables, _ in held for path in tables))
     traces = list(dict.fromkeys(path for _, found in held for path in found))
+    dumps = traces if all(map(is_flight_recorder, traces)) else []
     if len(op_tables) > 1:
         names = ", ".join(path.name for path in op_tables[:6])
         raise InputError(
@@ -82,15 +87,21 @@ def load_recording(
         recording = _read_archive(archives, [*op_tables, *traces], progress)
     elif op_tables:
         progress(f"reading {op_tables[0].name}")
-        recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
+        recording = _with_unread(read_steps(op_tables[0], settings.layout), [*traces, *logs])
+    elif logs:
+        recording = _read_logs(logs, traces, progress)
+    elif dumps:
+        from loadpath.audit.hang import recording_of_dumps  # noqa: PLC0415 - few need it
+
+        recording = recording_of_dumps(read_flight_recorders(dumps))
     elif traces:
         recording = _with_handshakes(_read_traces(traces, settings, progress), traces)
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
             names,
-            "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2) and "
-            "no flight-recorder dump",
+            "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2), no "
+            "flight-recorder dump and no Inspector log",
             ONE_JOB,
         )
     return with_hosts(recording, settings.hosts) if settings.hosts else recording
@@ -150,6 +161,26 @@ def _read_archive(
     return read_otf2(archives[0])
 
 
+def _read_logs(logs: Sequence[Path], beside: Sequence[Path], progress: Progress) -> Recording:
+    if beside:
+        names = ", ".join(path.name for path in [*logs, *beside][:6])
+        raise InputError("sources", f"Inspector logs and other records ({names})", ONE_JOB)
+    progress(f"reading {len(logs)} Inspector logs")
+    recording = read_inspector(logs)
+    if not is_timed(recording):
+        raise InputError(
+            logs[0].name,
+            "no communication was logged by all its members with its execution time",
+            "Give the logs of all processes (one file each, NCCL_INSPECTOR_DUMP_DIR).",
+        )
+    return recording
+
+
+def _is_log(path: Path) -> bool:
+    """Tell an Inspector log; it is written as NAME.log, and kept under many names."""
+    return path.suffix.lower() not in NO_LOG and is_inspector(path)
+
+
 def cache_folder() -> Path | None:
     """Name the folder in which parsed traces are kept.
 
@@ -202,7 +233,8 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
     traces = [
         path
         for path in files
-        if path.name.lower().endswith((".json", ".json.gz")) or _is_pickled(path)
+        if (path.name.lower().endswith((".json", ".json.gz")) or _is_pickled(path))
+        and not _is_log(path)
     ]
     of_traces = HANDSHAKE_FILE if traces else ""
     tables = [

@@ -194,6 +194,8 @@ FLIGHT = TableSchema(
         Column("completed_ns", pl.Int64, "when it was seen to end, 0 if unknown", 0),
         Column("size", pl.String, "shapes in, and out where they differ; empty if unknown", ""),
         Column("data_type", pl.String, "types of the input, empty if unknown", ""),
+        Column("duration_ns", pl.Int64, "how long it took on the device, 0 if unknown", 0),
+        Column("bytes", pl.Int64, "payload, -1 unknown", -1),
     ),
 )
 

@@ -22,7 +22,7 @@ from loadpath.couple.mpi import kernels
 from loadpath.couple.trace.roles import Members, Roles, member_roles
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
 
-__all__ = ["couple_mpi"]
+__all__ = ["couple_calls", "couple_mpi"]
 
 TOLERATED_RATIO = 0.005
 """Share of messages that may be there before they were sent; more, and clocks are not believed."""
@@ -43,6 +43,24 @@ def couple_mpi(recording: Recording) -> CoupledJob:
         The coupled job. Where messages end before they begin its caveats say ``not_causal``.
     """
     op = _own_ops(recording)
+    return couple_calls(_with_doubts(recording, op, _meetings(op)), op)
+
+
+def couple_calls(recording: Recording, op: pl.DataFrame) -> CoupledJob:
+    """Couple the calls of one thread of each rank.
+
+    Parameters
+    ----------
+    recording : Recording
+        Where ranks, steps, communicators, caveats and inputs come from.
+    op : polars.DataFrame
+        What each rank did, one after another: table `COUPLED_OP`, with ``tag``.
+
+    Returns
+    -------
+    CoupledJob
+        The coupled job.
+    """
     member = _meetings(op)
     roles = _roles(op, member)
     member = member.with_columns(
@@ -53,7 +71,7 @@ def couple_mpi(recording: Recording) -> CoupledJob:
     met = member["op"].to_numpy()
     coupled = op.select(*COUPLED_OP.schema)
     return assemble_job(
-        _with_doubts(recording, op, member),
+        recording,
         COUPLED_OP.build(coupled),
         _coupling(op, member),
         instance=_instances(op, member, met),
@@ -167,8 +185,11 @@ def _roles(op: pl.DataFrame, member: pl.DataFrame) -> Roles:
 
 def _coupling(op: pl.DataFrame, member: pl.DataFrame) -> Coupling:
     rank = op["rank"].to_numpy()
-    first = np.flatnonzero(np.diff(rank, prepend=-1)).astype(np.int32)
-    last = np.flatnonzero(np.diff(rank, append=-1)).astype(np.int32)
+    step = np.maximum(op["step"].to_numpy(), 0)
+    changes = (np.diff(rank) != 0) | (np.diff(step) != 0)
+    first = np.flatnonzero(np.concatenate([np.ones(min(1, rank.size), np.bool_), changes]))
+    last = np.flatnonzero(np.concatenate([changes, np.ones(min(1, rank.size), np.bool_)]))
+    first, last = first.astype(np.int32), last.astype(np.int32)
     follows = np.flatnonzero(rank[1:] == rank[:-1]).astype(np.int32)
     return Coupling(
         n_op=op.height,
@@ -180,9 +201,9 @@ def _coupling(op: pl.DataFrame, member: pl.DataFrame) -> Coupling:
         member_contributes=member["contributes"].to_numpy(),
         member_waits=member["waits"].to_numpy(),
         begin_op=first,
-        begin_step=np.zeros(first.size, np.int64),
+        begin_step=step[first],
         end_op=last,
-        end_step=np.zeros(last.size, np.int64),
+        end_step=step[last],
     )
 
 

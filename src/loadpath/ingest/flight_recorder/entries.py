@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import msgspec
@@ -16,6 +17,13 @@ BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding a foreign value may raise."""
 MAX_RANKS = 1 << 20
 MAX_TIME_NS = 1 << 62
+LONGEST_MS = 1e9
+"""Twelve days: no communication takes longer."""
+TYPE_BYTES = {
+    "Float": 4, "Double": 8, "Half": 2, "BFloat16": 2, "Int": 4, "Long": 8, "Short": 2, "Char": 1,
+    "Byte": 1, "Bool": 1, "Float8_e4m3fn": 1, "Float8_e5m2": 1, "ComplexFloat": 8, "ComplexDouble": 16,
+}  # fmt: skip
+"""Width of the types that PyTorch writes."""
 PEER = re.compile(r"(\d+)\s*(->|<-)\s*(\d+)")
 DEFAULT = ("", "0")
 """Names under which the group of all ranks is listed and used; gloo lists it without a name."""
@@ -38,6 +46,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     input_dtypes: list[str] = msgspec.field(default_factory=list)
     time_discovered_started_ns: int | None = None
     time_discovered_completed_ns: int | None = None
+    duration_ms: float | None = None
 
     def is_sound(self) -> bool:
         """Tell an entry whose numbers can be meant."""
@@ -100,6 +109,8 @@ def flight_rows(rank: int, entries: Sequence[Entry], dump: Dump) -> pl.DataFrame
         "size": pl.Series([_size(e) for e in entries], dtype=pl.String),
         "data_type": pl.Series([",".join(dict.fromkeys(e.input_dtypes)) for e in entries],
                                dtype=pl.String),
+        "duration_ns": pl.Series([_length(e.duration_ms) for e in entries], dtype=pl.Int64),
+        "bytes": pl.Series([_bytes(e) for e in entries], dtype=pl.Int64),
     })  # fmt: skip
 
 
@@ -194,6 +205,22 @@ def _peer(rank: int, name: str, members: Sequence[int]) -> int:
 
 def _time(value: int | None) -> int:
     return value if value and 0 < value < MAX_TIME_NS else 0
+
+
+def _length(duration_ms: float | None) -> int:
+    """Recorded duration in ns; 0 where none was, or none can be meant."""
+    return round(duration_ms * 1e6) if duration_ms and 0 < duration_ms < LONGEST_MS else 0
+
+
+def _bytes(entry: Entry) -> int:
+    """Payload of the input; -1 where shapes or types do not tell."""
+    sizes, types = entry.input_sizes, entry.input_dtypes
+    if not sizes or len(sizes) != len(types) or any(t not in TYPE_BYTES for t in types):
+        return -1
+    if any(side < 0 for shape in sizes for side in shape):
+        return -1
+    total = sum(prod(shape) * TYPE_BYTES[t] for shape, t in zip(sizes, types, strict=True))
+    return total if total < MAX_TIME_NS else -1
 
 
 def _size(entry: Entry) -> str:

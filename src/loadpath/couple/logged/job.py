@@ -1,0 +1,182 @@
+"""Couple a job of which nothing but its communications was logged.
+
+What a rank does between two of its communications is one op: computation, launches and input are
+not told apart::
+
+    rank 0   ===== between =====[ all_reduce . . . ]== between ==[ all_gather ]
+    rank 1   === between ===[ all_reduce . . . . . ]== between ==[ all_gather ]
+"""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple.job import COUPLED_OP, CoupledJob
+from loadpath.couple.logged.calls import Ends, common_ends, whole_calls
+from loadpath.couple.logged.cycles import Cycles, find_cycles
+from loadpath.couple.logged.polled import level_ends
+from loadpath.couple.mpi import couple_calls
+from loadpath.tables import LANE, STEP, Recording, caveat_table
+
+__all__ = ["couple_logged", "is_timed"]
+
+TOLERATED_RATIO = 0.005
+"""Share of a rank's time in which two of its communications may run at once; more is not one chain."""
+Int64Array = NDArray[np.int64]
+LEFT_OUT = (
+    "logged communications of which another member's entry is missing or has no duration: left out, "
+    "their time counts as what lies around them"
+)
+
+
+def is_timed(recording: Recording) -> bool:
+    """Tell a log that holds durations.
+
+    Parameters
+    ----------
+    recording : Recording
+        With table `FLIGHT`.
+
+    Returns
+    -------
+    bool
+        Whether any communication was logged by all its members, with its duration on each.
+    """
+    return whole_calls(recording.flight)[0].height > 0
+
+
+def couple_logged(recording: Recording) -> CoupledJob:
+    """Couple the communications of all ranks, and what lies between them.
+
+    Parameters
+    ----------
+    recording : Recording
+        A log for which `is_timed` holds.
+
+    Returns
+    -------
+    CoupledJob
+        The coupled job. Where the log does not tell when communications ended, or those of a rank
+        overlap, its caveats say so and conclusions across ranks are refused.
+    """
+    call, n_left = whole_calls(recording.flight)
+    ends = common_ends(call)
+    ranks = np.unique(call["rank"].to_numpy())
+    cycles = find_cycles(ends.call, ranks.size)
+    polled = ends.moved_ns > TOLERATED_RATIO * _spacing_ns(ends.call)
+    level = level_ends(ends.call, cycles) if polled else None
+    if level is not None:
+        cycles = find_cycles(level, ranks.size)._replace(n_left=cycles.n_left)
+    op, overlap = _ops(ends.call if level is None else level, cycles, recording.communicator)
+    doubts = caveat_table(_doubts(ends, cycles, overlap, n_left, levelled=level is not None))
+    steps = op.group_by("step", "rank").agg(
+        pl.col("start_ns").min(), (pl.col("start_ns") + pl.col("duration_ns")).max().alias("end_ns")
+    )
+    told = replace(
+        recording,
+        lane=LANE.build({
+            "rank": ranks, "lane": [0] * ranks.size, "kind": ["host"] * ranks.size,
+            "name": ["between communications"] * ranks.size,
+        }),
+        step=STEP.build(steps.sort("step", "rank")),
+        caveat=pl.concat([recording.caveat, doubts]),
+    )  # fmt: skip
+    return couple_calls(told, op)
+
+
+def _ops(call: pl.DataFrame, cycles: Cycles, groups: pl.DataFrame) -> tuple[pl.DataFrame, float]:
+    """Alternate what lies between with the communications; and the share of time that overlaps."""
+    begin, end = _span(call, cycles)
+    inside = call.filter((pl.col("end_ns") > begin) & (pl.col("end_ns") <= end))
+    rank = inside["rank"].to_numpy()
+    stop = inside["end_ns"].to_numpy()
+    new = np.diff(rank, prepend=-1) != 0
+    before = np.where(new, begin, np.roll(stop, 1))
+    start = np.minimum(np.maximum(inside["start_ns"].to_numpy(), before), stop)
+    late = np.maximum(before - inside["start_ns"].to_numpy(), 0)
+    n_rank = int(new.sum())
+    overlap = float(late[~new].sum() / max((end - begin) * n_rank, 1))
+    numbers = groups.select(group="name", communicator="communicator").unique("group")
+    talk = inside.join(numbers, on="group", how="left", maintain_order="left").with_columns(
+        pl.Series("start_ns", start),
+        pl.Series("duration_ns", stop - start),
+        step=pl.Series(_steps(stop, cycles)),
+        order=pl.int_range(pl.len()) * 2 + 1,
+        op_class=_kind(),
+        kind=pl.lit("communicate"),
+        mechanism=pl.lit("communication"),
+    )
+    gap = talk.select(
+        "rank", "step",
+        order=pl.col("order") - 1,
+        op_class=pl.lit("before ") + pl.col("op_class"),
+        kind=pl.lit("compute"),
+        mechanism=pl.lit("unknown"),
+    ).with_columns(
+        pl.Series("start_ns", before), pl.Series("duration_ns", np.maximum(start - before, 0))
+    )  # fmt: skip
+    rows = pl.concat([gap, talk], how="diagonal_relaxed").sort("order")
+    return _described(rows), overlap
+
+
+def _kind() -> pl.Expr:
+    sized = pl.col("bytes").cast(pl.String) + " B"
+    return pl.col("collective") + pl.when(pl.col("bytes") >= 0).then(" " + sized).otherwise(pl.lit(""))
+
+
+def _described(rows: pl.DataFrame) -> pl.DataFrame:
+    filled = rows.with_columns(
+        *(pl.col(n).fill_null(-1) for n in ("communicator", "peer", "bytes", "sequence")),
+        pl.col("collective").fill_null(""),
+        pl.col("start_ns") - pl.col("start_ns").min(),
+        name="op_class",
+        lane=pl.lit(0),
+        stage=pl.lit(0),
+        replica=pl.lit(0),
+        tag=pl.lit(-1, pl.Int64),
+        position=pl.int_range(pl.len()).over("rank", "step", "op_class"),
+    )
+    known = [name for name in COUPLED_OP.schema if name in filled.columns]
+    return COUPLED_OP.build(filled.select(known)).with_columns(filled["tag"])
+
+
+def _span(call: pl.DataFrame, cycles: Cycles) -> tuple[int, int]:
+    """From which end to which end ranks are compared: whole cycles, or what all of them logged."""
+    if cycles.border_ns.size:
+        return int(cycles.border_ns[0]), int(cycles.border_ns[-1])
+    of = call.group_by("rank").agg(first=pl.col("end_ns").min(), last=pl.col("end_ns").max())
+    return int(of["first"].max()), int(of["last"].max())  # type: ignore[arg-type]
+
+
+def _steps(end: Int64Array, cycles: Cycles) -> Int64Array:
+    """Number of the cycle in which each communication ends; 0 without cycles."""
+    if not cycles.border_ns.size:
+        return np.zeros(end.size, np.int64)
+    return np.searchsorted(cycles.border_ns, end, "left").astype(np.int64) - 1
+
+
+def _spacing_ns(call: pl.DataFrame) -> int:
+    """Typical time from one communication of a rank to the next."""
+    return int(call.select(pl.col("end_ns").diff().over("rank").median()).item() or 0)
+
+
+def _doubts(
+    ends: Ends, cycles: Cycles, overlap: float, n_left: int, *, levelled: bool
+) -> list[tuple[str, str, int]]:
+    n_cycle = max(cycles.border_ns.size - 1, 0)
+    period = int(np.median(np.diff(cycles.border_ns))) if n_cycle else _spacing_ns(ends.call)
+    unknown = ends.moved_ns > period
+    counted = f"steps are cycles of {cycles.length} communications of group {cycles.group}; a training step may hold several"
+    return [
+        ("partly_logged", LEFT_OUT, n_left),
+        ("steps_from_cycles", counted, n_cycle),
+        ("no_cycles", "communications of all ranks repeat in no cycle: the log is one step", int(not n_cycle)),
+        ("outside_cycles", "communications of that group before the first cycle and after the last: left out", cycles.n_left if n_cycle else 0),
+        ("ends_levelled", "ends were written later than they happened: the work of the middle rank is taken to be the same in every cycle; what ranks differ by is as logged", int(levelled)),
+        ("ends_moved", f"ends had to be moved by up to {ends.moved_ns / 1e6:.3g} ms to come one after another: that close are times within a step known", int(ends.moved_ns > 0 and not levelled)),
+        ("ends_unknown", f"the log does not tell when communications ended: ends that follow from durations differ by {ends.moved_ns / 1e6:.3g} ms from those written, a cycle or call takes {period / 1e6:.3g} ms (an Inspector log tells with NCCL_INSPECTOR_DUMP_VERBOSE=1)", int(unknown)),
+        ("overlapping_calls", f"communications of a rank run at once for {overlap:.1%} of the time: what it does beside them is not logged (traces of all ranks tell)", int(overlap > TOLERATED_RATIO)),
+    ]  # fmt: skip
