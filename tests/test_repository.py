@@ -200,6 +200,7 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
                 **dict.fromkeys(("kineto", "trace"), "kineto"),
                 **dict.fromkeys(("goal", "simulated"), "goal"),
                 **dict.fromkeys(("otf2", "mpi"), "otf2"),
+                **dict.fromkeys(("nccl_inspector", "logged"), "nccl_inspector"),
             }
             in_folder = next((folders[part] for part in path.parts if part in folders), "op_table")
             page = "flight_recorder" if "flight_recorder" in path.parts else in_folder
@@ -215,6 +216,7 @@ def test_caveat_codes_of_all_formats_are_found():
         "flight_recorder",
         "goal",
         "kineto",
+        "nccl_inspector",
         "op_table",
         "otf2",
     }

@@ -11,7 +11,8 @@ from pathlib import Path
 import polars as pl
 from tests.ingest.goal.binary_form import binary
 
-from loadpath.audit.hang import diagnose_dumps, recording_of_dumps
+from loadpath.audit.dumps import recording_of_dumps
+from loadpath.audit.hang import diagnose_dumps
 from loadpath.audit.pipeline import couple_sources
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import load_recording

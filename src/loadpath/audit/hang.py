@@ -9,78 +9,30 @@ import numpy as np
 import polars as pl
 
 from loadpath.audit.document import LIBRARIES
+from loadpath.audit.dumps import FLIGHT_SOURCE
 from loadpath.audit.settings import Settings
 from loadpath.audit.store import SCHEMA
 from loadpath.brief.wording import counted, listing
 from loadpath.couple.graph import Coupling
 from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
-from loadpath.diagnose.hang import find_hangs, group_members
+from loadpath.diagnose.hang import find_hangs
 from loadpath.diagnose.verdict import POLICY_RATIO
 from loadpath.ingest.flight_recorder import Flights
 from loadpath.tables import (
-    COMMUNICATOR,
     INSTANCE,
-    LANE,
     MEMBERSHIP,
-    OP,
-    RANK,
-    STEP,
     Recording,
-    caveat_table,
 )
 from loadpath.tables.results import RESULT_TABLES
 
-__all__ = ["FLIGHT_SOURCE", "diagnose_dumps", "recording_of_dumps"]
+__all__ = ["diagnose_dumps"]
 
-FLIGHT_SOURCE = "flight_recorder"
 NO_HANG = (
     "No rank hangs: every member asked for what its peers wait for. How long anything took is not "
     "assessable: no communication has duration_ms on all its members (TORCH_NCCL_ENABLE_TIMING=1 "
     "records it; traces of all ranks tell more)."
 )
 STOPPED = "the job is taken to have stood still when the dumps were made; a dump holds no such time"
-
-
-def recording_of_dumps(flights: Flights) -> Recording:
-    """Make a recording without ops: ranks, groups, and what flight recorders noted.
-
-    Parameters
-    ----------
-    flights : Flights
-        Dumps of a job.
-
-    Returns
-    -------
-    Recording
-        Source ``flight_recorder``; ranks are those with a dump and those that a group lists.
-    """
-    groups = group_members(flights.flight, flights.group)
-    listed = {rank for ranks in groups["members"] for rank in ranks}
-    n_assumed = int((~groups["is_listed"]).sum())
-    text = (
-        "process groups whose members no dump lists: taken to be the ranks that used them, and all "
-        "ranks up to the highest with a dump for the group of all"
-    )
-    doubts = caveat_table([("group_members_assumed", text, n_assumed)])
-    return Recording(
-        source=FLIGHT_SOURCE,
-        op=OP.empty(),
-        lane=LANE.empty(),
-        communicator=COMMUNICATOR.build(
-            groups.select(
-                communicator=pl.int_range(pl.len(), dtype=pl.Int32),
-                name="group",
-                n_members=pl.col("members").list.len().cast(pl.Int32),
-                members="members",
-                description="description",
-            )
-        ),
-        rank=RANK.build({"rank": sorted(listed | set(flights.ranks))}),
-        step=STEP.empty(),
-        caveat=pl.concat([flights.caveat, doubts]),
-        inputs=flights.inputs,
-        flight=flights.flight,
-    )
 
 
 def diagnose_dumps(

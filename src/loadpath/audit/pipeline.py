@@ -10,8 +10,9 @@ import polars as pl
 
 from loadpath.audit.coupling import CouplingMatrix, coupling_matrix
 from loadpath.audit.document import build_document
+from loadpath.audit.dumps import recording_of_dumps
 from loadpath.audit.findings import diagnose
-from loadpath.audit.hang import diagnose_dumps, recording_of_dumps
+from loadpath.audit.hang import diagnose_dumps
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress, load_recording, lone_dumps, with_hosts
 from loadpath.audit.store import check_target, read_audit, write_audit

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from loadpath.audit.dumps import recording_of_dumps
 from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.settings import Settings
 from loadpath.couple.logged import is_timed
@@ -91,8 +92,6 @@ def load_recording(
     elif logs:
         recording = _read_logs(logs, traces, progress)
     elif dumps:
-        from loadpath.audit.hang import recording_of_dumps  # noqa: PLC0415 - few need it
-
         recording = recording_of_dumps(read_flight_recorders(dumps))
     elif traces:
         recording = _with_handshakes(_read_traces(traces, settings, progress), traces)
@@ -219,7 +218,11 @@ def _with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
     """Add what flight recorders noted beside the traces."""
     if not dumps:
         return recording
-    found = read_flight_recorders(dumps)
+    try:
+        found = read_flight_recorders(dumps)
+    except InputError as error:
+        unread = caveat_table([("flight_recorder_damaged", error.problems[0], len(dumps))])
+        return replace(recording, caveat=pl.concat([recording.caveat, unread]))
     return replace(
         recording,
         flight=found.flight,

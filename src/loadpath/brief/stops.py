@@ -29,7 +29,7 @@ def is_timeless(document: Mapping[str, Any]) -> bool:
     bool
         True where pages of times would be empty.
     """
-    return bool(document["record"]["source"] == "flight_recorder")
+    return bool(document["record"]["source"] == "flight_recorder" and not document["job"]["ops"])
 
 
 def rank_spans(ranks: Sequence[int], limit: int = 8) -> str:

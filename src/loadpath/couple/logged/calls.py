@@ -35,8 +35,9 @@ class Ends:
     Attributes
     ----------
     call : polars.DataFrame
-        ``rank, group, what, source, target, sequence, instance, collective, bytes, peer`` and
-        ``start_ns``, ``end_ns``, by rank and end.
+        ``rank, group, what, source, target, sequence, instance, collective, bytes, peer``, when it
+        was asked for on its rank's own clock (``created_ns``), ``start_ns`` and ``end_ns``; by rank
+        and end.
     moved_ns : int
         Farthest that an end had to be moved so that no two communications of a group overlap:
         what the recorded ends leave open.
@@ -65,7 +66,7 @@ def whole_calls(flight: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     )
     pair, sends = pl.col("is_p2p"), pl.col("collective") == "send"
     keyed = timed.select(
-        "rank", "group", "collective", "bytes", "peer", "duration_ns", "started_ns", "completed_ns",
+        "rank", "group", "collective", "bytes", "peer", "duration_ns", "created_ns", "completed_ns",
         size=pl.when(pair).then(2).otherwise(pl.col("members").list.len()),
         what=pl.when(pair).then(pl.lit("message")).otherwise(pl.lit("collective")),
         source=pl.when(pair).then(pl.when(sends).then("rank").otherwise("peer")).otherwise(-1),
@@ -118,7 +119,7 @@ def common_ends(call: pl.DataFrame) -> Ends:
 
 
 def _sightings(call: pl.DataFrame) -> Sightings:
-    """Ends of communications that wait for all, of each member against the lowest rank's."""
+    """Compare ends of communications that wait for all with those on the lowest rank."""
     met = call.filter(TOGETHER).select(
         "rank", "completed_ns",
         low=pl.col("rank").first().over("instance"),
@@ -148,7 +149,8 @@ def _in_order(call: pl.DataFrame) -> Int64Array:
         before = np.cumsum(took[low:high])
         placed = np.maximum.accumulate(end[low:high] - before) + before
         moved[queue["instance"].to_numpy()[low:high]] = placed - end[low:high]
-    return moved[call["instance"].to_numpy()]
+    by: Int64Array = moved[call["instance"].to_numpy()]
+    return by
 
 
 def _runs(group: NDArray[np.integer]) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["Cycles", "find_cycles", "shortest_cycle"]
+__all__ = ["Cycles", "calls_of_all", "find_cycles", "shortest_cycle"]
 
 Int64Array = NDArray[np.int64]
 
@@ -19,17 +19,38 @@ class Cycles(NamedTuple):
     border_ns : (n_cycle + 1,) array of int64
         Ends of cycles, the first border being the begin of the first; empty if there is none.
     length : int
-        Communications of a cycle, 0 if there is none.
-    group : str
-        Group of all ranks whose communications they are; empty if there is none.
+        Communications of all ranks in a cycle, 0 if there is none.
     n_left : int
-        Communications of that group before the first cycle and after the last.
+        Such communications before the first cycle and after the last.
     """
 
     border_ns: Int64Array
     length: int
-    group: str
     n_left: int
+
+
+def calls_of_all(call: pl.DataFrame, n_rank: int) -> pl.DataFrame:
+    """List the communications in which all ranks take part, in the order they were asked for.
+
+    Parameters
+    ----------
+    call : polars.DataFrame
+        Calls of `Ends`.
+    n_rank : int
+        Ranks of the job.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``instance, group, collective, bytes, end_ns``, and what it took the middle rank
+        (``middle_ns``).
+    """
+    of = call.sort("rank", maintain_order=True).group_by("instance", maintain_order=True).agg(
+        pl.col("group", "collective", "bytes", "created_ns").first(), pl.col("end_ns").max(),
+        n=pl.col("rank").n_unique(), middle_ns=(pl.col("end_ns") - pl.col("start_ns")).median(),
+    )  # fmt: skip
+    # one rank's own order: its clock alone is read
+    return of.filter(pl.col("n") == n_rank).sort("created_ns", "end_ns", "instance")
 
 
 def shortest_cycle(code: NDArray[np.integer]) -> tuple[int, int]:
@@ -62,38 +83,23 @@ def shortest_cycle(code: NDArray[np.integer]) -> tuple[int, int]:
     return 0, 0
 
 
-def find_cycles(call: pl.DataFrame, n_rank: int) -> Cycles:
+def find_cycles(of_all: pl.DataFrame) -> Cycles:
     """Find when cycles of communications end.
 
     Parameters
     ----------
-    call : polars.DataFrame
-        Calls of `Ends`.
-    n_rank : int
-        Ranks of the job.
+    of_all : polars.DataFrame
+        What `calls_of_all` returned.
 
     Returns
     -------
     Cycles
-        Ends of communications of the group of all ranks that ends a cycle. Of several such groups
-        the one with most kinds of communications in a cycle tells, then the one that is used most.
+        The shortest cycles of what all ranks take part in.
     """
-    of_all = call.filter(pl.col("what") == "collective").group_by("instance").agg(
-        pl.col("group", "sequence", "collective", "bytes").first(),
-        n=pl.col("rank").n_unique(), end=pl.col("end_ns").max(),
-    ).filter(pl.col("n") == n_rank)  # fmt: skip
-    best = Cycles(np.empty(0, np.int64), 0, "", 0)
-    for (group,), told in sorted(of_all.group_by("group"), key=lambda found: str(found[0])):
-        row = told.sort("sequence")
-        kinds = pl.struct("collective", "bytes").rank("dense")
-        length, begin = shortest_cycle(row.select(kinds).to_series().to_numpy().astype(np.int64))
-        if length == 0:
-            continue
-        # one before a cycle begins ends what came before it
-        first = max(begin - 1, length - 1)
-        end = row["end"].to_numpy()[first::length]
-        left = row.height - (end.size - 1) * length
-        found = Cycles(end, length, str(group), left)
-        if end.size > 2 and (length, end.size) > (best.length, best.border_ns.size):
-            best = found
-    return best
+    kinds = of_all.select(pl.struct("group", "collective", "bytes").rank("dense")).to_series()
+    length, begin = shortest_cycle(kinds.to_numpy().astype(np.int64))
+    if length == 0:
+        return Cycles(np.empty(0, np.int64), 0, 0)
+    # the one before a cycle begins ends what came before it
+    border = of_all["end_ns"].to_numpy()[max(begin - 1, length - 1) :: length]
+    return Cycles(border, length, of_all.height - (border.size - 1) * length)

@@ -8,7 +8,7 @@ not told apart::
 """
 
 from dataclasses import replace
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from loadpath.couple.job import COUPLED_OP, CoupledJob
 from loadpath.couple.logged.calls import Ends, common_ends, whole_calls
-from loadpath.couple.logged.cycles import Cycles, find_cycles
+from loadpath.couple.logged.cycles import Cycles, calls_of_all, find_cycles
 from loadpath.couple.logged.polled import level_ends
-from loadpath.couple.mpi import couple_calls
+from loadpath.couple.mpi import call_members, couple_calls
 from loadpath.tables import LANE, STEP, Recording, caveat_table
 
 __all__ = ["couple_logged", "is_timed"]
@@ -65,17 +65,20 @@ def couple_logged(recording: Recording) -> CoupledJob:
     call, n_left = whole_calls(recording.flight)
     ends = common_ends(call)
     ranks = np.unique(call["rank"].to_numpy())
-    cycles = find_cycles(ends.call, ranks.size)
+    of_all = calls_of_all(ends.call, ranks.size)
+    cycles = find_cycles(of_all)
     polled = ends.moved_ns > TOLERATED_RATIO * _spacing_ns(ends.call)
-    level = level_ends(ends.call, cycles) if polled else None
+    level = level_ends(ends.call, of_all, cycles) if polled else None
     if level is not None:
-        cycles = find_cycles(level, ranks.size)._replace(n_left=cycles.n_left)
+        placed = calls_of_all(level, ranks.size)["end_ns"].to_numpy()
+        cycles = cycles._replace(border_ns=placed[:: cycles.length])
     op, overlap = _ops(ends.call if level is None else level, cycles, recording.communicator)
-    doubts = caveat_table(_doubts(ends, cycles, overlap, n_left, levelled=level is not None))
+    told = _Told(polled, level is not None, overlap, n_left)
+    doubts = caveat_table(_doubts(ends, cycles, told))
     steps = op.group_by("step", "rank").agg(
         pl.col("start_ns").min(), (pl.col("start_ns") + pl.col("duration_ns")).max().alias("end_ns")
     )
-    told = replace(
+    job = replace(
         recording,
         lane=LANE.build({
             "rank": ranks, "lane": [0] * ranks.size, "kind": ["host"] * ranks.size,
@@ -84,7 +87,7 @@ def couple_logged(recording: Recording) -> CoupledJob:
         step=STEP.build(steps.sort("step", "rank")),
         caveat=pl.concat([recording.caveat, doubts]),
     )  # fmt: skip
-    return couple_calls(told, op)
+    return couple_calls(job, op, call_members(op))
 
 
 def _ops(call: pl.DataFrame, cycles: Cycles, groups: pl.DataFrame) -> tuple[pl.DataFrame, float]:
@@ -124,7 +127,9 @@ def _ops(call: pl.DataFrame, cycles: Cycles, groups: pl.DataFrame) -> tuple[pl.D
 
 def _kind() -> pl.Expr:
     sized = pl.col("bytes").cast(pl.String) + " B"
-    return pl.col("collective") + pl.when(pl.col("bytes") >= 0).then(" " + sized).otherwise(pl.lit(""))
+    return pl.col("collective") + pl.when(pl.col("bytes") >= 0).then(" " + sized).otherwise(
+        pl.lit("")
+    )
 
 
 def _described(rows: pl.DataFrame) -> pl.DataFrame:
@@ -152,7 +157,7 @@ def _span(call: pl.DataFrame, cycles: Cycles) -> tuple[int, int]:
 
 
 def _steps(end: Int64Array, cycles: Cycles) -> Int64Array:
-    """Number of the cycle in which each communication ends; 0 without cycles."""
+    """Find the cycle in which each communication ends; 0 without cycles."""
     if not cycles.border_ns.size:
         return np.zeros(end.size, np.int64)
     return np.searchsorted(cycles.border_ns, end, "left").astype(np.int64) - 1
@@ -163,20 +168,33 @@ def _spacing_ns(call: pl.DataFrame) -> int:
     return int(call.select(pl.col("end_ns").diff().over("rank").median()).item() or 0)
 
 
-def _doubts(
-    ends: Ends, cycles: Cycles, overlap: float, n_left: int, *, levelled: bool
-) -> list[tuple[str, str, int]]:
+class _Told(NamedTuple):
+    """How well the log tells its times.
+
+    Whether ends were seen at polls, and spaced anew since; how long communications of a rank ran at
+    once, as a share; entries left out.
+    """
+
+    polled: bool
+    levelled: bool
+    overlap: float
+    n_left: int
+
+
+def _doubts(ends: Ends, cycles: Cycles, told: _Told) -> list[tuple[str, str, int]]:
     n_cycle = max(cycles.border_ns.size - 1, 0)
     period = int(np.median(np.diff(cycles.border_ns))) if n_cycle else _spacing_ns(ends.call)
-    unknown = ends.moved_ns > period
-    counted = f"steps are cycles of {cycles.length} communications of group {cycles.group}; a training step may hold several"
+    at_once = told.overlap > TOLERATED_RATIO
+    unknown = ends.moved_ns > period or (told.polled and at_once)
+    calls = f"{cycles.length} communication{'s' if cycles.length > 1 else ''}"
+    counted = f"steps are cycles of {calls} of all ranks; a training step may hold several"
     return [
-        ("partly_logged", LEFT_OUT, n_left),
+        ("partly_logged", LEFT_OUT, told.n_left),
         ("steps_from_cycles", counted, n_cycle),
         ("no_cycles", "communications of all ranks repeat in no cycle: the log is one step", int(not n_cycle)),
-        ("outside_cycles", "communications of that group before the first cycle and after the last: left out", cycles.n_left if n_cycle else 0),
-        ("ends_levelled", "ends were written later than they happened: the work of the middle rank is taken to be the same in every cycle; what ranks differ by is as logged", int(levelled)),
-        ("ends_moved", f"ends had to be moved by up to {ends.moved_ns / 1e6:.3g} ms to come one after another: that close are times within a step known", int(ends.moved_ns > 0 and not levelled)),
+        ("outside_cycles", "communications of all ranks before the first cycle and after the last: left out", cycles.n_left if n_cycle else 0),
+        ("ends_levelled", "ends were written later than they happened: the work of the middle rank is taken to be the same in every cycle; what ranks differ by is as logged", int(told.levelled)),
+        ("ends_moved", f"ends had to be moved by up to {ends.moved_ns / 1e6:.3g} ms to come one after another: that close are times within a step known", int(ends.moved_ns > 0 and not told.levelled)),
         ("ends_unknown", f"the log does not tell when communications ended: ends that follow from durations differ by {ends.moved_ns / 1e6:.3g} ms from those written, a cycle or call takes {period / 1e6:.3g} ms (an Inspector log tells with NCCL_INSPECTOR_DUMP_VERBOSE=1)", int(unknown)),
-        ("overlapping_calls", f"communications of a rank run at once for {overlap:.1%} of the time: what it does beside them is not logged (traces of all ranks tell)", int(overlap > TOLERATED_RATIO)),
+        ("overlapping_calls", f"communications of a rank run at once for {told.overlap:.1%} of the time: what it does beside them is not logged (traces of all ranks tell)", int(at_once and not told.polled)),
     ]  # fmt: skip

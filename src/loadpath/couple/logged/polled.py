@@ -12,38 +12,37 @@ from loadpath.couple.logged.cycles import Cycles
 __all__ = ["level_ends"]
 
 
-def level_ends(call: pl.DataFrame, cycles: Cycles) -> pl.DataFrame | None:
+def level_ends(call: pl.DataFrame, of_all: pl.DataFrame, cycles: Cycles) -> pl.DataFrame | None:
     """Space the ends of a log's communications by what cycles have in common.
 
     Parameters
     ----------
     call : polars.DataFrame
         Calls of `Ends`.
+    of_all : polars.DataFrame
+        Those in which all ranks take part, as `calls_of_all` lists them.
     cycles : Cycles
-        Its cycles.
+        Their cycles.
 
     Returns
     -------
     polars.DataFrame or None
-        The same calls from the first border to the last, which stay; None where there are no
-        cycles, or communications of other groups too, whose ends would not move along.
+        The calls from the first border to the last, which stay; None where there are no cycles, or
+        communications of some ranks only, whose ends would not move along.
     """
-    if not cycles.length or call["group"].n_unique() > 1 or (call["what"] == "message").any():
+    if not cycles.length or call["instance"].n_unique() > of_all.height:
         return None
-    first, last = int(cycles.border_ns[0]), int(cycles.border_ns[-1])
-    inside = call.filter((pl.col("end_ns") > first) & (pl.col("end_ns") <= last))
-    took = pl.col("end_ns") - pl.col("start_ns")
-    of = inside.group_by("instance").agg(
-        pl.col("sequence").first(), end=pl.col("end_ns").max(), middle=took.median()
-    ).sort("sequence")  # fmt: skip
-    end = of["end"].to_numpy()
-    middle = of["middle"].to_numpy()
-    phase = np.arange(end.size) % cycles.length
-    between = np.diff(end, prepend=first) - middle
-    mean = np.bincount(phase, between) / np.bincount(phase)
+    first = int(np.flatnonzero(of_all["end_ns"].to_numpy() == cycles.border_ns[0])[-1])
+    part = of_all[first : first + (cycles.border_ns.size - 1) * cycles.length + 1]
+    end, middle = part["end_ns"].to_numpy(), part["middle_ns"].to_numpy()[1:]
+    phase = np.arange(middle.size) % cycles.length
+    mean = np.bincount(phase, np.diff(end) - middle) / np.bincount(phase)
     # a middle rank cannot have worked for less than no time
     spacing = np.maximum(mean, 0.0)[phase] + middle
-    placed = first + np.cumsum(spacing * (last - first) / spacing.sum())
-    moved = of.select("instance", by=pl.Series(np.rint(placed).astype(np.int64) - end))
-    joined = inside.join(moved, on="instance", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("start_ns", "end_ns") + pl.col("by")).drop("by")
+    placed = end[0] + np.cumsum(spacing * (end[-1] - end[0]) / spacing.sum())
+    moved = part[1:].select("instance", by=pl.Series(np.rint(placed).astype(np.int64) - end[1:]))
+    inside = call.join(moved, on="instance", how="inner", maintain_order="left")
+    border = call.filter(pl.col("instance") == part["instance"][0])
+    kept = pl.concat([border.with_columns(by=pl.lit(0, pl.Int64)), inside])
+    levelled = kept.with_columns(pl.col("start_ns", "end_ns") + pl.col("by")).drop("by")
+    return levelled.sort("rank", "end_ns", "instance")

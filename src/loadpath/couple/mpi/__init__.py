@@ -1,5 +1,5 @@
 """Traces of MPI jobs become coupled jobs: threads that call, and the calls that meet."""
 
-from loadpath.couple.mpi.job import couple_calls, couple_mpi
+from loadpath.couple.mpi.job import call_members, couple_calls, couple_mpi
 
-__all__ = ["couple_calls", "couple_mpi"]
+__all__ = ["call_members", "couple_calls", "couple_mpi"]

@@ -22,7 +22,7 @@ from loadpath.couple.mpi import kernels
 from loadpath.couple.trace.roles import Members, Roles, member_roles
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
 
-__all__ = ["couple_calls", "couple_mpi"]
+__all__ = ["call_members", "couple_calls", "couple_mpi"]
 
 TOLERATED_RATIO = 0.005
 """Share of messages that may be there before they were sent; more, and clocks are not believed."""
@@ -43,10 +43,11 @@ def couple_mpi(recording: Recording) -> CoupledJob:
         The coupled job. Where messages end before they begin its caveats say ``not_causal``.
     """
     op = _own_ops(recording)
-    return couple_calls(_with_doubts(recording, op, _meetings(op)), op)
+    member = call_members(op)
+    return couple_calls(_with_doubts(recording, op, member), op, member)
 
 
-def couple_calls(recording: Recording, op: pl.DataFrame) -> CoupledJob:
+def couple_calls(recording: Recording, op: pl.DataFrame, member: pl.DataFrame) -> CoupledJob:
     """Couple the calls of one thread of each rank.
 
     Parameters
@@ -55,19 +56,14 @@ def couple_calls(recording: Recording, op: pl.DataFrame) -> CoupledJob:
         Where ranks, steps, communicators, caveats and inputs come from.
     op : polars.DataFrame
         What each rank did, one after another: table `COUPLED_OP`, with ``tag``.
+    member : polars.DataFrame
+        What `call_members` returned.
 
     Returns
     -------
     CoupledJob
         The coupled job.
     """
-    member = _meetings(op)
-    roles = _roles(op, member)
-    member = member.with_columns(
-        pl.Series("role", roles.name.astype(str)),
-        pl.Series("contributes", roles.contributes),
-        pl.Series("waits", roles.waits),
-    )
     met = member["op"].to_numpy()
     coupled = op.select(*COUPLED_OP.schema)
     return assemble_job(
@@ -76,6 +72,28 @@ def couple_calls(recording: Recording, op: pl.DataFrame) -> CoupledJob:
         _coupling(op, member),
         instance=_instances(op, member, met),
         membership=MEMBERSHIP.build(member.select(*MEMBERSHIP.schema)),
+    )
+
+
+def call_members(op: pl.DataFrame) -> pl.DataFrame:
+    """Match the calls of all ranks, and say what each does in its communication.
+
+    Parameters
+    ----------
+    op : polars.DataFrame
+        As `couple_calls` takes it.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``op, instance, communicator, number, n, role, contributes, waits``, by instance.
+    """
+    member = _meetings(op)
+    roles = _roles(op, member)
+    return member.with_columns(
+        pl.Series("role", roles.name.astype(str)),
+        pl.Series("contributes", roles.contributes),
+        pl.Series("waits", roles.waits),
     )
 
 
@@ -189,7 +207,6 @@ def _coupling(op: pl.DataFrame, member: pl.DataFrame) -> Coupling:
     changes = (np.diff(rank) != 0) | (np.diff(step) != 0)
     first = np.flatnonzero(np.concatenate([np.ones(min(1, rank.size), np.bool_), changes]))
     last = np.flatnonzero(np.concatenate([changes, np.ones(min(1, rank.size), np.bool_)]))
-    first, last = first.astype(np.int32), last.astype(np.int32)
     follows = np.flatnonzero(rank[1:] == rank[:-1]).astype(np.int32)
     return Coupling(
         n_op=op.height,
@@ -200,9 +217,9 @@ def _coupling(op: pl.DataFrame, member: pl.DataFrame) -> Coupling:
         member_instance=member["instance"].to_numpy(),
         member_contributes=member["contributes"].to_numpy(),
         member_waits=member["waits"].to_numpy(),
-        begin_op=first,
+        begin_op=first.astype(np.int32),
         begin_step=step[first],
-        end_op=last,
+        end_op=last.astype(np.int32),
         end_step=step[last],
     )
 

@@ -108,6 +108,11 @@ def read_flight_recorders(paths: Sequence[Path]) -> Flights:
     -------
     Flights
         All entries that could be read; what could not is a caveat.
+
+    Raises
+    ------
+    InputError
+        If no dump could be read at all.
     """
     frames, groups, doubts, inputs = [FLIGHT.empty()], [FLIGHT_GROUP.empty()], [], []
     seen: set[int] = set()
@@ -127,6 +132,11 @@ def read_flight_recorders(paths: Sequence[Path]) -> Flights:
         groups.append(group_rows(rank, entries, dump))
         inputs.append(file_digest(path))
         doubts += problems
+    if not seen:
+        texts = [doubt[1] for doubt in doubts]
+        raise InputError(
+            "dumps", texts[:6] or "none was given", "Give what PyTorch's flight recorder wrote."
+        )
     return Flights(
         pl.concat(frames),
         pl.concat(groups),

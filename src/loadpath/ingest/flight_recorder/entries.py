@@ -208,7 +208,7 @@ def _time(value: int | None) -> int:
 
 
 def _length(duration_ms: float | None) -> int:
-    """Recorded duration in ns; 0 where none was, or none can be meant."""
+    """Read a duration in ns; 0 where none was recorded, or none can be meant."""
     return round(duration_ms * 1e6) if duration_ms and 0 < duration_ms < LONGEST_MS else 0
 
 

@@ -15,6 +15,8 @@ __all__ = ["Call", "Process", "read_lines"]
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 MOST_US = 1 << 52
 """Times beyond this are not meant: the year 2112."""
+LONGEST_US = 1e11
+"""A day: no communication takes longer."""
 MOST_RANKS = 1 << 20
 
 
@@ -158,14 +160,15 @@ def read_lines(lines: Iterator[bytes]) -> Iterator[Call | None]:
 
 
 def _call(header: _Header, metadata: _Metadata, line: _Line) -> Call | None:
-    if line.coll_perf is not None:
-        told = line.coll_perf
-        what = (told.coll, told.coll_sn, -1, told.coll_msg_size_bytes)
-        took, source = told.coll_exec_time_us, told.coll_timing_source
-    elif line.p2p_perf is not None:
-        sent = line.p2p_perf
+    met, sent = line.coll_perf, line.p2p_perf
+    if met is not None:
+        what = (met.coll, met.coll_sn, -1, met.coll_msg_size_bytes)
+        took, source = met.coll_exec_time_us, met.coll_timing_source
+    elif sent is not None:
         what = (sent.p2p, sent.p2p_sn, sent.p2p_peer, sent.p2p_msg_size_bytes)
         took, source = sent.p2p_exec_time_us, sent.p2p_timing_source
+    else:
+        return None
     start, end = _kernel_times(line)
     name = header.comm_name
     call = Call(
@@ -195,7 +198,7 @@ def _is_sound(call: Call) -> bool:
         0 <= call.rank < call.n_ranks <= MOST_RANKS
         and -1 <= call.peer < call.n_ranks
         and 0 <= call.number < MOST_US
-        and 0 <= call.took_us < MOST_US
+        and 0 <= call.took_us < LONGEST_US
         and 0 <= call.written_us < MOST_US
         and -1 <= call.bytes < 1 << 60
         and 0 <= call.process.pid < 1 << 31

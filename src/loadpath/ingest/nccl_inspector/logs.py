@@ -81,7 +81,7 @@ def read_inspector(paths: Sequence[Path]) -> Recording:
     rank, numbered = _ranks(calls)
     members = _members(calls, rank)
     doubts += [
-        ("ranks_shared", "communications of processes with several ranks in one: only those of the widest communicator are read", several),
+        ("ranks_shared", "communications of processes with several ranks in one: only those of the widest communicator (the one most used) are read", several),
         ("ranks_numbered", "no communicator holds all processes: ranks are numbered by host and process", numbered),
         ("host_timed", "communications timed by the host, not the device", sum(c.is_timed_by_host for c in calls)),
     ]  # fmt: skip
@@ -128,9 +128,12 @@ def _one_rank_each(calls: list[Call]) -> tuple[list[Call], int]:
     held = Counter((process, communicator) for process, communicator, _ in ranks)
     if max(held.values()) == 1:
         return calls, 0
-    widest = max((c.n_ranks, c.communicator) for c in calls)[1]
+    used = Counter((c.n_ranks, c.communicator) for c in calls)
+    widest = max(used, key=lambda which: (which[0], used[which], which[1]))[1]
     kept = [
-        c._replace(process=Process(c.process.host, c.rank)) for c in calls if c.communicator == widest
+        c._replace(process=Process(c.process.host, c.rank))
+        for c in calls
+        if c.communicator == widest
     ]
     return kept, len(calls) - len(kept)
 
@@ -200,7 +203,7 @@ def _flights(
     peers = [members[c.communicator].get(c.peer, -1) for c in calls]
     size = {c.communicator: c.n_ranks for c in calls}
     listed = {name: _listed(of, size[name]) for name, of in members.items()}
-    times = {
+    times: dict[str, list[float]] = {
         "created_ns": [c.start_us or c.written_us for c in calls],
         "started_ns": [c.start_us for c in calls],
         "completed_ns": [c.end_us or c.written_us for c in calls],
