@@ -201,6 +201,7 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
                 **dict.fromkeys(("goal", "simulated"), "goal"),
                 **dict.fromkeys(("otf2", "mpi"), "otf2"),
                 **dict.fromkeys(("nccl_inspector", "logged"), "nccl_inspector"),
+                "nsys": "nsys",
             }
             in_folder = next((folders[part] for part in path.parts if part in folders), "op_table")
             page = "flight_recorder" if "flight_recorder" in path.parts else in_folder
@@ -217,6 +218,7 @@ def test_caveat_codes_of_all_formats_are_found():
         "goal",
         "kineto",
         "nccl_inspector",
+        "nsys",
         "op_table",
         "otf2",
     }

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_reco
 from loadpath.ingest.goal import is_goal, read_goal
 from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
 from loadpath.ingest.nccl_inspector import is_inspector, read_inspector
+from loadpath.ingest.nsys import is_nsys, read_nsys
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.ingest.otf2 import is_otf2, read_otf2
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
@@ -60,11 +62,6 @@ def load_recording(
     settings = settings or Settings()
     sources = [sources] if isinstance(sources, (str, Path)) else sources
     given = list(dict.fromkeys(Path(source) for source in sources))
-    files = _files(given)
-    held = [_records(of_source, settings) for of_source in files]
-    schedules = [path for path in dict.fromkeys(chain(*files)) if is_goal(path)]
-    archives = [path for path in dict.fromkeys(chain(*files)) if is_otf2(path)]
-    logs = [path for path in dict.fromkeys(chain(*files)) if _is_log(path)]
     audits = [path for path in given if (path / "audit.json").is_file()]
     if audits:
         raise InputError(
@@ -72,9 +69,10 @@ def load_recording(
             "is an audit folder, not a recording",
             "Ask it questions with loadpath whatif, or audit the records it was made of.",
         )
+    files = _files(given)
+    held = [_records(of_source, settings) for of_source in files]
     op_tables = list(dict.fromkeys(path for tables, _ in held for path in tables))
     traces = list(dict.fromkeys(path for _, found in held for path in found))
-    dumps = traces if all(map(is_flight_recorder, traces)) else []
     if len(op_tables) > 1:
         names = ", ".join(path.name for path in op_tables[:6])
         raise InputError(
@@ -82,25 +80,22 @@ def load_recording(
         )
     if op_tables and any(found and not tables for tables, found in held):
         raise InputError("sources", "an op table and traces", ONE_JOB)
-    if schedules:
-        recording = _read_schedule(schedules, [*op_tables, *traces, *archives], progress)
-    elif archives:
-        recording = _read_archive(archives, [*op_tables, *traces], progress)
+    alone = _alone(list(dict.fromkeys(chain(*files))), [*op_tables, *traces])
+    if alone:
+        recording = alone(settings, progress)
     elif op_tables:
         progress(f"reading {op_tables[0].name}")
-        recording = _with_unread(read_steps(op_tables[0], settings.layout), [*traces, *logs])
-    elif logs:
-        recording = _read_logs(logs, traces, progress)
-    elif dumps:
-        recording = recording_of_dumps(read_flight_recorders(dumps))
+        recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
+    elif traces and all(map(is_flight_recorder, traces)):
+        recording = recording_of_dumps(read_flight_recorders(traces))
     elif traces:
         recording = _with_handshakes(_read_traces(traces, settings, progress), traces)
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
             names,
-            "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2), no "
-            "flight-recorder dump and no Inspector log",
+            "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "
+            ".sqlite), no flight-recorder dump and no Inspector log",
             ONE_JOB,
         )
     return with_hosts(recording, settings.hosts) if settings.hosts else recording
@@ -128,13 +123,21 @@ def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) 
     return list(dict.fromkeys(traces))
 
 
-def _read_schedule(
-    schedules: Sequence[Path], beside: Sequence[Path], progress: Progress
-) -> Recording:
+def _alone(files: Sequence[Path], beside: Sequence[Path]) -> Callable[..., Recording] | None:
+    """Find the records that tell of a job by themselves, and say how they are read."""
+    for what, is_one, most, read in ALONE:
+        found = [path for path in files if is_one(path)]
+        if not found:
+            continue
+        if len(found) > most or beside:
+            names = ", ".join(path.name for path in [*found, *beside][:6])
+            raise InputError("sources", f"{what} and other records ({names})", ONE_JOB)
+        return partial(read, found)
+    return None
+
+
+def _read_schedule(schedules: Sequence[Path], _: Settings, progress: Progress) -> Recording:
     """Take the ranks of a schedule; nothing of it has run."""
-    if len(schedules) > 1 or beside:
-        names = ", ".join(path.name for path in [*schedules, *beside][:6])
-        raise InputError("sources", f"a schedule and other records ({names})", ONE_JOB)
     progress(f"reading {schedules[0].name}")
     schedule = read_goal(schedules[0])
     return Recording(
@@ -150,20 +153,12 @@ def _read_schedule(
     )
 
 
-def _read_archive(
-    archives: Sequence[Path], beside: Sequence[Path], progress: Progress
-) -> Recording:
-    if len(archives) > 1 or beside:
-        names = ", ".join(path.name for path in [*archives, *beside][:6])
-        raise InputError("sources", f"an OTF2 trace and other records ({names})", ONE_JOB)
+def _read_archive(archives: Sequence[Path], _: Settings, progress: Progress) -> Recording:
     progress(f"reading {archives[0].name}")
     return read_otf2(archives[0])
 
 
-def _read_logs(logs: Sequence[Path], beside: Sequence[Path], progress: Progress) -> Recording:
-    if beside:
-        names = ", ".join(path.name for path in [*logs, *beside][:6])
-        raise InputError("sources", f"Inspector logs and other records ({names})", ONE_JOB)
+def _read_logs(logs: Sequence[Path], _: Settings, progress: Progress) -> Recording:
     progress(f"reading {len(logs)} Inspector logs")
     recording = read_inspector(logs)
     if not is_timed(recording):
@@ -175,9 +170,26 @@ def _read_logs(logs: Sequence[Path], beside: Sequence[Path], progress: Progress)
     return recording
 
 
+def _read_exports(exports: Sequence[Path], settings: Settings, progress: Progress) -> Recording:
+    progress(f"reading {len(exports)} Nsight exports")
+    recording = read_nsys(exports, told_ranks(settings.ranks))
+    told = map(file_digest, rank_files(settings.ranks))
+    return replace(recording, inputs=(*recording.inputs, *told))
+
+
 def _is_log(path: Path) -> bool:
     """Tell an Inspector log; it is written as NAME.log, and kept under many names."""
     return path.suffix.lower() not in NO_LOG and is_inspector(path)
+
+
+MANY = 1 << 30
+ALONE = (
+    ("a schedule", is_goal, 1, _read_schedule),
+    ("an OTF2 trace", is_otf2, 1, _read_archive),
+    ("Nsight exports", is_nsys, MANY, _read_exports),
+    ("Inspector logs", _is_log, MANY, _read_logs),
+)
+"""Records that stand alone: what they are called, how they are told, how many, how they are read."""
 
 
 def cache_folder() -> Path | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadpath.ingest.kineto.kinds import CATEGORIES, is_event, is_io_frame
+from loadpath.decode.kinds import CATEGORIES, is_event, is_io_frame
 from loadpath.ingest.kineto.trace import read_trace
 
 BREADTH = (

@@ -1,7 +1,7 @@
 import pytest
 
+from loadpath.decode.kinds import is_io_frame, kind_of
 from loadpath.ingest.kineto import read_kineto
-from loadpath.ingest.kineto.kinds import is_io_frame, kind_of
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.decode import Chunk, Keys, read_thousandths, read_whole
+from loadpath.decode.kinds import is_event, is_io_frame
 from loadpath.ingest.kineto import kernels
 from loadpath.ingest.kineto.columns import NO_TIME, Columns, Int32Array, Int64Array
 from loadpath.ingest.kineto.communications import (
@@ -17,7 +18,6 @@ from loadpath.ingest.kineto.communications import (
     whole_number,
 )
 from loadpath.ingest.kineto.events import Args, EventDecoder, Span, ThreadName, decode_args
-from loadpath.ingest.kineto.kinds import is_event, is_io_frame
 from loadpath.ingest.kineto.synchronisations import asks_for_event, parse_synchronisation
 from loadpath.ingest.kineto.vocabulary import (
     DEVICE,

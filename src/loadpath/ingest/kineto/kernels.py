@@ -1,42 +1,15 @@
-"""Compiled nesting of spans."""
+"""Compiled reading of complete events."""
 
 from typing import Any
 
 import numba as nb
 import numpy as np
 
-__all__ = ["complete_events", "enclosing"]
+__all__ = ["complete_events"]
 
 OTHER_PHASES = np.zeros(256, np.bool_)
 OTHER_PHASES[np.frombuffer(b"stfiICBEbenNODPSTpFRcv", np.uint8)] = True
 """Phases of events that are no spans: flows, counters, marks."""
-ROUNDING_NS = 2000
-"""Whole-us traces round start and length apart: a child may seem to end after its parent."""
-
-
-@nb.njit(cache=True, nogil=True)
-def enclosing(lane: Any, start: Any, end: Any) -> Any:
-    """Row of the innermost span of the same lane that encloses each span, -1 for none.
-
-    Rows are sorted by lane, start, and longest first. A span that only overlaps the end of an
-    earlier one is not inside it.
-    """
-    n = start.size
-    parent = np.full(n, -1, np.int32)
-    stack = np.empty(n + 1, np.int32)
-    depth = 0
-    for i in range(n):
-        if i and lane[i] != lane[i - 1]:
-            depth = 0
-        while depth and (
-            end[stack[depth - 1]] <= start[i] or end[stack[depth - 1]] + ROUNDING_NS < end[i]
-        ):
-            depth -= 1
-        if depth:
-            parent[i] = stack[depth - 1]
-        stack[depth] = i
-        depth += 1
-    return parent
 
 
 @nb.njit(cache=True, nogil=True)

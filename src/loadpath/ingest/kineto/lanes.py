@@ -5,7 +5,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from loadpath.ingest.kineto.kinds import CATEGORIES
+from loadpath.decode.kinds import CATEGORIES
 from loadpath.ingest.kineto.trace import Trace
 
 __all__ = ["BACKEND", "is_nccl", "number_lanes"]

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadpath.ingest.kineto import kernels
+from loadpath.decode.kinds import CATEGORIES, ON_DEVICE, STEP_MARK, kind_of
+from loadpath.decode.nesting import enclosing
 from loadpath.ingest.kineto.columns import NO_TIME, Columns
 from loadpath.ingest.kineto.communications import Communication, collective_of, without_impossible
 from loadpath.ingest.kineto.groups import RecordedGroup
-from loadpath.ingest.kineto.kinds import CATEGORIES, ON_DEVICE, STEP_MARK, kind_of
 from loadpath.ingest.kineto.lanes import BACKEND, is_nccl, number_lanes
 from loadpath.ingest.kineto.synchronisations import Synchronisation
 from loadpath.ingest.kineto.trace import Trace
@@ -129,7 +129,7 @@ def rank_ops(trace: Trace) -> RankOps:
         device=trace.device,
         **copied,
         step=_step_of(steps, copied, np.isin(what[1], DEVICE)),
-        parent=kernels.enclosing(
+        parent=enclosing(
             copied["lane"], copied["start_ns"], copied["start_ns"] + copied["duration_ns"]
         ),
         collective=collective,

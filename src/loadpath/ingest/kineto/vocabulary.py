@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.decode import Tokens, number_keys
+from loadpath.decode.kinds import CATEGORIES, CATEGORY, ON_DEVICE, is_event, is_io_frame
 from loadpath.ingest.kineto.communications import is_communication
-from loadpath.ingest.kineto.kinds import CATEGORIES, CATEGORY, ON_DEVICE, is_event, is_io_frame
 from loadpath.ingest.kineto.synchronisations import asks_for_event
 
 __all__ = ["DROPPED", "IGNORED", "ODD", "OTHER", "UNUSED", "Codes", "Vocabulary"]

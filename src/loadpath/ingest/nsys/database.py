@@ -1,0 +1,143 @@
+"""Tables of an export, whatever its age: what is not there is empty.
+
+An export has the tables whose events occurred, and columns by the version of its schema; names are
+numbers into table ``StringIds``.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from loadpath.decode import check_regular, read_blocks
+from loadpath.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Database", "opened"]
+
+REMEDY = "Export it again: nsys export --type sqlite REPORT.nsys-rep."
+MAGIC = b"SQLite format 3\0"
+MOST_TEXT = 1 << 16
+"""Longest value that is read, in bytes."""
+
+
+class Database:
+    """Read access to one export.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Opened file.
+    name : str
+        Its name, for errors.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        told = self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        self.tables = {str(row[0]) for row in told}
+
+    def table(self, name: str, columns: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+        """Read some columns of a table.
+
+        Parameters
+        ----------
+        name : str
+            Table; an empty one is returned if it is not there.
+        columns : mapping of str to data type
+            Columns to read.
+
+        Returns
+        -------
+        polars.DataFrame
+            With null where a column is not there, or a value is not of its type.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged.
+        """
+        if name not in self.tables:
+            return pl.DataFrame(schema=dict(columns))
+        there = {str(row[1]) for row in self._rows(f'PRAGMA table_info("{name}")')}
+        known = [column for column in columns if column in there]
+        if not known:
+            return pl.DataFrame(schema=dict(columns))
+        listed = ", ".join(f'"{column}"' for column in known)
+        rows = self._rows(f'SELECT {listed} FROM "{name}"')  # noqa: S608 - names of our own
+        data = {
+            column: pl.Series(
+                [_typed(row[i], columns[column]) for row in rows], dtype=columns[column]
+            )
+            for i, column in enumerate(known)
+        }
+        frame = pl.DataFrame(data)
+        missing = [pl.lit(None, columns[c]).alias(c) for c in columns if c not in there]
+        return frame.with_columns(missing).select(*columns)
+
+    def _rows(self, query: str) -> list[tuple[object, ...]]:
+        try:
+            return self._connection.execute(query).fetchall()
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
+            raise InputError(self._name, f"damaged ({first_line(error)})", REMEDY) from error
+
+
+def _typed(value: object, dtype: type[pl.DataType]) -> object:
+    """Keep a value of the declared kind; SQLite lets any column hold anything."""
+    if dtype is pl.String:
+        return value if isinstance(value, str) else None
+    return value if isinstance(value, int) else None
+
+
+@contextmanager
+def opened(path: Path) -> "Iterator[Database]":
+    """Open an export, gzipped or not.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+
+    Yields
+    ------
+    Database
+        Its tables; nothing in the file is run.
+
+    Raises
+    ------
+    InputError
+        If it is no database, or damaged.
+    """
+    check_regular(path)
+    head = next(read_blocks(path), b"")
+    with path.open("rb") as stream:
+        is_plain = stream.read(len(MAGIC)) == MAGIC
+    if not is_plain and not head.startswith(MAGIC):
+        raise InputError(path.name, "no SQLite database", REMEDY)
+    try:
+        if is_plain:
+            connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        else:
+            connection = sqlite3.connect(":memory:")
+            connection.deserialize(b"".join(read_blocks(path)))
+    except (sqlite3.Error, MemoryError) as error:
+        raise InputError(path.name, f"cannot be opened ({first_line(error)})", REMEDY) from error
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_TEXT * 16)
+        connection.text_factory = _text
+        yield Database(connection, path.name)
+    except sqlite3.Error as error:
+        raise InputError(path.name, f"damaged ({first_line(error)})", REMEDY) from error
+    finally:
+        connection.close()
+
+
+def _text(raw: bytes) -> str:
+    return raw[:MOST_TEXT].decode("utf-8", "replace")
