@@ -203,8 +203,9 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
                 **dict.fromkeys(("nccl_inspector", "logged"), "nccl_inspector"),
                 "nsys": "nsys",
             }
-            in_folder = next((folders[part] for part in path.parts if part in folders), "op_table")
-            page = "flight_recorder" if "flight_recorder" in path.parts else in_folder
+            parts = path.relative_to(ROOT).parts
+            in_folder = next((folders[part] for part in parts if part in folders), "op_table")
+            page = "flight_recorder" if "flight_recorder" in parts else in_folder
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Tuple) and len(node.elts) == 3:
                     code, _, count = (getattr(part, "value", None) for part in node.elts)

@@ -34,8 +34,8 @@ def span_rows(event, first, process, number, *, old, mark):
             yield "CUPTI_ACTIVITY_KIND_RUNTIME", (begin, end, 0, thread, linked, number(called), 0)
     elif event.get("cat") == "kernel":
         names = number(name), number(name[:20])
-        place = 0, 1, told["stream"], linked, process
-        yield "CUPTI_ACTIVITY_KIND_KERNEL", (begin, end, *place, *names)
+        on = 0, 1, told["stream"], linked, process
+        yield "CUPTI_ACTIVITY_KIND_KERNEL", (begin, end, *on, *names)
     elif event.get("cat") in {"gpu_memcpy", "gpu_memset"}:
         place = 0, told["stream"], linked, process
         yield "CUPTI_ACTIVITY_KIND_MEMCPY", (begin, end, *place, int(told.get("bytes", 0)), 1)

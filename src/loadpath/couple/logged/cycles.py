@@ -102,4 +102,6 @@ def find_cycles(of_all: pl.DataFrame) -> Cycles:
         return Cycles(np.empty(0, np.int64), 0, 0)
     # the one before a cycle begins ends what came before it
     border = of_all["end_ns"].to_numpy()[max(begin - 1, length - 1) :: length]
+    if border.size < 2:
+        return Cycles(border[:0], 0, 0)
     return Cycles(border, length, of_all.height - (border.size - 1) * length)

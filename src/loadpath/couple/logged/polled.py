@@ -39,7 +39,7 @@ def level_ends(call: pl.DataFrame, of_all: pl.DataFrame, cycles: Cycles) -> pl.D
     mean = np.bincount(phase, np.diff(end) - middle) / np.bincount(phase)
     # a middle rank cannot have worked for less than no time
     spacing = np.maximum(mean, 0.0)[phase] + middle
-    placed = end[0] + np.cumsum(spacing * (end[-1] - end[0]) / spacing.sum())
+    placed = end[0] + np.cumsum(spacing * ((end[-1] - end[0]) / max(spacing.sum(), 1.0)))
     moved = part[1:].select("instance", by=pl.Series(np.rint(placed).astype(np.int64) - end[1:]))
     inside = call.join(moved, on="instance", how="inner", maintain_order="left")
     border = call.filter(pl.col("instance") == part["instance"][0])
