@@ -13,8 +13,9 @@ from loadpath.audit.document import build_document
 from loadpath.audit.dumps import recording_of_dumps
 from loadpath.audit.findings import diagnose
 from loadpath.audit.hang import diagnose_dumps
+from loadpath.audit.hosts import with_hosts
 from loadpath.audit.settings import Settings
-from loadpath.audit.sources import Progress, load_recording, lone_dumps, with_hosts
+from loadpath.audit.sources import Progress, holds_logs, load_recording, lone_dumps
 from loadpath.audit.store import check_target, read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
@@ -215,7 +216,7 @@ def run_audit(
     names = [Path(source).resolve().name for source in sources]
     dumps = lone_dumps(sources, settings)
     hang = _hang_of_dumps(dumps, settings, names, progress) if dumps else None
-    if hang is not None:
+    if hang is not None and (hang[0]["verdict"]["kind"] == "hang" or not holds_logs(sources)):
         document, tables, job = hang
     else:
         steps = couple_sources(sources, settings, progress)

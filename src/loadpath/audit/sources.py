@@ -10,11 +10,12 @@ from pathlib import Path
 import polars as pl
 
 from loadpath.audit.dumps import recording_of_dumps
+from loadpath.audit.hosts import with_hosts
 from loadpath.audit.ranks import rank_files, told_ranks
+from loadpath.audit.reconcile import reconciled
 from loadpath.audit.settings import Settings
 from loadpath.couple.logged import is_timed
 from loadpath.decode.digest import file_digest
-from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, first_line
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
 from loadpath.ingest.goal import is_goal, read_goal
@@ -25,10 +26,9 @@ from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.ingest.otf2 import is_otf2, read_otf2
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
-__all__ = ["Progress", "cache_folder", "load_recording", "lone_dumps", "with_hosts"]
+__all__ = ["Progress", "cache_folder", "holds_logs", "load_recording", "lone_dumps"]
 
 Progress = Callable[[str], None]
-HOST_COLUMNS = ("rank", "host", "rack", "switch")
 NO_LOG = {".csv", ".parquet", ".yaml", ".html", ".npz", ".goal", ".bin", ".otf2", ".def", ".evt"}
 ONE_JOB = "Give the records of one job: an op table, one trace per rank, or a schedule."
 
@@ -80,16 +80,22 @@ def load_recording(
         )
     if op_tables and any(found and not tables for tables, found in held):
         raise InputError("sources", "an op table and traces", ONE_JOB)
-    alone = _alone(list(dict.fromkeys(chain(*files))), [*op_tables, *traces])
+    every = list(dict.fromkeys(chain(*files)))
+    dumps = traces if all(map(is_flight_recorder, traces)) else []
+    logs = [path for path in every if _is_log(path)] if traces and not op_tables else []
+    alone = _alone([path for path in every if path not in logs], [*op_tables, *traces])
     if alone:
         recording = alone(settings, progress)
     elif op_tables:
         progress(f"reading {op_tables[0].name}")
         recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
-    elif traces and all(map(is_flight_recorder, traces)):
-        recording = recording_of_dumps(read_flight_recorders(traces))
+    elif dumps and logs:
+        recording = _with_flights(_read_logs(logs, settings, progress), dumps)
+    elif dumps:
+        recording = recording_of_dumps(read_flight_recorders(dumps))
     elif traces:
         recording = _with_handshakes(_read_traces(traces, settings, progress), traces)
+        recording = _beside_logs(recording, logs)
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
@@ -121,6 +127,22 @@ def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) 
     if any(tables for tables, _ in held) or not all(map(is_flight_recorder, traces)):
         return []
     return list(dict.fromkeys(traces))
+
+
+def holds_logs(sources: Sequence[str | Path]) -> bool:
+    """Tell whether Inspector logs are among the records.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        As for `load_recording`.
+
+    Returns
+    -------
+    bool
+        True where one of the files is such a log.
+    """
+    return any(map(_is_log, chain(*_files([Path(source) for source in sources]))))
 
 
 def _alone(files: Sequence[Path], beside: Sequence[Path]) -> Callable[..., Recording] | None:
@@ -235,11 +257,26 @@ def _with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
     except InputError as error:
         unread = caveat_table([("flight_recorder_damaged", error.problems[0], len(dumps))])
         return replace(recording, caveat=pl.concat([recording.caveat, unread]))
+    if (found.flight["duration_ns"] > 0).any():
+        recording = reconciled(recording, found.flight, "flight recorders")
     return replace(
         recording,
-        flight=found.flight,
+        flight=recording.flight if recording.flight.height else found.flight,
         caveat=pl.concat([recording.caveat, found.caveat]),
         inputs=(*recording.inputs, *found.inputs),
+    )
+
+
+def _beside_logs(recording: Recording, logs: Sequence[Path]) -> Recording:
+    """Compare Inspector logs that lie beside traces with them; they are not audited."""
+    if not logs:
+        return recording
+    told = read_inspector(logs)
+    compared = reconciled(recording, told.flight, "Inspector logs")
+    return replace(
+        compared,
+        caveat=pl.concat([compared.caveat, told.caveat]),
+        inputs=(*compared.inputs, *told.inputs),
     )
 
 
@@ -308,66 +345,3 @@ def _files(sources: Sequence[Path]) -> list[list[Path]]:
     except OSError as error:
         reason = f"cannot be read ({error.strerror or first_line(error)})"
         raise InputError(str(error.filename or "sources"), reason, "Check the path.") from error
-
-
-def with_hosts(recording: Recording, path: Path) -> Recording:
-    """Name the hosts of ranks; a rank without a line keeps what its record says.
-
-    Parameters
-    ----------
-    recording : Recording
-        Any recording.
-    path : Path
-        CSV with the columns rank, host and, if known, rack and switch.
-
-    Returns
-    -------
-    Recording
-        With hosts.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read; all that is wrong is named.
-    """
-    try:
-        table = pl.read_csv(check_regular(path), infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError, InputError) as error:
-        first = error.problems[0] if isinstance(error, InputError) else first_line(error)
-        raise InputError(path.name, f"hosts file cannot be read ({first})", _HOSTS) from error
-    table = table.rename({name: name.strip().lower() for name in table.columns})
-    problems = [f"missing column {name!r}" for name in HOST_COLUMNS[:2] if name not in table]
-    if not problems:
-        whole = table["rank"].str.strip_chars().cast(pl.Int64, strict=False)
-        problems += [f"rank {r!r} is no number" for r in table["rank"].filter(whole.is_null())[:5]]
-        problems += [
-            f"rank {r} is out of range"
-            for r in whole.filter((whole < 0) | (whole >= 1 << 31)).unique()[:5]
-        ]
-        problems += [
-            f"rank {r} stands twice" for r in whole.filter(whole.is_duplicated()).unique()[:5]
-        ]
-        table = table.with_columns(whole.alias("rank"))
-    if problems:
-        raise InputError(path.name, problems, _HOSTS)
-    names = [name for name in HOST_COLUMNS[1:] if name in table.columns]
-    known = table.select(
-        pl.col("rank").cast(pl.Int32),
-        *(pl.col(n).str.strip_chars().alias(f"{n}_new") for n in names),
-    )
-    joined = recording.rank.join(known, on="rank", how="left", maintain_order="left")
-    rank = RANK.build(
-        joined.with_columns(pl.coalesce(f"{n}_new", n).alias(n) for n in names).select(*RANK.schema)
-    )
-    n_without = joined.filter(pl.col("host_new").is_null()).height
-    text = f"ranks without a line in {path.name}: their host is not known"
-    doubts = caveat_table([("host_unknown", text, n_without)])
-    return replace(
-        recording,
-        rank=rank,
-        caveat=pl.concat([recording.caveat, doubts]),
-        inputs=(*recording.inputs, file_digest(path)),
-    )
-
-
-_HOSTS = "Give a CSV with the columns rank,host and, if known, rack and switch."

@@ -1,0 +1,68 @@
+import json
+from pathlib import Path
+
+import pytest
+from tests.couple.logged.written import play, write_dumps, write_inspector
+from tests.ingest.nsys.written import trace_events
+
+import loadpath as lp
+from loadpath.testing import make_job, write_kineto
+
+
+def caveat(audit, code):
+    return next((c for c in audit.document["caveats"] if c["code"] == code), None)
+
+
+def log_of_traces(folder, traces, stretch):
+    """Inspector logs of the communication kernels of traces, each `stretch` times as long."""
+    folder.mkdir(exist_ok=True)
+    for rank, path in enumerate(sorted(traces.glob("rank*.json*"))):
+        events = trace_events(path)
+        kernels = [e for e in events if e.get("cat") == "kernel" and "nccl" in e["name"].lower()]
+        lines = [
+            {"header": {"id": "0x1", "rank": rank, "n_ranks": 4},
+             "metadata": {"inspector_output_format_version": "v4.0", "hostname": "h", "pid": rank},
+             "coll_perf": {"coll": "AllReduce", "coll_sn": i, "coll_msg_size_bytes": 1024,
+                           "coll_exec_time_us": round(float(e["dur"]) * stretch)}}
+            for i, e in enumerate(kernels)
+        ]  # fmt: skip
+        (folder / f"h-pid{rank}.log").write_text("\n".join(map(json.dumps, lines)))
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory):
+    job = make_job(3, recorder="kineto", pp=1, dp=4, steps=12, microbatches=2)
+    return Path(write_kineto(job, tmp_path_factory.mktemp("traces")))
+
+
+def test_traces_and_logs_that_agree_are_audited_as_traces(traces):
+    log_of_traces(traces, traces, 1.0)
+    found = lp.run_audit(traces, brief=False, cache=False)
+    assert caveat(found, "records_compared")["count"] == 4
+    assert caveat(found, "records_disagree") is None
+    assert found.document["record"]["source"] == "kineto"
+
+
+def test_a_caveat_says_which_records_disagree_and_by_how_much(traces):
+    log_of_traces(traces, traces, 3.0)
+    found = lp.run_audit(traces, brief=False, cache=False)
+    told = caveat(found, "records_disagree")
+    assert told["count"] == 4
+    assert "all_reduce of rank" in told["text"]
+
+
+def test_logs_beside_dumps_without_durations_are_audited(tmp_path):
+    job = play(slow=3)
+    write_dumps(job, tmp_path, timed=False)
+    write_inspector(job, tmp_path)
+    found = lp.run_audit(tmp_path, brief=False)
+    assert (found.verdict["kind"], found.verdict["ranks"]) == ("rank", [3])
+
+
+def test_logs_and_timed_dumps_of_one_job_agree(tmp_path):
+    job = play(slow=3)
+    write_dumps(job, tmp_path)
+    write_inspector(job, tmp_path)
+    found = lp.run_audit(tmp_path, brief=False)
+    assert caveat(found, "records_compared")["count"] == 8
+    assert caveat(found, "records_disagree") is None
