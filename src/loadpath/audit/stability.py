@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import CoupledSteps, join_steps, take_runs
+from loadpath.couple.steps import keep_runs, lay_out
 from loadpath.diagnose.components import FEWEST_STEPS
 from loadpath.diagnose.delay import DELAY_RATIO
-from loadpath.diagnose.effects import Effects, nest_effects
+from loadpath.diagnose.effects import Effects, lay_out_effects, nest_effects
 from loadpath.diagnose.emergence import measure_losses
 from loadpath.diagnose.fidelity import Fidelity
 from loadpath.diagnose.footing import lay_footing
@@ -45,7 +45,6 @@ REFUSED = "not assessed: no conclusion is drawn from this recording"
 
 
 def measure_stability(
-    steps: CoupledSteps,
     job: CoupledJob,
     effects: Effects,
     known: tuple[Fidelity, str, Settings],
@@ -59,8 +58,6 @@ def measure_stability(
 
     Parameters
     ----------
-    steps : CoupledSteps
-        The job's runs; one where its steps are not coupled alike.
     job : CoupledJob
         Coupled job.
     effects : Effects
@@ -81,12 +78,12 @@ def measure_stability(
     fidelity, refusal, settings = known
     if refusal:
         return without_stability(fidelity, settings)
-    kept = _kept_runs(steps)
-    measured_s = fidelity.measured_s
-    if kept.size < len(steps.start_ns):
-        measured_s = measured_s.reshape(len(steps.start_ns), -1)[kept].ravel()
-        job = join_steps(take_runs(steps, kept))
+    kept = _kept_runs(job)
+    measured_s = fidelity.measured_s.reshape(job.n_run, -1)[kept].ravel()
+    if kept.size < job.n_run:
+        job = keep_runs(job, kept)
         effects = nest_effects(job)
+    effects, job = lay_out_effects(effects, job.n_run), lay_out(job)
     rng = np.random.default_rng(settings.seed)
     footing = lay_footing(job, effects, rng)
     policy = Policy(settings.bound, settings.gate)
@@ -99,15 +96,14 @@ def measure_stability(
     return tables | {"variance": variance, "policy": policy_table(footing)}
 
 
-def _kept_runs(steps: CoupledSteps) -> NDArray[np.intp]:
+def _kept_runs(job: CoupledJob) -> NDArray[np.intp]:
     """Choose evenly spaced runs, so many that their ops are at most `MOST_OPS`."""
-    n_run, n_op = steps.start_ns.shape
-    n_kept = min(n_run, max(FEWEST_STEPS, MOST_OPS // max(1, n_op)))
-    return np.unique(np.linspace(0, n_run - 1, n_kept).round().astype(np.intp))
+    n_kept = min(job.n_run, max(FEWEST_STEPS, MOST_OPS // max(1, job.n_op)))
+    return np.unique(np.linspace(0, job.n_run - 1, n_kept).round().astype(np.intp))
 
 
 def weigh_interaction(
-    job: CoupledJob, effects: Effects, judgement: Judgement | None, settings: Settings
+    job: CoupledJob, judgement: Judgement | None, settings: Settings
 ) -> pl.DataFrame:
     """Share out what the top causes return, where they interact.
 
@@ -115,8 +111,6 @@ def weigh_interaction(
     ----------
     job : CoupledJob
         Coupled job.
-    effects : Effects
-        Its nested effects.
     judgement : Judgement or None
         What was decided.
     settings : Settings
@@ -127,7 +121,7 @@ def weigh_interaction(
     polars.DataFrame
         Table `INTERACTION`.
     """
-    return interaction_table(job, effects, judgement, np.random.default_rng(settings.seed))
+    return interaction_table(job, judgement, np.random.default_rng(settings.seed))
 
 
 def without_stability(fidelity: Fidelity, settings: Settings) -> dict[str, pl.DataFrame]:

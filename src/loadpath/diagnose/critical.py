@@ -5,14 +5,13 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import BETWEEN_CALLS, CoupledJob, NodeRole
-from loadpath.couple.steps import windows
 from loadpath.diagnose import kernels
 from loadpath.diagnose.exposure import (
     COMPUTE,
     N_PART,
     Places,
     computation,
-    find_places,
+    placed_windows,
 )
 from loadpath.diagnose.labels import numbered
 from loadpath.replay import (
@@ -21,12 +20,11 @@ from loadpath.replay import (
     last_predecessor,
     replay,
     step_bounds_ns,
-    step_time_ns,
 )
 from loadpath.tables.results import PATH
 from loadpath.units import NS_PER_S
 
-__all__ = ["MAX_BARS", "Replayed", "longest_step", "path_table", "unexplained_ratio"]
+__all__ = ["MAX_BARS", "Replayed", "path_table", "unexplained_ratio"]
 
 Replayed = tuple[Timeline, ArrayLike]
 """A replay and the work it was made with."""
@@ -35,24 +33,6 @@ MAX_BARS = 400
 """Rows of a path; beyond, neighbours are merged."""
 
 FloatArray = NDArray[np.float64]
-
-
-def longest_step(job: CoupledJob, timeline: Timeline) -> int:
-    """Find the step that takes longest.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Job that was replayed; it has at least one step.
-    timeline : Timeline
-        Its times.
-
-    Returns
-    -------
-    int
-        Step number; the first of equals.
-    """
-    return int(job.graph.step[np.argmax(step_time_ns(job.graph, timeline))])
 
 
 def path_table(
@@ -119,10 +99,8 @@ def unexplained_ratio(
         Lag, recorded boundaries and host time between calls (classes that begin with
         `BETWEEN_CALLS`) on the critical paths of all steps, over their length; 0 without steps.
     """
-    total, graph, places = np.zeros(3, np.int64), None, None
-    for some in windows(job, at_once):
-        if places is None or some.graph is not graph:
-            graph, places = some.graph, find_places(some)
+    total = np.zeros(3, np.int64)
+    for _, some, places in placed_windows(job, at_once):
         total += _path_parts_ns(some, places, count_hidden=count_hidden)
     return float((total[0] + total[1]) / total[2]) if total[2] else 0.0
 
