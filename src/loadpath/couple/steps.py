@@ -18,6 +18,7 @@ __all__ = [
     "Measured",
     "as_runs",
     "as_steps",
+    "blocks",
     "in_halves",
     "join_steps",
     "keep_runs",
@@ -181,6 +182,27 @@ def join_steps(steps: CoupledSteps) -> CoupledJob:
         Every op of every step, in the order of the first run.
     """
     return lay_out(as_runs(steps))
+
+
+def blocks(job: CoupledJob) -> Iterator[Any]:
+    """Go through the runs of a job a few at a time: what is computed of them stays in the caches.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        A job, perhaps of several runs.
+
+    Yields
+    ------
+    slice or ellipsis
+        Rows of arrays that have one for each run; all of those of a job of one graph.
+    """
+    if job.runs is None:
+        yield ...
+        return
+    n_run = max(1, LEAST_AT_ONCE // job.n_op)
+    for low in range(0, job.n_run, n_run):
+        yield slice(low, min(low + n_run, job.n_run))
 
 
 def windows(job: CoupledJob, n_op: int | None = None) -> Iterator[tuple[slice, CoupledJob]]:

@@ -110,8 +110,8 @@ def _walls_ns(job: CoupledJob) -> FloatArray:
     on_host = np.isin(mechanism, ("host", "input"))
     if on_host.any():
         counted.append(apart & ~on_host)
-    work = np.atleast_2d(job.work_ns).astype(np.float64)
-    replayed = replay_runs(job.graph, work, np.zeros(job.n_op), [Mixture(ops) for ops in counted])
+    work, mixtures = np.atleast_2d(job.work_ns), [Mixture(ops) for ops in counted]
+    replayed = replay_runs(job.graph, work, np.zeros(job.n_op), mixtures)
     return np.stack([measured_step_ns(job), *replayed.reshape(len(counted), -1)], axis=1)
 
 

@@ -176,7 +176,7 @@ def _limit(longer: FloatArray, bound_ratio: float) -> float:
 def _standing(job: CoupledJob, ideal_ns: FloatArray, *, bound_ratio: float) -> dict[str, Any]:
     """Place the job by its slowest rank, and by the ranks that are at least half as slow."""
     n_rank = job.rank.height
-    work = np.atleast_2d(job.work_ns).astype(np.float64)
+    work = np.atleast_2d(job.work_ns)
     own, ideal = (_own_ns(job, part) for part in (work.mean(axis=0), ideal_ns))
     excess = np.maximum(own / np.maximum(ideal, 1.0) - 1, 0.0)
     n_slow = int(((excess > 0) & (excess >= excess.max() / 2)).sum())
