@@ -13,7 +13,7 @@ from loadpath.couple import CoupledJob
 from loadpath.couple.steps import keep_runs, lay_out
 from loadpath.diagnose.components import FEWEST_STEPS
 from loadpath.diagnose.delay import DELAY_RATIO
-from loadpath.diagnose.effects import Effects, lay_out_effects, nest_effects
+from loadpath.diagnose.effects import Effects, lay_out_effects
 from loadpath.diagnose.emergence import measure_losses
 from loadpath.diagnose.fidelity import Fidelity
 from loadpath.diagnose.footing import lay_footing
@@ -80,10 +80,7 @@ def measure_stability(
         return without_stability(fidelity, settings)
     kept = _kept_runs(job)
     measured_s = fidelity.measured_s.reshape(job.n_run, -1)[kept].ravel()
-    if kept.size < job.n_run:
-        job = keep_runs(job, kept)
-        effects = nest_effects(job)
-    effects, job = lay_out_effects(effects, job.n_run), lay_out(job)
+    effects, job = lay_out_effects(effects, kept), lay_out(keep_runs(job, kept))
     rng = np.random.default_rng(settings.seed)
     footing = lay_footing(job, effects, rng)
     policy = Policy(settings.bound, settings.gate)

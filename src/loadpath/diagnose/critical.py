@@ -100,17 +100,23 @@ def unexplained_ratio(
         `BETWEEN_CALLS`) on the critical paths of all steps, over their length; 0 without steps.
     """
     total = np.zeros(3, np.int64)
+    is_gap, moves = _of_classes(job, BETWEEN_CALLS), np.zeros(job.n_op, np.bool_)
+    if not count_hidden:
+        moves = (job.op["kind"] == "communicate").to_numpy()
     for _, some, places in placed_windows(job, at_once):
-        total += _path_parts_ns(some, places, count_hidden=count_hidden)
+        n_run = some.n_op // max(1, job.n_op)
+        marks = (np.tile(is_gap, n_run), np.tile(moves, n_run))
+        total += _path_parts_ns(some, places, *marks)
     return float((total[0] + total[1]) / total[2]) if total[2] else 0.0
 
 
-def _path_parts_ns(job: CoupledJob, places: Places, *, count_hidden: bool) -> NDArray[np.int64]:
-    """Lag and gaps on the critical paths of all steps, and their length."""
+def _path_parts_ns(
+    job: CoupledJob, places: Places, is_gap: NDArray[np.bool_], moves: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Lag and gaps on the critical paths of all steps, and their length; `moves` may hide lag."""
     graph = job.graph
     timeline = replay(graph, job.work_ns, lag_ns=job.lag_ns)
-    is_gap = _of_classes(job, BETWEEN_CALLS)
-    hidden = 0 if count_hidden else _hidden_lag_ns(job, timeline, places)
+    hidden = _hidden_lag_ns(job, timeline, places, np.flatnonzero(moves & (job.lag_ns > 0)))
     release = graph.role == NodeRole.RELEASE
     weight, lag, gap = graph.fixed_ns.copy(), graph.fixed_ns * release, graph.fixed_ns * 0
     lag[graph.start_node] = job.lag_ns - hidden
@@ -138,9 +144,13 @@ def _of_classes(job: CoupledJob, beginning: str) -> NDArray[np.bool_]:
     return np.array([name.startswith(beginning) for name in names], np.bool_)[number]
 
 
-def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places) -> NDArray[np.int64]:
-    """Lag of each communication op during which its rank computes."""
-    late = np.flatnonzero((job.op["kind"] == "communicate").to_numpy() & (job.lag_ns > 0))
+def _hidden_lag_ns(
+    job: CoupledJob, timeline: Timeline, places: Places, late: NDArray[np.intp]
+) -> NDArray[np.int64]:
+    """Lag of each of the ops `late` during which its rank computes."""
+    hidden = np.zeros(job.n_op, np.int64)
+    if not late.size:
+        return hidden
     occupancy = computation(job, timeline, job.work_ns, places=places)
     start = job.graph.start_node[late] + 1
     inside = np.zeros((late.size, N_PART), np.int64)
@@ -154,7 +164,6 @@ def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places) -> NDArr
         timeline.time_ns[start],
         inside,
     )
-    hidden = np.zeros(job.n_op, np.int64)
     hidden[late] = inside[:, COMPUTE]
     return hidden
 
