@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.settings import Settings
@@ -29,6 +28,7 @@ from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.step_bound import step_bounds
 from loadpath.diagnose.verdict import POLICY_RATIO, Judgement, judge
 from loadpath.replay import Mixture, replay, replay_runs
+from loadpath.replay.timeline import TimeArray
 from loadpath.tables import caveat_table
 from loadpath.tables.results import CAUSE, STEP_TIME
 
@@ -369,8 +369,8 @@ def _cause_tables(
     }
 
 
-def _work_without(job: CoupledJob, judgement: Judgement | None) -> NDArray[np.int64]:
-    return np.rint(judgement.without_ns).astype(np.int64) if judgement else job.work_ns
+def _work_without(job: CoupledJob, judgement: Judgement | None) -> TimeArray:
+    return np.rint(judgement.without_ns) if judgement else job.work_ns
 
 
 def _drawn_tables(
@@ -381,7 +381,7 @@ def _drawn_tables(
     job = lay_out(keep_runs(runs, slice(run, run + 1)))
     ideal_ns = np.rint(ideal).astype(np.int64)
     named = judgement is not None and judgement.cause is not None
-    work = np.atleast_2d(_work_without(runs, judgement))[run]
+    work = np.atleast_2d(_work_without(runs, judgement))[run].astype(np.int64)
     actual, without = replay(job.graph, job.work_ns), replay(job.graph, work)
     path = path_table(
         job, (actual, job.work_ns), (without, work) if named else None, ideal_ns=ideal_ns, step=step
