@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["RUNS", "sweep_changed", "sweep_runs"]
+__all__ = ["RUNS", "sweep_runs"]
 
 RUNS = 32
 """Runs of one graph that are swept side by side; loops of 16 are unrolled to scalars instead."""
@@ -106,84 +106,3 @@ def sweep_runs(
         for t in range(n_step):
             for r in range(RUNS):
                 step_ns[s, t, r] -= begin[t, r]
-
-
-@njit(**OPTIONS)
-def sweep_changed(
-    row: Any,
-    first_row: Any,
-    second_row: Any,
-    overflow_row: Any,
-    stop_node: Any,
-    stop_start: Any,
-    stop_begin: Any,
-    stop_end: Any,
-    fixed: Any,
-    ends: Any,
-    time: Any,
-    lanes: Any,
-    op: Any,
-    by: Any,
-    least: float,
-    step_ns: Any,
-) -> None:
-    """Sweep `RUNS` runs of a graph of one step side by side, with the work of some ops changed.
-
-    `time` (n_row, RUNS) is room; `lanes` (n_op + 1, RUNS) is the work of the runs; `by` (n_run or 1,
-    n) is what the ops `op` work more, but no less than `least` in all. Fills `step_ns` (n_run,).
-    """
-    kept = np.empty((op.size, RUNS))
-    for j in range(op.size):
-        for r in range(RUNS):
-            kept[j, r] = lanes[op[j], r]
-    for r in range(step_ns.size):
-        k = min(r, by.shape[0] - 1)
-        for j in range(op.size):
-            lanes[op[j], r] = max(lanes[op[j], r] + by[k, j], least)
-    begin = np.full(RUNS, np.inf)
-    end = np.full(RUNS, -np.inf)
-    for r in range(RUNS):
-        time[0, r] = 0.0
-    v = 0
-    for q in range(stop_node.size):
-        stop = stop_node[q]
-        for u in range(v, stop):
-            a = first_row[u]
-            b = second_row[u]
-            o = row[u + 1]
-            i = ends[u]
-            w = np.float64(fixed[u])
-            for r in range(RUNS):
-                x = time[a, r]
-                y = time[b, r]
-                time[o, r] = max(x, y) + (lanes[i, r] + w)
-        v = stop + 1
-        if stop == first_row.size:
-            break
-        o = row[stop + 1]
-        i = ends[stop]
-        for r in range(RUNS):
-            x = time[first_row[stop], r]
-            y = time[second_row[stop], r]
-            time[o, r] = max(x, y)
-        for k in range(stop_start[q], stop_start[q + 1]):
-            a = overflow_row[k]
-            for r in range(RUNS):
-                x = time[a, r]
-                y = time[o, r]
-                time[o, r] = max(x, y)
-        for r in range(RUNS):
-            time[o, r] += lanes[i, r] + np.float64(fixed[stop])
-        if stop_begin[q] >= 0:
-            for r in range(RUNS):
-                x = time[o, r]
-                begin[r] = min(begin[r], x)
-        if stop_end[q] >= 0:
-            for r in range(RUNS):
-                x = time[o, r]
-                end[r] = max(end[r], x)
-    for r in range(step_ns.size):
-        step_ns[r] = end[r] - begin[r]
-    for j in range(op.size):
-        for r in range(RUNS):
-            lanes[op[j], r] = kept[j, r]

@@ -118,11 +118,12 @@ def replay_runs(
 
     def sweep(first_run: int) -> None:
         out = np.empty((len(mixtures), graph.step.size, run_kernels.RUNS))
-        late = None if lag_ns is None else layout.lanes(lag_ns, first_run)
+        room = layout.room()
+        late = room[:0] if lag_ns is None else layout.lanes(lag_ns, first_run)
         run_kernels.sweep_runs(
             *layout.nodes,
-            *(layout.ends, layout.starts, layout.room()),
-            *(layout.lanes(work_ns, first_run), ideal, out[0, :0] if late is None else late),
+            *(layout.ends, layout.starts, room),
+            *(layout.lanes(work_ns, first_run), ideal, late),
             *(measured, lagged, out),
         )
         some = step_ns[:, first_run : first_run + run_kernels.RUNS]
@@ -166,19 +167,24 @@ def replay_changes(
     _check(graph, work_ns, np.zeros(graph.n_op), None)
     step_ns = np.zeros((len(changes), len(work_ns)))
     layout = _lay_out(graph)
+    every, none = np.ones((1, graph.n_op + 1)), np.zeros((1, graph.n_op + 1))
     rows = [np.atleast_2d(change.by_ns) for change in changes]
     ops = [layout.number[change.op] for change in changes]
 
     def sweep(first_run: int) -> None:
-        part = slice(first_run, first_run + run_kernels.RUNS)
         lanes, room = layout.lanes(work_ns, first_run), layout.room()
-        for op, by_ns, out in zip(ops, rows, step_ns, strict=True):
-            run_kernels.sweep_changed(
+        out = np.empty((1, 1, run_kernels.RUNS))
+        n_run = min(run_kernels.RUNS, len(work_ns) - first_run)
+        for op, by_ns, step in zip(ops, rows, step_ns, strict=True):
+            by = by_ns[first_run : first_run + n_run] if len(by_ns) > 1 else by_ns
+            kept = lanes[op]
+            lanes[op, :n_run] = np.maximum(kept[:, :n_run] + by.T, least_ns)
+            run_kernels.sweep_runs(
                 *layout.nodes,
-                *(layout.ends, room, lanes, op),
-                *(np.ascontiguousarray(by_ns[part] if len(by_ns) > 1 else by_ns), least_ns),
-                out[part],
+                *(layout.ends, layout.starts, room, lanes, none[0], lanes[:0], every, none, out),
             )
+            lanes[op] = kept
+            step[first_run : first_run + n_run] = out[0, 0, :n_run]
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(sweep, range(0, len(work_ns), run_kernels.RUNS)))
