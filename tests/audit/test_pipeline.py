@@ -10,7 +10,7 @@ from tests.diagnose.test_verdict import gated_by_a_fast_op, links
 
 from loadpath.audit import Settings, couple_recording, open_audit, run_audit
 from loadpath.audit.findings import diagnose
-from loadpath.audit.store import document_bytes
+from loadpath.audit.folder import document_bytes
 from loadpath.couple.steps import join_steps
 from loadpath.errors import InputError, UsageError
 from loadpath.tables import caveat_table

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from loadpath.audit import open_audit, run_audit
-from loadpath.audit.store import check_target, document_bytes, write_audit
+from loadpath.audit.folder import check_target, document_bytes
+from loadpath.audit.store import write_audit
 from loadpath.couple import CouplingGraph
 from loadpath.errors import InputError, UsageError
 

@@ -1,10 +1,5 @@
 """The audit folder: tables, graph, document and briefing, written as one."""
 
-import errno
-import json
-import os
-import shutil
-import threading
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,11 +10,12 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from loadpath.audit.folder import document_bytes, write_folder, write_table
 from loadpath.audit.soundness import graph_problems, index_problems, table_problems
 from loadpath.couple import CoupledJob, CouplingGraph
 from loadpath.couple.job import COUPLED_OP
 from loadpath.decode.regular import check_regular
-from loadpath.errors import InputError, UsageError, first_line
+from loadpath.errors import InputError, first_line
 from loadpath.tables import (
     CAVEAT,
     COMMUNICATOR,
@@ -33,7 +29,7 @@ from loadpath.tables import (
 )
 from loadpath.tables.results import RESULT_TABLES
 
-__all__ = ["SCHEMA", "check_target", "document_bytes", "read_audit", "write_audit"]
+__all__ = ["SCHEMA", "read_audit", "write_audit"]
 
 SCHEMA = "loadpath.audit/1"
 JOB_SCHEMAS = (RANK, LANE, STEP, COMMUNICATOR, INSTANCE, MEMBERSHIP, CAVEAT)
@@ -62,26 +58,7 @@ STORED_OP = TableSchema(
     (*COUPLED_OP.columns, *(Column(name, pl.Int64, "see CoupledJob") for name in PER_OP)),
 )
 AGAIN = "Audit the sources again."
-LONGEST_NAME = 255
-"""Bytes of a file name on usual file systems."""
 GRAPH_FIELDS = tuple(CouplingGraph.__dataclass_fields__)
-
-
-def document_bytes(document: Mapping[str, Any]) -> bytes:
-    """Write a document as JSON: keys sorted, two spaces, no NaN.
-
-    Parameters
-    ----------
-    document : mapping
-        Content of ``audit.json``.
-
-    Returns
-    -------
-    bytes
-        UTF-8, ending in a newline.
-    """
-    text = json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
 
 
 def write_audit(
@@ -107,48 +84,7 @@ def write_audit(
         If the folder exists and `force` is not set, holds anything but an audit, or cannot be
         written.
     """
-    target = check_target(folder, force=force)
-    partial = _beside(target, "partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        _write_files(partial, content)
-        _publish(partial, target)
-    except OSError as error:
-        raise UsageError(_not_writable(folder, error)) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def check_target(folder: Path, *, force: bool) -> Path:
-    """Check that an audit folder can be written, before the work is done.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to; a link stands for what it points at.
-    force : bool
-        Replace an audit that is there.
-
-    Returns
-    -------
-    Path
-        The folder itself, without links.
-
-    Raises
-    ------
-    UsageError
-        If the folder exists and `force` is not set, holds anything but an audit, or cannot be
-        written.
-    """
-    try:
-        target = Path(os.path.realpath(folder))
-        _refuse_other(folder, target, force=force)
-        _try_writing(target)
-    except (OSError, ValueError) as error:
-        raise UsageError(_not_writable(folder, error)) from error
-    return target
+    write_folder(folder, lambda partial: _write_files(partial, content), force=force)
 
 
 def _write_files(
@@ -157,7 +93,7 @@ def _write_files(
 ) -> None:
     document, tables, job, briefing = content
     for name, table in {**_job_tables(job), **tables}.items():
-        _write_table(partial / f"{name}.parquet", table)
+        write_table(partial / f"{name}.parquet", table)
     np.savez(partial / "graph.npz", **{n: getattr(job.graph, n) for n in GRAPH_FIELDS})
     (partial / "audit.json").write_bytes(document_bytes(document))
     if briefing:
@@ -233,68 +169,9 @@ def _problems(
     return index_problems(tables) + graph_problems(graph, n_op, n_instance)
 
 
-def _refuse_other(folder: Path, target: Path, *, force: bool) -> None:
-    if not os.path.lexists(target):
-        return
-    held = {path.name for path in target.iterdir()} if target.is_dir() else {"a file"}
-    if held and "audit.json" not in held:
-        raise UsageError(f"{folder} is there and is no audit folder. Give another --out.")
-    if held and not force:
-        raise UsageError(f"{folder} is there. Give another --out, or --force to replace it.")
-
-
-def _try_writing(target: Path) -> None:
-    """Make and remove an empty folder where the first new one will be."""
-    parent = target.parent
-    while not os.path.lexists(parent):
-        parent = parent.parent
-    for part in target.relative_to(parent).parts:
-        if len(os.fsencode(part)) > LONGEST_NAME:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    trial = parent / f".loadpath-{os.getpid()}-{threading.get_ident()}"
-    trial.mkdir()
-    trial.rmdir()
-
-
-def _not_writable(folder: Path, error: OSError | ValueError) -> str:
-    reason = getattr(error, "strerror", None) or first_line(error)
-    return f"{folder} cannot be written ({reason}). Give another --out."
-
-
-def _beside(folder: Path, what: str) -> Path:
-    """Hidden neighbour; of a long name the beginning, since a name has 255 bytes at most."""
-    return folder.with_name(f".{folder.name[:50]}.{what}-{os.getpid()}")
-
-
-def _publish(partial: Path, folder: Path) -> None:
-    for path in partial.iterdir():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-    if folder.exists():
-        old = _beside(folder, "old")
-        folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        partial.rename(folder)
-    parent = os.open(folder.parent, os.O_RDONLY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
-
-
 def _job_tables(job: CoupledJob) -> dict[str, pl.DataFrame]:
     op = job.op.with_columns(pl.Series(name, getattr(job, name)) for name in PER_OP)
     return {"coupled_op": op, **{name: getattr(job, name) for name in JOB_TABLES}}
-
-
-def _write_table(path: Path, table: pl.DataFrame) -> None:
-    """One row group and plain strings, so that the bytes depend on the rows alone."""
-    plain = table.with_columns(pl.col(pl.Categorical).cast(pl.String)).rechunk()
-    plain.write_parquet(
-        path, compression="zstd", row_group_size=max(1, plain.height), statistics=False
-    )
 
 
 def _job(

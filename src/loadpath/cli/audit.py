@@ -45,7 +45,7 @@ def audit(
     is written.
     """  # numpydoc ignore=PR01
     from loadpath.audit import run_audit
-    from loadpath.audit.store import document_bytes
+    from loadpath.audit.folder import document_bytes
 
     target = out or (None if json else Path(f"{_stem(sources[0])}-audit"))
     with talk() as progress:

@@ -5,7 +5,7 @@ from msgspec import Struct
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import shipped_devices
 
-__all__ = ["Group", "Layout", "lay_out"]
+__all__ = ["Group", "Layout", "fast_domain", "lay_out", "model_ranks"]
 
 
 class Group(Struct, frozen=True):
@@ -66,8 +66,7 @@ def lay_out(design: Design) -> Layout:
     """
     p, cluster = design.parallelism, design.cluster
     domain = min(fast_domain(design), cluster.accelerators)
-    model = p.tensor * p.context * p.pipeline
-    data = cluster.accelerators // model
+    data = cluster.accelerators // model_ranks(design)
     batch = design.batch
     microbatches = batch.sequences // (data * batch.microbatch) if batch is not None else 1
     n_same = p.context * data
@@ -86,6 +85,23 @@ def lay_out(design: Design) -> Layout:
         stages=stages,
         shard=_group(shard, p.tensor, domain),
     )
+
+
+def model_ranks(design: Design) -> int:
+    """Count the accelerators of one replica.
+
+    Parameters
+    ----------
+    design : Design
+        Any.
+
+    Returns
+    -------
+    int
+        Tensor times pipeline times context parallelism.
+    """
+    p = design.parallelism
+    return p.tensor * p.pipeline * p.context
 
 
 def fast_domain(design: Design) -> int:

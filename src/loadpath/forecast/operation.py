@@ -101,6 +101,8 @@ class Prices(Struct, frozen=True, kw_only=True):
     ----------
     accelerator_hour : float
         Rate of one accelerator for one hour, in `currency`.
+    accelerator_hour_low, accelerator_hour_high : float or None
+        Where the rate lies in some nine cases of ten, while it is not agreed; as stated where None.
     energy_kwh : float
         Price of a kilowatt-hour where power is billed apart; 0 where the rate includes it.
     currency : str
@@ -110,6 +112,8 @@ class Prices(Struct, frozen=True, kw_only=True):
     """
 
     accelerator_hour: Amount
+    accelerator_hour_low: Amount | None = None
+    accelerator_hour_high: Amount | None = None
     energy_kwh: Amount = 0.0
     currency: str = "USD"
     source: str = ""

@@ -1,6 +1,6 @@
 """Curves over the number of accelerators: step time, throughput, energy, cost, whole job."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,13 +18,17 @@ __all__ = [
     "CROSSING",
     "CURVE_POINT",
     "NORMAL_95",
+    "Chances",
     "StepCurve",
     "StepPoint",
+    "curve_of_points",
     "curve_table",
     "limitation_crossings",
     "price_curve",
     "sample_curve",
+    "shifted",
     "smooth_normals",
+    "step_errors",
 ]
 
 Array = NDArray[np.float64]
@@ -69,6 +73,9 @@ class StepPoint(NamedTuple):
         Mean power of the whole job, None where unknown.
     limitation : mapping of str to float
         Share of the step by what limits it.
+    shifts : mapping of str to (float, float)
+        By what is not known: logarithm by which the step changes where it is at the lower and at the
+        upper edge of its 90 % band.
     """
 
     step_s: float
@@ -76,6 +83,7 @@ class StepPoint(NamedTuple):
     band_factor: float = 1.0
     power_w: float | None = None
     limitation: Mapping[str, float] = {}
+    shifts: Mapping[str, tuple[float, float]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ class StepCurve:
         Step times; a row is one possible world.
     work : ndarray of float, shape (n_size,)
         Units of work in a step.
-    power_w : ndarray of float, shape (n_size,) or None
+    power_w : ndarray of float, shape (n_size,) or (n_sample, n_size), or None
         Mean power of the whole job.
     limitation : tuple of str, and share : ndarray of float, shape (n_limitation, n_size)
         Share of the step by what limits it.
@@ -127,8 +135,9 @@ def sample_curve(
     Returns
     -------
     StepCurve
-        In each world the model errs smoothly: alike at neighbouring sizes, independently at the smallest
-        and the largest, each time lognormally with the model's own band.
+        What is not known is the same at all sizes of a world. Beyond it the model errs smoothly: alike
+        at neighbouring sizes, independently at the smallest and the largest, each time lognormally with
+        the model's own band.
 
     Raises
     ------
@@ -148,14 +157,36 @@ def sample_curve(
     problems = _problems(n, points)
     if problems:
         raise InputError("step model", problems, "Check the design or the points it came from.")
+    unknown = sorted({name for point in points for name in point.shifts})
+    normals = {name: rng.standard_normal(n_sample) for name in unknown}
+    smooth = smooth_normals(n, rng, n_sample)
+    return curve_of_points(n, points, step_errors(points, smooth, normals))
+
+
+def curve_of_points(n: NDArray[np.int64], points: Sequence[StepPoint], errors: Array) -> StepCurve:
+    """Lay sampled errors over replayed points.
+
+    Parameters
+    ----------
+    n : ndarray of int64, shape (n_size,)
+        Accelerators, growing.
+    points : sequence of StepPoint
+        Step at each size.
+    errors : ndarray of float, shape (n_sample, n_size)
+        Logarithms by which each world departs from them.
+
+    Returns
+    -------
+    StepCurve
+        Sampled steps.
+    """
     names = tuple(dict.fromkeys(name for point in points for name in point.limitation))
     share = np.array([[point.limitation.get(name, 0.0) for point in points] for name in names])
     power = np.array([np.nan if point.power_w is None else point.power_w for point in points])
-    spread = np.log([point.band_factor for point in points]) / NORMAL_95
     median = np.array([point.step_s for point in points])
     return StepCurve(
         n,
-        median * np.exp(spread * smooth_normals(n, rng, n_sample)),
+        median * np.exp(errors),
         np.array([point.work for point in points]),
         None if np.isnan(power).any() else power,
         names,
@@ -175,13 +206,64 @@ def _problems(n: NDArray[np.int64], points: list[StepPoint]) -> list[str]:
     return problems
 
 
+def step_errors(
+    points: Sequence[StepPoint], smooth: Array, normals: Mapping[str, Array]
+) -> Array:
+    """Give by how much the steps of each world depart from what was replayed.
+
+    Parameters
+    ----------
+    points : sequence of StepPoint
+        Step at each size.
+    smooth : ndarray of float, shape (n_sample, n_size)
+        Result of `smooth_normals` for these sizes.
+    normals : mapping of str to ndarray of float, shape (n_sample,)
+        Standard normals by what is not known; several curves may share them.
+
+    Returns
+    -------
+    ndarray of float, shape (n_sample, n_size)
+        Logarithms.
+    """
+    errors = np.log([point.band_factor for point in points]) / NORMAL_95 * smooth
+    for name in sorted({name for point in points for name in point.shifts}):
+        shifts = [point.shifts.get(name, (0.0, 0.0)) for point in points]
+        errors += shifted(normals[name], shifts)
+    return np.asarray(errors, dtype=np.float64)
+
+
+def shifted(normals: Array, shifts: Sequence[tuple[float, float]]) -> Array:
+    """Turn standard normals into logarithms, by what the edges of a 90 % band do.
+
+    Parameters
+    ----------
+    normals : ndarray of float, shape (n_sample,)
+        Where each world lies in the band.
+    shifts : sequence of (float, float)
+        Logarithms at the lower and the upper edge, for each size.
+
+    Returns
+    -------
+    ndarray of float, shape (n_sample, n_size)
+        Linear on each side of the median.
+
+    Examples
+    --------
+    >>> shifted(np.array([-NORMAL_95, 0.0, 2 * NORMAL_95]), [(-0.1, 0.3)])[:, 0].round(9).tolist()
+    [-0.1, 0.0, 0.6]
+    """
+    low, high = np.asarray(shifts, dtype=np.float64).T
+    share = normals[:, None] / NORMAL_95
+    return np.asarray(np.where(share < 0, -share * low, share * high) + 0.0)
+
+
 def smooth_normals(n: NDArray[np.int64], rng: np.random.Generator, n_sample: int) -> Array:
     """Draw standard normals that change smoothly with the logarithm of the size.
 
     Parameters
     ----------
     n : ndarray of int64, shape (n_size,)
-        Accelerators, growing.
+        Accelerators, in any order.
     rng : numpy.random.Generator
         Source of randomness.
     n_sample : int
@@ -193,15 +275,35 @@ def smooth_normals(n: NDArray[np.int64], rng: np.random.Generator, n_sample: int
         Alike at neighbouring sizes, independent at the smallest and the largest.
     """
     place = np.zeros(len(n))
-    if len(n) > 1:
-        place = np.log(n / n[0]) / np.log(n[-1] / n[0])
+    if n.min() < n.max():
+        place = np.log(n / n.min()) / np.log(n.max() / n.min())
     first, last = rng.standard_normal((2, n_sample, 1))
     return np.asarray(first * np.sqrt(1 - place) + last * np.sqrt(place), dtype=np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """What happens to the job in each sampled world.
+
+    Attributes
+    ----------
+    failures : tuple of Failures, length n_sample
+        How it fails.
+    startup_s : ndarray of float, shape (n_sample, 1)
+        Time before its first step.
+    rent_ratio, energy_ratio : ndarray of float, shape (n_sample, 1)
+        Rent and price of energy, to those of the tariff.
+    """
+
+    failures: tuple[Failures, ...]
+    startup_s: Array
+    rent_ratio: Array
+    energy_ratio: Array
+
+
 def price_curve(
     curve: StepCurve, tariff: Tariff | None, *, plan: JobPlan | None = None,
-    failures: Failures | None = None,
+    failures: Failures | None = None, chances: Chances | None = None,
 ) -> dict[str, Array]:  # fmt: skip
     """Work out every quantity of the job in every sampled world.
 
@@ -215,6 +317,8 @@ def price_curve(
         What the whole job has to do, with the batch as work of a step; None leaves its length out.
     failures : Failures, optional
         How it fails; None assumes that it does not.
+    chances : Chances, optional
+        What differs from world to world, in place of `failures` and of the start-up of the plan.
 
     Returns
     -------
@@ -223,23 +327,36 @@ def price_curve(
         ``cost_per_unit``, ``job_s``, ``job_cost``. Throughput is that of productive time; energy and cost
         are paid for all of it.
     """
-    ettr = np.ones_like(curve.step_s)
-    if failures is not None:
-        mttf = job_mttf_s(curve.n, failures)
-        ettr = ettr * account_run(1e9, mttf, failures).ettr_ratio
+    ettr = _ettr(curve, failures, chances)
     per_unit = curve.step_s / curve.work / ettr
     found = {"step_s": curve.step_s, "throughput_per_s": 1 / per_unit, "ettr_ratio": ettr}
     power = 0.0 if curve.power_w is None else curve.power_w
+    rent, energy = (1.0, 1.0) if chances is None else (chances.rent_ratio, chances.energy_ratio)
     if curve.power_w is not None:
         found["energy_j_per_unit"] = per_unit * curve.power_w
     if tariff is not None:
-        found["cost_per_unit"] = cost_rows(tariff, per_unit * curve.n, per_unit * power)
+        found["cost_per_unit"] = cost_rows(
+            tariff, per_unit * curve.n * rent, per_unit * power * energy
+        )
     if plan is not None:
         running = job_time_s(replace(plan, startup_s=0.0), curve.n, curve.work, curve.step_s)
-        found["job_s"] = running / ettr + plan.startup_s
+        startup = plan.startup_s if chances is None else chances.startup_s
+        found["job_s"] = running / ettr + startup
         if tariff is not None:
-            found["job_cost"] = cost_rows(tariff, found["job_s"] * curve.n, found["job_s"] * power)
+            paid = found["job_s"]
+            found["job_cost"] = cost_rows(tariff, paid * curve.n * rent, paid * power * energy)
     return found
+
+
+def _ettr(curve: StepCurve, failures: Failures | None, chances: Chances | None) -> Array:
+    worlds = (failures,) if chances is None else chances.failures
+    rows = [
+        np.ones(len(curve.n))
+        if one is None
+        else account_run(1e9, job_mttf_s(curve.n, one), one).ettr_ratio
+        for one in worlds
+    ]
+    return np.asarray(np.stack(rows) * np.ones_like(curve.step_s))
 
 
 def curve_table(n: ArrayLike, quantities: Mapping[str, Array], level: float = 0.9) -> pl.DataFrame:

@@ -1,5 +1,7 @@
 """Forecast of one step: durations from the design, a coupled graph, and its replay."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from loadpath.errors import UsageError
@@ -16,7 +18,7 @@ from loadpath.forecast.stencil import stencil_durations, stencil_work
 from loadpath.forecast.training import training_durations
 from loadpath.forecast.transformer import batch_of, flop_per_token, model_of
 
-__all__ = ["StepForecast", "step_durations", "step_time"]
+__all__ = ["StepForecast", "step_durations", "step_seconds", "step_time", "work_of"]
 
 
 class StepForecast(Struct, frozen=True, kw_only=True):
@@ -94,7 +96,7 @@ def step_time(design: Design, *, condensed: bool = False) -> StepForecast:
     device, priors = _assumed(design)
     durations = step_durations(design, device, priors, condensed=condensed)
     step = replayed_s(durations)
-    work, flop = _work(design)
+    work, flop = work_of(design)
     peak = _peak(design, device) * design.cluster.accelerators
     held = memory_of(design, lay_out(design)) if design.model is not None else None
     room = design.cluster.memory or device.memory_gb * 1e9
@@ -158,8 +160,39 @@ def _assumed(design: Design) -> tuple[Device, dict[str, Prior]]:
     return device, assume(design.priors, measured_priors(device))
 
 
-def _work(design: Design) -> tuple[float, float]:
-    """Give the units of work of a step, and the operations they need."""
+def step_seconds(design: Design, values: Mapping[str, float]) -> float:
+    """Replay a step with other priors, without asking what limits it.
+
+    Parameters
+    ----------
+    design : Design
+        A sound design.
+    values : mapping of str to float
+        Priors that stand in place of the design's own.
+
+    Returns
+    -------
+    float
+        Seconds, of a condensed pipeline: for ratios of two of them.
+    """
+    device = shipped_devices()[design.cluster.device]
+    priors = assume({**design.priors, **values}, measured_priors(device))
+    return replayed_s(step_durations(design, device, priors, condensed=True))
+
+
+def work_of(design: Design) -> tuple[float, float]:
+    """Give the units of work of a step, and the operations they need.
+
+    Parameters
+    ----------
+    design : Design
+        A sound design.
+
+    Returns
+    -------
+    work, flop : float
+        Tokens (cells of a stencil) and operations of the whole job.
+    """
     if design.stencil is not None:
         return stencil_work(design, design.stencil)
     model, batch = model_of(design), batch_of(design)

@@ -1,0 +1,170 @@
+"""A folder of results: a document and tables that appear complete or not at all."""
+
+import errno
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from loadpath.errors import UsageError, first_line
+
+__all__ = ["check_target", "document_bytes", "write_folder", "write_table"]
+
+LONGEST_NAME = 255
+"""Bytes of a file name on usual file systems."""
+
+
+def document_bytes(document: Mapping[str, Any]) -> bytes:
+    """Write a document as JSON: keys sorted, two spaces, no NaN.
+
+    Parameters
+    ----------
+    document : mapping
+        Content of ``audit.json``.
+
+    Returns
+    -------
+    bytes
+        UTF-8, ending in a newline.
+    """
+    text = json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def write_folder(
+    folder: Path, write: Callable[[Path], None], *, force: bool, kind: str = "audit"
+) -> None:
+    """Write a folder of results; it appears complete or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; its parent must exist or be creatable.
+    write : callable of Path
+        Writes all files into the folder it is given.
+    force : bool
+        Replace one that is there.
+    kind : str
+        As of `check_target`.
+
+    Raises
+    ------
+    UsageError
+        If the folder exists and `force` is not set, holds anything else, or cannot be written.
+    """
+    target = check_target(folder, force=force, kind=kind)
+    partial = _beside(target, "partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        write(partial)
+        _publish(partial, target)
+    except OSError as error:
+        raise UsageError(_not_writable(folder, error)) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_target(folder: Path, *, force: bool, kind: str = "audit") -> Path:
+    """Check that a folder of results can be written, before the work is done.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; a link stands for what it points at.
+    force : bool
+        Replace one that is there.
+    kind : str
+        What is in it, as in the name of its document: ``audit`` for ``audit.json``.
+
+    Returns
+    -------
+    Path
+        The folder itself, without links.
+
+    Raises
+    ------
+    UsageError
+        If the folder exists and `force` is not set, holds anything else, or cannot be
+        written.
+    """
+    try:
+        target = Path(os.path.realpath(folder))
+        _refuse_other(folder, target, force=force, kind=kind)
+        _try_writing(target)
+    except (OSError, ValueError) as error:
+        raise UsageError(_not_writable(folder, error)) from error
+    return target
+
+
+def write_table(path: Path, table: pl.DataFrame) -> None:
+    """Write a table: one row group and plain strings, so that the bytes depend on the rows alone.
+
+    Parameters
+    ----------
+    path : Path
+        Parquet file.
+    table : polars.DataFrame
+        Any.
+    """
+    plain = table.with_columns(pl.col(pl.Categorical).cast(pl.String)).rechunk()
+    plain.write_parquet(
+        path, compression="zstd", row_group_size=max(1, plain.height), statistics=False
+    )
+
+
+def _refuse_other(folder: Path, target: Path, *, force: bool, kind: str) -> None:
+    if not os.path.lexists(target):
+        return
+    held = {path.name for path in target.iterdir()} if target.is_dir() else {"a file"}
+    if held and f"{kind}.json" not in held:
+        raise UsageError(f"{folder} is there and is no {kind} folder. Give another --out.")
+    if held and not force:
+        raise UsageError(f"{folder} is there. Give another --out, or --force to replace it.")
+
+
+def _try_writing(target: Path) -> None:
+    """Make and remove an empty folder where the first new one will be."""
+    parent = target.parent
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    for part in target.relative_to(parent).parts:
+        if len(os.fsencode(part)) > LONGEST_NAME:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    trial = parent / f".loadpath-{os.getpid()}-{threading.get_ident()}"
+    trial.mkdir()
+    trial.rmdir()
+
+
+def _not_writable(folder: Path, error: OSError | ValueError) -> str:
+    reason = getattr(error, "strerror", None) or first_line(error)
+    return f"{folder} cannot be written ({reason}). Give another --out."
+
+
+def _beside(folder: Path, what: str) -> Path:
+    """Hidden neighbour; of a long name the beginning, since a name has 255 bytes at most."""
+    return folder.with_name(f".{folder.name[:50]}.{what}-{os.getpid()}")
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    for path in partial.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    if folder.exists():
+        old = _beside(folder, "old")
+        folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        partial.rename(folder)
+    parent = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)

@@ -1,0 +1,353 @@
+"""The order of a forecast: read a design and runs, replay it over sizes, write what follows."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import polars as pl
+from msgspec.structs import replace
+
+from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
+from loadpath.decode.digest import file_digest
+from loadpath.decode.regular import check_regular
+from loadpath.errors import InputError, UsageError, first_line
+from loadpath.forecast.advice import Advice, Limits, advise
+from loadpath.forecast.calibration import Calibration, MeasuredStep
+from loadpath.forecast.design import Design
+from loadpath.forecast.design_file import parse_design
+from loadpath.forecast.document import Asked, describe
+from loadpath.forecast.measured_steps import (
+    Measured,
+    calibrate_runs,
+    designs_of_runs,
+    measured_of,
+    recentred,
+)
+from loadpath.forecast.outlook import Outlook, look_ahead
+from loadpath.forecast.sizes import default_sizes, goal_of, parse_sizes, split_sizes
+from loadpath.forecast.step_point import design_priors
+from loadpath.ingest.run_table import read_runs
+
+__all__ = ["Forecast", "ForecastSettings", "foresee", "read_design", "run_forecast"]
+
+LIBRARIES = ("loadpath", "numpy", "numba", "polars", "msgspec")
+LONGEST_DESIGN = 1 << 20
+"""Bytes of a design file, at most."""
+
+
+class _Options(TypedDict, total=False):
+    sizes: str | Sequence[int]
+    calibrate: str | Path | None
+    points: str | Path | None
+    goal: str | None
+    seed: int
+    worlds: int
+    value: float | None
+    budget: float | None
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastSettings:
+    """What a forecast can be told; all of it is written into the forecast.
+
+    Attributes
+    ----------
+    sizes : str
+        Accelerators, such as ``512,1024`` or ``64:16384``; around those of the design if empty.
+    calibrate, points : Path or None
+        Measured runs (CSV) that set priors, and those that forecasts and baselines are held against.
+    goal : {"strong", "weak"} or None
+        Whether the work of a step stays or grows with the size; as the design says if None.
+    seed, worlds : int
+        Of the sampled worlds.
+    value, budget : float or None
+        What a unit of work is worth, and what it may cost.
+    as_of : str
+        Time of creation to write down; empty for none.
+    """
+
+    sizes: str = ""
+    calibrate: Path | None = None
+    points: Path | None = None
+    goal: str | None = None
+    seed: int = 0
+    worlds: int = 512
+    value: float | None = None
+    budget: float | None = None
+    as_of: str = ""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.goal not in {None, "strong", "weak"}:
+            problems.append(f"goal {self.goal!r} is not strong or weak")
+        if self.seed < 0:
+            problems.append(f"seed {self.seed} is negative")
+        if not 16 <= self.worlds <= 100_000:
+            problems.append(f"worlds {self.worlds} is not from 16 to 100,000")
+        for name in ("value", "budget"):
+            amount = getattr(self, name)
+            if amount is not None and not 0 < amount < float("inf"):
+                problems.append(f"{name} {amount} is not a positive number")
+        if problems:
+            raise UsageError(f"{'; '.join(problems)}. See loadpath forecast --help.")
+
+    def as_arguments(self) -> list[str]:
+        """Write the options that differ from the default as command-line arguments.
+
+        Returns
+        -------
+        list of str
+            Files by name, without folders.
+        """
+        words = []
+        for name, field in self.__dataclass_fields__.items():
+            value = getattr(self, name)
+            if value != field.default:
+                words += [f"--{name.replace('_', '-')}", _shown(value)]
+        return words
+
+
+def _shown(value: Any) -> str:
+    return value.name if isinstance(value, Path) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A finished forecast.
+
+    Attributes
+    ----------
+    document : dict
+        Content of ``forecast.json``.
+    tables : mapping of str to polars.DataFrame
+        Result tables by name.
+    """
+
+    document: Mapping[str, Any]
+    tables: Mapping[str, pl.DataFrame]
+
+    def __repr__(self) -> str:
+        """Name the design and its sizes; documents and tables are long."""
+        sizes = [point["n"] for point in self.document["points"]]
+        return f"Forecast({self.document['design']['name']}: {sizes[0]:,} to {sizes[-1]:,})"
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Return a table by name.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``curve_point``; see docs/formats/forecast.md.
+
+        Returns
+        -------
+        polars.DataFrame
+            The table.
+
+        Raises
+        ------
+        UsageError
+            If there is no such table.
+        """
+        if name not in self.tables:
+            raise UsageError(f"no table {name!r}. There are: {', '.join(sorted(self.tables))}.")
+        return self.tables[name]
+
+    def figure(self, name: str) -> Any:
+        """Draw one figure of the briefing.
+
+        Parameters
+        ----------
+        name : str
+            ``cost``, ``shares``, ``step``, ``levers`` or ``region``.
+
+        Returns
+        -------
+        loadpath.brief.Figure
+            Shows itself in a notebook; ``.svg`` is the picture.
+
+        Raises
+        ------
+        UsageError
+            If there is no such figure.
+        """
+        from loadpath.brief import forecast_figure  # noqa: PLC0415 - drawing libraries load when used
+
+        return forecast_figure(name, self.document, self.tables)
+
+
+def run_forecast(
+    design: str | Path,
+    *,
+    out: str | Path | None = None,
+    force: bool = False,
+    **options: Unpack[_Options],
+) -> Forecast:
+    """Forecast a design over sizes.
+
+    Parameters
+    ----------
+    design : str or Path
+        Design file (TOML).
+    out : str or Path, optional
+        Folder to write; nothing is written if left out.
+    force : bool
+        Replace a forecast that is there.
+    **options
+        Fields of `ForecastSettings`: ``sizes, calibrate, points, goal, seed, worlds, value, budget,
+        as_of``; sizes also as a list of numbers.
+
+    Returns
+    -------
+    Forecast
+        Document and tables.
+
+    Raises
+    ------
+    InputError
+        If the design or the runs cannot be read, or are not sound.
+    UsageError
+        If an option is wrong, or `out` is there and `force` is not set.
+    """  # numpydoc ignore=PR01,PR02
+    settings = _settings(options)
+    if out is not None:
+        check_target(Path(out), force=force, kind="forecast")
+    document, tables = _forecast(Path(design), settings)
+    done = Forecast(document, tables)
+    if out is not None:
+        from loadpath.brief import render_forecast  # noqa: PLC0415 - not needed without it
+
+        page = render_forecast(document, tables)
+
+        def write(folder: Path) -> None:
+            for name, table in tables.items():
+                write_table(folder / f"{name}.parquet", table)
+            (folder / "forecast.json").write_bytes(document_bytes(document))
+            (folder / "briefing.html").write_text(page, encoding="utf-8")
+
+        write_folder(Path(out), write, force=force, kind="forecast")
+    return done
+
+
+def read_design(path: Path) -> Design:
+    """Read a design file.
+
+    Parameters
+    ----------
+    path : Path
+        TOML.
+
+    Returns
+    -------
+    Design
+        Checked.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or names all that is wrong with it.
+    """
+    try:
+        raw = check_regular(path).read_bytes()
+        if len(raw) > LONGEST_DESIGN:
+            raise InputError(path.name, f"{len(raw):,} bytes", "A design is TOML of a few kilobytes.")
+        text = raw.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        said = f"cannot be read ({first_line(error)})"
+        raise InputError(path.name, said, "Give a TOML file in UTF-8.") from error
+    return parse_design(text, path.name)
+
+
+def foresee(
+    design: Design, settings: ForecastSettings
+) -> tuple[Asked, Outlook, Advice, tuple[Sequence[MeasuredStep], Calibration | None]]:
+    """Replay a design over sizes and work out all that is told.
+
+    Parameters
+    ----------
+    design : Design
+        A sound design.
+    settings : ForecastSettings
+        Options.
+
+    Returns
+    -------
+    Asked, Outlook, Advice, (sequence of MeasuredStep, Calibration or None)
+        What `describe` takes.
+
+    Raises
+    ------
+    InputError
+        If runs cannot be read, or are none of this design.
+    UsageError
+        If the design can be at none of the sizes.
+    """
+    goal = settings.goal or goal_of(design)
+    priors, runs, calibration = design_priors(design), [], None
+    if settings.calibrate is not None:
+        table = read_runs(settings.calibrate)
+        runs = designs_of_runs(design, table, settings.calibrate.name)
+        calibration = calibrate_runs(runs)
+        priors = recentred(priors, calibration)
+        design = replace(design, priors={**design.priors, **calibration.priors})
+    sizes = parse_sizes(settings.sizes) if settings.sizes else default_sizes(design)
+    designs, skipped = split_sizes(design, sizes, goal)
+    if not designs:
+        told = "; ".join(f"{one.n:,}: {one.why}" for one in skipped[:4])
+        raise UsageError(f"the design can be at none of the sizes ({told}). Give others: --sizes.")
+    measured = measured_of(runs, calibration)
+    outlook = look_ahead(
+        tuple(designs.values()), priors, design,
+        seed=settings.seed, n_world=settings.worlds, measured=measured,
+    )  # fmt: skip
+    limits = Limits(value=settings.value, budget=settings.budget)
+    now = _nearest(tuple(designs), design.cluster.accelerators)
+    asked = Asked(design, goal, tuple(skipped), now, settings.seed, settings.worlds, limits)
+    held = _held_against(settings)
+    return asked, outlook, advise(outlook, now, limits, held, settings.seed), (runs, calibration)
+
+
+def _forecast(
+    path: Path, settings: ForecastSettings
+) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
+    asked, outlook, advice, measured = foresee(read_design(path), settings)
+    inputs = [path, *(p for p in (settings.calibrate, settings.points) if p is not None)]
+    document = describe(asked, outlook, advice, measured) | {
+        "as_of": settings.as_of or None,
+        "command": " ".join(["loadpath", "forecast", path.name, *settings.as_arguments()]),
+        "inputs": [
+            dict(zip(("path_name", "sha256", "bytes"), file_digest(one), strict=True))
+            for one in inputs
+        ],
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+    }
+    return document, dict(advice.tables)
+
+
+def _held_against(settings: ForecastSettings) -> pl.DataFrame | None:
+    """Give all measured runs, for baselines."""
+    paths = [path for path in (settings.points, settings.calibrate) if path is not None]
+    return read_runs(paths[0]) if paths else None
+
+
+def _nearest(sizes: Sequence[int], n: int) -> int:
+    """Find the present size, or the size nearest to it."""
+    return min(range(len(sizes)), key=lambda place: (abs(sizes[place] - n), place))
+
+
+def _settings(options: _Options) -> ForecastSettings:
+    values: dict[str, Any] = dict(options)
+    sizes = values.get("sizes", "")
+    values["sizes"] = sizes if isinstance(sizes, str) else ",".join(str(n) for n in sizes)
+    for name in ("calibrate", "points"):
+        if values.get(name) is not None:
+            values[name] = Path(values[name])
+    try:
+        return ForecastSettings(**values)
+    except TypeError as error:
+        known = ", ".join(_Options.__annotations__)
+        raise UsageError(f"unknown option ({error}). Options are {known}.") from error

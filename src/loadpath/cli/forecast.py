@@ -1,0 +1,66 @@
+"""The command ``loadpath forecast``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadpath.cli.progress import talk
+
+__all__ = ["forecast"]
+
+
+def forecast(
+    design: Annotated[Path, typer.Argument(help="Design file (TOML).")],
+    sizes: Annotated[str, typer.Option(help="Accelerators: 512,1024,2048 or 64:16384.")] = "",
+    calibrate: Annotated[
+        Path | None, typer.Option(help="CSV of measured runs that set priors: n,step_s[,...].")
+    ] = None,
+    points: Annotated[
+        Path | None, typer.Option(help="CSV of measured runs to hold the forecast against.")
+    ] = None,
+    goal: Annotated[
+        str | None, typer.Option(help="strong: the same work a step at all sizes; or weak.")
+    ] = None,
+    value: Annotated[float | None, typer.Option(help="What a unit of work is worth.")] = None,
+    budget: Annotated[float | None, typer.Option(help="What a unit of work may cost.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampled worlds.")] = 0,
+    worlds: Annotated[int, typer.Option(help="Worlds that are sampled.")] = 512,
+    out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print forecast.json.")] = False,
+    as_of: Annotated[str, typer.Option(help="Time of creation to write down.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace a forecast folder.")] = False,
+) -> None:
+    """Say where scaling stops paying for a job that need not exist yet, and how sure that is.
+
+    Without --out the folder is NAME-forecast in the current folder; with --json alone nothing is
+    written.
+    """  # numpydoc ignore=PR01
+    from loadpath.audit.folder import document_bytes
+    from loadpath.audit.forecasting import run_forecast
+
+    target = out or (None if json else Path(f"{design.stem}-forecast"))
+    with talk() as progress:
+        progress("replaying the design")
+        done = run_forecast(
+            design,
+            out=target,
+            force=force,
+            sizes=sizes,
+            calibrate=calibrate,
+            points=points,
+            goal=goal,
+            value=value,
+            budget=budget,
+            seed=seed,
+            worlds=worlds,
+            as_of=as_of,
+        )
+    if json:
+        typer.echo(document_bytes(done.document), nl=False)
+        return
+    from loadpath.brief import render_forecast_summary
+
+    typer.echo(
+        render_forecast_summary(done.document, briefing_path=f"{target}/briefing.html"), nl=False
+    )

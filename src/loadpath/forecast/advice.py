@@ -1,0 +1,210 @@
+"""All that is told of a design over sizes: tables of curves, flags, levers, baselines and pilots."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.forecast.baselines import Baseline, fit_baselines
+from loadpath.forecast.choice import value_of_pilot
+from loadpath.forecast.design import Design
+from loadpath.forecast.inversion import WORST_RATIO, Inversions, find_inversions
+from loadpath.forecast.layout import lay_out
+from loadpath.forecast.levers import break_evens, lever_elasticities, region, substitutions
+from loadpath.forecast.outlook import Outlook, key_name, priced_of
+from loadpath.forecast.scaling import curve_table, limitation_crossings
+from loadpath.tables.measured import RUN_POINT
+from loadpath.tables.schema import Column, TableSchema
+
+__all__ = ["Advice", "Limits", "PILOT", "DRIVER", "advise", "model_runs"]
+
+Array = NDArray[np.float64]
+LEVEL = 0.9
+PILOT_STEPS = 50
+"""Steps of a pilot run; its time is their mean."""
+CHANCE = 10.83
+"""Worlds times squared correlation that what drives nothing stays below, 999 times in 1,000."""
+REGION_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+PILOT = TableSchema(
+    "pilot",
+    "a pilot run of this design on fewer accelerators, before it is made",
+    (
+        Column("n", pl.Int64, "accelerators of the pilot"),
+        Column("n_steps", pl.Int64, "its steps"),
+        Column("width_ratio", pl.Float64, "width of the band of the cost at the present size after "
+               "over before, on average over what it may show"),
+    ),
+)  # fmt: skip
+
+DRIVER = TableSchema(
+    "driver",
+    "what is not known, by how much it drives the band of the cost at the present size",
+    (
+        Column("prior", pl.String, "its name"),
+        Column("share_ratio", pl.Float64, "share of the variance of the logarithm of the cost"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What counts as too dear.
+
+    Attributes
+    ----------
+    worst_ratio : float
+        Multiple of the best average cost that counts as inverted.
+    value : float or None
+        What a unit of work is worth.
+    budget : float or None
+        What a unit of work may cost; the worst ratio times the cheapest where None.
+    """
+
+    worst_ratio: float = WORST_RATIO
+    value: float | None = None
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is told of a design over sizes.
+
+    Attributes
+    ----------
+    priced : mapping of str to ndarray of float, shape (n_world, n_size)
+        Every quantity in every world.
+    figure : str
+        The quantity that counts as cost: ``cost_per_unit``, or ``accelerator_s_per_unit`` without prices.
+    limit : float
+        What a unit may cost.
+    inversions : Inversions or None
+        Flags; None with one size.
+    baselines : tuple of Baseline
+        Curves without structure, the best first.
+    tables : mapping of str to polars.DataFrame
+        ``curve_point``, ``crossing``, ``elasticity``, ``break_even``, ``region``, ``substitution``,
+        ``pilot``, ``driver``.
+    """
+
+    priced: Mapping[str, Array]
+    figure: str
+    limit: float
+    inversions: Inversions | None
+    baselines: tuple[Baseline, ...]
+    tables: Mapping[str, pl.DataFrame]
+
+
+def advise(outlook: Outlook, now: int, limits: Limits, runs: pl.DataFrame | None, seed: int) -> Advice:
+    """Work out all that is told.
+
+    Parameters
+    ----------
+    outlook : Outlook
+        Curves and chances.
+    now : int
+        Place of the present size among the sizes.
+    limits : Limits
+        What counts as too dear.
+    runs : polars.DataFrame or None
+        Measured runs, table `RUN_POINT`, that baselines are fitted to; the forecast itself where None.
+    seed : int
+        Seed of imagined pilots.
+
+    Returns
+    -------
+    Advice
+        Flags, baselines and tables.
+    """
+    priced = priced_of(outlook)
+    figure = "cost_per_unit" if "cost_per_unit" in priced else "accelerator_s_per_unit"
+    cost, n = priced[figure], outlook.curve.n
+    cheapest = float(np.median(cost, axis=0).min())
+    limit = limits.worst_ratio * cheapest if limits.budget is None else limits.budget
+    flags = None
+    if len(n) > 1:
+        flags = find_inversions(
+            n, priced["throughput_per_s"], cost,
+            worst_ratio=limits.worst_ratio, value_per_unit=limits.value, level=LEVEL,
+        )  # fmt: skip
+    points = model_runs(outlook) if runs is None else runs
+    tables = {
+        "curve_point": curve_table(n, priced, LEVEL),
+        "crossing": limitation_crossings(outlook.curve),
+        "elasticity": lever_elasticities(outlook, now, figure),
+        "break_even": break_evens(outlook, now, figure, limit),
+        "region": region(outlook, figure, "network_bandwidth", REGION_SCALES, limit),
+        "substitution": substitutions(outlook, now),
+        "pilot": _pilots(outlook, cost[:, now], np.random.default_rng([seed, 1])),
+        "driver": _drivers(outlook, cost[:, now]),
+    }
+    several = points["n"].n_unique() > 1
+    baselines = tuple(fit_baselines(points)) if several else ()
+    return Advice(priced, figure, limit, flags, baselines, tables)
+
+
+def model_runs(outlook: Outlook) -> pl.DataFrame:
+    """Give the forecast steps in the form of measured runs.
+
+    Parameters
+    ----------
+    outlook : Outlook
+        Curves and chances.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `RUN_POINT`.
+    """
+    rows = [
+        {**_run_of(design), "step_s": float(step)}
+        for design, step in zip(
+            outlook.designs, np.median(outlook.curve.step_s, axis=0), strict=True
+        )
+    ]
+    return RUN_POINT.validate(
+        pl.DataFrame(
+            {name: [row.get(name) for row in rows] for name in RUN_POINT.schema},
+            schema=RUN_POINT.schema,
+        )
+    )
+
+
+def _run_of(design: Design) -> dict[str, float | None]:
+    p, batch = design.parallelism, design.batch
+    trains = batch is not None and design.serving is None and design.model is not None
+    return {
+        "n": design.cluster.accelerators,
+        "microbatches": lay_out(design).microbatches if trains else None,
+        "tp": p.tensor,
+        "pp": p.pipeline,
+        "cp": p.context,
+        "global_batch": batch.sequences if trains and batch is not None else None,
+    }
+
+
+def _pilots(outlook: Outlook, cost: Array, rng: np.random.Generator) -> pl.DataFrame:
+    """Imagine pilots on each size but the largest."""
+    spread = max(outlook.priors["step_variation"].high, 0.01) / np.sqrt(PILOT_STEPS)
+    rows = []
+    for place, n in enumerate(outlook.curve.n[:-1].tolist()):
+        shown = np.log(outlook.curve.step_s[:, place])
+        pilot = value_of_pilot({"now": cost}, shown, float(spread), rng)
+        rows.append((n, PILOT_STEPS, pilot.width_ratio))
+    return PILOT.validate(pl.DataFrame(rows, schema=PILOT.schema, orient="row"))
+
+
+def _drivers(outlook: Outlook, cost: Array) -> pl.DataFrame:
+    """Split the variance of the cost over what is not known, largest first."""
+    logs = np.log(cost)
+    if not logs.std() > 0:
+        return DRIVER.empty()
+    shares = {
+        key_name(key): float(np.corrcoef(drawn, logs)[0, 1] ** 2)
+        for key, drawn in outlook.normals.items()
+    }
+    rows = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+    kept = [row for row in rows if row[1] * len(logs) > CHANCE]
+    return DRIVER.validate(pl.DataFrame(kept, schema=DRIVER.schema, orient="row"))

@@ -1,0 +1,300 @@
+"""A design over sizes: replayed points, sampled worlds, and every quantity in each of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadpath.errors import UsageError
+from loadpath.forecast.conditions import (
+    failures_of,
+    plan_of,
+    power_of,
+    slow_ratio,
+    tariff_of,
+)
+from loadpath.forecast.design import Design
+from loadpath.forecast.devices import Device, shipped_devices
+from loadpath.forecast.distributions import normal_cdf
+from loadpath.forecast.measured_steps import Measured, condition
+from loadpath.forecast.priors import Prior
+from loadpath.forecast.scaling import (
+    NORMAL_95,
+    Chances,
+    StepCurve,
+    StepPoint,
+    curve_of_points,
+    price_curve,
+    smooth_normals,
+    step_errors,
+)
+from loadpath.forecast.step import StepForecast
+from loadpath.forecast.step_point import prior_key, step_point
+from loadpath.forecast.time_to_train import JobPlan
+from loadpath.price.tariff import Tariff
+
+__all__ = ["Outlook", "draw_normals", "key_name", "look_ahead", "priced_of", "world_keys"]
+
+Array = NDArray[np.float64]
+OWN_WORK = ("compute", "memory", "intra_node", "host")
+"""Shares of a step in which an accelerator or its node works."""
+
+SLOW, PRICE = "slow accelerators", "price"
+"""What is not known besides priors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A design over sizes.
+
+    Attributes
+    ----------
+    designs : tuple of Design, and points : tuple of StepPoint, and forecasts : tuple of StepForecast
+        One for each size.
+    priors : mapping of str to Prior
+        What stands for what the design leaves open.
+    curve : StepCurve
+        Sampled steps; power by world.
+    chances : Chances
+        What else differs from world to world.
+    tariff : Tariff or None
+        Prices.
+    plan : JobPlan or None
+        What the whole job has to do.
+    normals : mapping of str to ndarray of float, shape (n_world,)
+        Where each world lies in what is not known.
+    """
+
+    designs: tuple[Design, ...]
+    points: tuple[StepPoint, ...]
+    forecasts: tuple[StepForecast, ...]
+    priors: Mapping[str, Prior]
+    curve: StepCurve
+    chances: Chances
+    tariff: Tariff | None
+    plan: JobPlan | None
+    normals: Mapping[str, Array]
+
+
+def world_keys(priors: Mapping[str, Prior]) -> list[str]:
+    """List what is not known of a design.
+
+    Parameters
+    ----------
+    priors : mapping of str to Prior
+        Result of `design_priors`.
+
+    Returns
+    -------
+    list of str
+        Keys of the worlds.
+    """
+    return [*(prior_key(p) for p in priors.values() if p.low < p.high), SLOW, PRICE]
+
+
+def key_name(key: str) -> str:
+    """Name what is not known by one word or two.
+
+    Parameters
+    ----------
+    key : str
+        A key of `Outlook.normals`.
+
+    Returns
+    -------
+    str
+        The prior's name, ``price`` or ``slow accelerators``.
+    """
+    return key if key in {SLOW, PRICE} else key.split(" ", maxsplit=1)[0]
+
+
+def draw_normals(keys: Iterable[str], seed: int, n_world: int) -> dict[str, Array]:
+    """Draw where each world lies in what is not known.
+
+    Parameters
+    ----------
+    keys : iterable of str
+        What is not known.
+    seed : int
+        Seed of all; each key has a generator of its own, so that designs share what both do not know.
+    n_world : int
+        Worlds.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_world,)
+        Standard normals.
+    """
+    return {
+        key: np.random.default_rng([seed, crc32(key.encode())]).standard_normal(n_world)
+        for key in keys
+    }
+
+
+def look_ahead(
+    designs: Sequence[Design],
+    priors: Mapping[str, Prior],
+    own: Design,
+    *,
+    seed: int = 0,
+    n_world: int = 512,
+    measured: Sequence[Measured] = (),
+) -> Outlook:
+    """Replay a design at each size and sample the worlds that it leaves open.
+
+    Parameters
+    ----------
+    designs : sequence of Design
+        The design at each size, growing.
+    priors : mapping of str to Prior
+        What stands for what it leaves open.
+    own : Design
+        The design at the size that its evaluations and steps are told for.
+    seed : int
+        Seed of all draws.
+    n_world : int
+        Worlds.
+    measured : sequence of Measured
+        Steps that were measured, which the worlds must agree with.
+
+    Returns
+    -------
+    Outlook
+        Curves and chances.
+
+    Raises
+    ------
+    UsageError
+        If there is no size, the seed is negative, or there are fewer than two worlds.
+    """
+    if not designs or seed < 0 or n_world < 2:
+        raise UsageError("forecast: give one size or more, a seed from 0, and two worlds or more.")
+    normals = draw_normals(world_keys(priors), seed, n_world)
+    replayed = [step_point(design, priors) for design in designs]
+    points, forecasts = zip(*replayed, strict=True)
+    n = np.array([design.cluster.accelerators for design in designs], dtype=np.int64)
+    errors = _errors((n, points), (normals, seed, n_world), priors, measured)
+    device = shipped_devices()[own.cluster.device]
+    worlds = _drawn(priors, normals)
+    curve = _completed(curve_of_points(n, points, errors), own, device, (worlds, normals))
+    values = {name: prior.value for name, prior in priors.items()}
+    at_own, _ = (
+        replayed[[d.cluster.accelerators for d in designs].index(own.cluster.accelerators)]
+        if own in designs
+        else step_point(own, {name: _certain(prior) for name, prior in priors.items()})
+    )
+    return Outlook(
+        tuple(designs), points, forecasts, priors, curve,
+        _chances(own, values, (worlds, normals)),
+        tariff_of(own, values["pue"]),
+        plan_of(own, at_own.work, at_own.step_s, values["startup"]),
+        normals,
+    )  # fmt: skip
+
+
+def priced_of(outlook: Outlook) -> dict[str, Array]:
+    """Work out every quantity of an outlook.
+
+    Parameters
+    ----------
+    outlook : Outlook
+        Curves and chances.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_world, n_size)
+        As `price_curve` does, and ``accelerator_s_per_unit``.
+    """
+    curve = outlook.curve
+    priced = price_curve(curve, outlook.tariff, plan=outlook.plan, chances=outlook.chances)
+    return priced | {"accelerator_s_per_unit": curve.n / priced["throughput_per_s"]}
+
+
+def _errors(
+    at: tuple[NDArray[np.int64], tuple[StepPoint, ...]],
+    draws: tuple[Mapping[str, Array], int, int],
+    priors: Mapping[str, Prior],
+    measured: Sequence[Measured],
+) -> Array:
+    """Draw errors at the sizes and at what was measured, and keep those that agree with it."""
+    (n, points), (normals, seed, n_world) = at, draws
+    seen = [step_point(one.design, priors)[0] for one in measured]
+    everywhere = np.concatenate([n, [one.design.cluster.accelerators for one in measured]])
+    rng = np.random.default_rng([seed, crc32(b"sizes")])
+    smooth = smooth_normals(everywhere.astype(np.int64), rng, n_world)
+    errors = step_errors([*points, *seen], smooth, normals)
+    return condition(errors, len(n), [one.error for one in measured], rng)
+
+
+def _certain(prior: Prior) -> Prior:
+    return Prior(
+        name=prior.name, value=prior.value, low=prior.value, high=prior.value, unit=prior.unit,
+        about=prior.about, source=prior.source,
+    )  # fmt: skip
+
+
+def _drawn(priors: Mapping[str, Prior], normals: Mapping[str, Array]) -> dict[str, Array]:
+    """Give each prior its value in each world, none below 0."""
+    found = {}
+    for name, prior in priors.items():
+        share = normals.get(prior_key(prior), np.zeros(1)) / NORMAL_95
+        side = np.where(share < 0, prior.value - prior.low, prior.high - prior.value)
+        found[name] = np.maximum(prior.value + share * side, 0.0)
+    return found
+
+
+def _completed(
+    curve: StepCurve,
+    own: Design,
+    device: Device,
+    worlds: tuple[Mapping[str, Array], Mapping[str, Array]],
+) -> StepCurve:
+    """Add slow accelerators and power to sampled steps."""
+    drawn, normals = worlds
+    place = normal_cdf(normals[SLOW])[:, None]
+    step_s = curve.step_s * slow_ratio(own.noise, curve.n, place)
+    busy = sum(
+        (curve.share[curve.limitation.index(name)] for name in OWN_WORK if name in curve.limitation),
+        np.zeros(len(curve.n)),
+    )
+    cap = own.cluster.power_cap
+    idle, full = np.broadcast_arrays(drawn["idle_power_ratio"], drawn["busy_power_ratio"])
+    rows = [
+        power_of(device, {"idle_power_ratio": i, "busy_power_ratio": b}, cap).power_w(busy, curve.n)
+        for i, b in zip(idle.tolist(), full.tolist(), strict=True)
+    ]
+    return replace(curve, step_s=step_s, power_w=np.stack(rows))
+
+
+def _chances(
+    own: Design,
+    values: Mapping[str, float],
+    worlds: tuple[Mapping[str, Array], Mapping[str, Array]],
+) -> Chances:
+    drawn, normals = worlds
+    n_world = len(normals[SLOW])
+    names = ("node_failures", "job_failures", "restart", "checkpoint_stall")
+    rates = np.stack([np.broadcast_to(drawn[name], n_world) for name in names], axis=1)
+    failures = tuple(
+        failures_of(own, dict(zip(names, row, strict=True))) for row in rates.tolist()
+    )
+    return Chances(
+        failures,
+        np.broadcast_to(drawn["startup"], n_world)[:, None],
+        _rent(own, normals)[:, None],
+        np.broadcast_to(drawn["pue"] / values["pue"], n_world)[:, None],
+    )
+
+
+def _rent(own: Design, normals: Mapping[str, Array]) -> Array:
+    """Give the rate of each world over the stated one."""
+    share, prices = normals[PRICE] / NORMAL_95, own.prices
+    if prices is None or prices.accelerator_hour == 0:
+        return np.ones_like(share)
+    rate = prices.accelerator_hour
+    low, high = prices.accelerator_hour_low, prices.accelerator_hour_high
+    below = 0.0 if low is None else 1 - low / rate
+    above = 0.0 if high is None else high / rate - 1
+    return np.asarray(np.maximum(1 + share * np.where(share < 0, below, above), 0.0))
