@@ -13,8 +13,8 @@ from loadpath.forecast.design import Design
 from loadpath.forecast.inversion import WORST_RATIO, Inversions, find_inversions
 from loadpath.forecast.layout import lay_out
 from loadpath.forecast.levers import break_evens, lever_elasticities, region, substitutions
-from loadpath.forecast.outlook import Outlook, key_name, priced_of
-from loadpath.forecast.scaling import curve_table, limitation_crossings
+from loadpath.forecast.outlook import Outlook, key_name, paid_shares, priced_of
+from loadpath.forecast.scaling import curve_table, share_crossings
 from loadpath.tables.measured import RUN_POINT
 from loadpath.tables.schema import Column, TableSchema
 
@@ -27,6 +27,21 @@ PILOT_STEPS = 50
 CHANCE = 10.83
 """Worlds times squared correlation that what drives nothing stays below, 999 times in 1,000."""
 REGION_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+LOSSES = (
+    "intra_node", "inter_node", "latency", "waiting", "bubble", "host", "failures", "startup",
+)  # fmt: skip
+"""Parts of the paid time in which an accelerator does no work of its own."""
+
+PAID_SHARE = TableSchema(
+    "paid_share",
+    "part of the time that is paid at one size",
+    (
+        Column("n", pl.Int64, "accelerators"),
+        Column("limitation", pl.String, "what limits the step, failures, or start-up"),
+        Column("share_ratio", pl.Float64, "share of the paid time"),
+    ),
+)
 
 PILOT = TableSchema(
     "pilot",
@@ -85,8 +100,8 @@ class Advice:
     baselines : tuple of Baseline
         Curves without structure, the best first.
     tables : mapping of str to polars.DataFrame
-        ``curve_point``, ``crossing``, ``elasticity``, ``break_even``, ``region``, ``substitution``,
-        ``pilot``, ``driver``.
+        ``curve_point``, ``paid_share``, ``crossing``, ``loss_crossing``, ``elasticity``, ``break_even``,
+        ``region``, ``substitution``, ``pilot``, ``driver``.
     """
 
     priced: Mapping[str, Array]
@@ -130,14 +145,17 @@ def advise(outlook: Outlook, now: int, limits: Limits, runs: pl.DataFrame | None
             worst_ratio=limits.worst_ratio, value_per_unit=limits.value, level=LEVEL,
         )  # fmt: skip
     points = model_runs(outlook) if runs is None else runs
+    shares = paid_shares(outlook, priced)
     tables = {
         "curve_point": curve_table(n, priced, LEVEL),
-        "crossing": limitation_crossings(outlook.curve),
+        "paid_share": _share_table(n, shares),
+        "crossing": share_crossings(n, shares),
+        "loss_crossing": share_crossings(n, {k: v for k, v in shares.items() if k in LOSSES}),
         "elasticity": lever_elasticities(outlook, now, figure),
         "break_even": break_evens(outlook, now, figure, limit),
         "region": region(outlook, figure, "network_bandwidth", REGION_SCALES, limit),
         "substitution": substitutions(outlook, now),
-        "pilot": _pilots(outlook, cost[:, now], np.random.default_rng([seed, 1])),
+        "pilot": _pilots(outlook, cost, now, np.random.default_rng([seed, 1])),
         "driver": _drivers(outlook, cost[:, now]),
     }
     several = points["n"].n_unique() > 1
@@ -185,13 +203,22 @@ def _run_of(design: Design) -> dict[str, float | None]:
     }
 
 
-def _pilots(outlook: Outlook, cost: Array, rng: np.random.Generator) -> pl.DataFrame:
-    """Imagine pilots on each size but the largest."""
+def _share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFrame:
+    rows = [
+        (int(size), name, float(share[place]))
+        for place, size in enumerate(n)
+        for name, share in shares.items()
+    ]
+    return PAID_SHARE.validate(pl.DataFrame(rows, schema=PAID_SHARE.schema, orient="row"))
+
+
+def _pilots(outlook: Outlook, cost: Array, now: int, rng: np.random.Generator) -> pl.DataFrame:
+    """Imagine pilots on each size below the present one."""
     spread = max(outlook.priors["step_variation"].high, 0.01) / np.sqrt(PILOT_STEPS)
     rows = []
-    for place, n in enumerate(outlook.curve.n[:-1].tolist()):
+    for place, n in enumerate(outlook.curve.n[:now].tolist()):
         shown = np.log(outlook.curve.step_s[:, place])
-        pilot = value_of_pilot({"now": cost}, shown, float(spread), rng)
+        pilot = value_of_pilot({"now": cost[:, now]}, shown, float(spread), rng)
         rows.append((n, PILOT_STEPS, pilot.width_ratio))
     return PILOT.validate(pl.DataFrame(rows, schema=PILOT.schema, orient="row"))
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.forecast.advice import LEVEL, Advice, Limits
@@ -18,8 +19,10 @@ from loadpath.forecast.worlds import Flag, band_of
 __all__ = ["SCHEMA", "Asked", "describe"]
 
 SCHEMA = "loadpath.forecast/1"
+TOLD = ("crossing", "loss_crossing", "elasticity", "break_even", "region", "substitution", "pilot")
+"""Tables that the document repeats."""
+
 Array = NDArray[np.float64]
-SHARES = ("compute", "memory", "intra_node", "inter_node", "latency", "waiting", "bubble", "host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,7 @@ def describe(
         "priors": _priors(outlook, advice),
         "fits_memory": now.fits_memory,
         "memory": _memory(now),
-        "crossings": advice.tables["crossing"].to_dicts(),
-        "elasticity": advice.tables["elasticity"].to_dicts(),
-        "break_even": advice.tables["break_even"].to_dicts(),
-        "substitution": advice.tables["substitution"].to_dicts(),
-        "pilot": advice.tables["pilot"].to_dicts(),
+        **{name: advice.tables[name].to_dicts() for name in TOLD},
         "assumptions": _assumptions(design, outlook, calibration),
     }
 
@@ -129,6 +128,8 @@ def _point(outlook: Outlook, advice: Advice, place: int, spans: Sequence[int]) -
     priced, curve = advice.priced, outlook.curve
     step, n = band_of(curve.step_s[:, place]), int(curve.n[place])
     forecast = outlook.forecasts[place]
+    paid = advice.tables["paid_share"].filter(pl.col("n") == n)
+    shares = dict(paid.select("limitation", "share_ratio").iter_rows())
     return {
         "n": n,
         "step_s": step._asdict(),
@@ -143,7 +144,7 @@ def _point(outlook: Outlook, advice: Advice, place: int, spans: Sequence[int]) -
         "job_s_band": _band(priced, "job_s", place),
         "job_cost_band": _band(priced, "job_cost", place),
         "ettr_ratio": _median(priced, "ettr_ratio", place),
-        "limitation": _limitation(outlook, priced, place),
+        "limitation": {"startup": None} | shares,
         "fits_memory": forecast.fits_memory,
         "basis": "modelled",
         "in_data_range": bool(spans) and min(spans) <= n <= max(spans),
@@ -156,20 +157,6 @@ def _median(priced: Mapping[str, Array], name: str, place: int) -> float | None:
 
 def _band(priced: Mapping[str, Array], name: str, place: int) -> dict[str, float] | None:
     return band_of(priced[name][:, place], LEVEL)._asdict() if name in priced else None
-
-
-def _limitation(outlook: Outlook, priced: Mapping[str, Array], place: int) -> dict[str, Any]:
-    """Split all time that is paid: steps by what limits them, failures, start-up."""
-    ettr, startup = float(np.median(priced["ettr_ratio"][:, place])), None
-    if "job_s" in priced and outlook.plan is not None:
-        job = float(np.median(priced["job_s"][:, place]))
-        steps = outlook.plan.n_step(outlook.curve.work[place])
-        stepping = float(steps * np.median(outlook.curve.step_s[:, place])) / ettr
-        startup = max(1 - stepping / job, 0.0)
-    running = 1 - (startup or 0.0)
-    share = outlook.points[place].limitation
-    parts: dict[str, Any] = {name: share[name] * ettr * running for name in SHARES}
-    return {**parts, "failures": (1 - ettr) * running, "startup": startup}
 
 
 def _inversion(advice: Advice) -> dict[str, Any]:

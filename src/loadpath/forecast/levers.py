@@ -70,6 +70,7 @@ WORSE = {
 """Which way each scale makes a job dearer."""
 
 FARTHEST, N_WALKED = 64.0, 19
+N_FINER = 200
 RELIABILITY = 0.9
 """Share of the worlds in which a deadline is to be met."""
 
@@ -332,13 +333,21 @@ def _worth(
     for figure in ("job_s", "job_cost"):
         outcome, at = pull_levers(outlook, place, figure)
         figures[figure] = outcome({**at, **scales})[:, None]
-    deadline = float(np.quantile(figures["job_s"], RELIABILITY))
+    deadline = float(np.quantile(figures["job_s"], RELIABILITY, method="higher"))
     n = outlook.curve.n[place:].astype(np.float64)
-    plain = (priced["job_s"][:, place:], priced["job_cost"][:, place:])
-    fixed = tuple(np.tile(figures[name], len(n)) for name in ("job_s", "job_cost"))
+    finer = np.geomspace(n[0], n[-1], N_FINER) if len(n) > 1 else n
+    plain = tuple(_between(n, priced[name][:, place:], finer) for name in figures)
+    fixed = tuple(np.tile(values, len(finer)) for values in figures.values())
     found = buy_or_fix(
-        n, plain, (fixed[0], fixed[1]), deadline_s=deadline * (1 + 1e-12), fix_price=0.0
+        finer, (plain[0], plain[1]), (fixed[0], fixed[1]), deadline_s=deadline, fix_price=0.0
     )
     if found.buy_cost is None or found.fix_cost is None:
         return None
     return found.buy_cost - found.fix_cost
+
+
+def _between(n: Array, values: Array, finer: Array) -> Array:
+    """Read sampled values between sizes, over logarithms."""
+    logs = np.log(values)
+    rows = [np.interp(np.log(finer), np.log(n), row) for row in logs]
+    return np.asarray(np.exp(rows), dtype=np.float64)

@@ -35,7 +35,7 @@ from loadpath.forecast.step_point import prior_key, step_point
 from loadpath.forecast.time_to_train import JobPlan
 from loadpath.price.tariff import Tariff
 
-__all__ = ["Outlook", "draw_normals", "key_name", "look_ahead", "priced_of", "world_keys"]
+__all__ = ["Outlook", "draw_normals", "key_name", "look_ahead", "paid_shares", "priced_of", "world_keys"]
 
 Array = NDArray[np.float64]
 OWN_WORK = ("compute", "memory", "intra_node", "host")
@@ -210,6 +210,34 @@ def priced_of(outlook: Outlook) -> dict[str, Array]:
     curve = outlook.curve
     priced = price_curve(curve, outlook.tariff, plan=outlook.plan, chances=outlook.chances)
     return priced | {"accelerator_s_per_unit": curve.n / priced["throughput_per_s"]}
+
+
+def paid_shares(outlook: Outlook, priced: Mapping[str, Array]) -> dict[str, Array]:
+    """Split the time that is paid: steps by what limits them, failures, start-up.
+
+    Parameters
+    ----------
+    outlook : Outlook
+        Curves and chances.
+    priced : mapping of str to ndarray of float, shape (n_world, n_size)
+        Result of `priced_of`.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_size,)
+        Shares that sum to 1 at each size, of medians; start-up holds evaluations, and is left out where
+        the length of the job is not known.
+    """
+    ettr = np.median(priced["ettr_ratio"], axis=0)
+    startup = np.zeros(len(outlook.curve.n))
+    if outlook.plan is not None:
+        steps = outlook.plan.n_step(outlook.curve.work)
+        stepping = steps * np.median(outlook.curve.step_s, axis=0) / ettr
+        startup = np.maximum(1 - stepping / np.median(priced["job_s"], axis=0), 0.0)
+    names = outlook.curve.limitation
+    shares = {name: row * ettr * (1 - startup) for name, row in zip(names, outlook.curve.share, strict=True)}
+    shares["failures"] = (1 - ettr) * (1 - startup)
+    return shares if outlook.plan is None else shares | {"startup": startup}
 
 
 def _errors(

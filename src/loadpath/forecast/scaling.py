@@ -26,6 +26,7 @@ __all__ = [
     "limitation_crossings",
     "price_curve",
     "sample_curve",
+    "share_crossings",
     "shifted",
     "smooth_normals",
     "step_errors",
@@ -411,13 +412,37 @@ def limitation_crossings(curve: StepCurve) -> pl.DataFrame:
     polars.DataFrame
         Table `CROSSING`; sizes are interpolated over the logarithm of the size.
     """
-    rows = []
-    if len(curve.limitation) > 1:
-        largest = curve.share.argmax(axis=0)
-        for i in np.flatnonzero(np.diff(largest)):
-            before, after = largest[i], largest[i + 1]
-            gap = curve.share[before, i : i + 2] - curve.share[after, i : i + 2]
-            place = gap[0] / (gap[0] - gap[1]) if gap[0] > gap[1] else 0.0
-            size = float(curve.n[i] * (curve.n[i + 1] / curve.n[i]) ** place)
-            rows.append((size, curve.limitation[before], curve.limitation[after]))
+    return share_crossings(curve.n, dict(zip(curve.limitation, curve.share, strict=True)))
+
+
+def share_crossings(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFrame:
+    """Say where another share becomes the largest.
+
+    Parameters
+    ----------
+    n : ndarray of int64, shape (n_size,)
+        Accelerators, growing.
+    shares : mapping of str to ndarray of float, shape (n_size,)
+        By name.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `CROSSING`.
+
+    Examples
+    --------
+    >>> shares = {"compute": np.array([0.9, 0.4]), "waiting": np.array([0.1, 0.6])}
+    >>> share_crossings(np.array([8, 32]), shares).rows()
+    [(24.25146506416637, 'compute', 'waiting')]
+    """
+    rows: list[tuple[float, str, str]] = []
+    names = list(shares)
+    share = np.array([shares[name] for name in names]).reshape(len(names), len(n))
+    largest = share.argmax(axis=0) if names else np.zeros(len(n), dtype=np.int64)
+    for i in np.flatnonzero(np.diff(largest)):
+        before, after = largest[i], largest[i + 1]
+        gap = share[before, i : i + 2] - share[after, i : i + 2]
+        place = gap[0] / (gap[0] - gap[1]) if gap[0] > gap[1] else 0.0
+        rows.append((float(n[i] * (n[i + 1] / n[i]) ** place), names[before], names[after]))
     return CROSSING.validate(pl.DataFrame(rows, schema=CROSSING.schema, orient="row"))
