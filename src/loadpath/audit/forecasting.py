@@ -14,7 +14,7 @@ from loadpath.audit.folder import check_target, document_bytes, write_folder, wr
 from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, UsageError, first_line
-from loadpath.forecast.advice import Advice, Limits, advise
+from loadpath.forecast.advice import LEVEL, Advice, Limits, advise
 from loadpath.forecast.calibration import Calibration, MeasuredStep
 from loadpath.forecast.design import Design
 from loadpath.forecast.design_file import parse_design
@@ -23,6 +23,7 @@ from loadpath.forecast.measured_steps import (
     Measured,
     calibrate_runs,
     designs_of_runs,
+    held_against,
     measured_of,
     recentred,
 )
@@ -300,15 +301,22 @@ def foresee(
         told = "; ".join(f"{one.n:,}: {one.why}" for one in skipped[:4])
         raise UsageError(f"the design can be at none of the sizes ({told}). Give others: --sizes.")
     measured = measured_of(runs, calibration)
+    held = _held(design, settings)
     outlook = look_ahead(
         tuple(designs.values()), priors, design,
         seed=settings.seed, n_world=settings.worlds, measured=measured,
+        held=[run.design for run in held],
     )  # fmt: skip
     limits = Limits(value=settings.value, budget=settings.budget)
     now = _nearest(tuple(designs), design.cluster.accelerators)
-    asked = Asked(design, goal, tuple(skipped), now, settings.seed, settings.worlds, limits)
-    held = _held_against(settings)
-    return asked, outlook, advise(outlook, now, limits, held, settings.seed), (runs, calibration)
+    steps = [point.step_s for point in outlook.held]
+    rows = held_against(held, steps, outlook.held_errors, LEVEL)
+    fitted = _fitted(settings)
+    asked = Asked(
+        design, goal, tuple(skipped), now, settings.seed, settings.worlds, limits, fitted, rows
+    )
+    advice = advise(outlook, now, limits, fitted, settings.seed)
+    return asked, outlook, advice, (runs, calibration)
 
 
 def _forecast(
@@ -328,10 +336,16 @@ def _forecast(
     return document, dict(advice.tables)
 
 
-def _held_against(settings: ForecastSettings) -> pl.DataFrame | None:
-    """Give all measured runs, for baselines."""
-    paths = [path for path in (settings.points, settings.calibrate) if path is not None]
-    return read_runs(paths[0]) if paths else None
+def _held(design: Design, settings: ForecastSettings) -> list[MeasuredStep]:
+    if settings.points is None:
+        return []
+    return designs_of_runs(design, read_runs(settings.points), settings.points.name)
+
+
+def _fitted(settings: ForecastSettings) -> pl.DataFrame | None:
+    """Give the measured runs that baselines are fitted to: those that set priors, where there are any."""
+    path = settings.calibrate or settings.points
+    return None if path is None else read_runs(path)
 
 
 def _nearest(sizes: Sequence[int], n: int) -> int:

@@ -7,11 +7,23 @@ _HOMES = {
     "FIGURE_NAMES": "loadpath.brief.figures",
     "Figure": "loadpath.brief.picture",
     "figure": "loadpath.brief.figures",
+    "forecast_figure": "loadpath.brief.forecast_page",
     "render_briefing": "loadpath.brief.briefing",
+    "render_forecast": "loadpath.brief.forecast_page",
+    "render_forecast_summary": "loadpath.brief.forecast_summary",
     "render_summary": "loadpath.brief.summary",
 }
 
-__all__ = ["FIGURE_NAMES", "Figure", "figure", "render_briefing", "render_summary"]  # noqa: F822  (below)
+__all__ = [  # noqa: F822  (below)
+    "FIGURE_NAMES",
+    "Figure",
+    "figure",
+    "forecast_figure",
+    "render_briefing",
+    "render_forecast",
+    "render_forecast_summary",
+    "render_summary",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ from loadpath.brief.wording import (
     time_doubt,
 )
 
-__all__ = ["render_briefing"]
+__all__ = ["environment", "render_briefing"]
 
 _SHORT = 16
 _JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=_)(?=[^_])|(?<=::)|(?<=/)(?=\w{3})")
@@ -82,6 +82,7 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "verdict": verdict,
         "assessed": verdict["kind"] != "not_assessable",
         "not_shown": NOT_SHOWN,
+        "nothing": "Not assessed." if verdict["kind"] == "not_assessable" else "None.",
         "cards": cards(document),
         "accuses": accuses(verdict),
         "headline": headline(verdict),
@@ -95,7 +96,7 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "as_of": document.get("as_of"),
         "time_doubt": time_doubt(document["record"]["source"]),
     }
-    return _environment().get_template("briefing.html").render(page) + "\n"
+    return environment().get_template("briefing.html").render(page) + "\n"
 
 
 def _stops_page(document: Mapping[str, Any]) -> str:
@@ -109,7 +110,7 @@ def _stops_page(document: Mapping[str, Any]) -> str:
         "stops": stop_rows(verdict),
         "as_of": document.get("as_of"),
     }
-    return _environment().get_template("stops.html").render(page) + "\n"
+    return environment().get_template("stops.html").render(page) + "\n"
 
 
 def _grids(tables: Mapping[str, pl.DataFrame], verdict: Mapping[str, Any]) -> dict[str, Grid]:
@@ -156,7 +157,14 @@ def _whole(efficiency: pl.DataFrame) -> pl.DataFrame:
     return efficiency.filter(pl.col("step") == -1).select(_FACTOR)
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Make what templates are read with: escaped text, hidden characters spelled out, no silent gaps.
+
+    Returns
+    -------
+    jinja2.Environment
+        With the filters that the pages use.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("loadpath.brief", "templates"),
         autoescape=True,

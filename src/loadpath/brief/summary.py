@@ -1,6 +1,5 @@
 """The summary in a terminal: at most 25 lines of at most 80 columns."""
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from loadpath.brief.certainty import (
     returns_little,
     unit_cost,
 )
+from loadpath.brief.lines import N_LINES, entry, wrap
 from loadpath.brief.stops import is_timeless, summary_parts
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
@@ -27,8 +27,6 @@ from loadpath.brief.wording import (
 from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["render_summary"]
-
-_WIDTH, _INDENT, _N_LINES = 80, 15, 25
 
 
 def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = None) -> str:
@@ -47,11 +45,11 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
         At most 25 lines of at most 80 columns, control characters spelled out.
     """
     parts = summary_parts(document) if is_timeless(document) else _parts(document)
-    lines = [line for head, text, most in parts for line in _entry(head, text, most)]
+    lines = [line for head, text, most in parts for line in entry(head, text, most)]
     if briefing_path is None:
-        return "\n".join(lines[:_N_LINES]) + "\n"
-    where = _wrap("Briefing", visible(briefing_path))[:3]
-    return "\n".join([*lines[: _N_LINES - len(where)], *where]) + "\n"
+        return "\n".join(lines[:N_LINES]) + "\n"
+    where = wrap("Briefing", visible(briefing_path))[:3]
+    return "\n".join([*lines[: N_LINES - len(where)], *where]) + "\n"
 
 
 def _parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
@@ -77,25 +75,6 @@ def _parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 def _limit(document: Mapping[str, Any]) -> str:
     found = document.get("limitation")
     return found["summary"].partition(";")[0].rstrip(".") + "." if found else ""
-
-
-def _entry(head: str, text: str, most: int) -> list[str]:
-    if not text:
-        return []
-    lines = _wrap(head, visible(text, limit=700))
-    if len(lines) <= most:
-        return lines
-    return [*lines[: most - 1], lines[most - 1][: _WIDTH - 4].rstrip() + " ..."]
-
-
-def _wrap(head: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=head.ljust(_INDENT),
-        subsequent_indent=" " * _INDENT,
-        break_on_hyphens=False,
-    )
 
 
 def _job(job: Mapping[str, Any], source: str) -> str:

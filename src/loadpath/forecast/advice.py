@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,9 +13,18 @@ from loadpath.forecast.choice import value_of_pilot
 from loadpath.forecast.design import Design
 from loadpath.forecast.inversion import WORST_RATIO, Inversions, find_inversions
 from loadpath.forecast.layout import lay_out
-from loadpath.forecast.levers import break_evens, lever_elasticities, region, substitutions
+from loadpath.forecast.levers import (
+    IMPROVEMENTS,
+    between,
+    break_evens,
+    lever_elasticities,
+    pull_levers,
+    region,
+    substitutions,
+)
 from loadpath.forecast.outlook import Outlook, key_name, paid_shares, priced_of
 from loadpath.forecast.scaling import curve_table, share_crossings
+from loadpath.forecast.worlds import band_of
 from loadpath.tables.measured import RUN_POINT
 from loadpath.tables.schema import Column, TableSchema
 
@@ -42,6 +52,32 @@ PAID_SHARE = TableSchema(
         Column("share_ratio", pl.Float64, "share of the paid time"),
     ),
 )
+
+BASELINE_POINT = TableSchema(
+    "baseline_point",
+    "step time at one size by a curve that knows no structure",
+    (
+        Column("baseline", pl.String, "which curve"),
+        Column("n", pl.Int64, "accelerators"),
+        Column("step_s", pl.Float64, "time of a step, s"),
+    ),
+)
+
+OPTION = TableSchema(
+    "option",
+    "something that could be decided",
+    (
+        Column("option", pl.String, "what"),
+        Column("n", pl.Float64, "accelerators"),
+        Column("cost", pl.Float64, "cost of a unit of work: half of the worlds are below"),
+        Column("cost_low", pl.Float64, "lower edge of the band"),
+        Column("cost_high", pl.Float64, "upper edge of the band"),
+        Column("job_s", pl.Float64, "median time of the whole job, s", nullable=True),
+        Column("over_limit_ratio", pl.Float64, "share of the worlds in which a unit costs more than the limit"),
+        Column("worth", pl.Float64, "most it may cost for the job so that adding accelerators is no cheaper",
+               nullable=True),
+    ),
+)  # fmt: skip
 
 PILOT = TableSchema(
     "pilot",
@@ -101,7 +137,7 @@ class Advice:
         Curves without structure, the best first.
     tables : mapping of str to polars.DataFrame
         ``curve_point``, ``paid_share``, ``crossing``, ``loss_crossing``, ``elasticity``, ``break_even``,
-        ``region``, ``substitution``, ``pilot``, ``driver``.
+        ``region``, ``substitution``, ``option``, ``pilot``, ``driver``, ``baseline_point``.
     """
 
     priced: Mapping[str, Array]
@@ -144,7 +180,7 @@ def advise(outlook: Outlook, now: int, limits: Limits, runs: pl.DataFrame | None
             n, priced["throughput_per_s"], cost,
             worst_ratio=limits.worst_ratio, value_per_unit=limits.value, level=LEVEL,
         )  # fmt: skip
-    points = model_runs(outlook) if runs is None else runs
+    points, own = (model_runs(outlook) if runs is None else runs), model_runs(outlook)
     shares = paid_shares(outlook, priced)
     tables = {
         "curve_point": curve_table(n, priced, LEVEL),
@@ -155,11 +191,13 @@ def advise(outlook: Outlook, now: int, limits: Limits, runs: pl.DataFrame | None
         "break_even": break_evens(outlook, now, figure, limit),
         "region": region(outlook, figure, "network_bandwidth", REGION_SCALES, limit),
         "substitution": substitutions(outlook, now),
+        "option": _options(outlook, now, priced, figure, limit),
         "pilot": _pilots(outlook, cost, now, np.random.default_rng([seed, 1])),
         "driver": _drivers(outlook, cost[:, now]),
     }
     several = points["n"].n_unique() > 1
     baselines = tuple(fit_baselines(points)) if several else ()
+    tables["baseline_point"] = _baseline_table(baselines, own)
     return Advice(priced, figure, limit, flags, baselines, tables)
 
 
@@ -210,6 +248,66 @@ def _share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFr
         for name, share in shares.items()
     ]
     return PAID_SHARE.validate(pl.DataFrame(rows, schema=PAID_SHARE.schema, orient="row"))
+
+
+def _options(
+    outlook: Outlook, now: int, priced: Mapping[str, Array], figure: str, limit: float
+) -> pl.DataFrame:
+    """Lay out what could be decided: nothing, another size, the best improvement, or its equal in size."""
+    cost, n = priced[figure], outlook.curve.n.astype(np.float64)
+    median = np.median(cost, axis=0)
+    paying = np.flatnonzero(np.mean(cost <= limit, axis=0) >= 0.5)
+    job = priced.get("job_s")
+
+    def row(name: str, place: int) -> tuple[str, float, Array, Array | None, float | None]:
+        return name, float(n[place]), cost[:, place], None if job is None else job[:, place], None
+
+    rows = [row("do nothing: as designed", now), row("the cheapest size", int(median.argmin()))]
+    if len(paying):
+        rows.append(row("the largest size that pays", int(paying[-1])))
+    best = substitutions(outlook, now).row(0, named=True)
+    if best["gain_ratio"] > 0:
+        rows += _best_rows(outlook, now, priced, figure, best)
+    told = [
+        (name, size, *band_of(values, LEVEL), None if times is None else float(np.median(times)),
+         float(np.mean(values > limit)), worth)
+        for name, size, values, times, worth in rows
+    ]  # fmt: skip
+    return OPTION.validate(pl.DataFrame(told, schema=OPTION.schema, orient="row"))
+
+
+def _best_rows(
+    outlook: Outlook, now: int, priced: Mapping[str, Array], figure: str, best: Mapping[str, Any]
+) -> list[tuple[str, float, Array, Array | None, float | None]]:
+    n = outlook.curve.n.astype(np.float64)
+    scales = IMPROVEMENTS[best["improvement"]]
+
+    def improved(name: str) -> Array | None:
+        if name not in priced:
+            return None
+        outcome, at = pull_levers(outlook, now, name)
+        return outcome({**at, **scales})
+
+    fix = improved(figure)
+    rows: list[tuple[str, float, Array, Array | None, float | None]] = []
+    if fix is not None:
+        words = f"fix: {best['improvement']}"
+        rows.append((words, float(n[now]), fix, improved("job_s"), best["worth"]))
+    if best["n_added"]:
+        size = np.array([n[now] + best["n_added"]])
+        bought = between(n, priced[figure], size)[:, 0]
+        times = between(n, priced["job_s"], size)[:, 0] if "job_s" in priced else None
+        rows.append(("buy: as many as do the same", float(size[0]), bought, times, None))
+    return rows
+
+
+def _baseline_table(baselines: tuple[Baseline, ...], sizes: pl.DataFrame) -> pl.DataFrame:
+    frames = [
+        pl.DataFrame({"baseline": one.name, "n": sizes["n"], "step_s": one.step_s(sizes)})
+        for one in baselines
+        if one.name != "affine" or not sizes["microbatches"].null_count()
+    ]
+    return BASELINE_POINT.validate(pl.concat([BASELINE_POINT.empty(), *frames]))
 
 
 def _pilots(outlook: Outlook, cost: Array, now: int, rng: np.random.Generator) -> pl.DataFrame:

@@ -10,18 +10,23 @@ from numpy.typing import NDArray
 
 from loadpath.forecast.advice import LEVEL, Advice, Limits
 from loadpath.forecast.calibration import Calibration, MeasuredStep
+from loadpath.forecast.conditions import noise_ratio
 from loadpath.forecast.design import Design
 from loadpath.forecast.outlook import Outlook
 from loadpath.forecast.sizes import Goal, Skipped
 from loadpath.forecast.step import StepForecast
+from loadpath.forecast.step_point import waiting_ranks
 from loadpath.forecast.worlds import Flag, band_of
 
 __all__ = ["SCHEMA", "Asked", "describe"]
 
 SCHEMA = "loadpath.forecast/1"
-TOLD = ("crossing", "loss_crossing", "elasticity", "break_even", "region", "substitution", "pilot")
+TOLD = (
+    "crossing", "loss_crossing", "elasticity", "break_even", "region", "substitution", "option", "pilot",
+)  # fmt: skip
 """Tables that the document repeats."""
 
+ONE_PERCENT = 0.01
 Array = NDArray[np.float64]
 
 
@@ -43,6 +48,10 @@ class Asked:
         Of the sampled worlds.
     limits : Limits
         What counts as too dear.
+    runs : polars.DataFrame or None
+        Measured runs that baselines are fitted to.
+    held : tuple of mapping
+        Measured runs beside their forecast, which they did not set.
     """
 
     design: Design
@@ -52,6 +61,8 @@ class Asked:
     seed: int
     n_world: int
     limits: Limits
+    runs: pl.DataFrame | None = None
+    held: tuple[Mapping[str, Any], ...] = ()
 
 
 def describe(
@@ -81,6 +92,7 @@ def describe(
     design, (runs, calibration) = asked.design, measured
     tariff, now = outlook.tariff, outlook.forecasts[asked.now]
     spans = [run.design.cluster.accelerators for run in runs]
+    spans += [int(run["n"]) for run in asked.held]
     points = [_point(outlook, advice, place, spans) for place in range(len(outlook.points))]
     return {
         "schema": SCHEMA,
@@ -98,8 +110,10 @@ def describe(
         "skipped": [asdict(one) for one in asked.skipped],
         "inversion": _inversion(advice),
         "inversion_searched": _searched(outlook, asked.limits),
-        "baselines": _baselines(advice, bool(runs)),
+        "baselines": _baselines(advice, measured=asked.runs is not None),
         "calibration": _calibration(runs, calibration),
+        "measured": list(asked.held),
+        "data_range": [min(spans), max(spans)] if spans else None,
         "priors": _priors(outlook, advice),
         "fits_memory": now.fits_memory,
         "memory": _memory(now),
@@ -125,7 +139,7 @@ def _design(design: Design) -> dict[str, Any]:
 
 
 def _point(outlook: Outlook, advice: Advice, place: int, spans: Sequence[int]) -> dict[str, Any]:
-    priced, curve = advice.priced, outlook.curve
+    priced, curve, design = advice.priced, outlook.curve, outlook.designs[place]
     step, n = band_of(curve.step_s[:, place]), int(curve.n[place])
     forecast = outlook.forecasts[place]
     paid = advice.tables["paid_share"].filter(pl.col("n") == n)
@@ -145,6 +159,8 @@ def _point(outlook: Outlook, advice: Advice, place: int, spans: Sequence[int]) -
         "job_cost_band": _band(priced, "job_cost", place),
         "ettr_ratio": _median(priced, "ettr_ratio", place),
         "limitation": {"startup": None} | shares,
+        "noise_gain_ratio": (noise_ratio(design.noise, ONE_PERCENT, waiting_ranks(design)) - 1)
+        / ONE_PERCENT,
         "fits_memory": forecast.fits_memory,
         "basis": "modelled",
         "in_data_range": bool(spans) and min(spans) <= n <= max(spans),
@@ -183,10 +199,12 @@ def _searched(outlook: Outlook, limits: Limits) -> dict[str, Any]:
     }
 
 
-def _baselines(advice: Advice, measured: bool) -> list[dict[str, Any]]:
+def _baselines(advice: Advice, *, measured: bool) -> list[dict[str, Any]]:
+    steps = advice.tables["baseline_point"]
     return [
         {
             "name": one.name,
+            "points": steps.filter(pl.col("baseline") == one.name).drop("baseline").to_dicts(),
             "coefficients": one.fit.coefficients.tolist(),
             "error_ratio": one.error_ratio if np.isfinite(one.error_ratio) else None,
             "fitted_to": "measured" if measured else "forecast",

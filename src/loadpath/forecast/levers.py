@@ -25,6 +25,7 @@ __all__ = [
     "IMPROVEMENTS",
     "LEVERS",
     "SUBSTITUTION",
+    "between",
     "break_evens",
     "lever_elasticities",
     "levered",
@@ -336,7 +337,7 @@ def _worth(
     deadline = float(np.quantile(figures["job_s"], RELIABILITY, method="higher"))
     n = outlook.curve.n[place:].astype(np.float64)
     finer = np.geomspace(n[0], n[-1], N_FINER) if len(n) > 1 else n
-    plain = tuple(_between(n, priced[name][:, place:], finer) for name in figures)
+    plain = tuple(between(n, priced[name][:, place:], finer) for name in figures)
     fixed = tuple(np.tile(values, len(finer)) for values in figures.values())
     found = buy_or_fix(
         finer, (plain[0], plain[1]), (fixed[0], fixed[1]), deadline_s=deadline, fix_price=0.0
@@ -346,8 +347,23 @@ def _worth(
     return found.buy_cost - found.fix_cost
 
 
-def _between(n: Array, values: Array, finer: Array) -> Array:
-    """Read sampled values between sizes, over logarithms."""
+def between(n: Array, values: Array, finer: Array) -> Array:
+    """Read sampled values between sizes, over logarithms.
+
+    Parameters
+    ----------
+    n : ndarray of float, shape (n_size,)
+        Accelerators, growing.
+    values : ndarray of float, shape (n_world, n_size)
+        Above 0.
+    finer : ndarray of float, shape (n_finer,)
+        Accelerators at which values are wanted.
+
+    Returns
+    -------
+    ndarray of float, shape (n_world, n_finer)
+        Values.
+    """
     logs = np.log(values)
     rows = [np.interp(np.log(finer), np.log(n), row) for row in logs]
     return np.asarray(np.exp(rows), dtype=np.float64)

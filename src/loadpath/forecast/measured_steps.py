@@ -21,6 +21,7 @@ __all__ = [
     "calibrate_runs",
     "condition",
     "designs_of_runs",
+    "held_against",
     "measured_of",
     "recentred",
 ]
@@ -175,7 +176,7 @@ def condition(
     Returns
     -------
     ndarray of float, shape (n_world, n_size)
-        As they were where nothing was measured.
+        Of median 0 at each size.
 
     References
     ----------
@@ -190,17 +191,18 @@ def condition(
     >>> bool(bound.std() < 0.15 * free.std())
     True
     """
-    here = errors[:, :n_size]
+    # What is not known is lopsided: of the sum of it the middle world is the replayed one.
+    middled = errors - np.median(errors, axis=0)
+    here, seen = middled[:, :n_size], middled[:, n_size:]
     if not len(noise):
         return here
-    seen = errors[:, n_size:]
     joint = np.cov(errors, rowvar=False).reshape(errors.shape[1], errors.shape[1])
     between, among = joint[:n_size, n_size:], joint[n_size:, n_size:]
     variance = np.square(np.asarray(noise, dtype=np.float64))
     gain = np.linalg.solve(among + np.diag(variance), between.T)
     shown = seen + np.sqrt(variance) * rng.standard_normal(seen.shape)
-    middle = np.median(here, axis=0) if n_size else 0.0
-    return np.asarray((here - middle) - (shown - np.median(seen, axis=0)) @ gain)
+    bound = here - shown @ gain
+    return np.asarray(bound - np.median(bound, axis=0))
 
 
 def measured_of(
@@ -228,3 +230,40 @@ def measured_of(
         Measured(replace(run.design, priors={**run.design.priors, **calibration.priors}), error)
         for run in runs
     )
+
+
+def held_against(
+    runs: Sequence[MeasuredStep], forecast_s: Sequence[float], errors: Array, level: float
+) -> tuple[dict[str, float | int | bool], ...]:
+    """Put measured runs beside forecasts that they did not set.
+
+    Parameters
+    ----------
+    runs : sequence of MeasuredStep
+        Runs and their designs.
+    forecast_s : sequence of float
+        Their steps as replayed.
+    errors : ndarray of float, shape (n_world, n_run)
+        Logarithms by which a measurement may depart from each.
+    level : float
+        Share of the worlds inside the band.
+
+    Returns
+    -------
+    tuple of dict
+        Size, measured and forecast time, error, and whether the band holds what was measured.
+    """
+    rows = []
+    for run, forecast, error in zip(runs, forecast_s, errors.T, strict=True):
+        low, high = np.quantile(error, [(1 - level) / 2, (1 + level) / 2])
+        off = float(np.log(run.step_s / forecast))
+        rows.append(
+            {
+                "n": run.design.cluster.accelerators,
+                "step_s": run.step_s,
+                "forecast_s": forecast,
+                "error_ratio": forecast / run.step_s - 1,
+                "in_band": bool(low <= off <= high),
+            }
+        )
+    return tuple(rows)

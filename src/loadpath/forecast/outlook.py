@@ -18,7 +18,7 @@ from loadpath.forecast.conditions import (
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import Device, shipped_devices
 from loadpath.forecast.distributions import normal_cdf
-from loadpath.forecast.measured_steps import Measured, condition
+from loadpath.forecast.measured_steps import LEAST_ERROR, Measured, condition
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.scaling import (
     NORMAL_95,
@@ -65,6 +65,8 @@ class Outlook:
         What the whole job has to do.
     normals : mapping of str to ndarray of float, shape (n_world,)
         Where each world lies in what is not known.
+    held : tuple of StepPoint, and held_errors : ndarray of float, shape (n_world, n_held)
+        Designs that ran too, and by which logarithms what is measured of them may depart from that.
     """
 
     designs: tuple[Design, ...]
@@ -76,6 +78,8 @@ class Outlook:
     tariff: Tariff | None
     plan: JobPlan | None
     normals: Mapping[str, Array]
+    held: tuple[StepPoint, ...]
+    held_errors: Array
 
 
 def world_keys(priors: Mapping[str, Prior]) -> list[str]:
@@ -141,6 +145,7 @@ def look_ahead(
     seed: int = 0,
     n_world: int = 512,
     measured: Sequence[Measured] = (),
+    held: Sequence[Design] = (),
 ) -> Outlook:
     """Replay a design at each size and sample the worlds that it leaves open.
 
@@ -158,6 +163,8 @@ def look_ahead(
         Worlds.
     measured : sequence of Measured
         Steps that were measured, which the worlds must agree with.
+    held : sequence of Design
+        Designs that ran too, which nothing is set by.
 
     Returns
     -------
@@ -174,8 +181,10 @@ def look_ahead(
     normals = draw_normals(world_keys(priors), seed, n_world)
     replayed = [step_point(design, priors) for design in designs]
     points, forecasts = zip(*replayed, strict=True)
-    n = np.array([design.cluster.accelerators for design in designs], dtype=np.int64)
-    errors = _errors((n, points), (normals, seed, n_world), priors, measured)
+    ran = tuple(step_point(design, priors)[0] for design in held)
+    n = np.array([design.cluster.accelerators for design in (*designs, *held)], dtype=np.int64)
+    all_errors = _errors((n, (*points, *ran)), (normals, seed, n_world), priors, measured)
+    n, errors = n[: len(points)], all_errors[:, : len(points)]
     device = shipped_devices()[own.cluster.device]
     worlds = _drawn(priors, normals)
     curve = _completed(curve_of_points(n, points, errors), own, device, (worlds, normals))
@@ -191,7 +200,15 @@ def look_ahead(
         tariff_of(own, values["pue"]),
         plan_of(own, at_own.work, at_own.step_s, values["startup"]),
         normals,
+        ran,
+        _measurable(all_errors[:, len(points) :], seed),
     )  # fmt: skip
+
+
+def _measurable(errors: Array, seed: int) -> Array:
+    """Add what a measurement of a step is off by itself."""
+    rng = np.random.default_rng([seed, crc32(b"measurements")])
+    return np.asarray(errors + LEAST_ERROR * rng.standard_normal(errors.shape))
 
 
 def priced_of(outlook: Outlook) -> dict[str, Array]:
@@ -235,7 +252,8 @@ def paid_shares(outlook: Outlook, priced: Mapping[str, Array]) -> dict[str, Arra
         stepping = steps * np.median(outlook.curve.step_s, axis=0) / ettr
         startup = np.maximum(1 - stepping / np.median(priced["job_s"], axis=0), 0.0)
     names = outlook.curve.limitation
-    shares = {name: row * ettr * (1 - startup) for name, row in zip(names, outlook.curve.share, strict=True)}
+    paid = np.round(outlook.curve.share * ettr * (1 - startup), 12) + 0.0
+    shares = dict(zip(names, paid, strict=True))
     shares["failures"] = (1 - ettr) * (1 - startup)
     return shares if outlook.plan is None else shares | {"startup": startup}
 

@@ -1,0 +1,93 @@
+"""The four figures under the verdict of a forecast: cost, inversion, time, certainty."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadpath.brief.cards import Card
+from loadpath.brief.forecast_words import amount, cost_scale, duration, rounded
+from loadpath.brief.grid import Cell
+from loadpath.units import format_ratio, format_seconds
+
+__all__ = ["forecast_cards"]
+
+Document = Mapping[str, Any]
+
+
+def forecast_cards(document: Document) -> tuple[Card, ...]:
+    """Lay out the four figures under the verdict.
+
+    Parameters
+    ----------
+    document : mapping
+        Content of forecast.json.
+
+    Returns
+    -------
+    tuple of Card
+        What a unit costs, where that inverts, how long it takes, and how sure that is.
+    """
+    now = next(point for point in document["points"] if point["n"] == document["n_now"])
+    return (_cost(document, now), _inversion(document), _time(document, now), _sure(document, now))
+
+
+def _cost(document: Document, now: Mapping[str, Any]) -> Card:
+    (scale, words), band = cost_scale(document), now[document["cost"]]
+    edges = (amount(band["low"], scale), Cell(" to "), amount(band["high"], scale), Cell(f" {words}"))
+    notes = [edges]
+    if now["job_cost"] is not None:
+        cost = Cell(f"{rounded(now['job_cost'])} {document['currency']}", now["job_cost"])
+        notes.append((Cell("the whole job "), cost))
+    return Card(f"Cost at {now['n']:,} accelerators", amount(band["median"], scale), tuple(notes))
+
+
+def _inversion(document: Document) -> Card:
+    searched, flag = document["inversion_searched"], document["inversion"]["average"]
+    ratio = searched["worst_ratio"]
+    policy = (Cell(f"a {document['unit']} over {ratio:g} times the cheapest", ratio),)
+    if len(document["points"]) < 2:
+        return Card("Cost inverts at", Cell("not assessed"), ((Cell("one size was asked for"),),))
+    if flag is None:
+        most = Cell(f"{searched['n_most']:,}", searched["n_most"])
+        return Card("Cost inverts at", Cell("none"), ((Cell("up to "), most), policy))
+    high = (
+        Cell(f"beyond {searched['n_most']:,}", searched["n_most"])
+        if flag["high"] is None
+        else Cell(rounded(flag["high"]), flag["high"])
+    )
+    band = (Cell(rounded(flag["low"]), flag["low"]), Cell(" to "), high)
+    return Card("Cost inverts at", Cell(rounded(flag["n"]), flag["n"]), (band, policy))
+
+
+def _time(document: Document, now: Mapping[str, Any]) -> Card:
+    step = now["step_s"]
+    steps = (Cell("a step "), Cell(format_seconds(step["median"]), step["median"]))
+    ettr = (
+        Cell(format_ratio(now["ettr_ratio"]), now["ettr_ratio"]),
+        Cell(" of the time counts (ETTR)"),
+    )
+    if now["job_s"] is None:
+        return Card("A step takes", steps[1], (ettr,))
+    return Card("The job takes", Cell(duration(now["job_s"]), now["job_s"]), (steps, ettr))
+
+
+def _sure(document: Document, now: Mapping[str, Any]) -> Card:
+    calibration, band = document["calibration"], now[document["cost"]]
+    width = (band["high"] - band["low"]) / (2 * band["median"])
+    notes: list[tuple[Cell, ...]]
+    if calibration is None:
+        notes = [(Cell("no run was measured: priors alone"),)]
+    else:
+        error = Cell(format_ratio(calibration["error_ratio"]), calibration["error_ratio"])
+        notes = [(Cell("measured runs are met within "), error)]
+    if document["pilot"]:
+        pilot = document["pilot"][0]
+        notes.append(
+            (
+                Cell("a pilot on "),
+                Cell(f"{pilot['n']:,}", pilot["n"]),
+                Cell(" leaves "),
+                Cell(format_ratio(pilot["width_ratio"]), pilot["width_ratio"]),
+                Cell(" of it"),
+            )
+        )
+    return Card("Half of the band of the cost", Cell(format_ratio(width)), tuple(notes), before="±")

@@ -1,0 +1,127 @@
+"""The forecast in a terminal: at most 25 lines of at most 80 columns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadpath.brief.forecast_words import (
+    LIMIT_WORDS,
+    answers,
+    cost_scale,
+    duration,
+    forecast_headline,
+    forecast_summary,
+    joined,
+    power,
+    rounded,
+)
+from loadpath.brief.lines import N_LINES, entry, wrap
+from loadpath.brief.visible import visible
+from loadpath.brief.wording import counted
+from loadpath.units import format_ratio, format_seconds
+
+__all__ = ["render_forecast_summary"]
+
+Document = Mapping[str, Any]
+
+
+def render_forecast_summary(document: Document, *, briefing_path: str | None = None) -> str:
+    """Write a forecast for a terminal.
+
+    Parameters
+    ----------
+    document : mapping
+        Content of forecast.json.
+    briefing_path : str, optional
+        Where the briefing lies.
+
+    Returns
+    -------
+    str
+        At most 25 lines of at most 80 columns, control characters spelled out.
+    """
+    lines = [line for head, text, most in _parts(document) for line in entry(head, text, most)]
+    where = [] if briefing_path is None else wrap("Briefing", visible(briefing_path))[:3]
+    return "\n".join([*lines[: N_LINES - len(where)], *where]) + "\n"
+
+
+def _parts(document: Document) -> list[tuple[str, str, int]]:
+    told = {question: joined(cells) for question, cells in answers(document)}
+    now = next(point for point in document["points"] if point["n"] == document["n_now"])
+    delay, _, stability, known, pilot, *_ = told.values()
+    return [
+        ("Forecast", _what(document), 2),
+        ("Basis", _basis(document), 2),
+        ("Verdict", forecast_headline(document), 2),
+        ("", joined(forecast_summary(document)), 4),
+        (f"At {now['n']:,}", _at(document, now), 3),
+        ("Limited by", _limits(document, now), 2),
+        ("Delay", delay, 2),
+        ("Helps", stability, 2),
+        ("Known", known, 2),
+        ("Pilot", pilot, 1),
+        ("Baseline", _baseline(document), 1),
+        ("Not possible", _skipped(document), 1),
+    ]
+
+
+def _what(document: Document) -> str:
+    points = document["points"]
+    sizes = ", ".join(f"{point['n']:,}" for point in points)
+    return f"{document['design']['name']}; {document['goal']} scaling over {sizes} accelerators"
+
+
+def _basis(document: Document) -> str:
+    calibration = document["calibration"]
+    worlds = f"{format_ratio(document['level_ratio'])} bands of {document['n_worlds']:,} worlds"
+    if calibration is None:
+        return f"modelled by replay, no run measured; {worlds}"
+    runs = counted(len(calibration["points"]), "measured run")
+    return f"modelled by replay, set by {runs} (met within {format_ratio(calibration['error_ratio'])}); {worlds}"
+
+
+def _at(document: Document, now: Mapping[str, Any]) -> str:
+    scale, words = cost_scale(document)
+    band = now[document["cost"]]
+    low, median, high = (rounded(band[name] * scale) for name in ("low", "median", "high"))
+    step = now["step_s"]
+    text = (
+        f"{median} {words} ({low} to {high}); step {format_seconds(step['median'])} "
+        f"({format_seconds(step['low'])} to {format_seconds(step['high'])}), MFU "
+        f"{format_ratio(now['mfu_ratio'])}, ETTR {format_ratio(now['ettr_ratio'])}"
+    )
+    if now["power_w"] is not None:
+        text += f", {power(now['power_w'])}"
+    if now["job_s"] is not None:
+        text += f"; job {duration(now['job_s'])}"
+    if now["job_cost"] is not None:
+        text += f", {rounded(now['job_cost'])} {document['currency']}"
+    return text + ("" if now["fits_memory"] is not False else "; does not fit its memory")
+
+
+def _limits(document: Document, now: Mapping[str, Any]) -> str:
+    shares = sorted(
+        ((share, name) for name, share in now["limitation"].items() if share), reverse=True
+    )[:4]
+    text = ", ".join(f"{LIMIT_WORDS[name]} {format_ratio(share)}" for share, name in shares)
+    for row in document["loss_crossing"][:1]:
+        after, before = LIMIT_WORDS[row["after"]], LIMIT_WORDS[row["before"]]
+        text += f"; from {rounded(row['n'])} on {after} cost more than {before}"
+    return text
+
+
+def _baseline(document: Document) -> str:
+    if not document["baselines"]:
+        return ""
+    best = document["baselines"][0]
+    error = best["error_ratio"]
+    off = "error unknown" if error is None else f"{format_ratio(error)} off what is left out"
+    return f"{best['name']}, fitted to the {best['fitted_to']} steps: {off}"
+
+
+def _skipped(document: Document) -> str:
+    skipped = document["skipped"]
+    if not skipped:
+        return ""
+    first = skipped[0]
+    more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+    return f"{first['n']:,}{more}: {first['why']}"
