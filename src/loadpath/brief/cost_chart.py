@@ -13,7 +13,6 @@ from loadpath.brief.picture import Figure
 __all__ = ["cost_chart", "size_axis", "step_band_chart"]
 
 _BLUE, _RED, _GREY = "#4a7fb5", "#c8503f", "#7f8793"
-_DASHES = {"affine": [6, 3], "amdahl": [2, 2], "usl": [8, 2, 2, 2]}
 
 
 def cost_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Figure:
@@ -90,7 +89,7 @@ def step_band_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
     if runs.height:
         layers.append(
             alt.Chart(runs)
-            .mark_point(shape="diamond", size=52, color=_RED, filled=True, opacity=1)
+            .mark_point(shape="diamond", size=52, color=_RED, filled=True)
             .encode(x="n:Q", y="step_s:Q")
         )
         words += "Diamonds: measured. "
@@ -145,7 +144,7 @@ def _range_layers(document: Mapping[str, Any]) -> list[alt.Chart]:
     left, right = max(span[0], min(sizes)), min(span[1], max(sizes))
     shade = pl.DataFrame({"n": [float(left)], "end": [float(right)]})
     return [
-        alt.Chart(shade).mark_rect(color=_GREY, opacity=0.13).encode(x=size_axis(sizes), x2="end:Q")
+        alt.Chart(shade).mark_rect(color=_GREY, fillOpacity=0.13).encode(x=size_axis(sizes), x2="end:Q")
     ]
 
 
@@ -164,10 +163,10 @@ def _band_layers(
     base = alt.Chart(rows).encode(x=size_axis(sizes))
     ends = {"y": alt.Y("low:Q", title=title), "y2": alt.Y2("high:Q")}
     return [
-        base.mark_area(color=_BLUE, opacity=0.22).encode(**ends),
-        base.mark_rule(color=_BLUE, opacity=0.35).encode(**ends),
+        base.mark_area(color=_BLUE, fillOpacity=0.22).encode(**ends),
+        base.mark_rule(color=_BLUE, strokeOpacity=0.35).encode(**ends),
         base.mark_line(color=_BLUE, strokeWidth=2).encode(y=y),
-        base.mark_point(color=_BLUE, filled=True, size=34, opacity=1).encode(y=y),
+        base.mark_point(color=_BLUE, filled=True, size=34).encode(y=y),
     ]
 
 

@@ -27,7 +27,7 @@ def forecast_cards(document: Document) -> tuple[Card, ...]:
         What a unit costs, where that inverts, how long it takes, and how sure that is.
     """
     now = next(point for point in document["points"] if point["n"] == document["n_now"])
-    return (_cost(document, now), _inversion(document), _time(document, now), _sure(document, now))
+    return (_cost(document, now), _inversion(document), _time(document, now), _sure(document))
 
 
 def _cost(document: Document, now: Mapping[str, Any]) -> Card:
@@ -70,9 +70,8 @@ def _time(document: Document, now: Mapping[str, Any]) -> Card:
     return Card("The job takes", Cell(duration(now["job_s"]), now["job_s"]), (steps, ettr))
 
 
-def _sure(document: Document, now: Mapping[str, Any]) -> Card:
-    calibration, band = document["calibration"], now[document["cost"]]
-    width = (band["high"] - band["low"]) / (2 * band["median"])
+def _sure(document: Document) -> Card:
+    calibration = document["calibration"]
     notes: list[tuple[Cell, ...]]
     if calibration is None:
         notes = [(Cell("no run was measured: priors alone"),)]
@@ -90,4 +89,4 @@ def _sure(document: Document, now: Mapping[str, Any]) -> Card:
                 Cell(" of it"),
             )
         )
-    return Card("Half of the band of the cost", Cell(format_ratio(width)), tuple(notes), before="±")
+    return Card("Half of the band of the cost", Cell(format_ratio(document["band_ratio"]), document["band_ratio"]), tuple(notes), before="±")

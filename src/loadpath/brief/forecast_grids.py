@@ -98,7 +98,7 @@ def option_grid(document: Document) -> Grid:
     scale, words = cost_scale(document)
     rows = [
         (
-            Cell(row["option"]), _number(row["n"]), _cost(row["cost"], scale),
+            Cell(row["option"]), Cell(f"{row['n']:,.0f}", row["n"]), _cost(row["cost"], scale),
             _cost(row["cost_low"], scale), _cost(row["cost_high"], scale),
             _NONE if row["job_s"] is None else Cell(duration(row["job_s"]), row["job_s"]),
             _ratio(row["over_limit_ratio"]), _number(row["worth"]),

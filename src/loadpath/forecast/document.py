@@ -105,6 +105,7 @@ def describe(
         "unit": "cell" if design.stencil is not None else "token",
         "currency": None if tariff is None else tariff.currency,
         "cost": advice.figure,
+        "band_ratio": _half_width(advice, asked.now),
         "limit": {"cost_per_unit": advice.limit, "asked": asked.limits.budget is not None},
         "points": points,
         "skipped": [asdict(one) for one in asked.skipped],
@@ -165,6 +166,12 @@ def _point(outlook: Outlook, advice: Advice, place: int, spans: Sequence[int]) -
         "basis": "modelled",
         "in_data_range": bool(spans) and min(spans) <= n <= max(spans),
     }
+
+
+def _half_width(advice: Advice, place: int) -> float:
+    """Half of the width of the band of the cost at the present size, over its median."""
+    band = band_of(advice.priced[advice.figure][:, place], LEVEL)
+    return (band.high - band.low) / (2 * band.median)
 
 
 def _median(priced: Mapping[str, Array], name: str, place: int) -> float | None:
