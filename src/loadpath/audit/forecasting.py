@@ -26,6 +26,7 @@ from loadpath.forecast.measured_steps import (
     held_against,
     measured_of,
     recentred,
+    runs_of,
 )
 from loadpath.forecast.outlook import Outlook, look_ahead
 from loadpath.forecast.sizes import default_sizes, goal_of, parse_sizes, split_sizes
@@ -309,13 +310,13 @@ def foresee(
     )  # fmt: skip
     limits = Limits(value=settings.value, budget=settings.budget)
     now = _nearest(tuple(designs), design.cluster.accelerators)
+    fitted = runs_of(runs or held) if runs or held else None
+    advice = advise(outlook, now, limits, fitted, settings.seed)
     steps = [point.step_s for point in outlook.held]
-    rows = held_against(held, steps, outlook.held_errors, LEVEL)
-    fitted = _fitted(settings)
+    rows = held_against(held, steps, outlook.held_errors, advice.baselines, level=LEVEL)
     asked = Asked(
         design, goal, tuple(skipped), now, settings.seed, settings.worlds, limits, fitted, rows
     )
-    advice = advise(outlook, now, limits, fitted, settings.seed)
     return asked, outlook, advice, (runs, calibration)
 
 
@@ -340,12 +341,6 @@ def _held(design: Design, settings: ForecastSettings) -> list[MeasuredStep]:
     if settings.points is None:
         return []
     return designs_of_runs(design, read_runs(settings.points), settings.points.name)
-
-
-def _fitted(settings: ForecastSettings) -> pl.DataFrame | None:
-    """Give the measured runs that baselines are fitted to: those that set priors, where there are any."""
-    path = settings.calibrate or settings.points
-    return None if path is None else read_runs(path)
 
 
 def _nearest(sizes: Sequence[int], n: int) -> int:

@@ -224,14 +224,15 @@ def run_grid(document: Document) -> Grid:
     calibrated = (document["calibration"] or {}).get("points", [])
     rows = [
         (Cell("set priors"), _count(run["n"]), _seconds(run["step_s"]), _NONE,
-         _ratio(run["error_ratio"]), _NONE)
+         _ratio(run["error_ratio"]), _NONE, _NONE)
         for run in calibrated
     ] + [
         (Cell("held against"), _count(run["n"]), _seconds(run["step_s"]), _seconds(run["forecast_s"]),
-         _ratio(run["error_ratio"]), Cell("yes" if run["in_band"] else "no"))
+         _ratio(run["error_ratio"]), _ratio(run["baseline_error_ratio"]),
+         Cell("yes" if run["in_band"] else "no"))
         for run in document["measured"]
     ]  # fmt: skip
-    return _laid(["run", "accelerators", "measured", "forecast", "error", "in the band"], rows)
+    return _laid(["run", "accelerators", "measured", "forecast", "error", "baseline", "in the band"], rows)
 
 
 def prior_grid(document: Document) -> Grid:

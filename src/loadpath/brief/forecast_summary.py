@@ -5,7 +5,6 @@ from typing import Any
 
 from loadpath.brief.forecast_words import (
     LIMIT_WORDS,
-    answers,
     cost_scale,
     duration,
     forecast_headline,
@@ -45,9 +44,7 @@ def render_forecast_summary(document: Document, *, briefing_path: str | None = N
 
 
 def _parts(document: Document) -> list[tuple[str, str, int]]:
-    told = {question: joined(cells) for question, cells in answers(document)}
     now = next(point for point in document["points"] if point["n"] == document["n_now"])
-    delay, _, stability, known, pilot, *_ = told.values()
     return [
         ("Forecast", _what(document), 2),
         ("Basis", _basis(document), 2),
@@ -55,10 +52,10 @@ def _parts(document: Document) -> list[tuple[str, str, int]]:
         ("", joined(forecast_summary(document)), 4),
         (f"At {now['n']:,}", _at(document, now), 3),
         ("Limited by", _limits(document, now), 2),
-        ("Delay", delay, 2),
-        ("Helps", stability, 2),
-        ("Known", known, 2),
-        ("Pilot", pilot, 1),
+        ("Delay", _delay(document), 2),
+        ("Helps most", _helps(document), 2),
+        ("Not known", _unknown(document), 2),
+        ("Pilot", _pilot(document), 1),
         ("Baseline", _baseline(document), 1),
         ("Not possible", _skipped(document), 1),
     ]
@@ -109,13 +106,57 @@ def _limits(document: Document, now: Mapping[str, Any]) -> str:
     return text
 
 
+def _delay(document: Document) -> str:
+    first, last = document["points"][0], document["points"][-1]
+    gains = [point["noise_gain_ratio"] for point in (first, last)]
+    verb = "amplified" if gains[1] > 1 else "passed on"
+    return (
+        f"{verb}: 1 % more variation of each rank makes a step {gains[0]:.2f} % longer at "
+        f"{first['n']:,}, {gains[1]:.2f} % at {last['n']:,}"
+    )
+
+
+def _helps(document: Document) -> str:
+    parts = []
+    for row in document["substitution"][:2]:
+        added = "no" if row["n_added"] is None else rounded(row["n_added"])
+        text = f"{row['improvement']} {format_ratio(row['gain_ratio'])}"
+        parts.append(f"{text}, as by {added} more accelerators")
+    return "; ".join(parts)
+
+
+def _unknown(document: Document) -> str:
+    drivers = [row for row in document["priors"] if row["share_ratio"]][:4]
+    told = ", ".join(f"{row['name']} {format_ratio(row['share_ratio'])}" for row in drivers)
+    return f"the band of the cost is due to {told}" if told else ""
+
+
+def _pilot(document: Document) -> str:
+    if not document["pilot"]:
+        return ""
+    row = document["pilot"][0]
+    left = format_ratio(row["width_ratio"])
+    return f"{row['n_steps']} steps on {row['n']:,} would leave {left} of the band"
+
+
 def _baseline(document: Document) -> str:
     if not document["baselines"]:
         return ""
     best = document["baselines"][0]
     error = best["error_ratio"]
     off = "error unknown" if error is None else f"{format_ratio(error)} off what is left out"
-    return f"{best['name']}, fitted to the {best['fitted_to']} steps: {off}"
+    return f"{best['name']} on the {best['fitted_to']} steps: {off}{_beaten(document)}"
+
+
+def _beaten(document: Document) -> str:
+    errors = [
+        max(abs(run[name]) for run in document["measured"])
+        for name in ("baseline_error_ratio", "error_ratio")
+        if document["measured"] and document["measured"][0][name] is not None
+    ]
+    if len(errors) < 2:
+        return ""
+    return f"; held-out runs {format_ratio(errors[0])}, replay {format_ratio(errors[1])}"
 
 
 def _skipped(document: Document) -> str:

@@ -9,10 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.forecast.baselines import Baseline, fit_baselines
+from loadpath.forecast.calibration import MeasuredStep
 from loadpath.forecast.choice import value_of_pilot
-from loadpath.forecast.design import Design
 from loadpath.forecast.inversion import WORST_RATIO, Inversions, find_inversions
-from loadpath.forecast.layout import lay_out
 from loadpath.forecast.levers import (
     IMPROVEMENTS,
     between,
@@ -22,13 +21,13 @@ from loadpath.forecast.levers import (
     region,
     substitutions,
 )
+from loadpath.forecast.measured_steps import runs_of
 from loadpath.forecast.outlook import Outlook, key_name, paid_shares, priced_of
 from loadpath.forecast.scaling import curve_table, share_crossings
 from loadpath.forecast.worlds import band_of
-from loadpath.tables.measured import RUN_POINT
 from loadpath.tables.schema import Column, TableSchema
 
-__all__ = ["Advice", "Limits", "PILOT", "DRIVER", "advise", "model_runs"]
+__all__ = ["Advice", "Limits", "PILOT", "DRIVER", "advise"]
 
 Array = NDArray[np.float64]
 LEVEL = 0.9
@@ -180,7 +179,15 @@ def advise(outlook: Outlook, now: int, limits: Limits, runs: pl.DataFrame | None
             n, priced["throughput_per_s"], cost,
             worst_ratio=limits.worst_ratio, value_per_unit=limits.value, level=LEVEL,
         )  # fmt: skip
-    points, own = (model_runs(outlook) if runs is None else runs), model_runs(outlook)
+    own = runs_of(
+        [
+            MeasuredStep(design, float(step))
+            for design, step in zip(
+                outlook.designs, np.median(outlook.curve.step_s, axis=0), strict=True
+            )
+        ]
+    )
+    points = own if runs is None else runs
     shares = paid_shares(outlook, priced)
     tables = {
         "curve_point": curve_table(n, priced, LEVEL),
@@ -199,46 +206,6 @@ def advise(outlook: Outlook, now: int, limits: Limits, runs: pl.DataFrame | None
     baselines = tuple(fit_baselines(points)) if several else ()
     tables["baseline_point"] = _baseline_table(baselines, own)
     return Advice(priced, figure, limit, flags, baselines, tables)
-
-
-def model_runs(outlook: Outlook) -> pl.DataFrame:
-    """Give the forecast steps in the form of measured runs.
-
-    Parameters
-    ----------
-    outlook : Outlook
-        Curves and chances.
-
-    Returns
-    -------
-    polars.DataFrame
-        Table `RUN_POINT`.
-    """
-    rows = [
-        {**_run_of(design), "step_s": float(step)}
-        for design, step in zip(
-            outlook.designs, np.median(outlook.curve.step_s, axis=0), strict=True
-        )
-    ]
-    return RUN_POINT.validate(
-        pl.DataFrame(
-            {name: [row.get(name) for row in rows] for name in RUN_POINT.schema},
-            schema=RUN_POINT.schema,
-        )
-    )
-
-
-def _run_of(design: Design) -> dict[str, float | None]:
-    p, batch = design.parallelism, design.batch
-    trains = batch is not None and design.serving is None and design.model is not None
-    return {
-        "n": design.cluster.accelerators,
-        "microbatches": lay_out(design).microbatches if trains else None,
-        "tp": p.tensor,
-        "pp": p.pipeline,
-        "cp": p.context,
-        "global_batch": batch.sequences if trains and batch is not None else None,
-    }
 
 
 def _share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFrame:

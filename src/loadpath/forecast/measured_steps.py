@@ -9,11 +9,14 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from loadpath.errors import InputError, UsageError
+from loadpath.forecast.baselines import Baseline
 from loadpath.forecast.calibration import CALIBRATED_PRIORS, Calibration, MeasuredStep, calibrate
 from loadpath.forecast.design import Design
 from loadpath.forecast.design_checks import check_design
+from loadpath.forecast.layout import lay_out
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.sizes import goal_of, resize
+from loadpath.tables.measured import RUN_POINT
 
 __all__ = [
     "LEAST_ERROR",
@@ -24,6 +27,7 @@ __all__ = [
     "held_against",
     "measured_of",
     "recentred",
+    "runs_of",
 ]
 
 Array = NDArray[np.float64]
@@ -108,6 +112,37 @@ def _design_of(design: Design, row: dict[str, int | float | None]) -> Design:
             )
         microbatch = sequences // passes
     return replace(ran, batch=replace(ran.batch, sequences=sequences, microbatch=microbatch))
+
+
+def runs_of(steps: Sequence[MeasuredStep]) -> pl.DataFrame:
+    """Give steps the form of measured runs, with what their designs tell.
+
+    Parameters
+    ----------
+    steps : sequence of MeasuredStep
+        Designs and times.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `RUN_POINT`.
+    """
+    rows = [{**_run_of(step.design), "step_s": step.step_s} for step in steps]
+    columns = {name: [row.get(name) for row in rows] for name in RUN_POINT.schema}
+    return RUN_POINT.validate(pl.DataFrame(columns, schema=RUN_POINT.schema))
+
+
+def _run_of(design: Design) -> dict[str, float | None]:
+    p, batch = design.parallelism, design.batch
+    trains = batch is not None and design.serving is None and design.model is not None
+    return {
+        "n": design.cluster.accelerators,
+        "microbatches": lay_out(design).microbatches if trains else None,
+        "tp": p.tensor,
+        "pp": p.pipeline,
+        "cp": p.context,
+        "global_batch": batch.sequences if trains and batch is not None else None,
+    }
 
 
 def calibrate_runs(measured: Sequence[MeasuredStep]) -> Calibration:
@@ -233,8 +268,13 @@ def measured_of(
 
 
 def held_against(
-    runs: Sequence[MeasuredStep], forecast_s: Sequence[float], errors: Array, level: float
-) -> tuple[dict[str, float | int | bool], ...]:
+    runs: Sequence[MeasuredStep],
+    forecast_s: Sequence[float],
+    errors: Array,
+    baselines: Sequence[Baseline],
+    *,
+    level: float = 0.9,
+) -> tuple[dict[str, float | int | bool | None], ...]:
     """Put measured runs beside forecasts that they did not set.
 
     Parameters
@@ -245,16 +285,20 @@ def held_against(
         Their steps as replayed.
     errors : ndarray of float, shape (n_world, n_run)
         Logarithms by which a measurement may depart from each.
+    baselines : sequence of Baseline
+        Curves without structure, the chosen one first.
     level : float
         Share of the worlds inside the band.
 
     Returns
     -------
     tuple of dict
-        Size, measured and forecast time, error, and whether the band holds what was measured.
+        Size, measured and forecast time, error, that of the baseline, and whether the band holds what
+        was measured.
     """
     rows = []
-    for run, forecast, error in zip(runs, forecast_s, errors.T, strict=True):
+    others = baselines[0].step_s(runs_of(runs)).tolist() if baselines else [None] * len(runs)
+    for run, forecast, error, other in zip(runs, forecast_s, errors.T, others, strict=True):
         low, high = np.quantile(error, [(1 - level) / 2, (1 + level) / 2])
         off = float(np.log(run.step_s / forecast))
         rows.append(
@@ -263,6 +307,7 @@ def held_against(
                 "step_s": run.step_s,
                 "forecast_s": forecast,
                 "error_ratio": forecast / run.step_s - 1,
+                "baseline_error_ratio": None if other is None else other / run.step_s - 1,
                 "in_band": bool(low <= off <= high),
             }
         )
