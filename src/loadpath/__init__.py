@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Audit": "loadpath.audit",
+    "Forecast": "loadpath.audit.forecasting",
     "InputError": "loadpath.errors",
     "LoadpathError": "loadpath.errors",
     "Recording": "loadpath.tables",
@@ -16,10 +17,13 @@ _HOME = {
     "load_recording": "loadpath.audit",
     "open_audit": "loadpath.audit",
     "run_audit": "loadpath.audit",
+    "run_comparison": "loadpath.audit.forecasting",
+    "run_forecast": "loadpath.audit.forecasting",
 }
 
 __all__ = [  # noqa: F822 - names are resolved on first use
     "Audit",
+    "Forecast",
     "InputError",
     "LoadpathError",
     "Recording",
@@ -29,6 +33,8 @@ __all__ = [  # noqa: F822 - names are resolved on first use
     "load_recording",
     "open_audit",
     "run_audit",
+    "run_comparison",
+    "run_forecast",
     "testing",
 ]
 

@@ -16,6 +16,7 @@ from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, UsageError, first_line
 from loadpath.forecast.advice import LEVEL, Advice, Limits, advise
 from loadpath.forecast.calibration import Calibration, MeasuredStep
+from loadpath.forecast.comparison import compare_designs
 from loadpath.forecast.design import Design
 from loadpath.forecast.design_file import parse_design
 from loadpath.forecast.document import Asked, describe
@@ -33,7 +34,7 @@ from loadpath.forecast.sizes import default_sizes, goal_of, parse_sizes, split_s
 from loadpath.forecast.step_point import design_priors
 from loadpath.ingest.run_table import read_runs
 
-__all__ = ["Forecast", "ForecastSettings", "foresee", "read_design", "run_forecast"]
+__all__ = ["Forecast", "ForecastSettings", "foresee", "read_design", "run_comparison", "run_forecast"]
 
 LIBRARIES = ("loadpath", "numpy", "numba", "polars", "msgspec")
 LONGEST_DESIGN = 1 << 20
@@ -235,6 +236,57 @@ def run_forecast(
     return done
 
 
+def run_comparison(
+    *designs: str | Path, seed: int = 0, worlds: int = 512, pilot: int | None = None
+) -> dict[str, Any]:
+    """Compare designs side by side, each at its own size.
+
+    Parameters
+    ----------
+    *designs : str or Path
+        Design files, two or more.
+    seed, worlds : int
+        Of the sampled worlds, which all share.
+    pilot : int, optional
+        Accelerators of a pilot run; the fewest that a design can have, if left out.
+
+    Returns
+    -------
+    dict
+        Schema ``loadpath.compare/1``.
+
+    Raises
+    ------
+    InputError
+        If a design cannot be read, or is not sound.
+    UsageError
+        If an option is wrong, or the designs cannot be compared.
+    """  # numpydoc ignore=PR01,PR02
+    settings = ForecastSettings(seed=seed, worlds=worlds)
+    paths = [Path(design) for design in designs]
+    named = {_called(path, paths): read_design(path) for path in paths}
+    found = compare_designs(named, seed=seed, n_world=worlds, pilot=pilot)
+    words = [*(path.name for path in paths), *settings.as_arguments()]
+    words += [] if pilot is None else ["--pilot", str(pilot)]
+    return found | _provenance("compare", words, paths)
+
+
+def _called(path: Path, paths: Sequence[Path]) -> str:
+    """Name a candidate by its file, with its folder where files of one name lie in several."""
+    return path.stem if [other.stem for other in paths].count(path.stem) == 1 else str(path)
+
+
+def _provenance(command: str, words: Sequence[str], inputs: Sequence[Path]) -> dict[str, Any]:
+    return {
+        "command": " ".join(["loadpath", command, *words]),
+        "inputs": [
+            dict(zip(("path_name", "sha256", "bytes"), file_digest(one), strict=True))
+            for one in inputs
+        ],
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+    }
+
+
 def read_design(path: Path) -> Design:
     """Read a design file.
 
@@ -325,15 +377,8 @@ def _forecast(
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     asked, outlook, advice, measured = foresee(read_design(path), settings)
     inputs = [path, *(p for p in (settings.calibrate, settings.points) if p is not None)]
-    document = describe(asked, outlook, advice, measured) | {
-        "as_of": settings.as_of or None,
-        "command": " ".join(["loadpath", "forecast", path.name, *settings.as_arguments()]),
-        "inputs": [
-            dict(zip(("path_name", "sha256", "bytes"), file_digest(one), strict=True))
-            for one in inputs
-        ],
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
-    }
+    document = describe(asked, outlook, advice, measured) | {"as_of": settings.as_of or None}
+    document |= _provenance("forecast", [path.name, *settings.as_arguments()], inputs)
     return document, dict(advice.tables)
 
 

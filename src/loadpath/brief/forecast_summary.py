@@ -5,6 +5,7 @@ from typing import Any
 
 from loadpath.brief.forecast_words import (
     LIMIT_WORDS,
+    MORE,
     cost_scale,
     duration,
     forecast_headline,
@@ -56,7 +57,7 @@ def _parts(document: Document) -> list[tuple[str, str, int]]:
         ("Helps most", _helps(document), 2),
         ("Not known", _unknown(document), 2),
         ("Pilot", _pilot(document), 1),
-        ("Baseline", _baseline(document), 1),
+        ("Baseline", _baseline(document), 2),
         ("Not possible", _skipped(document), 1),
     ]
 
@@ -102,7 +103,7 @@ def _limits(document: Document, now: Mapping[str, Any]) -> str:
     text = ", ".join(f"{LIMIT_WORDS[name]} {format_ratio(share)}" for share, name in shares)
     for row in document["loss_crossing"][:1]:
         after, before = LIMIT_WORDS[row["after"]], LIMIT_WORDS[row["before"]]
-        text += f"; from {rounded(row['n'])} on {after} cost more than {before}"
+        text += f"; from {rounded(row['n'])} on more goes to {after} than to {before}"
     return text
 
 
@@ -110,8 +111,9 @@ def _delay(document: Document) -> str:
     first, last = document["points"][0], document["points"][-1]
     gains = [point["noise_gain_ratio"] for point in (first, last)]
     verb = "amplified" if gains[1] > 1 else "passed on"
+    more = ", more so with size" if gains[1] > MORE * gains[0] else ""
     return (
-        f"{verb}: 1 % more variation of each rank makes a step {gains[0]:.2f} % longer at "
+        f"{verb}{more}: 1 % more variation of each rank makes a step {gains[0]:.2f} % longer at "
         f"{first['n']:,}, {gains[1]:.2f} % at {last['n']:,}"
     )
 

@@ -9,10 +9,12 @@ from loadpath.units import format_ratio, format_seconds
 __all__ = [
     "LEVER_WORDS",
     "LIMIT_WORDS",
+    "MORE",
     "Answer",
     "amount",
     "answers",
     "cost_scale",
+    "cost_words",
     "duration",
     "forecast_decision",
     "forecast_headline",
@@ -48,6 +50,9 @@ LEVER_WORDS = {
     "price": "price",
 }
 _SCALES = ((1, ""), (1e3, "thousand "), (1e6, "million "), (1e9, "billion "), (1e12, "trillion "))
+MORE = 1.005
+"""Times a gain that counts as larger."""
+
 _DAY_S, _HOUR_S = 86_400, 3_600
 
 
@@ -144,12 +149,36 @@ def cost_scale(document: Document) -> tuple[float, str]:
     """
     name = document["cost"]
     costs = [point[name]["median"] for point in document["points"]]
-    scale, said = next(
-        ((s, w) for s, w in _SCALES if s * min(costs) >= 0.1), (_SCALES[-1][0], _SCALES[-1][1])
-    )
     what = document["currency"] if name == "cost_per_unit" else "accelerator-seconds"
-    unit = document["unit"]
-    return scale, f"{what} per {said}{unit}{'s' if scale > 1 else ''}"
+    return cost_words(costs, what, document["unit"])
+
+
+def cost_words(costs: list[float], what: str, unit: str) -> tuple[float, str]:
+    """Choose for how many units of work some costs are told.
+
+    Parameters
+    ----------
+    costs : list of float
+        Of one unit.
+    what : str
+        Currency, or what else is paid.
+    unit : str
+        Such as token.
+
+    Returns
+    -------
+    scale : float
+        Units of work.
+    words : str
+        What, and per how many of them.
+
+    Examples
+    --------
+    >>> cost_words([1.3e-6, 2e-6], "USD", "token")
+    (1000000.0, 'USD per million tokens')
+    """
+    scale, said = next(((s, w) for s, w in _SCALES if s * min(costs) >= 0.1), _SCALES[-1])
+    return float(scale), f"{what} per {said}{unit}{'s' if scale > 1 else ''}"
 
 
 def amount(value: float, scale: float) -> Cell:
@@ -312,9 +341,10 @@ def _amplifies(document: Document) -> list[Cell]:
     first, last = document["points"][0], document["points"][-1]
     gains = first["noise_gain_ratio"], last["noise_gain_ratio"]
     lost = [_losses(point) for point in (first, last)]
-    verb = "amplifies" if gains[1] > max(gains[0], 1) * 1.005 else "passes on"
+    verb = "amplifies" if gains[1] > 1 else "passes on"
+    more = ", and more so the larger it is" if gains[1] > MORE * gains[0] else ""
     return [
-        Cell(f"It {verb} it: one percent more variation of each rank makes a step "),
+        Cell(f"It {verb} it{more}: one percent more variation of each rank makes a step "),
         Cell(f"{gains[0]:.2f} %", gains[0]), Cell(" longer at "), Cell(f"{first['n']:,}", first["n"]),
         Cell(" accelerators and "), Cell(f"{gains[1]:.2f} %", gains[1]), Cell(" at "),
         Cell(f"{last['n']:,}", last["n"]), Cell(". Waiting takes "),

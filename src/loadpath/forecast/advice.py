@@ -27,12 +27,14 @@ from loadpath.forecast.scaling import curve_table, share_crossings
 from loadpath.forecast.worlds import band_of
 from loadpath.tables.schema import Column, TableSchema
 
-__all__ = ["Advice", "Limits", "PILOT", "DRIVER", "advise"]
+__all__ = ["DRIVER", "LEVEL", "PILOT", "PILOT_STEPS", "Advice", "Limits", "advise", "pilot_spread"]
 
 Array = NDArray[np.float64]
 LEVEL = 0.9
 PILOT_STEPS = 50
 """Steps of a pilot run; its time is their mean."""
+LEAST_VARIATION = 0.01
+"""Of steps of a pilot, at least: what published runs of one size vary by."""
 CHANCE = 10.83
 """Worlds times squared correlation that what drives nothing stays below, 999 times in 1,000."""
 REGION_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -279,13 +281,28 @@ def _baseline_table(baselines: tuple[Baseline, ...], sizes: pl.DataFrame) -> pl.
 
 def _pilots(outlook: Outlook, cost: Array, now: int, rng: np.random.Generator) -> pl.DataFrame:
     """Imagine pilots on each size below the present one."""
-    spread = max(outlook.priors["step_variation"].high, 0.01) / np.sqrt(PILOT_STEPS)
     rows = []
     for place, n in enumerate(outlook.curve.n[:now].tolist()):
         shown = np.log(outlook.curve.step_s[:, place])
-        pilot = value_of_pilot({"now": cost[:, now]}, shown, float(spread), rng)
+        pilot = value_of_pilot({"now": cost[:, now]}, shown, pilot_spread(outlook), rng)
         rows.append((n, PILOT_STEPS, pilot.width_ratio))
     return PILOT.validate(pl.DataFrame(rows, schema=PILOT.schema, orient="row"))
+
+
+def pilot_spread(outlook: Outlook) -> float:
+    """Say how much the mean step of a pilot is off by chance.
+
+    Parameters
+    ----------
+    outlook : Outlook
+        With the noise of its design.
+
+    Returns
+    -------
+    float
+        Standard deviation of its logarithm.
+    """
+    return float(max(outlook.priors["step_variation"].high, LEAST_VARIATION) / np.sqrt(PILOT_STEPS))
 
 
 def _drivers(outlook: Outlook, cost: Array) -> pl.DataFrame:

@@ -1,0 +1,81 @@
+"""Candidates side by side in a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadpath.brief.forecast_words import cost_words, duration, rounded
+from loadpath.brief.lines import N_LINES, entry
+from loadpath.brief.visible import visible
+from loadpath.units import format_ratio, format_seconds
+
+__all__ = ["render_comparison"]
+
+Document = Mapping[str, Any]
+_NAME, _MOST = 20, 8
+
+
+def render_comparison(document: Document) -> str:
+    """Write a comparison for a terminal.
+
+    Parameters
+    ----------
+    document : mapping
+        Schema ``loadpath.compare/1``.
+
+    Returns
+    -------
+    str
+        At most 25 lines of at most 80 columns, control characters spelled out.
+    """
+    rows = document["candidates"]
+    scale, words = _scale(document)
+    best = rows[0]
+    verdict = (
+        f"{best['candidate']} costs least in {format_ratio(best['best_ratio'])} of the worlds; "
+        f"choosing it wrongly costs {rounded(best['expected_loss'] * scale)} {words} on average"
+    )
+    lines = entry("Verdict", verdict, 3)
+    lines += entry("Basis", _basis(document), 2)
+    lines.append(
+        f"{'candidate':<{_NAME}} {'N':>7} {'step':>9} {'cost':>9} {'low':>9} {'high':>9} {'loss':>9}"
+    )
+    for row in rows[:_MOST]:
+        figures = (row[name] * scale for name in ("median", "low", "high", "expected_loss"))
+        step = format_seconds(row["step_s"]["median"])
+        told = " ".join(f"{rounded(value):>9}" for value in figures)
+        lines.append(f"{visible(row['candidate'], limit=_NAME):<{_NAME}} {row['n']:>7} {step:>9} {told}")
+    lines += entry("Cost", f"{words}; loss: what choosing it costs more than the best, on average", 2)
+    lines += entry("Jobs", _jobs(rows), 2)
+    for row in document["pilot"][:4]:
+        lines += entry("Pilot", _pilot(row, scale, words), 2)
+    return "\n".join(lines[:N_LINES]) + "\n"
+
+
+def _scale(document: Document) -> tuple[float, str]:
+    if document["figure"] == "job_cost":
+        return 1.0, f"{document['currency']} for the job"
+    what = document["currency"] or "accelerator-seconds"
+    return cost_words([row["median"] for row in document["candidates"]], what, document["unit"])
+
+
+def _basis(document: Document) -> str:
+    differ = ", ".join(document["not_shared"]) or "none"
+    return (
+        f"modelled by replay in {document['n_worlds']:,} worlds that all share; priors that differ: "
+        f"{differ}"
+    )
+
+
+def _jobs(rows: list[Mapping[str, Any]]) -> str:
+    told = [
+        f"{row['candidate']} {duration(row['job_s'])}" for row in rows if row["job_s"] is not None
+    ]
+    return ", ".join(told[:_MOST])
+
+
+def _pilot(row: Mapping[str, Any], scale: float, words: str) -> str:
+    return (
+        f"{row['n_steps']} steps of {row['candidate']} on {row['n']:,} are worth at most "
+        f"{rounded(row['value'] * scale)} of {rounded(row['most'] * scale)} {words}; leave "
+        f"{format_ratio(row['width_ratio'])} of the band"
+    )
