@@ -15,8 +15,8 @@ from tests.diagnose.test_verdict import side_lane
 from loadpath.audit import couple_recording, run_audit
 from loadpath.audit.document import _sentence, build_document
 from loadpath.audit.findings import diagnose
-from loadpath.audit.settings import Settings
 from loadpath.audit.folder import document_bytes
+from loadpath.audit.settings import Settings
 from loadpath.couple.steps import join_steps
 from loadpath.tables import caveat_table
 from loadpath.testing import job

@@ -5,117 +5,49 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import polars as pl
 from msgspec.structs import replace
 
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
+from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
 from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, UsageError, first_line
-from loadpath.forecast.advice import LEVEL, Advice, Limits, advise
+from loadpath.forecast.advice import Advice, Limits, advise
 from loadpath.forecast.calibration import Calibration, MeasuredStep
 from loadpath.forecast.comparison import compare_designs
 from loadpath.forecast.design import Design
 from loadpath.forecast.design_file import parse_design
 from loadpath.forecast.document import Asked, describe
+from loadpath.forecast.held_out import held_against
 from loadpath.forecast.measured_steps import (
-    Measured,
     calibrate_runs,
     designs_of_runs,
-    held_against,
     measured_of,
     recentred,
     runs_of,
 )
+from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook, look_ahead
-from loadpath.forecast.sizes import default_sizes, goal_of, parse_sizes, split_sizes
+from loadpath.forecast.priors import Prior
+from loadpath.forecast.sizes import Goal, Skipped, default_sizes, goal_of, parse_sizes, split_sizes
 from loadpath.forecast.step_point import design_priors
 from loadpath.ingest.run_table import read_runs
 
-__all__ = ["Forecast", "ForecastSettings", "foresee", "read_design", "run_comparison", "run_forecast"]
+__all__ = [
+    "Forecast",
+    "ForecastSettings",
+    "foresee",
+    "read_design",
+    "run_comparison",
+    "run_forecast",
+]
 
 LIBRARIES = ("loadpath", "numpy", "numba", "polars", "msgspec")
 LONGEST_DESIGN = 1 << 20
 """Bytes of a design file, at most."""
-
-
-class _Options(TypedDict, total=False):
-    sizes: str | Sequence[int]
-    calibrate: str | Path | None
-    points: str | Path | None
-    goal: str | None
-    seed: int
-    worlds: int
-    value: float | None
-    budget: float | None
-    as_of: str
-
-
-@dataclass(frozen=True, slots=True)
-class ForecastSettings:
-    """What a forecast can be told; all of it is written into the forecast.
-
-    Attributes
-    ----------
-    sizes : str
-        Accelerators, such as ``512,1024`` or ``64:16384``; around those of the design if empty.
-    calibrate, points : Path or None
-        Measured runs (CSV) that set priors, and those that forecasts and baselines are held against.
-    goal : {"strong", "weak"} or None
-        Whether the work of a step stays or grows with the size; as the design says if None.
-    seed, worlds : int
-        Of the sampled worlds.
-    value, budget : float or None
-        What a unit of work is worth, and what it may cost.
-    as_of : str
-        Time of creation to write down; empty for none.
-    """
-
-    sizes: str = ""
-    calibrate: Path | None = None
-    points: Path | None = None
-    goal: str | None = None
-    seed: int = 0
-    worlds: int = 512
-    value: float | None = None
-    budget: float | None = None
-    as_of: str = ""
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.goal not in {None, "strong", "weak"}:
-            problems.append(f"goal {self.goal!r} is not strong or weak")
-        if self.seed < 0:
-            problems.append(f"seed {self.seed} is negative")
-        if not 16 <= self.worlds <= 100_000:
-            problems.append(f"worlds {self.worlds} is not from 16 to 100,000")
-        for name in ("value", "budget"):
-            amount = getattr(self, name)
-            if amount is not None and not 0 < amount < float("inf"):
-                problems.append(f"{name} {amount} is not a positive number")
-        if problems:
-            raise UsageError(f"{'; '.join(problems)}. See loadpath forecast --help.")
-
-    def as_arguments(self) -> list[str]:
-        """Write the options that differ from the default as command-line arguments.
-
-        Returns
-        -------
-        list of str
-            Files by name, without folders.
-        """
-        words = []
-        for name, field in self.__dataclass_fields__.items():
-            value = getattr(self, name)
-            if value != field.default:
-                words += [f"--{name.replace('_', '-')}", _shown(value)]
-        return words
-
-
-def _shown(value: Any) -> str:
-    return value.name if isinstance(value, Path) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +120,7 @@ def run_forecast(
     *,
     out: str | Path | None = None,
     force: bool = False,
-    **options: Unpack[_Options],
+    **options: Unpack[Options],
 ) -> Forecast:
     """Forecast a design over sizes.
 
@@ -216,7 +148,7 @@ def run_forecast(
     UsageError
         If an option is wrong, or `out` is there and `force` is not set.
     """  # numpydoc ignore=PR01,PR02
-    settings = _settings(options)
+    settings = settings_of(options)
     if out is not None:
         check_target(Path(out), force=force, kind="forecast")
     document, tables = _forecast(Path(design), settings)
@@ -308,7 +240,9 @@ def read_design(path: Path) -> Design:
     try:
         raw = check_regular(path).read_bytes()
         if len(raw) > LONGEST_DESIGN:
-            raise InputError(path.name, f"{len(raw):,} bytes", "A design is TOML of a few kilobytes.")
+            raise InputError(
+                path.name, f"{len(raw):,} bytes", "A design is TOML of a few kilobytes."
+            )
         text = raw.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         said = f"cannot be read ({first_line(error)})"
@@ -341,35 +275,49 @@ def foresee(
         If the design can be at none of the sizes.
     """
     goal = settings.goal or goal_of(design)
-    priors, runs, calibration = design_priors(design), [], None
-    if settings.calibrate is not None:
-        table = read_runs(settings.calibrate)
-        runs = designs_of_runs(design, table, settings.calibrate.name)
-        calibration = calibrate_runs(runs)
-        priors = recentred(priors, calibration)
-        design = replace(design, priors={**design.priors, **calibration.priors})
-    sizes = parse_sizes(settings.sizes) if settings.sizes else default_sizes(design)
-    designs, skipped = split_sizes(design, sizes, goal)
-    if not designs:
-        told = "; ".join(f"{one.n:,}: {one.why}" for one in skipped[:4])
-        raise UsageError(f"the design can be at none of the sizes ({told}). Give others: --sizes.")
-    measured = measured_of(runs, calibration)
+    design, priors, runs, calibration = _calibrated(design, settings)
+    designs, skipped = _sized(design, settings, goal)
     held = _held(design, settings)
     outlook = look_ahead(
         tuple(designs.values()), priors, design,
-        seed=settings.seed, n_world=settings.worlds, measured=measured,
+        worlds=(settings.seed, settings.worlds), measured=measured_of(runs, calibration),
         held=[run.design for run in held],
     )  # fmt: skip
     limits = Limits(value=settings.value, budget=settings.budget)
     now = _nearest(tuple(designs), design.cluster.accelerators)
     fitted = runs_of(runs or held) if runs or held else None
-    advice = advise(outlook, now, limits, fitted, settings.seed)
-    steps = [point.step_s for point in outlook.held]
-    rows = held_against(held, steps, outlook.held_errors, advice.baselines, level=LEVEL)
+    advice = advise(outlook, now, limits, runs=fitted, seed=settings.seed)
     asked = Asked(
-        design, goal, tuple(skipped), now, settings.seed, settings.worlds, limits, fitted, rows
-    )
+        design, goal, tuple(skipped), now, settings.seed, settings.worlds, limits,
+        held_against(held, outlook, advice.baselines, level=LEVEL),
+        baselines_measured=fitted is not None,
+    )  # fmt: skip
     return asked, outlook, advice, (runs, calibration)
+
+
+def _sized(
+    design: Design, settings: ForecastSettings, goal: Goal
+) -> tuple[dict[int, Design], list[Skipped]]:
+    sizes = parse_sizes(settings.sizes) if settings.sizes else default_sizes(design)
+    designs, skipped = split_sizes(design, sizes, goal)
+    if not designs:
+        told = "; ".join(f"{one.n:,}: {one.why}" for one in skipped[:4])
+        raise UsageError(f"the design can be at none of the sizes ({told}). Give others: --sizes.")
+    return designs, skipped
+
+
+def _calibrated(
+    design: Design, settings: ForecastSettings
+) -> tuple[Design, dict[str, Prior], list[MeasuredStep], Calibration | None]:
+    """Set priors by measured runs, where there are any."""
+    priors = design_priors(design)
+    if settings.calibrate is None:
+        return design, priors, [], None
+    table = read_runs(settings.calibrate)
+    runs = designs_of_runs(design, table, settings.calibrate.name)
+    calibration = calibrate_runs(runs)
+    settled = replace(design, priors={**design.priors, **calibration.priors})
+    return settled, recentred(priors, calibration), runs, calibration
 
 
 def _forecast(
@@ -391,17 +339,3 @@ def _held(design: Design, settings: ForecastSettings) -> list[MeasuredStep]:
 def _nearest(sizes: Sequence[int], n: int) -> int:
     """Find the present size, or the size nearest to it."""
     return min(range(len(sizes)), key=lambda place: (abs(sizes[place] - n), place))
-
-
-def _settings(options: _Options) -> ForecastSettings:
-    values: dict[str, Any] = dict(options)
-    sizes = values.get("sizes", "")
-    values["sizes"] = sizes if isinstance(sizes, str) else ",".join(str(n) for n in sizes)
-    for name in ("calibrate", "points"):
-        if values.get(name) is not None:
-            values[name] = Path(values[name])
-    try:
-        return ForecastSettings(**values)
-    except TypeError as error:
-        known = ", ".join(_Options.__annotations__)
-        raise UsageError(f"unknown option ({error}). Options are {known}.") from error

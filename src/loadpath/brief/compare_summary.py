@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.forecast_words import cost_words, duration, rounded
+from loadpath.brief.amounts import cost_words, duration, rounded
 from loadpath.brief.lines import N_LINES, entry
 from loadpath.brief.visible import visible
 from loadpath.units import format_ratio, format_seconds
@@ -43,8 +43,12 @@ def render_comparison(document: Document) -> str:
         figures = (row[name] * scale for name in ("median", "low", "high", "expected_loss"))
         step = format_seconds(row["step_s"]["median"])
         told = " ".join(f"{rounded(value):>9}" for value in figures)
-        lines.append(f"{visible(row['candidate'], limit=_NAME):<{_NAME}} {row['n']:>7} {step:>9} {told}")
-    lines += entry("Cost", f"{words}; loss: what choosing it costs more than the best, on average", 2)
+        lines.append(
+            f"{visible(row['candidate'], limit=_NAME):<{_NAME}} {row['n']:>7} {step:>9} {told}"
+        )
+    lines += entry(
+        "Cost", f"{words}; loss: what choosing it costs more than the best, on average", 2
+    )
     lines += entry("Jobs", _jobs(rows), 2)
     for row in document["pilot"][:4]:
         lines += entry("Pilot", _pilot(row, scale, words), 2)

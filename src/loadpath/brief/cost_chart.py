@@ -6,8 +6,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from loadpath.brief.amounts import cost_scale, rounded
 from loadpath.brief.chart import INK, static
-from loadpath.brief.forecast_words import cost_scale, rounded
 from loadpath.brief.picture import Figure
 
 __all__ = ["cost_chart", "size_axis", "step_band_chart"]
@@ -144,7 +144,9 @@ def _range_layers(document: Mapping[str, Any]) -> list[alt.Chart]:
     left, right = max(span[0], min(sizes)), min(span[1], max(sizes))
     shade = pl.DataFrame({"n": [float(left)], "end": [float(right)]})
     return [
-        alt.Chart(shade).mark_rect(color=_GREY, fillOpacity=0.13).encode(x=size_axis(sizes), x2="end:Q")
+        alt.Chart(shade)
+        .mark_rect(color=_GREY, fillOpacity=0.13)
+        .encode(x=size_axis(sizes), x2="end:Q")
     ]
 
 
@@ -153,11 +155,10 @@ def _band_layers(
 ) -> list[alt.Chart]:
     sizes = curve["n"].to_list()
     rows = curve.select("n", *(pl.col(name) * scale for name in ("median", "low", "high")))
-    domain = {"zero": False, "nice": True} if log else {"zero": True, "nice": True}
     y = alt.Y(
         "median:Q",
         title=title,
-        scale=alt.Scale(type="log", nice=True) if log else alt.Scale(**domain),
+        scale=alt.Scale(type="log", nice=True) if log else alt.Scale(zero=True, nice=True),
         axis=alt.Axis(tickCount=5, titlePadding=10),
     )
     base = alt.Chart(rows).encode(x=size_axis(sizes))
@@ -170,11 +171,13 @@ def _band_layers(
     ]
 
 
-def _flag_layers(
-    document: Mapping[str, Any], curve: pl.DataFrame, scale: float
-) -> list[alt.Chart]:
+def _flag_layers(document: Mapping[str, Any], curve: pl.DataFrame, scale: float) -> list[alt.Chart]:
     rows = []
-    for name, words in (("average", "average cost"), ("marginal", "marginal"), ("throughput", "throughput")):
+    for name, words in (
+        ("average", "average cost"),
+        ("marginal", "marginal"),
+        ("throughput", "throughput"),
+    ):
         flag = document["inversion"][name]
         if flag is not None:
             rows.append({"n": flag["n"], "word": f"{words} inverts"})

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from loadpath.brief.amounts import amount, cost_scale, duration, rounded
 from loadpath.brief.cards import Card
-from loadpath.brief.forecast_words import amount, cost_scale, duration, rounded
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio, format_seconds
 
@@ -27,13 +27,18 @@ def forecast_cards(document: Document) -> tuple[Card, ...]:
         What a unit costs, where that inverts, how long it takes, and how sure that is.
     """
     now = next(point for point in document["points"] if point["n"] == document["n_now"])
-    return (_cost(document, now), _inversion(document), _time(document, now), _sure(document))
+    return (_cost(document, now), _inversion(document), _time(now), _sure(document))
 
 
 def _cost(document: Document, now: Mapping[str, Any]) -> Card:
     (scale, words), band = cost_scale(document), now[document["cost"]]
-    edges = (amount(band["low"], scale), Cell(" to "), amount(band["high"], scale), Cell(f" {words}"))
-    notes = [edges]
+    edges = (
+        amount(band["low"], scale),
+        Cell(" to "),
+        amount(band["high"], scale),
+        Cell(f" {words}"),
+    )
+    notes: list[tuple[Cell, ...]] = [edges]
     if now["job_cost"] is not None:
         cost = Cell(f"{rounded(now['job_cost'])} {document['currency']}", now["job_cost"])
         notes.append((Cell("the whole job "), cost))
@@ -58,7 +63,7 @@ def _inversion(document: Document) -> Card:
     return Card("Cost inverts at", Cell(rounded(flag["n"]), flag["n"]), (band, policy))
 
 
-def _time(document: Document, now: Mapping[str, Any]) -> Card:
+def _time(now: Mapping[str, Any]) -> Card:
     step = now["step_s"]
     steps = (Cell("a step "), Cell(format_seconds(step["median"]), step["median"]))
     ettr = (
@@ -89,4 +94,9 @@ def _sure(document: Document) -> Card:
                 Cell(" of it"),
             )
         )
-    return Card("Half of the band of the cost", Cell(format_ratio(document["band_ratio"]), document["band_ratio"]), tuple(notes), before="±")
+    return Card(
+        "Half of the band of the cost",
+        Cell(format_ratio(document["band_ratio"]), document["band_ratio"]),
+        tuple(notes),
+        before="±",
+    )

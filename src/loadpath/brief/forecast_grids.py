@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loadpath.brief.forecast_words import LEVER_WORDS, amount, cost_scale, duration, power, rounded
+from loadpath.brief.amounts import amount, cost_scale, duration, power, rounded
+from loadpath.brief.forecast_words import LEVER_WORDS
 from loadpath.brief.grid import Cell, Grid
 from loadpath.units import format_ratio, format_seconds
 
@@ -105,7 +106,16 @@ def option_grid(document: Document) -> Grid:
         )
         for row in document["option"]
     ]  # fmt: skip
-    heads = ["option", "accelerators", words, "at least", "at most", "job", "too dear in", "pays below"]
+    heads = [
+        "option",
+        "accelerators",
+        words,
+        "at least",
+        "at most",
+        "job",
+        "too dear in",
+        "pays below",
+    ]
     return _laid(heads, rows)
 
 
@@ -178,9 +188,7 @@ def region_grid(document: Document) -> Grid:
     scales = sorted({row["other_value"] for row in document["region"]})
     shares = {(row["value"], row["other_value"]): row["viable_ratio"] for row in document["region"]}
     sizes = sorted({row["value"] for row in document["region"]})
-    rows = [
-        (_count(int(n)), *(_ratio(shares[n, scale]) for scale in scales)) for n in sizes
-    ]
+    rows = [(_count(int(n)), *(_ratio(shares[n, scale]) for scale in scales)) for n in sizes]
     return _laid(["accelerators", *(f"network x {scale:g}" for scale in scales)], rows, 0)
 
 
@@ -205,7 +213,9 @@ def baseline_grid(document: Document) -> Grid:
         )
         for one in document["baselines"]
     ]  # fmt: skip
-    return _laid(["baseline", "fitted to", "coefficients", "mean error on what is left out"], rows, 3)
+    return _laid(
+        ["baseline", "fitted to", "coefficients", "mean error on what is left out"], rows, 3
+    )
 
 
 def run_grid(document: Document) -> Grid:
@@ -232,7 +242,9 @@ def run_grid(document: Document) -> Grid:
          Cell("yes" if run["in_band"] else "no"))
         for run in document["measured"]
     ]  # fmt: skip
-    return _laid(["run", "accelerators", "measured", "forecast", "error", "baseline", "in the band"], rows)
+    return _laid(
+        ["run", "accelerators", "measured", "forecast", "error", "baseline", "in the band"], rows
+    )
 
 
 def prior_grid(document: Document) -> Grid:

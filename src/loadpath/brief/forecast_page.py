@@ -5,8 +5,10 @@ from typing import Any
 
 import polars as pl
 
+from loadpath.brief.amounts import amount, cost_scale, rounded
 from loadpath.brief.briefing import environment
 from loadpath.brief.cost_chart import cost_chart, step_band_chart
+from loadpath.brief.forecast_answers import answers
 from loadpath.brief.forecast_cards import forecast_cards
 from loadpath.brief.forecast_grids import (
     baseline_grid,
@@ -21,13 +23,9 @@ from loadpath.brief.forecast_grids import (
 )
 from loadpath.brief.forecast_words import (
     LIMIT_WORDS,
-    amount,
-    answers,
-    cost_scale,
     forecast_decision,
     forecast_headline,
     forecast_summary,
-    rounded,
 )
 from loadpath.brief.grid import Cell
 from loadpath.brief.picture import Figure
@@ -71,7 +69,9 @@ def forecast_figure(
         If there is no picture of that name.
     """
     if name not in _DRAWN:
-        raise UsageError(f"There is no figure {name!r}. Choose one of {', '.join(FORECAST_FIGURES)}.")
+        raise UsageError(
+            f"There is no figure {name!r}. Choose one of {', '.join(FORECAST_FIGURES)}."
+        )
     return _DRAWN[name](document, tables)
 
 

@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from loadpath.brief.amounts import cost_scale, duration, power, rounded
 from loadpath.brief.forecast_words import (
     LIMIT_WORDS,
     MORE,
-    cost_scale,
-    duration,
     forecast_headline,
     forecast_summary,
     joined,
-    power,
-    rounded,
 )
 from loadpath.brief.lines import N_LINES, entry, wrap
 from loadpath.brief.visible import visible

@@ -45,9 +45,7 @@ def share_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
         Figure ``shares``.
     """
     table = tables["paid_share"]
-    most = dict(
-        table.group_by("limitation").agg(pl.col("share_ratio").max()).iter_rows()
-    )
+    most = dict(table.group_by("limitation").agg(pl.col("share_ratio").max()).iter_rows())
     names = [name for name in _COLOURS if most.get(name, 0.0) >= _LEAST]
     ends = [document["points"][0], document["points"][-1]]
     told = "; ".join(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,24 +12,20 @@ from loadpath.forecast.calibration import MeasuredStep
 from loadpath.forecast.choice import value_of_pilot
 from loadpath.forecast.inversion import WORST_RATIO, Inversions, find_inversions
 from loadpath.forecast.levers import (
-    IMPROVEMENTS,
-    between,
     break_evens,
     lever_elasticities,
-    pull_levers,
     region,
     substitutions,
 )
 from loadpath.forecast.measured_steps import runs_of
+from loadpath.forecast.options import LEVEL, Position, lay_out_options
 from loadpath.forecast.outlook import Outlook, key_name, paid_shares, priced_of
 from loadpath.forecast.scaling import curve_table, share_crossings
-from loadpath.forecast.worlds import band_of
 from loadpath.tables.schema import Column, TableSchema
 
-__all__ = ["DRIVER", "LEVEL", "PILOT", "PILOT_STEPS", "Advice", "Limits", "advise", "pilot_spread"]
+__all__ = ["DRIVER", "PILOT", "PILOT_STEPS", "Advice", "Limits", "advise", "pilot_spread"]
 
 Array = NDArray[np.float64]
-LEVEL = 0.9
 PILOT_STEPS = 50
 """Steps of a pilot run; its time is their mean."""
 LEAST_VARIATION = 0.01
@@ -63,22 +58,6 @@ BASELINE_POINT = TableSchema(
         Column("step_s", pl.Float64, "time of a step, s"),
     ),
 )
-
-OPTION = TableSchema(
-    "option",
-    "something that could be decided",
-    (
-        Column("option", pl.String, "what"),
-        Column("n", pl.Float64, "accelerators"),
-        Column("cost", pl.Float64, "cost of a unit of work: half of the worlds are below"),
-        Column("cost_low", pl.Float64, "lower edge of the band"),
-        Column("cost_high", pl.Float64, "upper edge of the band"),
-        Column("job_s", pl.Float64, "median time of the whole job, s", nullable=True),
-        Column("over_limit_ratio", pl.Float64, "share of the worlds in which a unit costs more than the limit"),
-        Column("worth", pl.Float64, "most it may cost for the job so that adding accelerators is no cheaper",
-               nullable=True),
-    ),
-)  # fmt: skip
 
 PILOT = TableSchema(
     "pilot",
@@ -149,7 +128,9 @@ class Advice:
     tables: Mapping[str, pl.DataFrame]
 
 
-def advise(outlook: Outlook, now: int, limits: Limits, runs: pl.DataFrame | None, seed: int) -> Advice:
+def advise(
+    outlook: Outlook, now: int, limits: Limits, *, runs: pl.DataFrame | None = None, seed: int = 0
+) -> Advice:
     """Work out all that is told.
 
     Parameters
@@ -198,9 +179,9 @@ def advise(outlook: Outlook, now: int, limits: Limits, runs: pl.DataFrame | None
         "loss_crossing": share_crossings(n, {k: v for k, v in shares.items() if k in LOSSES}),
         "elasticity": lever_elasticities(outlook, now, figure),
         "break_even": break_evens(outlook, now, figure, limit),
-        "region": region(outlook, figure, "network_bandwidth", REGION_SCALES, limit),
+        "region": region(outlook, figure, "network_bandwidth", values=REGION_SCALES, limit=limit),
         "substitution": substitutions(outlook, now),
-        "option": _options(outlook, now, priced, figure, limit),
+        "option": lay_out_options(Position(outlook, now, priced, figure, limit)),
         "pilot": _pilots(outlook, cost, now, np.random.default_rng([seed, 1])),
         "driver": _drivers(outlook, cost[:, now]),
     }
@@ -217,57 +198,6 @@ def _share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFr
         for name, share in shares.items()
     ]
     return PAID_SHARE.validate(pl.DataFrame(rows, schema=PAID_SHARE.schema, orient="row"))
-
-
-def _options(
-    outlook: Outlook, now: int, priced: Mapping[str, Array], figure: str, limit: float
-) -> pl.DataFrame:
-    """Lay out what could be decided: nothing, another size, the best improvement, or its equal in size."""
-    cost, n = priced[figure], outlook.curve.n.astype(np.float64)
-    median = np.median(cost, axis=0)
-    paying = np.flatnonzero(np.mean(cost <= limit, axis=0) >= 0.5)
-    job = priced.get("job_s")
-
-    def row(name: str, place: int) -> tuple[str, float, Array, Array | None, float | None]:
-        return name, float(n[place]), cost[:, place], None if job is None else job[:, place], None
-
-    rows = [row("do nothing: as designed", now), row("the cheapest size", int(median.argmin()))]
-    if len(paying):
-        rows.append(row("the largest size that pays", int(paying[-1])))
-    best = substitutions(outlook, now).row(0, named=True)
-    if best["gain_ratio"] > 0:
-        rows += _best_rows(outlook, now, priced, figure, best)
-    told = [
-        (name, size, *band_of(values, LEVEL), None if times is None else float(np.median(times)),
-         float(np.mean(values > limit)), worth)
-        for name, size, values, times, worth in rows
-    ]  # fmt: skip
-    return OPTION.validate(pl.DataFrame(told, schema=OPTION.schema, orient="row"))
-
-
-def _best_rows(
-    outlook: Outlook, now: int, priced: Mapping[str, Array], figure: str, best: Mapping[str, Any]
-) -> list[tuple[str, float, Array, Array | None, float | None]]:
-    n = outlook.curve.n.astype(np.float64)
-    scales = IMPROVEMENTS[best["improvement"]]
-
-    def improved(name: str) -> Array | None:
-        if name not in priced:
-            return None
-        outcome, at = pull_levers(outlook, now, name)
-        return outcome({**at, **scales})
-
-    fix = improved(figure)
-    rows: list[tuple[str, float, Array, Array | None, float | None]] = []
-    if fix is not None:
-        words = f"fix: {best['improvement']}"
-        rows.append((words, float(n[now]), fix, improved("job_s"), best["worth"]))
-    if best["n_added"]:
-        size = np.array([n[now] + best["n_added"]])
-        bought = between(n, priced[figure], size)[:, 0]
-        times = between(n, priced["job_s"], size)[:, 0] if "job_s" in priced else None
-        rows.append(("buy: as many as do the same", float(size[0]), bought, times, None))
-    return rows
 
 
 def _baseline_table(baselines: tuple[Baseline, ...], sizes: pl.DataFrame) -> pl.DataFrame:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
-from loadpath.forecast.advice import LEVEL, PILOT_STEPS, pilot_spread
+from loadpath.forecast.advice import PILOT_STEPS, pilot_spread
 from loadpath.forecast.choice import compare_candidates, value_of_pilot
 from loadpath.forecast.design import Design
+from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook, look_ahead, priced_of
 from loadpath.forecast.sizes import default_sizes, goal_of, split_sizes
 from loadpath.forecast.step_point import design_priors
@@ -85,7 +86,7 @@ def compare_designs(
     'a'
     """
     _check(designs)
-    found = [_candidate(name, one, seed, n_world, pilot) for name, one in designs.items()]
+    found = [_candidate(name, one, (seed, n_world), pilot) for name, one in designs.items()]
     figure = next(name for name in FIGURES if all(name in one.priced for one in found))
     costs = {one.name: one.priced[figure][:, -1] for one in found}
     table = compare_candidates(costs, LEVEL)
@@ -123,14 +124,12 @@ def _check(designs: Mapping[str, Design]) -> None:
         raise UsageError(f"comparison: {'; '.join(problems)}.")
 
 
-def _candidate(name: str, design: Design, seed: int, n_world: int, pilot: int | None) -> Candidate:
+def _candidate(name: str, design: Design, worlds: tuple[int, int], pilot: int | None) -> Candidate:
     own = design.cluster.accelerators
     smaller = [n for n in default_sizes(design) if n < own] if pilot is None else [pilot]
     sized, _ = split_sizes(design, [n for n in smaller if n < own], goal_of(design))
     first = [next(iter(sized.values()))] if sized else []
-    outlook = look_ahead(
-        (*first, design), design_priors(design), design, seed=seed, n_world=n_world
-    )
+    outlook = look_ahead((*first, design), design_priors(design), design, worlds=worlds)
     return Candidate(name, design, outlook, priced_of(outlook))
 
 

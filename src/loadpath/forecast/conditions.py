@@ -107,7 +107,10 @@ def noise_ratio(noise: Noise, variation: float, n: int) -> float:
 
     Examples
     --------
-    >>> [round(noise_ratio(Noise(tail=t, tail_shape=3), 0.01, 1024), 3) for t in ("normal", "pareto")]
+    >>> [
+    ...     round(noise_ratio(Noise(tail=t, tail_shape=3), 0.01, 1024), 3)
+    ...     for t in ("normal", "pareto")
+    ... ]
     [1.032, 1.253]
     """
     if variation == 0 or n == 1:

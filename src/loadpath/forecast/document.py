@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.forecast.advice import LEVEL, Advice, Limits
+from loadpath.forecast.advice import Advice, Limits
 from loadpath.forecast.calibration import Calibration, MeasuredStep
 from loadpath.forecast.conditions import noise_ratio
 from loadpath.forecast.design import Design
+from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook
 from loadpath.forecast.sizes import Goal, Skipped
 from loadpath.forecast.step import StepForecast
@@ -48,10 +49,10 @@ class Asked:
         Of the sampled worlds.
     limits : Limits
         What counts as too dear.
-    runs : polars.DataFrame or None
-        Measured runs that baselines are fitted to.
     held : tuple of mapping
         Measured runs beside their forecast, which they did not set.
+    baselines_measured : bool
+        Whether baselines are fitted to measured runs.
     """
 
     design: Design
@@ -61,8 +62,8 @@ class Asked:
     seed: int
     n_world: int
     limits: Limits
-    runs: pl.DataFrame | None = None
     held: tuple[Mapping[str, Any], ...] = ()
+    baselines_measured: bool = False
 
 
 def describe(
@@ -111,7 +112,7 @@ def describe(
         "skipped": [asdict(one) for one in asked.skipped],
         "inversion": _inversion(advice),
         "inversion_searched": _searched(outlook, asked.limits),
-        "baselines": _baselines(advice, measured=asked.runs is not None),
+        "baselines": _baselines(advice, measured=asked.baselines_measured),
         "calibration": _calibration(runs, calibration),
         "measured": list(asked.held),
         "data_range": [min(spans), max(spans)] if spans else None,
@@ -257,9 +258,7 @@ def _memory(forecast: StepForecast) -> dict[str, float] | None:
     return {**each, "total_bytes": float(held.total), "room_bytes": float(forecast.room_bytes)}
 
 
-def _assumptions(
-    design: Design, outlook: Outlook, calibration: Calibration | None
-) -> list[str]:
+def _assumptions(design: Design, outlook: Outlook, calibration: Calibration | None) -> list[str]:
     """Say what is taken for granted besides priors."""
     said = [
         "one pipeline stands for all replicas; all wait for the slowest accelerator",
@@ -269,7 +268,9 @@ def _assumptions(
     ]
     tiers, largest = design.cluster.tiers, int(outlook.curve.n[-1])
     if tiers and tiers[-1].size < largest:
-        said.append(f"tier {tiers[-1].name} grows from {tiers[-1].size:,} to {largest:,} accelerators")
+        said.append(
+            f"tier {tiers[-1].name} grows from {tiers[-1].size:,} to {largest:,} accelerators"
+        )
     if design.startup.steps is not None:
         said.append("the whole job needs the same work, whatever the batch")
     if calibration is None:

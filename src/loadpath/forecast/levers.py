@@ -258,7 +258,7 @@ def break_evens(outlook: Outlook, place: int, figure: str, limit: float) -> pl.D
 
 
 def region(
-    outlook: Outlook, figure: str, name: str, values: tuple[float, ...], limit: float
+    outlook: Outlook, figure: str, name: str, *, values: tuple[float, ...], limit: float
 ) -> pl.DataFrame:
     """Say where a figure stays within its limit, over sizes and one lever.
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from loadpath.errors import InputError
 from loadpath.forecast.baselines import BASELINES, Baseline
-from loadpath.forecast.scaling import NORMAL_95, StepCurve, smooth_normals
+from loadpath.forecast.scaling import StepCurve
+from loadpath.forecast.shifts import NORMAL_95, smooth_normals
 from loadpath.tables.measured import RUN_POINT
 
 __all__ = ["curve_of_runs"]

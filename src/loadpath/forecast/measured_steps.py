@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from loadpath.errors import InputError, UsageError
-from loadpath.forecast.baselines import Baseline
 from loadpath.forecast.calibration import CALIBRATED_PRIORS, Calibration, MeasuredStep, calibrate
 from loadpath.forecast.design import Design
 from loadpath.forecast.design_checks import check_design
@@ -24,7 +23,6 @@ __all__ = [
     "calibrate_runs",
     "condition",
     "designs_of_runs",
-    "held_against",
     "measured_of",
     "recentred",
     "runs_of",
@@ -265,50 +263,3 @@ def measured_of(
         Measured(replace(run.design, priors={**run.design.priors, **calibration.priors}), error)
         for run in runs
     )
-
-
-def held_against(
-    runs: Sequence[MeasuredStep],
-    forecast_s: Sequence[float],
-    errors: Array,
-    baselines: Sequence[Baseline],
-    *,
-    level: float = 0.9,
-) -> tuple[dict[str, float | int | bool | None], ...]:
-    """Put measured runs beside forecasts that they did not set.
-
-    Parameters
-    ----------
-    runs : sequence of MeasuredStep
-        Runs and their designs.
-    forecast_s : sequence of float
-        Their steps as replayed.
-    errors : ndarray of float, shape (n_world, n_run)
-        Logarithms by which a measurement may depart from each.
-    baselines : sequence of Baseline
-        Curves without structure, the chosen one first.
-    level : float
-        Share of the worlds inside the band.
-
-    Returns
-    -------
-    tuple of dict
-        Size, measured and forecast time, error, that of the baseline, and whether the band holds what
-        was measured.
-    """
-    rows = []
-    others = baselines[0].step_s(runs_of(runs)).tolist() if baselines else [None] * len(runs)
-    for run, forecast, error, other in zip(runs, forecast_s, errors.T, others, strict=True):
-        low, high = np.quantile(error, [(1 - level) / 2, (1 + level) / 2])
-        off = float(np.log(run.step_s / forecast))
-        rows.append(
-            {
-                "n": run.design.cluster.accelerators,
-                "step_s": run.step_s,
-                "forecast_s": forecast,
-                "error_ratio": forecast / run.step_s - 1,
-                "baseline_error_ratio": None if other is None else other / run.step_s - 1,
-                "in_band": bool(low <= off <= high),
-            }
-        )
-    return tuple(rows)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from loadpath.errors import UsageError
 from loadpath.forecast.conditions import (
     failures_of,
+    noise_ratio,
     plan_of,
     power_of,
     slow_ratio,
@@ -21,21 +22,28 @@ from loadpath.forecast.distributions import normal_cdf
 from loadpath.forecast.measured_steps import LEAST_ERROR, Measured, condition
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.scaling import (
-    NORMAL_95,
     Chances,
     StepCurve,
     StepPoint,
     curve_of_points,
     price_curve,
-    smooth_normals,
     step_errors,
 )
-from loadpath.forecast.step import StepForecast
-from loadpath.forecast.step_point import prior_key, step_point
+from loadpath.forecast.shifts import NORMAL_95, smooth_normals
+from loadpath.forecast.step import StepForecast, step_seconds, work_of
+from loadpath.forecast.step_point import prior_key, step_point, waiting_ranks
 from loadpath.forecast.time_to_train import JobPlan
 from loadpath.price.tariff import Tariff
 
-__all__ = ["Outlook", "draw_normals", "key_name", "look_ahead", "paid_shares", "priced_of", "world_keys"]
+__all__ = [
+    "Outlook",
+    "draw_normals",
+    "key_name",
+    "look_ahead",
+    "paid_shares",
+    "priced_of",
+    "world_keys",
+]
 
 Array = NDArray[np.float64]
 OWN_WORK = ("compute", "memory", "intra_node", "host")
@@ -142,8 +150,7 @@ def look_ahead(
     priors: Mapping[str, Prior],
     own: Design,
     *,
-    seed: int = 0,
-    n_world: int = 512,
+    worlds: tuple[int, int] = (0, 512),
     measured: Sequence[Measured] = (),
     held: Sequence[Design] = (),
 ) -> Outlook:
@@ -157,10 +164,8 @@ def look_ahead(
         What stands for what it leaves open.
     own : Design
         The design at the size that its evaluations and steps are told for.
-    seed : int
-        Seed of all draws.
-    n_world : int
-        Worlds.
+    worlds : (int, int)
+        Seed of all draws, and how many worlds.
     measured : sequence of Measured
         Steps that were measured, which the worlds must agree with.
     held : sequence of Design
@@ -176,6 +181,7 @@ def look_ahead(
     UsageError
         If there is no size, the seed is negative, or there are fewer than two worlds.
     """
+    seed, n_world = worlds
     if not designs or seed < 0 or n_world < 2:
         raise UsageError("forecast: give one size or more, a seed from 0, and two worlds or more.")
     normals = draw_normals(world_keys(priors), seed, n_world)
@@ -186,19 +192,14 @@ def look_ahead(
     all_errors = _errors((n, (*points, *ran)), (normals, seed, n_world), priors, measured)
     n, errors = n[: len(points)], all_errors[:, : len(points)]
     device = shipped_devices()[own.cluster.device]
-    worlds = _drawn(priors, normals)
-    curve = _completed(curve_of_points(n, points, errors), own, device, (worlds, normals))
+    drawn = _drawn(priors, normals)
+    curve = _completed(curve_of_points(n, points, errors), own, device, (drawn, normals))
     values = {name: prior.value for name, prior in priors.items()}
-    at_own, _ = (
-        replayed[[d.cluster.accelerators for d in designs].index(own.cluster.accelerators)]
-        if own in designs
-        else step_point(own, {name: _certain(prior) for name, prior in priors.items()})
-    )
     return Outlook(
         tuple(designs), points, forecasts, priors, curve,
-        _chances(own, values, (worlds, normals)),
+        _chances(own, values, (drawn, normals)),
         tariff_of(own, values["pue"]),
-        plan_of(own, at_own.work, at_own.step_s, values["startup"]),
+        _plan(own, priors),
         normals,
         ran,
         _measurable(all_errors[:, len(points) :], seed),
@@ -274,11 +275,13 @@ def _errors(
     return condition(errors, len(n), [one.error for one in measured], rng)
 
 
-def _certain(prior: Prior) -> Prior:
-    return Prior(
-        name=prior.name, value=prior.value, low=prior.value, high=prior.value, unit=prior.unit,
-        about=prior.about, source=prior.source,
-    )  # fmt: skip
+def _plan(own: Design, priors: Mapping[str, Prior]) -> JobPlan | None:
+    if own.startup.steps is None:
+        return None
+    variation = priors["step_variation"].value
+    slower = noise_ratio(own.noise, variation, waiting_ranks(own))
+    step_s = step_seconds(own, {}) * slower
+    return plan_of(own, work_of(own)[0], step_s, priors["startup"].value)
 
 
 def _drawn(priors: Mapping[str, Prior], normals: Mapping[str, Array]) -> dict[str, Array]:
@@ -302,7 +305,11 @@ def _completed(
     place = normal_cdf(normals[SLOW])[:, None]
     step_s = curve.step_s * slow_ratio(own.noise, curve.n, place)
     busy = sum(
-        (curve.share[curve.limitation.index(name)] for name in OWN_WORK if name in curve.limitation),
+        (
+            curve.share[curve.limitation.index(name)]
+            for name in OWN_WORK
+            if name in curve.limitation
+        ),
         np.zeros(len(curve.n)),
     )
     cap = own.cluster.power_cap
@@ -323,9 +330,7 @@ def _chances(
     n_world = len(normals[SLOW])
     names = ("node_failures", "job_failures", "restart", "checkpoint_stall")
     rates = np.stack([np.broadcast_to(drawn[name], n_world) for name in names], axis=1)
-    failures = tuple(
-        failures_of(own, dict(zip(names, row, strict=True))) for row in rates.tolist()
-    )
+    failures = tuple(failures_of(own, dict(zip(names, row, strict=True))) for row in rates.tolist())
     return Chances(
         failures,
         np.broadcast_to(drawn["startup"], n_world)[:, None],

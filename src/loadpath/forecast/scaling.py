@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadpath.errors import InputError
 from loadpath.forecast.reliability import Failures, account_run, job_mttf_s
+from loadpath.forecast.shifts import NORMAL_95, shifted, smooth_normals
 from loadpath.forecast.time_to_train import JobPlan, job_time_s
 from loadpath.price.tariff import Tariff, cost_rows
 from loadpath.tables.schema import Column, TableSchema
@@ -17,7 +18,6 @@ from loadpath.tables.schema import Column, TableSchema
 __all__ = [
     "CROSSING",
     "CURVE_POINT",
-    "NORMAL_95",
     "Chances",
     "StepCurve",
     "StepPoint",
@@ -27,14 +27,10 @@ __all__ = [
     "price_curve",
     "sample_curve",
     "share_crossings",
-    "shifted",
-    "smooth_normals",
     "step_errors",
 ]
 
 Array = NDArray[np.float64]
-NORMAL_95 = 1.6448536269514722
-"""Standard deviations from the median to the edge of a 90 % band."""
 
 CURVE_POINT = TableSchema(
     "curve_point",
@@ -207,9 +203,7 @@ def _problems(n: NDArray[np.int64], points: list[StepPoint]) -> list[str]:
     return problems
 
 
-def step_errors(
-    points: Sequence[StepPoint], smooth: Array, normals: Mapping[str, Array]
-) -> Array:
+def step_errors(points: Sequence[StepPoint], smooth: Array, normals: Mapping[str, Array]) -> Array:
     """Give by how much the steps of each world depart from what was replayed.
 
     Parameters
@@ -231,55 +225,6 @@ def step_errors(
         shifts = [point.shifts.get(name, (0.0, 0.0)) for point in points]
         errors += shifted(normals[name], shifts)
     return np.asarray(errors, dtype=np.float64)
-
-
-def shifted(normals: Array, shifts: Sequence[tuple[float, float]]) -> Array:
-    """Turn standard normals into logarithms, by what the edges of a 90 % band do.
-
-    Parameters
-    ----------
-    normals : ndarray of float, shape (n_sample,)
-        Where each world lies in the band.
-    shifts : sequence of (float, float)
-        Logarithms at the lower and the upper edge, for each size.
-
-    Returns
-    -------
-    ndarray of float, shape (n_sample, n_size)
-        Linear on each side of the median.
-
-    Examples
-    --------
-    >>> shifted(np.array([-NORMAL_95, 0.0, 2 * NORMAL_95]), [(-0.1, 0.3)])[:, 0].round(9).tolist()
-    [-0.1, 0.0, 0.6]
-    """
-    low, high = np.asarray(shifts, dtype=np.float64).T
-    share = normals[:, None] / NORMAL_95
-    return np.asarray(np.where(share < 0, -share * low, share * high) + 0.0)
-
-
-def smooth_normals(n: NDArray[np.int64], rng: np.random.Generator, n_sample: int) -> Array:
-    """Draw standard normals that change smoothly with the logarithm of the size.
-
-    Parameters
-    ----------
-    n : ndarray of int64, shape (n_size,)
-        Accelerators, in any order.
-    rng : numpy.random.Generator
-        Source of randomness.
-    n_sample : int
-        Worlds.
-
-    Returns
-    -------
-    ndarray of float, shape (n_sample, n_size)
-        Alike at neighbouring sizes, independent at the smallest and the largest.
-    """
-    place = np.zeros(len(n))
-    if n.min() < n.max():
-        place = np.log(n / n.min()) / np.log(n.max() / n.min())
-    first, last = rng.standard_normal((2, n_sample, 1))
-    return np.asarray(first * np.sqrt(1 - place) + last * np.sqrt(place), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

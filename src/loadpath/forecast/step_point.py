@@ -50,9 +50,7 @@ def prior_key(prior: Prior) -> str:
     return f"{prior.name} {prior.low:g} {prior.high:g} {prior.source}"
 
 
-def step_point(
-    design: Design, priors: Mapping[str, Prior]
-) -> tuple[StepPoint, StepForecast]:
+def step_point(design: Design, priors: Mapping[str, Prior]) -> tuple[StepPoint, StepForecast]:
     """Replay a design, and once more with each prior at the edges of its band.
 
     Parameters
@@ -80,7 +78,9 @@ def step_point(
     ...     model=Transformer(layers=4, hidden=512, heads=8, sequence=1024, vocabulary=50304),
     ... )
     >>> point, _ = step_point(design, design_priors(design))
-    >>> low, high = next(both for key, both in point.shifts.items() if key.startswith("memory_ratio"))
+    >>> low, high = next(
+    ...     both for key, both in point.shifts.items() if key.startswith("memory_ratio")
+    ... )
     >>> low > 0 > high
     True
     """
@@ -88,9 +88,7 @@ def step_point(
     n = waiting_ranks(design)
     variation = priors["step_variation"]
     slower = noise_ratio(design.noise, variation.value, n)
-    edges = [
-        log(noise_ratio(design.noise, v, n) / slower) for v in (variation.low, variation.high)
-    ]
+    edges = [log(noise_ratio(design.noise, v, n) / slower) for v in (variation.low, variation.high)]
     shifts = {prior_key(variation): (edges[0], edges[1])}
     shifts |= _replayed_shifts(design, priors)
     waited = {name: share / slower for name, share in forecast.limitation.items()}
@@ -123,9 +121,7 @@ def waiting_ranks(design: Design) -> int:
     return model_ranks(design) if design.serving is not None else design.cluster.accelerators
 
 
-def _replayed_shifts(
-    design: Design, priors: Mapping[str, Prior]
-) -> dict[str, tuple[float, float]]:
+def _replayed_shifts(design: Design, priors: Mapping[str, Prior]) -> dict[str, tuple[float, float]]:
     """Replay the edges of each prior; the model's own error needs no replay."""
     before = step_seconds(design, {})
     found = {}

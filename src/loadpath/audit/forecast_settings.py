@@ -1,0 +1,121 @@
+"""What a forecast can be told; all of it is written into the forecast."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from loadpath.errors import UsageError
+from loadpath.forecast.sizes import Goal
+
+__all__ = ["ForecastSettings", "Options", "settings_of"]
+
+
+class Options(TypedDict, total=False):
+    """Options as given from Python, by name."""
+
+    sizes: str | Sequence[int]
+    calibrate: str | Path | None
+    points: str | Path | None
+    goal: str | None
+    seed: int
+    worlds: int
+    value: float | None
+    budget: float | None
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastSettings:
+    """What a forecast can be told; all of it is written into the forecast.
+
+    Attributes
+    ----------
+    sizes : str
+        Accelerators, such as ``512,1024`` or ``64:16384``; around those of the design if empty.
+    calibrate, points : Path or None
+        Measured runs (CSV) that set priors, and those that forecasts and baselines are held against.
+    goal : {"strong", "weak"} or None
+        Whether the work of a step stays or grows with the size; as the design says if None.
+    seed, worlds : int
+        Of the sampled worlds.
+    value, budget : float or None
+        What a unit of work is worth, and what it may cost.
+    as_of : str
+        Time of creation to write down; empty for none.
+    """
+
+    sizes: str = ""
+    calibrate: Path | None = None
+    points: Path | None = None
+    goal: Goal | None = None
+    seed: int = 0
+    worlds: int = 512
+    value: float | None = None
+    budget: float | None = None
+    as_of: str = ""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.goal not in {None, "strong", "weak"}:
+            problems.append(f"goal {self.goal!r} is not strong or weak")
+        if self.seed < 0:
+            problems.append(f"seed {self.seed} is negative")
+        if not 16 <= self.worlds <= 100_000:
+            problems.append(f"worlds {self.worlds} is not from 16 to 100,000")
+        for name in ("value", "budget"):
+            amount = getattr(self, name)
+            if amount is not None and not 0 < amount < float("inf"):
+                problems.append(f"{name} {amount} is not a positive number")
+        if problems:
+            raise UsageError(f"{'; '.join(problems)}. See loadpath forecast --help.")
+
+    def as_arguments(self) -> list[str]:
+        """Write the options that differ from the default as command-line arguments.
+
+        Returns
+        -------
+        list of str
+            Files by name, without folders.
+        """
+        words = []
+        for name, field in self.__dataclass_fields__.items():
+            value = getattr(self, name)
+            if value != field.default:
+                words += [f"--{name.replace('_', '-')}", _shown(value)]
+        return words
+
+
+def _shown(value: Any) -> str:
+    return value.name if isinstance(value, Path) else str(value)
+
+
+def settings_of(options: Options) -> ForecastSettings:
+    """Read options given from Python.
+
+    Parameters
+    ----------
+    options : Options
+        Sizes also as a list of numbers, files also as text.
+
+    Returns
+    -------
+    ForecastSettings
+        Checked.
+
+    Raises
+    ------
+    UsageError
+        If there is no such option, or a value is wrong.
+    """
+    values: dict[str, Any] = dict(options)
+    sizes = values.get("sizes", "")
+    values["sizes"] = sizes if isinstance(sizes, str) else ",".join(str(n) for n in sizes)
+    for name in ("calibrate", "points"):
+        if values.get(name) is not None:
+            values[name] = Path(values[name])
+    try:
+        return ForecastSettings(**values)
+    except TypeError as error:
+        known = ", ".join(Options.__annotations__)
+        raise UsageError(f"unknown option ({error}). Options are {known}.") from error

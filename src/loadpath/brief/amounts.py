@@ -1,0 +1,156 @@
+"""Amounts of a forecast as text: sizes, durations, power, cost of work."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadpath.brief.grid import Cell
+from loadpath.units import format_seconds
+
+__all__ = ["amount", "cost_scale", "cost_words", "duration", "power", "rounded"]
+
+Document = Mapping[str, Any]
+_SCALES = ((1, ""), (1e3, "thousand "), (1e6, "million "), (1e9, "billion "), (1e12, "trillion "))
+_DAY_S, _HOUR_S = 86_400, 3_600
+
+
+def rounded(value: float) -> str:
+    """Write a number with three significant digits.
+
+    Parameters
+    ----------
+    value : float
+        Any.
+
+    Returns
+    -------
+    str
+        With separators of thousands.
+
+    Examples
+    --------
+    >>> rounded(3182.1), rounded(0.012345), rounded(1.0)
+    ('3,180', '0.0123', '1.00')
+    """
+    if value == 0:
+        return "0"
+    text = f"{float(f'{value:.3g}'):,.10f}" if abs(value) < 1e6 else f"{float(f'{value:.3g}'):,.0f}"
+    digits = max(0, 2 - _power(value))
+    return f"{float(text.replace(',', '')):,.{digits}f}"
+
+
+def _power(value: float) -> int:
+    return int(f"{value:.2e}".rpartition("e")[2])
+
+
+def duration(seconds: float) -> str:
+    """Write the length of a job.
+
+    Parameters
+    ----------
+    seconds : float
+        Time in s.
+
+    Returns
+    -------
+    str
+        In days, hours, or as `format_seconds` does.
+
+    Examples
+    --------
+    >>> duration(598074), duration(7200), duration(12.0)
+    ('6.92 days', '2.00 h', '12.0 s')
+    """
+    if seconds >= _DAY_S:
+        return f"{rounded(seconds / _DAY_S)} days"
+    return f"{rounded(seconds / _HOUR_S)} h" if seconds >= _HOUR_S else format_seconds(seconds)
+
+
+def power(watts: float) -> str:
+    """Write a power.
+
+    Parameters
+    ----------
+    watts : float
+        Power in W.
+
+    Returns
+    -------
+    str
+        In W, kW or MW.
+
+    Examples
+    --------
+    >>> power(850668.0), power(52.0)
+    ('851 kW', '52.0 W')
+    """
+    for scale, unit in ((1e6, "MW"), (1e3, "kW")):
+        if watts >= scale:
+            return f"{rounded(watts / scale)} {unit}"
+    return f"{rounded(watts)} W"
+
+
+def cost_scale(document: Document) -> tuple[float, str]:
+    """Choose for how many units of work costs are told.
+
+    Parameters
+    ----------
+    document : mapping
+        Content of forecast.json.
+
+    Returns
+    -------
+    scale : float
+        Units of work.
+    words : str
+        Such as ``USD per million tokens``.
+    """
+    name = document["cost"]
+    costs = [point[name]["median"] for point in document["points"]]
+    what = document["currency"] if name == "cost_per_unit" else "accelerator-seconds"
+    return cost_words(costs, what, document["unit"])
+
+
+def cost_words(costs: list[float], what: str, unit: str) -> tuple[float, str]:
+    """Choose for how many units of work some costs are told.
+
+    Parameters
+    ----------
+    costs : list of float
+        Of one unit.
+    what : str
+        Currency, or what else is paid.
+    unit : str
+        Such as token.
+
+    Returns
+    -------
+    scale : float
+        Units of work.
+    words : str
+        What, and per how many of them.
+
+    Examples
+    --------
+    >>> cost_words([1.3e-6, 2e-6], "USD", "token")
+    (1000000.0, 'USD per million tokens')
+    """
+    scale, said = next(((s, w) for s, w in _SCALES if s * min(costs) >= 0.1), _SCALES[-1])
+    return float(scale), f"{what} per {said}{unit}{'s' if scale > 1 else ''}"
+
+
+def amount(value: float, scale: float) -> Cell:
+    """Show a cost of a unit for as many units as the scale says.
+
+    Parameters
+    ----------
+    value : float
+        Cost of one unit.
+    scale : float
+        Units.
+
+    Returns
+    -------
+    Cell
+        The exact number is that of one unit.
+    """
+    return Cell(rounded(value * scale), value)
