@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadpath.forecast.fabric import Fabric, collective_parts_s, collective_time_s
+from loadpath.errors import UsageError
+from loadpath.forecast.collectives import collective_time_s
+from loadpath.forecast.fabric import Fabric, collective_parts_s
 
 IDEAL = Fabric(link=100e9, network=10e9, link_latency=0.0, network_latency=0.0, start=0.0)
 REAL = Fabric(link=100e9, network=10e9, link_latency=2e-6, network_latency=8e-6, start=1e-5)
-KINDS = st.sampled_from(["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send"])
+KINDS = st.sampled_from(["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"])
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,18 @@ def test_exchange_sends_near_and_far_at_once():
 
 def test_one_rank_needs_no_communication():
     assert collective_time_s("all_reduce", 1e9, 1, 1, REAL) == 0
+
+
+def test_groups_of_several_sizes_are_timed_at_once():
+    together = collective_time_s("all_reduce", 1e9, [8, 64], 8, REAL)
+    assert together.tolist() == [
+        float(collective_time_s("all_reduce", 1e9, n, 8, REAL)) for n in (8, 64)
+    ]
+
+
+def test_collective_that_no_design_has_is_refused():
+    with pytest.raises(UsageError, match=r"'broadcast' is none of a design"):
+        collective_time_s("broadcast", 1e9, 8, 8, REAL)
 
 
 def test_slower_tier_is_named():

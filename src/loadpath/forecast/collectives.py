@@ -1,13 +1,14 @@
-"""Time of collectives: NCCL's choice among its algorithms, or what was fitted to measurements."""
+"""Time of collectives: on the links of a design, by NCCL's choice, or as fitted to measurements."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.errors import UsageError
 from loadpath.forecast.collective_fit import CollectiveFit
+from loadpath.forecast.fabric import Collective, Fabric, collective_parts_s
 from loadpath.forecast.nccl_fabric import NcclFabric
 from loadpath.forecast.nccl_model import ALGORITHMS, PROTOCOLS, algorithm_time_s
 
@@ -38,7 +39,7 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
     size_bytes: ArrayLike,
     group_size: ArrayLike,
     ranks_per_node: ArrayLike,
-    fabric: NcclFabric | FittedFabric,
+    fabric: Fabric | NcclFabric | FittedFabric,
 ) -> NDArray[np.float64]:
     """Time of one collective by itself.
 
@@ -53,8 +54,8 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
     group_size, ranks_per_node : array_like
         Ranks in the group, and how many of them share a node; of ``send_recv`` 1 per node means
         that the peer is on another node.
-    fabric : NcclFabric or FittedFabric
-        Links, with fits where something was measured.
+    fabric : Fabric, NcclFabric or FittedFabric
+        Links as a design has them, as NCCL sees them, or with fits where something was measured.
 
     Returns
     -------
@@ -72,6 +73,12 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
     >>> t = collective_time_s("all_reduce", [1 << 10, 1 << 30], [64, 1024], 8, node)
     >>> [round(us, 1) for us in (t * 1e6).tolist()]
     [45.3, 7554.8]
+
+    On ideal links a ring over 8 ranks moves 2 * 7 / 8 of the bytes over each:
+
+    >>> links = Fabric(link=100e9, network=10e9, link_latency=0, network_latency=0, start=0)
+    >>> float(collective_time_s("all_reduce", 8e9, 8, 8, links))
+    0.14
     """
     if kind not in ALGORITHMS and kind not in PAIRWISE:
         known = ", ".join((*ALGORITHMS, *PAIRWISE))
@@ -81,6 +88,8 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
     )
     if not (np.all(size >= 0) and np.all(ranks >= 1) and np.all(per_node >= 1)):
         raise UsageError("collective: sizes start at 0 bytes, groups and nodes at 1 rank.")
+    if isinstance(fabric, Fabric):
+        return _on_links(kind, size, ranks, per_node, fabric=fabric)
     links, fits = (fabric, {}) if isinstance(fabric, NcclFabric) else fabric
     times = (
         _pairwise(kind, size, ranks, per_node, fabric=links)
@@ -135,6 +144,28 @@ def nccl_choice(  # noqa: PLR0917 - as above
         ]
     )
     return times.min(axis=0), np.array(ways)[times.argmin(axis=0)]
+
+
+def _on_links(
+    kind: str,
+    size: NDArray[np.float64],
+    ranks: NDArray[np.float64],
+    per_node: NDArray[np.float64],
+    *,
+    fabric: Fabric,
+) -> NDArray[np.float64]:
+    """Add up what bytes and hops take on the links of a design, group by group."""
+    kinds: dict[str, Collective] = {name: name for name in get_args(Collective)}
+    if kind not in kinds:
+        raise UsageError(
+            f"collective {kind!r} is none of a design. Give one of {', '.join(kinds)}."
+        )
+    times = np.zeros(size.shape)
+    for place in np.ndindex(size.shape):
+        group = int(ranks[place]), int(min(per_node[place], ranks[place]))
+        moved, latency, _ = collective_parts_s(kinds[kind], size[place], *group, fabric)
+        times[place] = float(moved + latency)
+    return np.where((ranks > 1) & (size > 0), times, 0.0)
 
 
 def _pairwise(

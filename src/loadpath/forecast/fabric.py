@@ -1,4 +1,4 @@
-"""Time of one collective: latency by the number of hops, bytes by the slowest tier they cross.
+"""Links of a design, and what a collective spends on them: latency by hops, bytes by the slowest tier.
 
 The functional form of NCCL's cost model: a ring moves ``2 (n - 1) / n`` times the bytes of an
 all-reduce over each link in ``2 (n - 1)`` hops, a tree twice the bytes in ``2 log2`` of the nodes
@@ -11,9 +11,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Collective", "Fabric", "collective_parts_s", "collective_time_s"]
+__all__ = ["Collective", "Fabric", "collective_parts_s"]
 
-Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send"]
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
 FloatArray = NDArray[np.float64]
 
 
@@ -61,12 +61,17 @@ def collective_parts_s(  # noqa: PLR0917 - what every collective has
         Time that bytes take, and the rest.
     outside : bool
         Whether the network between domains is what its bytes take longest on.
+
+    References
+    ----------
+    .. [1] R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of collective communication
+       operations in MPICH", IJHPCA 19(1), 2005.
     """
     volume = np.asarray(nbytes, np.float64)
     if size <= 1:
         return np.zeros_like(volume), np.zeros_like(volume), False
     nodes = -(-size // local)
-    if kind == "send":
+    if kind == "send_recv":
         return _sent(volume, nodes, fabric)
     if kind == "all_to_all":
         return _exchanged(volume, (size, local), fabric)
@@ -87,44 +92,6 @@ def collective_parts_s(  # noqa: PLR0917 - what every collective has
 
 _TREE_RATIO = 0.85
 """NCCL takes trees, and their logarithmic kin of gathers, to reach 0.85 of the ring's bandwidth."""
-
-
-def collective_time_s(  # noqa: PLR0917 - what every collective has
-    kind: Collective, nbytes: ArrayLike, size: int, local: int, fabric: Fabric
-) -> FloatArray:
-    """Time collectives of the given sizes.
-
-    Parameters
-    ----------
-    kind : str
-        Which collective.
-    nbytes : array of float
-        Bytes, as for `collective_parts_s`.
-    size, local : int
-        Ranks of the group, and those of them that share the fast link.
-    fabric : Fabric
-        Links.
-
-    Returns
-    -------
-    array of float
-        Seconds.
-
-    References
-    ----------
-    .. [1] R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of collective communication
-       operations in MPICH", IJHPCA 19(1), 2005.
-
-    Examples
-    --------
-    A ring over 8 ranks moves 2 * 7 / 8 of the bytes over each link:
-
-    >>> links = Fabric(link=100e9, network=10e9, link_latency=0, network_latency=0, start=0)
-    >>> float(collective_time_s("all_reduce", 8e9, 8, 8, links))
-    0.14
-    """
-    transfer, latency, _ = collective_parts_s(kind, nbytes, size, local, fabric)
-    return transfer + latency
 
 
 def _sent(volume: FloatArray, nodes: int, fabric: Fabric) -> tuple[FloatArray, FloatArray, bool]:

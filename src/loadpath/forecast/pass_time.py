@@ -244,7 +244,7 @@ def _context_transfers(layer: _Layer) -> tuple[FloatArray, FloatArray]:
     width = 2 * kv_heads(model) * head_width(model) / layer.shard.tensor
     piece = ACTIVATION_BYTES * layer.shard.tokens * width
     neighbours = Group(2, 2 if group.local >= group.size else 1)
-    once = transfer("send", piece, neighbours, layer.machine.fabrics["context"])
+    once = transfer("send_recv", piece, neighbours, layer.machine.fabrics["context"])
     ring = once * (group.size - 1)
     ahead, back = ("scores", "scores:data") if "scores" in layer.busy else _FLASH
     return layer.beside(ring, ahead, 1), layer.beside(2 * ring, back, 1)

@@ -48,7 +48,7 @@ def serving_durations(
     cached = kernel_times_s([_cache_read(design)], machine.rates).sum(axis=0)
     table[OpKind.FORWARD, :, 0] += cached * model.layers / p.pipeline
     moved = ACTIVATION_BYTES * shard_of(design, 1.0).tokens * model.hidden / p.tensor
-    table[OpKind.SEND] = transfer("send", moved, layout.stages, machine.fabrics["stages"])
+    table[OpKind.SEND] = transfer("send_recv", moved, layout.stages, machine.fabrics["stages"])
     kind, stage = [], []
     for place in range(p.pipeline):
         kind += [OpKind.FORWARD, OpKind.SEND]

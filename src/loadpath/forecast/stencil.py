@@ -105,4 +105,4 @@ def _halo(design: Design, stencil: Stencil, machine: Machine, side: float) -> Fl
     face = side ** (stencil.dimensions - 1) * stencil.halo_width
     nbytes = 2 * stencil.dimensions * face * stencil.halo_bytes_per_cell
     inside = design.cluster.accelerators <= fast_domain(design)
-    return transfer("send", nbytes, Group(2, 2 if inside else 1), machine.fabrics["stages"])
+    return transfer("send_recv", nbytes, Group(2, 2 if inside else 1), machine.fabrics["stages"])

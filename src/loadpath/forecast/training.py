@@ -150,7 +150,7 @@ def _send(design: Design, layout: Layout, machine: Machine) -> FloatArray:
     whole = (
         ACTIVATION_BYTES * batch_of(design).microbatch * model.sequence / p.context * model.hidden
     )
-    sent = transfer("send", whole / p.tensor, layout.stages, machine.fabrics["stages"])
+    sent = transfer("send_recv", whole / p.tensor, layout.stages, machine.fabrics["stages"])
     if p.tensor > 1 and not p.sequence_parallel:
         sent += transfer("all_gather", whole, layout.tensor, machine.fabrics["tensor"])
     return sent
