@@ -111,14 +111,14 @@ def noise_ratio(noise: Noise, variation: float, n: int) -> float:
     ...     round(noise_ratio(Noise(tail=t, tail_shape=3), 0.01, 1024), 3)
     ...     for t in ("normal", "pareto")
     ... ]
-    [1.032, 1.253]
+    [1.032, 1.243]
     """
     if variation == 0 or n == 1:
         return 1.0
     if noise.tail == "exponential":
         return 1 + variation * (float(harmonic_number(n)) - 1)
-    if noise.tail == "pareto":
-        index = noise.tail_shape or 3.0
+    if noise.tail == "pareto" and noise.tail_shape is not None:
+        index = noise.tail_shape
         grown = np.exp(lgamma(n + 1) - lgamma(n + 1 - 1 / index)) * gamma(1 - 1 / index)
         return 1 + variation * (index - 1) * (float(grown) - 1) - variation
     return 1 + variation * expected_max_normal(n)

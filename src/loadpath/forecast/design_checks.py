@@ -1,6 +1,7 @@
 """What no design may be: sizes that do not divide, names that nobody knows, weights too large."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +15,9 @@ from loadpath.forecast.priors import shipped_priors
 from loadpath.forecast.transformer import feed_forward, kv_heads
 
 __all__ = ["Problem", "check_design"]
+
+CURRENCY = re.compile(r"[A-Z]{3}")
+HIGHEST_PRICE = 1_000_000
 
 MOST_CHUNKS = 4096
 """Chunks of a pipeline that are replayed: beyond any model's layers."""
@@ -61,6 +65,7 @@ def check_design(design: Design) -> list[Problem]:
     ['is 12, which 8 replicas with microbatches of 1 do not divide; 8 or 16 would']
     """
     problems = [*_names(design), *_kinds(design), *_tiers(design), *_noise(design)]
+    problems += _prices(design)
     model = design.model
     if model is None:
         return problems
@@ -126,6 +131,27 @@ def _tiers(design: Design) -> Iterator[Problem]:
 def _noise(design: Design) -> Iterator[Problem]:
     if design.noise.tail == "pareto" and (design.noise.tail_shape or 0) <= 1:
         yield Problem(("noise", "tail_shape"), "must exceed 1 for a Pareto tail to have a mean")
+
+    if design.noise.slow_ratio and design.noise.slow_excess_ratio is None:
+        yield Problem(("noise", "slow_ratio"), "needs slow_excess_ratio: by how much they are slow")
+
+
+def _prices(design: Design) -> Iterator[Problem]:
+    prices = design.prices
+    if prices is None:
+        return
+    path, rate = ("prices", "accelerator_hour"), prices.accelerator_hour
+    low, high = prices.accelerator_hour_low, prices.accelerator_hour_high
+    if not CURRENCY.fullmatch(prices.currency):
+        yield Problem(
+            ("prices", "currency"), f"is {prices.currency!r}; three capitals would do, such as USD"
+        )
+    if max(rate, prices.energy_kwh) > HIGHEST_PRICE:
+        yield Problem(path, f"or energy_kwh is above {HIGHEST_PRICE:,}")
+    if not (low or 0.0) <= rate <= (rate if high is None else high):
+        yield Problem(
+            path, f"is {rate:g}, which its edges {low} and {high} do not hold between them"
+        )
 
 
 def _divides(path: Path, whole: int, part: int, why: str) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """Reading a design: TOML text to `Design`, with all problems at once and the line of each."""
 
+import math
 import tomllib
 import types
 from difflib import get_close_matches
@@ -107,13 +108,19 @@ def _read_value(hint: Any, value: object, path: Path, problems: list[Problem]) -
     try:
         if unit is not None:
             return parse_quantity(value, unit)
-        return msgspec.convert(value, hint, strict=True)
+        return _finite(msgspec.convert(value, hint, strict=True))
     except ValueError as error:
         said = first_line(error)
         if get_origin(hint) is Literal:
             said += f"; one of {', '.join(map(str, get_args(hint)))} would do"
         problems.append(Problem(path, said if unit else f"is {value!r}: {said}"))
         return None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be finite")
+    return value
 
 
 def _read_list(

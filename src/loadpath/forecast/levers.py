@@ -173,7 +173,7 @@ def pull_levers(
             curve, n=curve.n[[place]], step_s=curve.step_s[:, [place]] * ratio,
             work=curve.work[[place]], power_w=power, share=curve.share[:, [place]],
         )  # fmt: skip
-        scaled = changed_field(outlook, curve=one, chances=_scaled(outlook.chances, scales))
+        scaled = changed_field(outlook, curve=one, chances=_scaled(outlook.chances, place, scales))
         return priced_of(scaled)[figure][:, 0]
 
     return outcome, dict.fromkeys(LEVERS, 1.0)
@@ -188,12 +188,14 @@ def _noisier(outlook: Outlook, design: Design, scales: Mapping[str, float]) -> f
     return after / before
 
 
-def _scaled(chances: Chances, scales: Mapping[str, float]) -> Chances:
+def _scaled(chances: Chances, place: int, scales: Mapping[str, float]) -> Chances:
     by, rent = scales.get("failure_rate", 1.0), scales.get("price", 1.0)
     failures = chances.failures
     if by != 1:
         failures = tuple(_rarer(one, by) for one in failures)
-    return changed_field(chances, failures=failures, rent_ratio=chances.rent_ratio * rent)
+    return changed_field(
+        chances, failures=failures, rent_ratio=chances.rent_ratio[:, [place]] * rent
+    )
 
 
 def _rarer(failures: Failures, by: float) -> Failures:

@@ -197,7 +197,7 @@ def look_ahead(
     values = {name: prior.value for name, prior in priors.items()}
     return Outlook(
         tuple(designs), points, forecasts, priors, curve,
-        _chances(own, values, (drawn, normals)),
+        _chances(own, values, (drawn, normals), n),
         tariff_of(own, values["pue"]),
         _plan(own, priors),
         normals,
@@ -325,6 +325,7 @@ def _chances(
     own: Design,
     values: Mapping[str, float],
     worlds: tuple[Mapping[str, Array], Mapping[str, Array]],
+    n: NDArray[np.int64],
 ) -> Chances:
     drawn, normals = worlds
     n_world = len(normals[SLOW])
@@ -334,7 +335,7 @@ def _chances(
     return Chances(
         failures,
         np.broadcast_to(drawn["startup"], n_world)[:, None],
-        _rent(own, normals)[:, None],
+        _rent(own, normals)[:, None] * (1 + own.failures.spares * failures[0].n_gpu_per_node / n),
         np.broadcast_to(drawn["pue"] / values["pue"], n_world)[:, None],
     )
 

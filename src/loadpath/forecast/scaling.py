@@ -237,8 +237,10 @@ class Chances:
         How it fails.
     startup_s : ndarray of float, shape (n_sample, 1)
         Time before its first step.
-    rent_ratio, energy_ratio : ndarray of float, shape (n_sample, 1)
-        Rent and price of energy, to those of the tariff.
+    rent_ratio : ndarray of float, shape (n_sample, n_size)
+        Rent, spares included, to that of the tariff for the accelerators that run.
+    energy_ratio : ndarray of float, shape (n_sample, 1)
+        Price of energy, to that of the tariff.
     """
 
     failures: tuple[Failures, ...]
