@@ -156,7 +156,7 @@ def value_of_pilot(
     weight /= weight.sum(axis=1, keepdims=True)
     expected = weight @ table
     saved = expected[:, now] - expected.min(axis=1)
-    most = float(means[now] - table.min(axis=1).mean())
+    most = max(float(means[now] - table.min(axis=1).mean()), 0.0)
     before = band_of(table[:, now])
     after = _weighted_width(table[:, now], weight)
     width = before.high - before.low

@@ -146,15 +146,15 @@ def slow_ratio(noise: Noise, n: NDArray[np.int64], place: Array) -> Array:
     return np.where(place >= none, 1 + excess, 1.0)
 
 
-def failures_of(design: Design, values: Mapping[str, float]) -> Failures:
+def failures_of(design: Design, values: Mapping[str, float | Array]) -> Failures:
     """Say how a design fails.
 
     Parameters
     ----------
     design : Design
         Its checkpoints and nodes.
-    values : mapping of str to float
-        Priors by name, as they are in one world.
+    values : mapping of str to float or ndarray of float, shape (n_world, 1)
+        Priors by name, as they are in one world or in many.
 
     Returns
     -------

@@ -60,7 +60,7 @@ def draw_runs(
         discarded[runs] += np.where(ends, 0.0, until - whole * segment)
         left[runs] = np.where(ends, 0.0, left[runs] - whole * interval)
         failed = runs[~ends]
-        unavailable[failed] += _recoveries(failures.recovery_s, mttf_s, rng, len(failed))
+        unavailable[failed] += _recoveries(float(failures.recovery_s), mttf_s, rng, len(failed))
     return Accounting(np.full(n_run, work_s), blocked, discarded, unavailable)
 
 
@@ -110,19 +110,19 @@ def replay_run(
     """
     steps = np.asarray(step_s, dtype=np.float64)
     starts = range(0, len(steps), checkpoint_every)
-    segments = [
-        float(steps[a : a + checkpoint_every].sum()) + failures.checkpoint_s for a in starts
-    ]
+    checkpoint = float(failures.checkpoint_s)
+    segments = [float(steps[a : a + checkpoint_every].sum()) + checkpoint for a in starts]
     pending = sorted(float(at) for at in np.asarray(failure_at_s, dtype=np.float64).ravel())
     now = discarded = unavailable = 0.0
+    recovery = float(failures.recovery_s)
     for segment in segments:
         while pending and pending[0] < now + segment:
             at = pending.pop(0)
             discarded += at - now
-            now = back = at + failures.recovery_s
+            now = back = at + recovery
             while pending and pending[0] < back:
                 again = pending.pop(0)
-                now = back = again + failures.recovery_s
+                now = back = again + recovery
             unavailable += now - at
         now += segment
     blocked = len(segments) * failures.checkpoint_s

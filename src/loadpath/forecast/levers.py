@@ -12,7 +12,6 @@ from loadpath.forecast.conditions import noise_ratio
 from loadpath.forecast.design import Design
 from loadpath.forecast.outlook import Outlook, priced_of
 from loadpath.forecast.priors import Prior
-from loadpath.forecast.reliability import Failures
 from loadpath.forecast.scaling import Chances
 from loadpath.forecast.step import step_seconds
 from loadpath.forecast.step_point import waiting_ranks
@@ -191,17 +190,10 @@ def _noisier(outlook: Outlook, design: Design, scales: Mapping[str, float]) -> f
 def _scaled(chances: Chances, place: int, scales: Mapping[str, float]) -> Chances:
     by, rent = scales.get("failure_rate", 1.0), scales.get("price", 1.0)
     failures = chances.failures
-    if by != 1:
-        failures = tuple(_rarer(one, by) for one in failures)
-    return changed_field(
-        chances, failures=failures, rent_ratio=chances.rent_ratio[:, [place]] * rent
-    )
-
-
-def _rarer(failures: Failures, by: float) -> Failures:
-    return changed_field(
+    rarer = changed_field(
         failures, per_node_day=failures.per_node_day * by, per_job_day=failures.per_job_day * by
     )
+    return changed_field(chances, failures=rarer, rent_ratio=chances.rent_ratio[:, [place]] * rent)
 
 
 def lever_elasticities(outlook: Outlook, place: int, figure: str) -> pl.DataFrame:

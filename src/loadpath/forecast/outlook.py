@@ -329,13 +329,11 @@ def _chances(
 ) -> Chances:
     drawn, normals = worlds
     n_world = len(normals[SLOW])
-    names = ("node_failures", "job_failures", "restart", "checkpoint_stall")
-    rates = np.stack([np.broadcast_to(drawn[name], n_world) for name in names], axis=1)
-    failures = tuple(failures_of(own, dict(zip(names, row, strict=True))) for row in rates.tolist())
+    failures = failures_of(own, {name: value[:, None] for name, value in drawn.items()})
     return Chances(
         failures,
         np.broadcast_to(drawn["startup"], n_world)[:, None],
-        _rent(own, normals)[:, None] * (1 + own.failures.spares * failures[0].n_gpu_per_node / n),
+        _rent(own, normals)[:, None] * (1 + own.failures.spares * failures.n_gpu_per_node / n),
         np.broadcast_to(drawn["pue"] / values["pue"], n_world)[:, None],
     )
 

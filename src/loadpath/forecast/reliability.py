@@ -31,15 +31,17 @@ SEARCH = np.geomspace(0.05, 20.0, 61)
 class Failures:
     """How a job fails and what a failure costs.
 
+    Rates and times may be arrays, such as one of shape (n_world, 1) for sampled worlds.
+
     Attributes
     ----------
-    per_node_day : float
+    per_node_day : float or ndarray of float
         Failures that stop the job, per node and day.
-    per_job_day : float
+    per_job_day : float or ndarray of float
         Failures that do not grow with the job (software, operators, storage), per day.
-    checkpoint_s : float
+    checkpoint_s : float or ndarray of float
         Time for which a checkpoint stops the job.
-    recovery_s : float
+    recovery_s : float or ndarray of float
         Time from a failure to the first step after it: detection, replacement, start, loading.
     interval_s : float or None
         Time between checkpoints; None takes the best one.
@@ -47,10 +49,10 @@ class Failures:
         Accelerators of a node.
     """
 
-    per_node_day: float
-    per_job_day: float = 0.0
-    checkpoint_s: float = 30.0
-    recovery_s: float = 600.0
+    per_node_day: float | Array
+    per_job_day: float | Array = 0.0
+    checkpoint_s: float | Array = 30.0
+    recovery_s: float | Array = 600.0
     interval_s: float | None = None
     n_gpu_per_node: int = 8
 
@@ -64,7 +66,7 @@ class Failures:
         problems = [
             f"{name} is {value}, not a number from 0"
             for name, value in values.items()
-            if not (np.isfinite(value) and value >= 0)
+            if not np.all(np.isfinite(value) & (np.asarray(value) >= 0))
         ]
         if self.interval_s is not None and not self.interval_s > 0:
             problems.append(f"interval_s is {self.interval_s}, not above 0")
@@ -272,7 +274,8 @@ def best_interval_s(mttf_s: ArrayLike, failures: Failures) -> Array:
     tried = young_daly_s(mttf, failures.checkpoint_s)[..., None] * SEARCH
     rate = 1 / mttf[..., None]
     with np.errstate(over="ignore"):
-        per_work = np.expm1((tried + failures.checkpoint_s) * rate) / tried
+        checkpoint = np.asarray(failures.checkpoint_s, dtype=np.float64)[..., None]
+        per_work = np.expm1((tried + checkpoint) * rate) / tried
     best = per_work.argmin(axis=-1)
     return np.asarray(np.take_along_axis(tried, best[..., None], axis=-1)[..., 0])
 

@@ -233,8 +233,8 @@ class Chances:
 
     Attributes
     ----------
-    failures : tuple of Failures, length n_sample
-        How it fails.
+    failures : Failures
+        How it fails: arrays of shape (n_sample, 1).
     startup_s : ndarray of float, shape (n_sample, 1)
         Time before its first step.
     rent_ratio : ndarray of float, shape (n_sample, n_size)
@@ -243,7 +243,7 @@ class Chances:
         Price of energy, to that of the tariff.
     """
 
-    failures: tuple[Failures, ...]
+    failures: Failures
     startup_s: Array
     rent_ratio: Array
     energy_ratio: Array
@@ -297,14 +297,9 @@ def price_curve(
 
 
 def _ettr(curve: StepCurve, failures: Failures | None, chances: Chances | None) -> Array:
-    worlds = (failures,) if chances is None else chances.failures
-    rows = [
-        np.ones(len(curve.n))
-        if one is None
-        else account_run(1e9, job_mttf_s(curve.n, one), one).ettr_ratio
-        for one in worlds
-    ]
-    return np.asarray(np.stack(rows) * np.ones_like(curve.step_s))
+    how = failures if chances is None else chances.failures
+    ettr = 1.0 if how is None else account_run(1e9, job_mttf_s(curve.n, how), how).ettr_ratio
+    return np.asarray(ettr * np.ones_like(curve.step_s))
 
 
 def curve_table(n: ArrayLike, quantities: Mapping[str, Array], level: float = 0.9) -> pl.DataFrame:

@@ -56,5 +56,5 @@ def spares_for(
     if not dispersion >= 1:
         what = f"dispersion is {dispersion}"
         raise InputError("spares", what, "Give the variance over the mean, from 1.")
-    mean = n_node * failures.per_node_day * repair_s / S_PER_DAY
+    mean = n_node * float(failures.per_node_day) * repair_s / S_PER_DAY
     return overdispersed_quantile(level, mean, dispersion)

@@ -1,0 +1,117 @@
+"""The page and the summary of a forecast: every number in the document, nothing that escapes."""
+
+import re
+
+import polars as pl
+import pytest
+from tests.brief.test_briefing import Page, known_numbers
+from tests.forecast.designs import design
+
+from loadpath.audit.forecast_settings import ForecastSettings
+from loadpath.audit.forecasting import foresee
+from loadpath.brief import (
+    forecast_figure,
+    render_comparison,
+    render_forecast,
+    render_forecast_summary,
+)
+from loadpath.brief.amounts import rounded
+from loadpath.errors import UsageError
+from loadpath.forecast.comparison import compare_designs
+from loadpath.forecast.design import Prices, Startup, Stencil
+from loadpath.forecast.document import describe
+
+PROVENANCE = {
+    "as_of": None,
+    "command": "loadpath forecast test.toml",
+    "inputs": [{"path_name": "test.toml", "sha256": "0" * 64, "bytes": 1}],
+    "versions": {"loadpath": "0"},
+}
+DESIGNS = {
+    "priced": design(
+        accelerators=16, sequences=256, prices=Prices(accelerator_hour=2.0), startup=Startup(steps=1000)
+    ),
+    "plain": design(accelerators=16, sequences=256),
+    "stencil": design(
+        accelerators=16, model=None, batch=None,
+        stencil=Stencil(cells=1 << 24, flop_per_cell=10.0, bytes_per_cell=8.0),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=DESIGNS)
+def forecast(request):
+    asked, outlook, advice, measured = foresee(DESIGNS[request.param], ForecastSettings(worlds=64))
+    return describe(asked, outlook, advice, measured) | PROVENANCE, dict(advice.tables)
+
+
+def test_every_number_of_the_page_is_in_the_document_or_a_table(forecast):
+    page = Page(render_forecast(*forecast))
+    known = known_numbers(*forecast)
+    assert len(page.numbers) > 100
+    assert [number for number in page.numbers if float(number) not in known] == []
+
+
+def test_page_stands_alone_and_runs_nothing(forecast):
+    page = render_forecast(*forecast)
+    tags = {tag for tag, _ in Page(page).tags}
+    assert not tags & {"script", "link", "iframe", "img", "object"}
+    assert re.findall(r'(?:src|href)="(?!#)', page) == []
+    assert len(page.encode()) < 200_000
+    assert render_forecast(*forecast) == page
+
+
+def test_every_figure_says_its_numbers_in_words(forecast):
+    for name in ("cost", "shares", "step", "levers"):
+        drawn = forecast_figure(name, *forecast)
+        assert drawn.svg.startswith("<svg")
+        assert drawn.description
+        assert isinstance(drawn.table, pl.DataFrame)
+
+
+def test_unknown_figure_is_refused(forecast):
+    with pytest.raises(UsageError, match=r"no figure 'heatmap'"):
+        forecast_figure("heatmap", *forecast)
+
+
+def test_name_of_a_design_is_shown_as_text(forecast):
+    document, tables = forecast
+    hostile = document | {
+        "design": document["design"] | {"name": "<script>alert(1)</script>\x1b[31m"}
+    }
+    page, said = render_forecast(hostile, tables), render_forecast_summary(hostile)
+    assert "<script>" not in page
+    assert "\x1b" not in page + said
+
+
+def test_summary_fits_a_terminal(forecast):
+    lines = render_forecast_summary(forecast[0], briefing_path="x/briefing.html").splitlines()
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == "Briefing       x/briefing.html"
+
+
+def test_page_without_runs_says_that_all_is_extrapolation(forecast):
+    assert "all of it is extrapolation" in forecast_figure("cost", *forecast).description
+
+
+def test_comparison_fits_a_terminal():
+    other = design(accelerators=8, sequences=256)
+    found = compare_designs({"a" * 60: DESIGNS["plain"], "b": other}, n_world=64)
+    lines = render_comparison(found).splitlines()
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (999.9, "1,000"),
+        (0.00123456, "0.00123"),
+        (-12.34, "-12.3"),
+        (1234567.0, "1,230,000"),
+    ],
+)
+def test_amounts_keep_three_digits(value, text):
+    assert rounded(value) == text
