@@ -77,5 +77,6 @@ def test_held_out_runs_lie_in_a_narrow_band(found):
 
 
 def test_cost_inverts_where_the_measured_runs_say_within_one_size(found):
-    # Chip-seconds a sample from published steps: 4,096 is above, 768 below 1.2 times that of 512.
-    assert 512 < found["inversion"]["average"]["n"] < 2 * 4096
+    # Published steps: at 16 microbatches (4,096 with this batch) a sample takes 1.18 times the
+    # chip-seconds of 512 chips, at 8 (8,192) 1.37 times, before failures.
+    assert 4096 / 2 < found["inversion"]["average"]["n"] < 8192

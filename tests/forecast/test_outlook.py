@@ -92,6 +92,22 @@ def test_prior_moves_a_step_as_its_replay_does():
     )
 
 
+def test_priors_moved_together_move_a_step_as_their_joint_replay_does():
+    priors = design_priors(JOB)
+    point, _ = step_point(JOB, priors)
+    rng, before = np.random.default_rng(5), step_time(JOB).step_s
+    replayed = {key.split()[0]: both for key, both in point.shifts.items()}
+    moved = [name for name in replayed if name not in {"model_error", "step_variation"}]
+    off = []
+    for _ in range(24):
+        up = dict(zip(moved, rng.random(len(moved)) < 0.5, strict=True))
+        values = {name: priors[name].high if up[name] else priors[name].low for name in moved}
+        joint = np.log(step_time(replace(JOB, priors=values)).step_s / before)
+        off.append(joint - sum(replayed[name][int(up[name])] for name in moved))
+    # All priors at their edges at once: far outside the worlds that are drawn.
+    assert np.abs(off).mean() < 0.04
+
+
 def test_noise_of_the_design_lengthens_the_step_and_is_counted_as_waiting():
     calm, _ = step_point(JOB, design_priors(JOB))
     noisy = replace(JOB, noise=Noise(variation_ratio=0.05))

@@ -6,7 +6,7 @@ from typing import Any
 from loadpath.brief.grid import Cell
 from loadpath.units import format_seconds
 
-__all__ = ["amount", "cost_scale", "cost_words", "duration", "power", "rounded"]
+__all__ = ["amount", "cost_scale", "cost_words", "duration", "large", "power", "rounded"]
 
 Document = Mapping[str, Any]
 _SCALES = ((1, ""), (1e3, "thousand "), (1e6, "million "), (1e9, "billion "), (1e12, "trillion "))
@@ -40,6 +40,30 @@ def rounded(value: float) -> str:
 
 def _power(value: float) -> int:
     return int(f"{value:.2e}".rpartition("e")[2])
+
+
+def large(value: float) -> str:
+    """Write a large number with a word for its size.
+
+    Parameters
+    ----------
+    value : float
+        At least 0.
+
+    Returns
+    -------
+    str
+        Three significant digits.
+
+    Examples
+    --------
+    >>> large(526_000), large(3.47e6), large(1.894e12)
+    ('526,000', '3.47 million', '1.89 trillion')
+    """
+    for scale, word in reversed(_SCALES[2:]):
+        if value >= scale:
+            return f"{rounded(value / scale)} {word.strip()}"
+    return rounded(value)
 
 
 def duration(seconds: float) -> str:

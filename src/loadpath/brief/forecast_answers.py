@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import amount, cost_scale, rounded
+from loadpath.brief.amounts import amount, cost_scale, large, rounded
 from loadpath.brief.forecast_words import LEVER_WORDS, MORE, forecast_summary, size
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio, format_seconds
@@ -144,8 +144,8 @@ def _speed(document: Document) -> list[Cell]:
     return [
         Cell("Devices do "), _ratio(now["mfu_ratio"]), Cell(" of their peak; a step takes "),
         Cell(format_seconds(now["step_s"]["median"]), now["step_s"]["median"]), Cell(", "),
-        Cell(rounded(now["tokens_per_s"]), now["tokens_per_s"]), Cell(f" {unit}s a second. Most of the "
-        "sizes looked at: "), Cell(rounded(best["tokens_per_s"]), best["tokens_per_s"]),
+        Cell(large(now["tokens_per_s"]), now["tokens_per_s"]), Cell(f" {unit}s a second. Most of the "
+        "sizes looked at: "), Cell(large(best["tokens_per_s"]), best["tokens_per_s"]),
         Cell(" at "), Cell(f"{best['n']:,}", best["n"]), Cell("."),
     ]  # fmt: skip
 

@@ -48,7 +48,8 @@ def _cost(document: Document, now: Mapping[str, Any]) -> Card:
 def _inversion(document: Document) -> Card:
     searched, flag = document["inversion_searched"], document["inversion"]["average"]
     ratio = searched["worst_ratio"]
-    policy = (Cell(f"a {document['unit']} over {ratio:g} times the cheapest", ratio),)
+    times = Cell(f"{ratio:g}", ratio)
+    policy = (Cell(f"a {document['unit']} over "), times, Cell(" times the cheapest"))
     if len(document["points"]) < 2:
         return Card("Cost inverts at", Cell("not assessed"), ((Cell("one size was asked for"),),))
     if flag is None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loadpath.brief.amounts import amount, cost_scale, duration, power, rounded
+from loadpath.brief.amounts import amount, cost_scale, duration, large, power, rounded
 from loadpath.brief.forecast_words import LEVER_WORDS
 from loadpath.brief.grid import Cell, Grid
 from loadpath.units import format_ratio, format_seconds
@@ -68,7 +68,7 @@ def point_grid(document: Document) -> Grid:
     rows = [
         (
             _count(p["n"]), _seconds(p["step_s"]["median"]), _seconds(p["step_s"]["low"]),
-            _seconds(p["step_s"]["high"]), _number(p["tokens_per_s"]), _ratio(p["mfu_ratio"]),
+            _seconds(p["step_s"]["high"]), Cell(large(p["tokens_per_s"]), p["tokens_per_s"]), _ratio(p["mfu_ratio"]),
             _ratio(p["ettr_ratio"]), _cost(p[document["cost"]]["median"], scale),
             _cost(p[document["cost"]]["low"], scale), _cost(p[document["cost"]]["high"], scale),
             _NONE if p["job_s"] is None else Cell(duration(p["job_s"]), p["job_s"]),
@@ -172,24 +172,29 @@ def break_even_grid(document: Document) -> Grid:
     return _laid(["what gets worse", "times", "at least", "at most", "in worlds"], rows)
 
 
-def region_grid(document: Document) -> Grid:
-    """Lay out the share of worlds within the limit, over sizes and network bandwidth.
+def region_grid(document: Document, lever: str) -> Grid:
+    """Lay out the share of worlds within the limit, over sizes and one lever.
 
     Parameters
     ----------
     document : mapping
         Content of forecast.json.
+    lever : str
+        Such as ``network_bandwidth``.
 
     Returns
     -------
     Grid
-        A row per size, a column per scale of the bandwidth.
+        A row per size, a column per scale of the lever.
     """
-    scales = sorted({row["other_value"] for row in document["region"]})
-    shares = {(row["value"], row["other_value"]): row["viable_ratio"] for row in document["region"]}
-    sizes = sorted({row["value"] for row in document["region"]})
-    rows = [(_count(int(n)), *(_ratio(shares[n, scale]) for scale in scales)) for n in sizes]
-    return _laid(["accelerators", *(f"network x {scale:g}" for scale in scales)], rows, 0)
+    found = [row for row in document["region"] if row["parameter"] == f"n x {lever}"]
+    scales = sorted({row["other_value"] for row in found})
+    shares = {(row["value"], row["other_value"]): row["viable_ratio"] for row in found}
+    rows = [
+        (_count(int(n)), *(_ratio(shares[n, scale]) for scale in scales))
+        for n in sorted({row["value"] for row in found})
+    ]
+    return _laid(["accelerators", *(f"x {scale:g}" for scale in scales)], rows, 0)
 
 
 def baseline_grid(document: Document) -> Grid:

@@ -95,7 +95,7 @@ def lever_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
     """
     table = tables["elasticity"]
     rows = [
-        {"order": place, "by": row["median"], "text": f"{row['median']:+.3f} %"}
+        {"order": place, "by": row["median"], "text": f"{row['median']:+z.3f} %"}
         for place, row in enumerate(table.iter_rows(named=True))
     ]
     names = [LEVER_WORDS[name] for name in table["parameter"]]
@@ -108,7 +108,7 @@ def lever_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
     x = alt.X(
         "by:Q",
         title="percent of the cost",
-        scale=alt.Scale(domain=[-1.5 * most, 1.5 * most], nice=False),
+        scale=alt.Scale(domain=[-1.9 * most, 1.9 * most], nice=False),
         axis=alt.Axis(tickCount=5),
     )
     bars = base.mark_bar(height={"band": 0.6}).encode(

@@ -32,6 +32,7 @@ LEAST_VARIATION = 0.01
 """Of steps of a pilot, at least: what published runs of one size vary by."""
 CHANCE = 10.83
 """Worlds times squared correlation that what drives nothing stays below, 999 times in 1,000."""
+REGION_LEVERS = ("network_bandwidth", "latency", "noise", "failure_rate")
 REGION_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 LOSSES = (
@@ -179,7 +180,10 @@ def advise(
         "loss_crossing": share_crossings(n, {k: v for k, v in shares.items() if k in LOSSES}),
         "elasticity": lever_elasticities(outlook, now, figure),
         "break_even": break_evens(outlook, now, figure, limit),
-        "region": region(outlook, figure, "network_bandwidth", values=REGION_SCALES, limit=limit),
+        "region": pl.concat(
+            region(outlook, figure, lever, values=REGION_SCALES, limit=limit)
+            for lever in REGION_LEVERS
+        ),
         "substitution": substitutions(outlook, now),
         "option": lay_out_options(Position(outlook, now, priced, figure, limit)),
         "pilot": _pilots(outlook, cost, now, np.random.default_rng([seed, 1])),

@@ -28,6 +28,7 @@ __all__ = [
     "break_evens",
     "lever_elasticities",
     "levered",
+    "levers_of",
     "pull_levers",
     "region",
     "substitutions",
@@ -214,7 +215,23 @@ def lever_elasticities(outlook: Outlook, place: int, figure: str) -> pl.DataFram
         Table `ELASTICITY`; stability is what ``noise`` scales.
     """
     outcome, at = pull_levers(outlook, place, figure)
-    return elasticities(outcome, at, LEVERS)
+    return elasticities(outcome, at, levers_of(outlook))
+
+
+def levers_of(outlook: Outlook) -> tuple[str, ...]:
+    """List what can be changed: all of `LEVERS`, but for a price that is not there.
+
+    Parameters
+    ----------
+    outlook : Outlook
+        Curves and chances.
+
+    Returns
+    -------
+    tuple of str
+        Keys of `LEVERS`.
+    """
+    return tuple(name for name in LEVERS if name != "price" or outlook.tariff is not None)
 
 
 def break_evens(outlook: Outlook, place: int, figure: str, limit: float) -> pl.DataFrame:
@@ -234,12 +251,12 @@ def break_evens(outlook: Outlook, place: int, figure: str, limit: float) -> pl.D
     Returns
     -------
     polars.DataFrame
-        Table `BREAK_EVEN`, in the order of `LEVERS`.
+        Table `BREAK_EVEN`, in the order of `LEVERS`; no price where there is none.
     """
     outcome, _ = pull_levers(outlook, place, figure)
     walked = np.geomspace(1.0, FARTHEST, N_WALKED).tolist()
     rows = []
-    for name in LEVERS:
+    for name in levers_of(outlook):
 
         def worse(times: Mapping[str, float]) -> Array:
             return outcome({key: by ** WORSE[key] for key, by in times.items()})
