@@ -13,8 +13,10 @@ from loadpath.audit.document import build_document
 from loadpath.audit.dumps import recording_of_dumps
 from loadpath.audit.findings import diagnose
 from loadpath.audit.folder import check_target
+from loadpath.audit.hang import diagnose_dumps
+from loadpath.audit.hosts import with_hosts
+from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress, holds_logs, load_recording, lone_dumps
-from loadpath.audit.store import read_audit, write_audit
 from loadpath.audit.store import read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
