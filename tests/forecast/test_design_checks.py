@@ -9,6 +9,7 @@ from loadpath.forecast.design import (
     Cluster,
     Experts,
     Noise,
+    Prices,
     Serving,
     Software,
     Stencil,
@@ -96,3 +97,34 @@ def test_weights_that_do_not_fit_are_refused_by_how_much():
 def test_two_kinds_of_job_at_once_are_refused():
     stencil = Stencil(cells=100, flop_per_cell=1.0, bytes_per_cell=1.0)
     assert "only one of them" in told(design(stencil=stencil, batch=Batch(sequences=8)))[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"currency": "dollars"}, "is 'dollars'; three capitals would do, such as USD"),
+        (
+            {"accelerator_hour_low": 3.0},
+            "is 2, which its edges 3.0 and None do not hold between them",
+        ),
+        (
+            {"accelerator_hour_high": 1.0},
+            "is 2, which its edges None and 1.0 do not hold between them",
+        ),
+        ({"energy_kwh": 1e9}, "or energy_kwh is above 1,000,000"),
+    ],
+)
+def test_prices_that_nobody_pays_are_refused(fields, problem):
+    job = design(prices=Prices(accelerator_hour=2.0, **fields))
+    assert [found.what for found in check_design(job)] == [problem]
+
+
+@pytest.mark.parametrize(
+    ("noise", "problem"),
+    [
+        (Noise(variation_ratio=1e308), "is 1e+308; 100 times a step is the most"),
+        (Noise(slow_ratio=0.1), "needs slow_excess_ratio: by how much they are slow"),
+    ],
+)
+def test_noise_in_which_nothing_runs_or_that_is_half_told_is_refused(noise, problem):
+    assert [found.what for found in check_design(design(noise=noise))] == [problem]

@@ -18,6 +18,8 @@ __all__ = ["Problem", "check_design"]
 
 CURRENCY = re.compile(r"[A-Z]{3}")
 HIGHEST_PRICE = 1_000_000
+MOST_NOISE = 100
+"""Times its mean that a step varies by, at most: beyond it nothing runs."""
 
 MOST_CHUNKS = 4096
 """Chunks of a pipeline that are replayed: beyond any model's layers."""
@@ -132,6 +134,10 @@ def _noise(design: Design) -> Iterator[Problem]:
     if design.noise.tail == "pareto" and (design.noise.tail_shape or 0) <= 1:
         yield Problem(("noise", "tail_shape"), "must exceed 1 for a Pareto tail to have a mean")
 
+    for name in ("variation_ratio", "slow_excess_ratio"):
+        value = getattr(design.noise, name)
+        if value is not None and value > MOST_NOISE:
+            yield Problem(("noise", name), f"is {value:g}; {MOST_NOISE} times a step is the most")
     if design.noise.slow_ratio and design.noise.slow_excess_ratio is None:
         yield Problem(("noise", "slow_ratio"), "needs slow_excess_ratio: by how much they are slow")
 
