@@ -198,7 +198,7 @@ def test_held_out_run_lies_in_the_band_or_not():
     outlook = look_ahead([JOB], design_priors(JOB), JOB, held=[slow, slow])
     times = [outlook.held[0].step_s, 3 * outlook.held[0].step_s]
     runs = [MeasuredStep(slow, time) for time in times]
-    inside, outside = held_against(runs, outlook, (), level=0.9)
+    inside, outside = held_against(runs, outlook, (), on_curve=lambda _: True, level=0.9)
     assert (inside["in_band"], outside["in_band"]) == (True, False)
     assert outside["error_ratio"] == pytest.approx(-2 / 3)
 

@@ -6,7 +6,14 @@ from tests.forecast.designs import design
 
 from loadpath.errors import UsageError
 from loadpath.forecast.design import Cluster, Serving, Stencil, Tier
-from loadpath.forecast.sizes import default_sizes, goal_of, parse_sizes, resize, split_sizes
+from loadpath.forecast.sizes import (
+    default_sizes,
+    goal_of,
+    parse_sizes,
+    resize,
+    same_work,
+    split_sizes,
+)
 from loadpath.forecast.transformer import batch_of
 
 STENCIL = Stencil(cells=1 << 20, flop_per_cell=10.0, bytes_per_cell=8.0)
@@ -75,6 +82,14 @@ def test_sizes_that_cannot_be_are_named_with_what_would_be_right():
         32,
         "batch.sequences is 48, which 32 replicas with microbatches of 1 do not divide; 32 or 64 would",
     )
+
+
+def test_run_with_another_batch_does_other_work():
+    job = design(accelerators=8, sequences=64)
+    weak = resize(job, 32, "weak")
+    assert same_work(job, weak, "weak")
+    assert not same_work(job, weak, "strong")
+    assert not same_work(design(accelerators=16, sequences=8), resize(job, 1, "strong"), "weak")
 
 
 def test_batch_that_would_not_be_whole_is_named():

@@ -32,7 +32,15 @@ from loadpath.forecast.measured_steps import (
 from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook, look_ahead
 from loadpath.forecast.priors import Prior
-from loadpath.forecast.sizes import Goal, Skipped, default_sizes, goal_of, parse_sizes, split_sizes
+from loadpath.forecast.sizes import (
+    Goal,
+    Skipped,
+    default_sizes,
+    goal_of,
+    parse_sizes,
+    same_work,
+    split_sizes,
+)
 from loadpath.forecast.step_point import design_priors
 from loadpath.ingest.run_table import read_runs
 
@@ -98,7 +106,7 @@ class Forecast:
         Parameters
         ----------
         name : str
-            ``cost``, ``shares``, ``step``, ``levers`` or ``region``.
+            ``cost``, ``shares``, ``step`` or ``levers``.
 
         Returns
         -------
@@ -289,7 +297,10 @@ def foresee(
     advice = advise(outlook, now, limits, runs=fitted, seed=settings.seed)
     asked = Asked(
         design, goal, tuple(skipped), now, settings.seed, settings.worlds, limits,
-        held_against(held, outlook, advice.baselines, level=LEVEL),
+        held_against(
+            held, outlook, advice.baselines,
+            on_curve=lambda run: same_work(design, run, goal), level=LEVEL,
+        ),
         baselines_measured=fitted is not None,
     )  # fmt: skip
     return asked, outlook, advice, (runs, calibration)

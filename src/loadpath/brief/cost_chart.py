@@ -92,7 +92,7 @@ def step_band_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
             .mark_point(shape="diamond", size=52, color=_RED, filled=True)
             .encode(x="n:Q", y="step_s:Q")
         )
-        words += "Diamonds: measured. "
+        words += "Diamonds: measured, with this work a step. "
     figure = Figure("step", "Time of a step, beside a baseline", words + _range_words(document), "", curve.drop("quantity"))  # fmt: skip
     return static(figure, alt.LayerChart(layer=layers, width=400, height=215))
 
@@ -124,7 +124,7 @@ def _fitted(document: Mapping[str, Any]) -> str:
 
 def _runs(document: Mapping[str, Any]) -> pl.DataFrame:
     found = (document["calibration"] or {}).get("points", []) + document["measured"]
-    rows = [{"n": run["n"], "step_s": run["step_s"]} for run in found]
+    rows = [{"n": run["n"], "step_s": run["step_s"]} for run in found if run["on_curve"]]
     sizes = [point["n"] for point in document["points"]]
     kept = [row for row in rows if min(sizes) <= row["n"] <= max(sizes)]
     return pl.DataFrame(kept, schema={"n": pl.Int64, "step_s": pl.Float64})
@@ -143,10 +143,18 @@ def _range_layers(document: Mapping[str, Any]) -> list[alt.Chart]:
         return []
     left, right = max(span[0], min(sizes)), min(span[1], max(sizes))
     shade = pl.DataFrame({"n": [float(left)], "end": [float(right)]})
+    base = alt.Chart(shade).encode(x=size_axis(sizes))
+    label: dict[str, Any] = {
+        "align": "left",
+        "dx": 4,
+        "dy": -5,
+        "color": INK,
+        "fontSize": 10,
+        "fillOpacity": 0.75,
+    }
     return [
-        alt.Chart(shade)
-        .mark_rect(color=_GREY, fillOpacity=0.13)
-        .encode(x=size_axis(sizes), x2="end:Q")
+        base.mark_rect(color=_GREY, fillOpacity=0.13).encode(x2="end:Q"),
+        base.mark_text(text="measured", baseline="bottom", **label).encode(y=alt.value("height")),
     ]
 
 

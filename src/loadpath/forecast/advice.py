@@ -173,6 +173,8 @@ def advise(
     )
     points = own if runs is None else runs
     shares = paid_shares(outlook, priced)
+    position = Position(outlook, now, priced, figure, limit)
+    improvements = substitutions(outlook, now)
     tables = {
         "curve_point": curve_table(n, priced, LEVEL),
         "paid_share": _share_table(n, shares),
@@ -184,8 +186,8 @@ def advise(
             region(outlook, figure, lever, values=REGION_SCALES, limit=limit)
             for lever in REGION_LEVERS
         ),
-        "substitution": substitutions(outlook, now),
-        "option": lay_out_options(Position(outlook, now, priced, figure, limit)),
+        "substitution": improvements,
+        "option": lay_out_options(position, improvements),
         "pilot": _pilots(outlook, cost, now, np.random.default_rng([seed, 1])),
         "driver": _drivers(outlook, cost[:, now]),
     }

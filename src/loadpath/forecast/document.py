@@ -14,7 +14,7 @@ from loadpath.forecast.conditions import noise_ratio
 from loadpath.forecast.design import Design
 from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook
-from loadpath.forecast.sizes import Goal, Skipped
+from loadpath.forecast.sizes import Goal, Skipped, same_work
 from loadpath.forecast.step import StepForecast
 from loadpath.forecast.step_point import waiting_ranks
 from loadpath.forecast.worlds import Flag, band_of
@@ -113,7 +113,7 @@ def describe(
         "inversion": _inversion(advice),
         "inversion_searched": _searched(outlook, asked.limits),
         "baselines": _baselines(advice, measured=asked.baselines_measured),
-        "calibration": _calibration(runs, calibration),
+        "calibration": _calibration(asked, runs, calibration),
         "measured": list(asked.held),
         "data_range": [min(spans), max(spans)] if spans else None,
         "priors": _priors(outlook, advice),
@@ -223,13 +223,18 @@ def _baselines(advice: Advice, *, measured: bool) -> list[dict[str, Any]]:
 
 
 def _calibration(
-    runs: Sequence[MeasuredStep], calibration: Calibration | None
+    asked: Asked, runs: Sequence[MeasuredStep], calibration: Calibration | None
 ) -> dict[str, Any] | None:
     if calibration is None:
         return None
     return {
         "points": [
-            {"n": run.design.cluster.accelerators, "step_s": run.step_s, "error_ratio": error}
+            {
+                "n": run.design.cluster.accelerators,
+                "step_s": run.step_s,
+                "error_ratio": error,
+                "on_curve": same_work(asked.design, run.design, asked.goal),
+            }
             for run, error in zip(runs, calibration.error_ratio, strict=True)
         ],
         "error_ratio": float(np.max(np.abs(calibration.error_ratio))),

@@ -1,11 +1,12 @@
 """Measured runs beside the forecast and the baseline, neither of which they set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from loadpath.forecast.baselines import Baseline
 from loadpath.forecast.calibration import MeasuredStep
+from loadpath.forecast.design import Design
 from loadpath.forecast.measured_steps import runs_of
 from loadpath.forecast.outlook import Outlook
 
@@ -17,6 +18,7 @@ def held_against(
     outlook: Outlook,
     baselines: Sequence[Baseline],
     *,
+    on_curve: Callable[[Design], bool],
     level: float,
 ) -> tuple[dict[str, float | int | bool | None], ...]:
     """Put measured runs beside forecasts that they did not set.
@@ -29,6 +31,8 @@ def held_against(
         Curves and chances.
     baselines : sequence of Baseline
         Curves without structure, the chosen one first.
+    on_curve : callable of Design to bool
+        Whether a run did the work that the forecast does at its size.
     level : float
         Share of the worlds inside the band.
 
@@ -51,6 +55,7 @@ def held_against(
                 "forecast_s": forecast,
                 "error_ratio": forecast / run.step_s - 1,
                 "baseline_error_ratio": None if other is None else other / run.step_s - 1,
+                "on_curve": on_curve(run.design),
                 "in_band": bool(low <= off <= high),
             }
         )

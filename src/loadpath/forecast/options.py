@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.forecast.levers import IMPROVEMENTS, between, pull_levers, substitutions
+from loadpath.forecast.levers import IMPROVEMENTS, between, pull_levers
 from loadpath.forecast.outlook import Outlook
 from loadpath.forecast.worlds import band_of
 from loadpath.tables.schema import Column, TableSchema
@@ -69,13 +69,15 @@ class _Option(NamedTuple):
     worth: float | None = None
 
 
-def lay_out_options(position: Position) -> pl.DataFrame:
+def lay_out_options(position: Position, improvements: pl.DataFrame) -> pl.DataFrame:
     """Put what could be decided side by side.
 
     Parameters
     ----------
     position : Position
         Where the decision is made.
+    improvements : polars.DataFrame
+        Table `SUBSTITUTION` there.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def lay_out_options(position: Position) -> pl.DataFrame:
     ]
     if len(paying):
         options.append(_at_size(position, "the largest size that pays", int(paying[-1])))
-    best = substitutions(position.outlook, position.now).row(0, named=True)
+    best = improvements.row(0, named=True)
     if best["gain_ratio"] > 0:
         options += _fix_and_buy(position, best)
     rows = [

@@ -12,7 +12,16 @@ from loadpath.forecast.design import Design
 from loadpath.forecast.design_checks import check_design
 from loadpath.forecast.layout import model_ranks
 
-__all__ = ["Goal", "Skipped", "default_sizes", "goal_of", "parse_sizes", "resize", "split_sizes"]
+__all__ = [
+    "Goal",
+    "Skipped",
+    "default_sizes",
+    "goal_of",
+    "parse_sizes",
+    "resize",
+    "same_work",
+    "split_sizes",
+]
 
 Goal = Literal["strong", "weak"]
 """Whether the work of a step stays as it is, or grows with the accelerators."""
@@ -207,6 +216,31 @@ def resize(design: Design, n: int, goal: Goal) -> Design:
         sequences = _whole(design.batch.sequences * n, own, "sequences")
         return replace(moved, batch=replace(design.batch, sequences=sequences))
     return moved
+
+
+def same_work(design: Design, other: Design, goal: Goal) -> bool:
+    """Say whether a design does what another one would do at its size.
+
+    Parameters
+    ----------
+    design : Design
+        Which is resized.
+    other : Design
+        At any size.
+    goal : {"strong", "weak"}
+        As of `resize`.
+
+    Returns
+    -------
+    bool
+        Whether batch, cells or concurrent sequences are the same.
+    """
+    try:
+        like = resize(design, other.cluster.accelerators, goal)
+    except UsageError:
+        return False
+    batches = [None if one.batch is None else one.batch.sequences for one in (like, other)]
+    return (like.stencil, like.serving, batches[0]) == (other.stencil, other.serving, batches[1])
 
 
 def _whole(amount: int, parts: int, what: str) -> int:
