@@ -17,6 +17,7 @@ RESOURCE_NAMES = {
     "device": "devices",
     "compute": "computation",
     "interconnect": "links",
+    "overhead": "message handling",
     "host": "hosts",
     "input": "data loading",
     "launch": "launches",
@@ -25,7 +26,7 @@ RESOURCE_NAMES = {
 }
 """What would have to be faster."""
 
-OTHERS = ("device", "compute", "interconnect", "host", "input")
+OTHERS = ("device", "compute", "interconnect", "overhead", "host", "input")
 """Resources that are named beside the largest; the table has all."""
 
 BOUND_NAMES = {"interconnect": "Interconnect", "device": "Device", "compute": "Compute"}

@@ -20,6 +20,7 @@ PART_COLOURS = {
     "compute": "#4a7fb5",
     "host": "#a59c74",
     "input": "#7d5a2b",
+    "overhead": "#b98a5a",
     "transfer": "#c9a227",
     "wait": "#c8503f",
     "bubble": "#9a7fa8",

@@ -16,6 +16,7 @@ _WORDS = {
     "device": "devices",
     "compute": "computation",
     "interconnect": "links",
+    "overhead": "message handling",
     "host": "hosts",
     "input": "data loading",
     "launch": "launch latency",

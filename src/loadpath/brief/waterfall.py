@@ -16,6 +16,7 @@ _LOSSES = {
     "wait": "waiting for others",
     "bubble": "pipeline bubble",
     "transfer": "exposed transfer",
+    "overhead": "processors handling messages",
     "host": "device idle, host works",
     "launch_delay": "launch delay",
     "idle": "time without record",

@@ -16,8 +16,9 @@ __all__ = ["BETWEEN_CALLS", "COUPLED_OP", "MECHANISMS", "CoupledJob", "Runs", "a
 
 BETWEEN_CALLS = "host between calls: "
 """Begins the class of host time that no recorded call explains."""
-MECHANISMS = ("device", "host", "input", "communication", "unknown")
-"""What an op's duration depends on; `unknown` where the record cannot split device from host."""
+MECHANISMS = ("device", "host", "input", "communication", "overhead", "unknown")
+"""What an op's duration depends on: `overhead` is what a message takes of a processor; `unknown` is
+where the record cannot split device from host."""
 
 COUPLED_OP = TableSchema(
     "coupled_op",

@@ -1,7 +1,7 @@
 r"""Efficiency hierarchy: what share of the ranks' time is useful, and what takes the rest.
 
 With :math:`u_r` the time rank r computes, T the step, :math:`T_0` its replay and :math:`T_n` the
-replay with an ideal network (transfers take no time):
+replay with an ideal network (transfers take no time, nor do messages take any of a processor):
 
 .. math:: \frac{\bar u}{T} \approx \frac{\bar u}{\max u} \cdot \frac{\max u}{T_n} \cdot
     \frac{T_n}{T_0} ,
@@ -105,7 +105,7 @@ def _useful_ns(job: CoupledJob, end_ns: NDArray[np.int64], places: Places) -> Fl
 def _walls_ns(job: CoupledJob) -> FloatArray:
     """(n_step, 3 or 4) step times: measured, replayed, with an ideal network, and ideal hosts."""
     mechanism = job.op["mechanism"].cast(pl.String).to_numpy()
-    apart = mechanism != "communication"
+    apart = ~np.isin(mechanism, ("communication", "overhead"))
     counted = [np.ones(job.n_op, np.bool_), apart]
     on_host = np.isin(mechanism, ("host", "input"))
     if on_host.any():

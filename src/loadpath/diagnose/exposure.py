@@ -18,6 +18,7 @@ __all__ = [
     "COMPUTE",
     "HOST",
     "N_PART",
+    "OVERHEAD",
     "TRANSFER",
     "WAIT",
     "Exposure",
@@ -31,10 +32,10 @@ __all__ = [
     "rank_index",
 ]
 
-COMPUTE, TRANSFER, WAIT, HOST = range(4)
+COMPUTE, OVERHEAD, TRANSFER, WAIT, HOST = range(5)
 """Parts of a rank's time, in the order in which they take a moment that several claim."""
 
-N_PART = 4
+N_PART = 5
 """Number of those parts."""
 
 Int64Array = NDArray[np.int64]
@@ -59,7 +60,7 @@ class Places:
     group : (n_op,) array of int32
         ``r * n_clock + c`` for rank r and clock c.
     part : (n_op,) array of int8
-        What the op's work is to its rank: `COMPUTE`, `TRANSFER` or `HOST`; -1 for markers.
+        What the op's work is to its rank: `COMPUTE`, `OVERHEAD`, `TRANSFER` or `HOST`; -1 for markers.
     """
 
     rank: Int32Array
@@ -85,7 +86,7 @@ class Occupancy:
     start_ns, end_ns : (n_segment,) arrays of int64
         Segments, ascending within a group, in ns.
     part : (n_segment,) array of int8
-        `COMPUTE`, `TRANSFER`, `WAIT` or `HOST`; gaps between segments are idle.
+        `COMPUTE`, `OVERHEAD`, `TRANSFER`, `WAIT` or `HOST`; gaps between segments are idle.
     op : (n_segment,) array of int32
         Op that the segment belongs to.
     places : Places
@@ -133,7 +134,8 @@ def exposed(
 ) -> Exposure:
     """Measure which waits and transfers of a replayed job are exposed.
 
-    Each moment of a rank has one place, by precedence: computation, transfer, wait, host work.
+    Each moment of a rank has one place, by precedence: computation, what messages take of a processor,
+    transfer, wait, host work.
     Computation is what runs on a device, or on any lane of a rank without devices. Of several waits
     at one moment the one that the rank's next work (or the end of its step) depends on counts,
     then the one that is over first.
@@ -352,6 +354,7 @@ def _part_of_work(job: CoupledJob) -> Int8Array:
     kind = job.op["kind"]
     on_host = _on_host_of_device(job)
     part = np.where(on_host, HOST, COMPUTE).astype(np.int8)
+    part[(job.op["mechanism"] == "overhead").to_numpy()] = OVERHEAD
     part[(kind == "communicate").to_numpy()] = TRANSFER
     part[(kind == "marker").to_numpy()] = -1
     return part

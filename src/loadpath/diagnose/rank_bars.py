@@ -4,7 +4,15 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.exposure import COMPUTE, HOST, TRANSFER, WAIT, Exposure, rank_index
+from loadpath.diagnose.exposure import (
+    COMPUTE,
+    HOST,
+    OVERHEAD,
+    TRANSFER,
+    WAIT,
+    Exposure,
+    rank_index,
+)
 from loadpath.diagnose.levels import WAITS_FOR_DATA
 from loadpath.replay import Timeline, step_bounds_ns
 from loadpath.tables.results import TIMELINE
@@ -24,7 +32,13 @@ MAX_BARS = 2_000
 SHORT = 1_000
 """Gaps below this fraction of the step are joined."""
 
-PART_NAMES = {COMPUTE: "compute", HOST: "host", TRANSFER: "transfer", WAIT: "wait"}
+PART_NAMES = {
+    COMPUTE: "compute",
+    OVERHEAD: "overhead",
+    TRANSFER: "transfer",
+    WAIT: "wait",
+    HOST: "host",
+}
 
 
 def timeline_table(

@@ -12,6 +12,7 @@ from loadpath.diagnose.exposure import (
     COMPUTE,
     HOST,
     N_PART,
+    OVERHEAD,
     TRANSFER,
     WAIT,
     Exposure,
@@ -118,6 +119,7 @@ def rank_time(job: CoupledJob, sums: RankSums) -> pl.DataFrame:
     parts = {
         "compute": spent[:, COMPUTE],
         "host": spent[:, HOST],
+        "overhead": spent[:, OVERHEAD],
         "transfer": spent[:, TRANSFER],
         "wait": spent[:, WAIT] - bubble,
         "bubble": bubble,

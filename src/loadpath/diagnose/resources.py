@@ -29,6 +29,8 @@ RESOURCES = {
     "inter_node": "interconnect",
     "transfer": "interconnect",
     "latency": "interconnect",
+    "gap": "interconnect",
+    "overhead": "overhead",
     "host": "host",
     "input": "input",
     "launch": "launch",
@@ -38,6 +40,8 @@ RESOURCES = {
 """Resource of each class of time, in the order of the tables."""
 
 CLASSES = tuple(RESOURCES)
+PARTS = {"transit": "latency", "gap": "gap"}
+"""Parts of a simulated message that are of one class, whatever the link."""
 Int32Array = NDArray[np.int32]
 
 
@@ -55,17 +59,17 @@ def op_resources(job: CoupledJob) -> Int32Array:
         Place in `RESOURCES`: kernels that multiply matrices, other kernels (bound by memory as a
         rule), copies, `compute` where the record cannot tell device from host, transfers within and
         between hosts (`transfer` where hosts are unknown), messages too small to fill a link
-        (`latency`), host work and waiting for data.
+        (`latency`), least time between messages of a simulation (`gap`), what they take of processors
+        (`overhead`), host work and waiting for data.
     """
     mechanism = job.op["mechanism"].cast(pl.String).to_numpy()
     number = np.full(job.n_op, CLASSES.index("compute"), np.int32)
-    for name in ("host", "input"):
+    for name in ("host", "input", "overhead"):
         number[mechanism == name] = CLASSES.index(name)
     on_device = np.flatnonzero(mechanism == "device")
     number[on_device] = _device_classes(job, on_device)
     moves = np.flatnonzero(mechanism == "communication")
-    number[moves] = _link_classes(job)[moves]
-    number[moves[is_latency_like(job, moves, number[moves])]] = CLASSES.index("latency")
+    number[moves] = _transfer_classes(job, moves)
     return number
 
 
@@ -76,6 +80,18 @@ def _device_classes(job: CoupledJob, op: NDArray[np.intp]) -> Int32Array:
     kind = np.where(multiplies, CLASSES.index("matrix"), CLASSES.index("memory"))[code]
     copies = (job.op["kind"].gather(op) == "copy").to_numpy()
     return np.where(copies, CLASSES.index("copy"), kind).astype(np.int32)
+
+
+def _transfer_classes(job: CoupledJob, op: NDArray[np.intp]) -> Int32Array:
+    """Tell transfers by link and size; of a simulated message what it consists of is known."""
+    link = _link_classes(job)[op]
+    if job.source != "goal":
+        link[is_latency_like(job, op, link)] = CLASSES.index("latency")
+        return link
+    name = job.op["name"].gather(op)
+    for part, kind in PARTS.items():
+        link[(name == part).to_numpy()] = CLASSES.index(kind)
+    return link
 
 
 def _link_classes(job: CoupledJob) -> Int32Array:

@@ -70,7 +70,9 @@ RANK_TIME = TableSchema(
         Column("rank", pl.Int32, "rank"),
         Column(
             "part",
-            pl.Enum(("compute", "host", "transfer", "wait", "bubble", "launch_delay", "idle")),
+            pl.Enum(
+                ("compute", "host", "overhead", "transfer", "wait", "bubble", "launch_delay", "idle")
+            ),
             "compute: a device or host works; host: the device idles while the host works; "
             "transfer, wait: exposed communication; bubble: wait that the ideal replay has too; "
             "launch_delay: lag; idle: nothing recorded",

@@ -54,18 +54,20 @@ def test_a_message_is_sent_carried_and_received():
     }
     assert spans == {
         "send": (0, 1000, 2500),
-        "inject": (0, 1000, 2060),
+        "gap": (0, 1000, 2000),
+        "inject": (0, 2000, 2060),
         "transit": (1, 2500, 5000),
         "arrival": (0, 5000, 5000),
-        "receive": (1, 0, 6560),
+        "stream": (1, 0, 5060),
+        "receive": (1, 5060, 6560),
         "post": (1, 0, 0),
     }
 
 
 def test_the_receiver_waits_until_the_message_is_there():
     job, _ = coupled(ONE_MESSAGE)
-    receive = int(np.flatnonzero(job.op["name"] == "receive")[0])
-    assert (job.wait_ns[receive], job.work_ns[receive]) == (5000, 1560)
+    stream = int(np.flatnonzero(job.op["name"] == "stream")[0])
+    assert (job.wait_ns[stream], job.work_ns[stream]) == (5000, 60)
 
 
 def test_the_sender_of_a_long_message_waits_for_its_receive():

@@ -2,10 +2,10 @@
 
 One message between two ranks; `=` takes a processor, `-` an interface, `~` the wire::
 
-    sender     === send ===
-               --- inject ---
-    wire            ~~~ transit ~~~> arrival
-    receiver   post . . . . wait . . . . === receive ===
+    sender     === send === pack ===
+               --- gap --- inject ---
+    wire                ~~~ transit ~~~> arrival
+    receiver   post . . . . . wait . . . . . === stream === receive ===
 
 A send of more than S bytes ends when it meets its receive: `release` (of the processor) and `clear` (of
 the interface). Who took a processor or interface after whom is *incidental* order, where the schedule does
@@ -78,7 +78,6 @@ def couple_simulated(
     op = coupled_ops(schedule, ops)
     # a first op begins its rank, the last on each processor and interface may end it
     begin = _first_of_ranks(op)
-    latency = np.where(ops.sort == kernels.TRANSIT, np.int64(model.costs[1]), np.int64(0))
     coupling = Coupling(
         n_op=op.height,
         edge_source=edges[0],
@@ -92,7 +91,6 @@ def couple_simulated(
         begin_step=np.zeros(begin.size, np.int64),
         end_op=last,
         end_step=np.zeros(last.size, np.int64),
-        launch_latency_ns=latency,
     )
     n_incidental = int((edges[2] == EdgeKind.INCIDENTAL).sum())
     simulated = (
@@ -120,7 +118,7 @@ def _edges(
 ) -> tuple[tuple[Any, Any, Any], Int32Array, int]:
     """Edges, the last graph op of each processor and interface, and requirements that were not kept."""
     by_target, order = group_by_key(schedule.edge_target, schedule.n_op)
-    n_edge = 12 * int((ops.sort == kernels.SENDING).sum()) + 5 * schedule.n_op + 2 * order.size
+    n_edge = 18 * int((ops.sort == kernels.SENDING).sum()) + 5 * schedule.n_op + 2 * order.size
     edges = tuple(np.empty(n_edge, kind) for kind in (np.int32, np.int32, np.uint8))
     n, n_broken, *lasts = kernels.link_served(
         (schedule.kind, schedule.rank, ops.waits),
@@ -153,7 +151,7 @@ def _successors(schedule: Schedule, chosen: NDArray[np.bool_]) -> tuple[Any, Any
 
 
 def _members(served: ServiceOrder, ops: SimulatedOps) -> pl.DataFrame:
-    """Who takes part in each message: it waits for its arrival, and a long one's sender for the receive."""
+    """What is on the wire for each message, and who waits: the receiver, and a long one's sender for it."""
     sent = np.flatnonzero(ops.graph_op[kernels.SENDING] >= 0)
     receiver = np.full(ops.waits.size, -1, np.int64)
     taken = served.match >= 0
@@ -165,10 +163,12 @@ def _members(served: ServiceOrder, ops: SimulatedOps) -> pl.DataFrame:
     # a receive posted after its message had come is what the sender waited for, in an instance of its own
     late = _served_after(served, of_long, n_op + sent[long])
     own = np.where(late, sent.size + np.cumsum(late) - 1, number[long])
+    injected = np.flatnonzero(ops.graph_op[kernels.INJECT, sent] >= 0)
     parts = [
-        (ops.graph_op[kernels.SENDING, sent], number, "sender", False, False),
+        (ops.graph_op[kernels.INJECT, sent[injected]], injected, "sender", False, False),
+        (ops.graph_op[kernels.TRANSIT, sent], number, "receiver", False, False),
         (ops.graph_op[kernels.ARRIVAL, sent], number, "sender", True, False),
-        (ops.graph_op[kernels.RECEIVE, sent], number, "receiver", True, True),
+        (ops.graph_op[kernels.STREAM, sent], number, "receiver", True, True),
         (ops.graph_op[kernels.RELEASE, sent[long]], own, "sender", False, True),
         (ops.graph_op[kernels.POST, of_long[late]], own[late], "receiver", True, False),
     ]

@@ -10,11 +10,15 @@ __all__ = [
     "CLEAR",
     "COMPUTE",
     "DRAIN",
+    "GAP_IN",
+    "GAP_OUT",
     "INJECT",
+    "PACK",
     "POST",
     "RECEIVE",
     "RELEASE",
     "SENDING",
+    "STREAM",
     "TRANSIT",
     "link_served",
 ]
@@ -23,7 +27,10 @@ OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 SEND, RECV, CALC = 1, 2, 3
 LAUNCH, DATA, INCIDENTAL = 2, 5, 7
 """Values of `EdgeKind`."""
-COMPUTE, SENDING, INJECT, TRANSIT, ARRIVAL, RECEIVE, DRAIN, POST, RELEASE, CLEAR = range(10)
+(
+    COMPUTE, SENDING, PACK, GAP_OUT, INJECT, TRANSIT, ARRIVAL,
+    STREAM, RECEIVE, GAP_IN, DRAIN, POST, RELEASE, CLEAR,
+) = range(14)  # fmt: skip
 """Sorts of graph ops."""
 
 
@@ -35,6 +42,12 @@ def _add(edges: Any, n: int, source: int, target: int, kind: int) -> Any:
     edges[1][n] = target
     edges[2][n] = kind
     return n + 1
+
+
+@njit(**OPTIONS)
+def _last_of(graph_op: Any, first: int, then: int, v: int) -> Any:
+    """Second of two graph ops in a row, or the first where there is no second."""
+    return graph_op[then, v] if graph_op[then, v] >= 0 else graph_op[first, v]
 
 
 @njit(**OPTIONS)
@@ -60,7 +73,7 @@ def link_served(
     and in, processor of the message, and how many processors and interfaces a rank has; `required`
     is starts, sources and whether a source need only start, by the op that requires; `after_end`,
     `after_start` as the simulation takes them; `served` is order, start and match; `graph_op`
-    (10, n_op) the graph op of each sort, -1 for none; `spans` begin and end of graph ops; `edges`
+    (14, n_op) the graph op of each sort, -1 for none; `spans` begin and end of graph ops; `edges`
     source, target, kind. Returns the number of edges, requirements that were not kept, and the last
     graph op of each processor, interface out and interface in.
     """
@@ -82,8 +95,6 @@ def link_served(
     unmet = np.zeros(n_op, np.int32)
     for v in range(n_op):
         unmet[v] = first[v + 1] - first[v]
-        if kind[v] == RECV and unmet[v] == 0:
-            before[v] = -1
     taker = np.full(n_op, -1, np.int32)
     for v in range(n_op):
         if match[v] >= 0:
@@ -103,7 +114,7 @@ def link_served(
         q = np.int64(0)
         if x >= n_op:
             v = x - n_op
-            mine = graph_op[RECEIVE, v]
+            mine = graph_op[STREAM, v]
             arrival = graph_op[ARRIVAL, v]
             p = msg_cpu[v]
             c = last[p]
@@ -111,14 +122,16 @@ def link_served(
             n = _add(edges, n, graph_op[TRANSIT, v], arrival, DATA)
             n = _add(edges, n, c, mine, INCIDENTAL)
             n = _add(edges, n, m, mine, INCIDENTAL)
+            n = _add(edges, n, mine, graph_op[RECEIVE, v], DATA)
             begin[mine] = max(_end(end, c), _end(end, m))
-            drain = graph_op[DRAIN, v]
-            if drain >= 0:
-                n = _add(edges, n, arrival, drain, DATA)
-                n = _add(edges, n, c, drain, INCIDENTAL)
-                n = _add(edges, n, m, drain, INCIDENTAL)
-                last_in[nic_in[v]] = drain
-            last[p] = mine
+            gap = graph_op[GAP_IN, v]
+            if gap >= 0:
+                n = _add(edges, n, arrival, gap, DATA)
+                n = _add(edges, n, c, gap, INCIDENTAL)
+                n = _add(edges, n, m, gap, INCIDENTAL)
+                n = _add(edges, n, gap, graph_op[DRAIN, v], DATA)
+                last_in[nic_in[v]] = _last_of(graph_op, GAP_IN, DRAIN, v)
+            last[p] = graph_op[RECEIVE, v]
             came[v] = True
             r = taker[v]
             if r >= 0 and posted[r]:
@@ -149,6 +162,8 @@ def link_served(
                     near = np.int64(graph_op[SENDING, u])
                     if waits[u] and not only_start[e]:
                         near = np.int64(graph_op[RELEASE, u])
+                    elif not only_start[e]:
+                        near = np.int64(_last_of(graph_op, SENDING, PACK, u))
                 elif kind[u] == RECV:
                     near = np.int64(graph_op[POST, u])
                     if not only_start[e]:
@@ -173,10 +188,12 @@ def link_served(
                 first_done = v
             elif kind[v] == SEND:
                 n = _add(edges, n, last_out[nic_out[v]], mine, INCIDENTAL)
-                n = _add(edges, n, mine, graph_op[INJECT, v], LAUNCH)
-                n = _add(edges, n, mine, graph_op[TRANSIT, v], LAUNCH)
-                last[cpu[v]] = mine
-                last_out[nic_out[v]] = graph_op[INJECT, v]
+                n = _add(edges, n, mine, graph_op[GAP_OUT, v], LAUNCH)
+                n = _add(edges, n, graph_op[GAP_OUT, v], graph_op[INJECT, v], DATA)
+                n = _add(edges, n, mine, graph_op[TRANSIT, v], DATA)
+                n = _add(edges, n, mine, graph_op[PACK, v], DATA)
+                last[cpu[v]] = _last_of(graph_op, SENDING, PACK, v)
+                last_out[nic_out[v]] = _last_of(graph_op, GAP_OUT, INJECT, v)
                 if not waits[v]:
                     first_done = v
             else:

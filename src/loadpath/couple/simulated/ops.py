@@ -20,18 +20,36 @@ Int64Array = NDArray[np.int64]
 NAMES = (
     "calc",
     "send",
+    "pack",
+    "gap",
     "inject",
     "transit",
     "arrival",
+    "stream",
     "receive",
+    "gap",
     "drain",
     "post",
     "release",
     "clear",
 )
 """Sorts of graph ops, see docs/formats/goal.md."""
-KINDS = ("compute", *("communicate",) * 6, "host", *("communicate",) * 2)
-AT_PEER = (kernels.TRANSIT, kernels.RECEIVE, kernels.DRAIN)
+OF_PROCESSOR = ("send", "pack", "receive")
+"""What a message takes of a processor."""
+KINDS = tuple(
+    {"calc": "compute", "post": "host"}.get(name, "host" if name in OF_PROCESSOR else "communicate")
+    for name in NAMES
+)
+MECHANISM = tuple(
+    "unknown" if name == "calc" else "overhead" if name in OF_PROCESSOR else "communication"
+    for name in NAMES
+)
+LANES = (
+    *("processor",) * 3, "out", "out", "wire", "wire",
+    "processor", "processor", "in", "in", "processor", "processor", "out",
+)  # fmt: skip
+"""Where each sort takes place."""
+AT_PEER = (kernels.TRANSIT, kernels.STREAM, kernels.RECEIVE, kernels.GAP_IN, kernels.DRAIN)
 """Sorts that are time of the receiving rank; an arrival stands for its sender."""
 
 
@@ -41,7 +59,7 @@ class SimulatedOps:
 
     Attributes
     ----------
-    graph_op : (10, n_op) array of int32
+    graph_op : (14, n_op) array of int32
         Graph op of each sort of each scheduled op (of the send, for what becomes of its message), -1
         for none.
     sort : (n_graph_op,) array of uint8
@@ -84,8 +102,13 @@ def split_ops(schedule: Schedule, served: ServiceOrder, model: LogGOPS) -> Simul
     waits[sends] = schedule.size[sends] > model.costs[5]
     none = np.zeros(n_op, np.bool_)
     several = bool(schedule.cpu.any() or schedule.nic.any())
-    drains = sends if several or model.costs[2] > model.costs[1] else none
-    there = (schedule.kind == CALC, *(sends,) * 5, drains, schedule.kind == RECV, waits, waits)
+    gaps_in = sends if several or model.costs[2] > model.costs[1] else none
+    own, wire = byte_times(schedule, model)
+    packs = sends & ((own > 0) | bool(served.late_ns.any()))
+    there = (
+        schedule.kind == CALC, sends, packs, sends, sends & (wire > 0), *(sends,) * 4,
+        gaps_in, gaps_in & (wire > 0), schedule.kind == RECV, waits, waits,
+    )  # fmt: skip
     graph_op = np.full((len(NAMES), n_op), -1, np.int32)
     mask = np.stack(there)
     graph_op[mask] = np.arange(int(mask.sum()), dtype=np.int32)
@@ -99,31 +122,56 @@ def split_ops(schedule: Schedule, served: ServiceOrder, model: LogGOPS) -> Simul
     )
 
 
+def byte_times(schedule: Schedule, model: LogGOPS) -> tuple[Int64Array, Int64Array]:
+    """Give the time that the bytes of each message take on a processor, and on an interface.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Ops of all ranks.
+    model : LogGOPS
+        Costs of messages.
+
+    Returns
+    -------
+    own, wire : (n_op,) arrays of int64
+        b O and b G of each send, in whole ns; 0 of other ops.
+    """
+    b = np.where(schedule.kind == SEND, schedule.size, 1) - 1
+    return b * model.costs[4] // 1000, b * model.costs[3] // 1000
+
+
 def _spans(  # noqa: PLR0914 - all spans in one table read best
     schedule: Schedule, served: ServiceOrder, model: LogGOPS
 ) -> tuple[Int64Array, Int64Array]:
-    """Begin and end of each sort of each op, shape (10, n_op); without meaning where it is not there."""
-    latency, overhead, gap, per_byte, cpu_per_byte, _ = model.costs
+    """Begin and end of each sort of each op, shape (14, n_op); without meaning where it is not there."""
+    latency, overhead, gap, *_ = model.costs
     n_op = schedule.n_op
-    b = np.where(schedule.kind == SEND, schedule.size, 1) - 1
     t, late = served.start_ns[:n_op], served.late_ns[:n_op]
     met, met_late = served.start_ns[n_op:], served.late_ns[n_op:]
-    wire, cpu_time = b * per_byte // 1000, b * cpu_per_byte // 1000
+    own, wire = byte_times(schedule, model)
     left, there = t + overhead, t + overhead + latency
+    # the larger of the two times per byte is what a receive takes
+    streamed = met + np.where(wire >= own, wire, 0)
+    taken = streamed + overhead + met_late + np.where(wire >= own, 0, own)
     zero = np.zeros(n_op, np.int64)
-    begin = np.stack([t, t, t, left, there, zero, met, t, zero, zero])
-    end = np.stack([
-        t + schedule.size + late,
-        t + overhead + cpu_time + late,
-        t + gap + wire,
-        there,
-        there,
-        met + overhead + met_late + np.maximum(wire, cpu_time),
-        met + gap + wire,
-        t,
-        zero,
-        zero,
-    ])  # fmt: skip
+    spans = (
+        (t, t + schedule.size + late),
+        (t, left),
+        (left, left + own + late),
+        (t, t + gap),
+        (t + gap, t + gap + wire),
+        (left, there),
+        (there, there),
+        (zero, streamed),
+        (streamed, taken),
+        (met, met + gap),
+        (met + gap, met + gap + wire),
+        (t, t),
+        (zero, zero),
+        (zero, zero),
+    )
+    begin, end = (np.stack(side) for side in zip(*spans, strict=True))
     return begin, end
 
 
@@ -167,7 +215,7 @@ def coupled_ops(schedule: Schedule, ops: SimulatedOps) -> pl.DataFrame:
     rank = np.where(at_peer, peer, own)
     names = pl.Series(NAMES, dtype=pl.Categorical)
     kinds = pl.Series(KINDS, dtype=COUPLED_OP.schema["kind"])
-    mechanisms = pl.Series(["unknown", "communication"], dtype=COUPLED_OP.schema["mechanism"])
+    mechanisms = pl.Series(MECHANISM, dtype=COUPLED_OP.schema["mechanism"])
     collectives = pl.Series(["", "send"], dtype=pl.Categorical)
     op_class, position = _classes(schedule, ops)
     return COUPLED_OP.build(
@@ -185,7 +233,7 @@ def coupled_ops(schedule: Schedule, ops: SimulatedOps) -> pl.DataFrame:
             "bytes": np.where(talks, schedule.size[op], -1),
             "op_class": op_class,
             "position": position,
-            "mechanism": mechanisms.gather(talks.astype(np.uint32)),
+            "mechanism": mechanisms.gather(sort),
             "stage": np.zeros(op.size, np.int32),
             "replica": np.zeros(op.size, np.int32),
         }
@@ -195,19 +243,11 @@ def coupled_ops(schedule: Schedule, ops: SimulatedOps) -> pl.DataFrame:
 def _lanes(schedule: Schedule, ops: SimulatedOps) -> Int32Array:
     """Lane of each graph op: that of its processor or interface, or the wire."""
     first = lane_numbers(schedule)
-    port = np.array(
-        [
-            first[name]
-            for name in ("processor", "processor", "out", "wire", "wire", "processor", "in", "processor", "processor", "out")
-        ],
-        np.int32,
-    )  # fmt: skip
-    on_cpu, on_nic = (
-        port[ops.sort] == 0,
-        np.isin(ops.sort, (kernels.INJECT, kernels.DRAIN, kernels.CLEAR)),
-    )
-    further = np.where(on_cpu, schedule.cpu[ops.op], np.where(on_nic, schedule.nic[ops.op], 0))
-    return np.asarray(port[ops.sort] + further, np.int32)
+    number = dict(zip(("processor", "out", "in", "wire"), range(4), strict=True))
+    where = np.array([number[lane] for lane in LANES])[ops.sort]
+    further = np.choose(where, [schedule.cpu[ops.op], *(schedule.nic[ops.op],) * 2, 0])
+    port = np.array([first[lane] for lane in number], np.int32)[where]
+    return np.asarray(port + further, np.int32)
 
 
 def _classes(schedule: Schedule, ops: SimulatedOps) -> tuple[pl.Series, Int32Array]:

@@ -12,6 +12,9 @@ from loadpath.tables.schedule import CALC, SEND, Schedule
 
 __all__ = ["changed_schedule"]
 
+ON_PROCESSOR = ("send", "pack", "stream", "receive")
+"""Graph ops of a message that take a processor."""
+
 
 def changed_schedule(
     schedule: Schedule, model: LogGOPS, name: pl.Series, work_ns: NDArray[np.int64]
@@ -37,14 +40,18 @@ def changed_schedule(
     noise : Noise
         What sends and messages take beyond the model.
     """
-    _, overhead, _, per_byte, cpu_per_byte, _ = model.costs
+    overhead = model.costs[1]
     calc, send = (np.flatnonzero(schedule.kind == kind) for kind in (CALC, SEND))
-    taken = {word: work_ns[(name == word).to_numpy()] for word in ("calc", "send", "receive")}
+    taken = {word: work_ns[(name == word).to_numpy()] for word in ("calc", *ON_PROCESSOR)}
     size = schedule.size.copy()
     size[calc] = taken["calc"]
     b = size[send] - 1
-    own, wire = b * cpu_per_byte // 1000, b * per_byte // 1000
+    own, wire = b * model.costs[4] // 1000, b * model.costs[3] // 1000
+    # only where every message has one, or those whose bytes take a processor
+    packed = send if taken["pack"].size == send.size else send[own > 0]
     extra = np.zeros(2 * schedule.n_op, np.int64)
-    extra[send] = taken["send"] - overhead - own
-    extra[schedule.n_op + send] = taken["receive"] - overhead - np.maximum(own, wire)
+    extra[packed] += taken["pack"]
+    extra[send] += taken["send"] - overhead - own
+    received = taken["stream"] + taken["receive"]
+    extra[schedule.n_op + send] = received - overhead - np.maximum(own, wire)
     return replace(schedule, size=size), Noise(extra_ns=extra)
