@@ -42,6 +42,9 @@ ORDER = (
     "times a processor or interface went to an op that the schedule does not put after the one "
     "before: replays keep this order, which other times might change"
 )
+ITERATIONS = (
+    "steps are iterations: as often every rank repeats one list of ops; the schedule marks no steps"
+)
 BROKEN = (
     "requirements across processors of a rank were not kept by the simulator, which lets an op "
     "begin when its own processor is free: the graph leaves them out"
@@ -70,14 +73,17 @@ def couple_simulated(
     Returns
     -------
     CoupledJob
-        The coupled job: one step, whose times are modelled.
+        The coupled job, whose times are modelled; its steps are iterations, or it is one step.
     """
     ops = split_ops(schedule, served, model)
-    edges, last, n_broken = _edges(schedule, served, ops)
+    edges, n_broken = _edges(schedule, served, ops)
     member = _members(served, ops)
-    op = coupled_ops(schedule, ops)
-    # a first op begins its rank, the last on each processor and interface may end it
-    begin = _first_of_ranks(op)
+    op = coupled_ops(schedule, ops, served.match)
+    step = op["step"].to_numpy()
+    n_step = op["step"].n_unique()
+    n_incidental = int((edges[2] == EdgeKind.INCIDENTAL).sum())
+    begin, last = _borders(op, lane_numbers(schedule)["wire"])
+    _mark_steps(op, edges, begin)
     coupling = Coupling(
         n_op=op.height,
         edge_source=edges[0],
@@ -88,11 +94,10 @@ def couple_simulated(
         member_contributes=member["contributes"].to_numpy(),
         member_waits=member["waits"].to_numpy(),
         begin_op=begin,
-        begin_step=np.zeros(begin.size, np.int64),
+        begin_step=step[begin],
         end_op=last,
-        end_step=np.zeros(last.size, np.int64),
+        end_step=step[last],
     )
-    n_incidental = int((edges[2] == EdgeKind.INCIDENTAL).sum())
     simulated = (
         f"no times were recorded: all are simulated, with L={model.L}, o={model.o}, g={model.g}, "
         f"G={model.G:g}, O={model.O:g}, S={model.S}; every figure is modelled"
@@ -100,6 +105,7 @@ def couple_simulated(
     doubts = caveat_table(
         [
             ("simulated", simulated, 1),
+            ("iterations", ITERATIONS, n_step if n_step > 1 else 0),
             ("service_order", ORDER, n_incidental),
             ("requirement_not_kept", BROKEN, n_broken),
         ]
@@ -115,12 +121,12 @@ def couple_simulated(
 
 def _edges(
     schedule: Schedule, served: ServiceOrder, ops: SimulatedOps
-) -> tuple[tuple[Any, Any, Any], Int32Array, int]:
-    """Edges, the last graph op of each processor and interface, and requirements that were not kept."""
+) -> tuple[tuple[Any, Any, Any], int]:
+    """Edges, and requirements that were not kept."""
     by_target, order = group_by_key(schedule.edge_target, schedule.n_op)
     n_edge = 18 * int((ops.sort == kernels.SENDING).sum()) + 5 * schedule.n_op + 2 * order.size
     edges = tuple(np.empty(n_edge, kind) for kind in (np.int32, np.int32, np.uint8))
-    n, n_broken, *lasts = kernels.link_served(
+    n, n_broken = kernels.link_served(
         (schedule.kind, schedule.rank, ops.waits),
         _ports(schedule),
         (by_target, schedule.edge_source[order], schedule.edge_on_start[order]),
@@ -131,9 +137,8 @@ def _edges(
         (ops.begin_ns, ops.end_ns),
         edges,
     )
-    last = np.concatenate(lasts)
     source, target, kind = (column[:n].copy() for column in edges)
-    return (source, target, kind), last[last >= 0], n_broken
+    return (source, target, kind), n_broken
 
 
 def _ports(schedule: Schedule) -> tuple[Any, ...]:
@@ -204,11 +209,30 @@ def _instances(op: pl.DataFrame, member: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _first_of_ranks(op: pl.DataFrame) -> Int32Array:
-    """Graph op with which each rank begins: the earliest on a processor, or on a wire to it."""
-    order = op.with_row_index().sort("rank", "start_ns", "lane", "index")
-    first = order.unique("rank", keep="first", maintain_order=True)
-    return first["index"].to_numpy().astype(np.int32)
+def _borders(op: pl.DataFrame, wire: int) -> tuple[Int32Array, Int32Array]:
+    """Graph ops with which each rank begins each step, and the last of each processor and interface.
+
+    A step begins with the earliest op on a processor, or on a wire to the rank.
+    """  # noqa: DOC201
+    timed = op.with_row_index().with_columns(end=pl.col("start_ns") + pl.col("duration_ns"))
+    place = ["step", "rank"]
+    first = timed.sort(*place, "start_ns", "lane", "index").unique(
+        place, keep="first", maintain_order=True
+    )
+    ends = timed.filter(pl.col("lane") < wire).sort(*place, "lane", "end", "index")
+    last = ends.unique([*place, "lane"], keep="last", maintain_order=True)
+    begin, end = (found["index"].to_numpy().astype(np.int32) for found in (first, last))
+    return begin, end
+
+
+def _mark_steps(op: pl.DataFrame, edges: tuple[Any, Any, Any], begin: Int32Array) -> None:
+    """Make edges of kind STEP, in place, of those by which a rank enters a step from an earlier one."""
+    source, target, kind = edges
+    begins = np.zeros(op.height, np.bool_)
+    begins[begin] = True
+    rank, step = op["rank"].to_numpy(), op["step"].to_numpy()
+    enters = begins[target] & (rank[source] == rank[target]) & (step[source] < step[target])
+    kind[enters] = EdgeKind.STEP
 
 
 def _completed(
@@ -222,18 +246,23 @@ def _completed(
     borders = [first[name] for name in ("out", "in", "wire")]
     names = np.array(["processor", "interface out", "interface in", "wire"])
     which = np.searchsorted(borders, number, "right")
-    end = int((op["start_ns"] + op["duration_ns"]).max() or 0)  # type: ignore[arg-type]
     ranks = recording.rank["rank"]
     return replace(
         recording,
         lane=LANE.build(lanes.with_columns(pl.Series("kind", kind), pl.Series("name", names[which]))),
-        step=STEP.build(
-            pl.DataFrame({"rank": ranks}).with_columns(
-                pl.lit(0).alias("step"), pl.lit(0).alias("start_ns"), pl.lit(end).alias("end_ns")
-            )
-        ),
+        step=_step_table(op, ranks),
         communicator=COMMUNICATOR.build(
             {"communicator": [0], "name": ["all ranks"], "n_members": [ranks.len()], "members": [ranks.to_list()]}
         ),
         caveat=pl.concat([recording.caveat, doubts]),
     )  # fmt: skip
+
+
+def _step_table(op: pl.DataFrame, ranks: pl.Series) -> pl.DataFrame:
+    """When each rank is in each step; a job of one step lasts from 0 to its end on all."""
+    end = pl.col("start_ns") + pl.col("duration_ns")
+    if op["step"].n_unique() > 1:
+        spans = op.group_by("rank", "step").agg(pl.col("start_ns").min(), end_ns=end.max())
+        return STEP.build(spans.sort("rank", "step"))
+    whole = op.select(step=0, start_ns=0, end_ns=end.max().fill_null(0))
+    return STEP.build(pl.DataFrame({"rank": ranks}).join(whole.head(1), how="cross"))

@@ -74,8 +74,7 @@ def link_served(
     is starts, sources and whether a source need only start, by the op that requires; `after_end`,
     `after_start` as the simulation takes them; `served` is order, start and match; `graph_op`
     (14, n_op) the graph op of each sort, -1 for none; `spans` begin and end of graph ops; `edges`
-    source, target, kind. Returns the number of edges, requirements that were not kept, and the last
-    graph op of each processor, interface out and interface in.
+    source, target, kind. Returns the number of edges and requirements that were not kept.
     """
     kind, host, waits = ops
     cpu, nic_out, nic_in, msg_cpu, n_cpu, n_nic = ports
@@ -231,4 +230,4 @@ def link_served(
                     unmet[d] -= 1
                     if unmet[d] == 0:
                         before[d] = last[cpu[d]]
-    return n, broken, last, last_out, last_in
+    return n, broken

@@ -10,6 +10,7 @@ from loadpath.couple.job import COUPLED_OP
 from loadpath.couple.loggops import LogGOPS
 from loadpath.couple.service_order import ServiceOrder
 from loadpath.couple.simulated import kernels
+from loadpath.couple.simulated.iterations import find_iterations
 from loadpath.tables.schedule import CALC, RECV, SEND, Schedule
 
 __all__ = ["SimulatedOps", "coupled_ops", "lane_numbers", "split_ops"]
@@ -51,6 +52,10 @@ LANES = (
 """Where each sort takes place."""
 AT_PEER = (kernels.TRANSIT, kernels.STREAM, kernels.RECEIVE, kernels.GAP_IN, kernels.DRAIN)
 """Sorts that are time of the receiving rank; an arrival stands for its sender."""
+
+
+GAP_RATIO, SPAN_RATIO = 2, 10
+"""Computations of unlike ranks are compared unless they lie this far apart; a stated policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +198,9 @@ def lane_numbers(schedule: Schedule) -> dict[str, int]:
             "end": n_cpu + 2 * n_nic + 1}  # fmt: skip
 
 
-def coupled_ops(schedule: Schedule, ops: SimulatedOps) -> pl.DataFrame:
+def coupled_ops(
+    schedule: Schedule, ops: SimulatedOps, match: Int32Array
+) -> pl.DataFrame:
     """Lay the graph ops out as a table.
 
     Parameters
@@ -202,11 +209,13 @@ def coupled_ops(schedule: Schedule, ops: SimulatedOps) -> pl.DataFrame:
         What was run.
     ops : SimulatedOps
         Its graph ops, with complete times.
+    match : (n_op,) array of int32
+        Send whose message each receive took, -1 where none.
 
     Returns
     -------
     polars.DataFrame
-        Table `COUPLED_OP`.
+        Table `COUPLED_OP`; an op at the receiver is in the step of the receive.
     """
     sort, op = ops.sort, ops.op
     talks = sort != kernels.COMPUTE
@@ -217,12 +226,16 @@ def coupled_ops(schedule: Schedule, ops: SimulatedOps) -> pl.DataFrame:
     kinds = pl.Series(KINDS, dtype=COUPLED_OP.schema["kind"])
     mechanisms = pl.Series(MECHANISM, dtype=COUPLED_OP.schema["mechanism"])
     collectives = pl.Series(["", "send"], dtype=pl.Categorical)
-    op_class, position = _classes(schedule, ops)
+    iteration = find_iterations(schedule)
+    taken = iteration.copy()
+    taken[match[match >= 0]] = iteration[match >= 0]
+    step = np.where(at_peer, taken[op], iteration[op])
+    op_class, position = _classes(schedule, ops, iteration)
     return COUPLED_OP.build(
         {
             "rank": rank,
             "lane": _lanes(schedule, ops),
-            "step": np.zeros(op.size, np.int64),
+            "step": step,
             "kind": kinds.gather(sort),
             "name": names.gather(sort),
             "start_ns": ops.begin_ns,
@@ -250,30 +263,45 @@ def _lanes(schedule: Schedule, ops: SimulatedOps) -> Int32Array:
     return np.asarray(port + further, np.int32)
 
 
-def _classes(schedule: Schedule, ops: SimulatedOps) -> tuple[pl.Series, Int32Array]:
+def _classes(
+    schedule: Schedule, ops: SimulatedOps, iteration: Int64Array
+) -> tuple[pl.Series, Int32Array]:
     """Name the class of each graph op, and its place.
 
-    Where all ranks compute equally often, the k-th computations of all ranks are peers; else those of
-    one decade of length. What messages cost is compared among messages of one size.
+    Where all ranks compute equally often, the k-th computations of all ranks (in an iteration) are
+    peers; else those of like lengths. What messages cost is compared among messages of one size.
     """  # noqa: DOC201
-    calc = np.flatnonzero(ops.sort == kernels.COMPUTE)
-    rank = schedule.rank[ops.op[calc]]
-    count = np.bincount(rank, minlength=schedule.n_rank)
-    alike = bool((count == count[:1]).all())
+    calc = ops.op[ops.sort == kernels.COMPUTE]
+    group = schedule.rank[calc].astype(np.int64) * (iteration.max(initial=0) + 1) + iteration[calc]
+    count = np.bincount(schedule.rank[calc], minlength=schedule.n_rank)
+    detail = schedule.size[ops.op].copy()
     position = np.zeros(ops.op.size, np.int32)
-    size = schedule.size[ops.op]
-    detail = size.copy()
-    if alike:
-        position[calc] = np.arange(calc.size) - (np.cumsum(count) - count)[rank]
-        detail[calc] = -1
+    if bool((count == count[:1]).all()):
+        begins = np.flatnonzero(np.diff(group, prepend=-1))
+        size = np.diff(np.append(begins, calc.size))
+        position[ops.sort == kernels.COMPUTE] = np.arange(calc.size) - np.repeat(begins, size)
+        detail[ops.sort == kernels.COMPUTE] = -1
     else:
-        detail[calc] = np.floor(np.log10(np.maximum(size[calc], 1))).astype(np.int64)
+        detail[ops.sort == kernels.COMPUTE] = _like_lengths(schedule.size[calc])
     key, number = np.unique(detail * len(NAMES) + ops.sort.astype(np.int64), return_inverse=True)
     labels = [_label(NAMES[int(k) % len(NAMES)], int(k) // len(NAMES)) for k in key]
     return pl.Series(labels, dtype=pl.Categorical).gather(number.astype(np.uint32)), position
 
 
+def _like_lengths(size: Int64Array) -> Int64Array:
+    """Shortest of the lengths like each: a group ends where the next is over twice as long, or spans a decade."""
+    lengths = np.unique(size)
+    lowest = np.empty_like(lengths)
+    begin = before = -1
+    for place, length in enumerate(lengths.tolist()):
+        if before < 0 or length > GAP_RATIO * max(before, 1) or length > SPAN_RATIO * max(begin, 1):
+            begin = length
+        lowest[place] = begin
+        before = length
+    return lowest[np.searchsorted(lengths, size)]
+
+
 def _label(name: str, detail: int) -> str:
     if name == "calc":
-        return name if detail < 0 else f"calc of 10^{detail} ns"
+        return name if detail < 0 else f"calc from {detail} ns"
     return f"{name} {detail} B"
