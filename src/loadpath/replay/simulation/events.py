@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadpath.couple.kernels import group_by_key
 from loadpath.couple.loggops import LogGOPS
 from loadpath.couple.service_order import ServiceOrder
 from loadpath.errors import InputError
@@ -106,73 +105,58 @@ def simulate_schedule(
     _check_times(schedule, model, noise)
     laid = _laid_out(schedule)
     n_op = schedule.n_op
-    order, begun = np.empty(2 * n_op, np.int32), np.full(2 * n_op, -1, np.int64)
-    late = np.zeros(2 * n_op if noise.extra_ns.size + noise.start_ns.size else 0, np.int64)
+    out = (
+        np.empty(2 * n_op, np.int32),
+        np.full(2 * n_op, -1, np.int64),
+        np.zeros(2 * n_op if noise.extra_ns.size + noise.start_ns.size else 0, np.int64),
+        np.full(n_op, -1, np.int32),
+        np.zeros(n_op, np.bool_),
+    )
     busy, n_served, n_event = kernels.run_events(
-        laid.row,
-        laid.length,
-        laid.state,
-        laid.wild,
-        (schedule.rank_start, laid.new, laid.old),
+        laid.column,
+        laid.wide,
+        schedule.tag,
+        schedule.rank_start,
         laid.after,
         laid.counts,
         model.costs,
-        _laid_noise(noise, laid.old),
-        (order, begun, late),
+        (noise.extra_ns, noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns),
+        out,
     )
-    late_ns = np.zeros(2 * n_op, np.int64)
-    if late.size:
-        late_ns[np.concatenate([laid.old, laid.old + n_op])] = late
-    start, *ends = layout_kernels.collect(laid.new, laid.old, laid.state, begun)
-    served = ServiceOrder(order[:n_served], start, late_ns, *ends)
+    order, start, late, match, done = out
+    late_ns = late if late.size else np.zeros(2 * n_op, np.int64)
+    served = ServiceOrder(order[:n_served], start, late_ns, match, done)
     return Simulation(busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
 
 
-def _laid_noise(noise: Noise, old: NDArray[np.int32]) -> tuple[Any, ...]:
-    """Put the noise of events into the new order; a trace belongs to ranks."""
-    extra = noise.extra_ns
-    if extra.size:
-        extra = extra.reshape(2, -1)[:, old].ravel()
-    return extra, noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns
-
-
 class _LaidOut(NamedTuple):
-    """A schedule as the loop takes it, numbered anew; see `kernels.run_events`."""
+    """A schedule as the loop takes it; see `kernels.run_events`."""
 
-    new: NDArray[np.int32]
-    old: NDArray[np.int32]
-    row: NDArray[np.int32]
-    length: NDArray[np.int64]
-    state: NDArray[np.int32]
-    wild: tuple[Any, Any]
+    column: NDArray[np.int32]
+    wide: NDArray[np.int64]
     after: tuple[Any, Any, Any]
     counts: tuple[int, ...]
 
 
 def _laid_out(schedule: Schedule) -> _LaidOut:
-    """Put what the loop needs of an op into one row, the k-th ops of all ranks beside each other."""
+    """Put what the loop needs of an op beside each other."""
     n_op = schedule.n_op
     ports = (int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1)
-    channel, *n_channel = layout_kernels.number_channels(
-        schedule.kind, schedule.peer, schedule.tag, schedule.rank_start
+    column = np.empty((n_op + 1, layout_kernels.N_COLUMN), np.int32)
+    wide = column.view(np.int64)
+    n_start = int(schedule.edge_on_start.sum())
+    after = (
+        np.empty(schedule.edge_source.size - n_start, np.int32),
+        np.zeros(n_op + 1 if n_start else 1, np.int32),
+        np.empty(n_start, np.int32),
     )
-    new, old = layout_kernels.number_ops(schedule.rank_start)
-    edges = new[schedule.edge_source], new[schedule.edge_target]
-    first, after_end = _successors(edges, ~schedule.edge_on_start, n_op)
-    into = np.empty((n_op, 8), np.int32), np.empty(n_op, np.int64), np.zeros((n_op, 8), np.int32)
-    ops = (schedule.kind, schedule.size, schedule.peer, schedule.cpu, schedule.nic, channel)
-    layout_kernels.lay_out(schedule.rank_start, new, ops, (first, edges[1]), ports, into)
-    after = (after_end, *_successors(edges, schedule.edge_on_start, n_op))
-    # which receive takes what is only asked in ranks that receive from any
-    chosen = old if n_channel[1] < n_channel[0] else old[:0]
-    taken = (schedule.peer[chosen], schedule.tag[chosen])
-    return _LaidOut(new, old, *into, taken, after, (*ports, *n_channel))
-
-
-def _successors(edges: tuple[Any, Any], chosen: NDArray[np.bool_], n_op: int) -> tuple[Any, Any]:
-    """Ops that require each op, in the order of the file: starts, and the ops."""
-    start, order = group_by_key(edges[0][chosen], n_op)
-    return start, edges[1][chosen][order]
+    ops = (schedule.kind, schedule.size, schedule.peer, schedule.cpu, schedule.nic)
+    edges = (schedule.edge_source, schedule.edge_target, schedule.edge_on_start)
+    layout_kernels.lay_out(schedule.rank_start, ops, edges, (column, wide, *after))
+    n_channel = layout_kernels.number_channels(
+        schedule.kind, schedule.peer, schedule.tag, schedule.rank_start, column
+    )
+    return _LaidOut(column, wide, after, (*ports, *n_channel))
 
 
 def _check_times(schedule: Schedule, model: LogGOPS, noise: Noise) -> None:

@@ -1,10 +1,7 @@
 """Compiled event loop of the LogGOPS model.
 
 Events are ops (0 to n_op - 1) and messages (n_op + v for the message of send v). An event that finds
-its processor or network interface busy is tried again when that is free, keeping its number. Those
-that wait for the same resources stand in one queue, a skew heap by number, of which only the first
-is in the heap of events: trying all of them each time would be quadratic, and serves them in the
-same order.
+its processor or network interface busy is tried again when that is free, keeping its number.
 """
 
 from typing import Any
@@ -13,101 +10,29 @@ import numpy as np
 from numba import njit
 
 from loadpath.replay.simulation.layout_kernels import (
-    AFTER,
     CALC,
     CHANNEL,
-    DONE,
-    FAR,
     FIRST,
     HOST,
-    IN,
     KIND,
-    MATCH,
-    NEAR,
-    NUMBER,
-    OUT,
+    PEER,
     RECV,
     SEND,
+    SIZE,
     UNMET,
+)
+from loadpath.replay.simulation.queues import (
+    NEVER,
+    first_waiting,
+    join_queue,
+    leave_queue,
+    pop,
+    push,
 )
 
 __all__ = ["run_events"]
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-
-
-@njit(**OPTIONS)
-def _push(heap: Any, n: int, t: int, s: int, x: int) -> Any:
-    i = n
-    while i > 0:
-        p = (i - 1) >> 1
-        if heap[p, 0] > t or (heap[p, 0] == t and heap[p, 1] > s):
-            heap[i, 0] = heap[p, 0]
-            heap[i, 1] = heap[p, 1]
-            heap[i, 2] = heap[p, 2]
-            i = p
-        else:
-            break
-    heap[i, 0] = t
-    heap[i, 1] = s
-    heap[i, 2] = x
-    return n + 1
-
-
-@njit(**OPTIONS)
-def _pop(heap: Any, n: int) -> Any:
-    """Take the first event."""
-    t = heap[0, 0]
-    s = heap[0, 1]
-    x = heap[0, 2]
-    n -= 1
-    # the last event mostly belongs far down: the gap goes to the bottom, then up from there
-    i = np.int64(0)
-    c = np.int64(1)
-    while c + 1 < n:
-        earlier = heap[c + 1, 0] < heap[c, 0]
-        tied = (heap[c + 1, 0] == heap[c, 0]) & (heap[c + 1, 1] < heap[c, 1])
-        c += np.int64(earlier | tied)
-        heap[i, 0] = heap[c, 0]
-        heap[i, 1] = heap[c, 1]
-        heap[i, 2] = heap[c, 2]
-        i = c
-        c = 2 * i + 1
-    if c < n:
-        heap[i, 0] = heap[c, 0]
-        heap[i, 1] = heap[c, 1]
-        heap[i, 2] = heap[c, 2]
-        i = c
-    _push(heap, i, heap[n, 0], heap[n, 1], heap[n, 2])
-    return t, s, x, n
-
-
-@njit(**OPTIONS)
-def _meld(branch: Any, state: Any, a: int, b: int) -> Any:
-    """Join two queues of waiting events: a skew heap by number."""
-    if a < 0:
-        return b
-    if b < 0:
-        return a
-    n_op = state.shape[0]
-    of_a = state[a % n_op, NUMBER + a // n_op]
-    of_b = state[b % n_op, NUMBER + b // n_op]
-    if of_b < of_a:
-        a, b = b, a
-        of_a, of_b = of_b, of_a
-    top = a
-    while True:
-        r = branch[a, 1]
-        branch[a, 1] = branch[a, 0]
-        if r < 0:
-            branch[a, 0] = b
-            return top
-        of_r = state[r % n_op, NUMBER + r // n_op]
-        if of_b < of_r:
-            r, b = b, r
-            of_r, of_b = of_b, of_r
-        branch[a, 0] = r
-        a = r
 
 
 @njit(**OPTIONS)
@@ -117,68 +42,117 @@ def _until(start: Any, total: Any, period: int, t: int) -> Any:
 
 
 @njit(**OPTIONS)
-def _take(ends: Any, k: int, state: Any, c: int, before: int, x: int) -> None:
+def _late(noise: Any, x: int, at: int, t: int, span: int) -> Any:
+    """Noise that event x meets, which takes a processor of rank `at` for `span` from t."""
+    extra, start, total, period, offset = noise
+    late = np.int64(0)
+    if extra.size > 0:
+        late += extra[x]
+    if start.size > 0:
+        phase = t + offset[at]
+        late += _until(start, total, period, phase + span) - _until(start, total, period, phase)
+    return late
+
+
+@njit(**OPTIONS)
+def _take(ends: Any, k: int, after: Any, c: int, before: int, x: int) -> None:
     """Take event x, which follows `before` (or nothing), out of list k of channel c."""
-    n_op = state.shape[0]
-    after = state[x % n_op, AFTER + x // n_op]
     if before < 0:
-        ends[c, k] = after
+        ends[c, k] = after[x]
     else:
-        state[before % n_op, AFTER + before // n_op] = after
+        after[before] = after[x]
     if ends[c, k + 1] == x:
         ends[c, k + 1] = before
 
 
 @njit(**OPTIONS)
-def _append(ends: Any, k: int, state: Any, c: int, x: int) -> None:
-    n_op = state.shape[0]
-    state[x % n_op, AFTER + x // n_op] = -1
-    last = ends[c, k + 1]
+def _append(ends: Any, k: int, after: Any, c: int, x: int) -> None:
+    after[x] = -1
     if ends[c, k] < 0:
         ends[c, k] = x
     else:
-        state[last % n_op, AFTER + last // n_op] = x
+        after[ends[c, k + 1]] = x
     ends[c, k + 1] = x
 
 
 @njit(**OPTIONS)
-def _meets(wild: Any, row: Any, r: int, v: int) -> Any:
-    """Whether a receive takes the message of send v; `wild` is peer and tag, needed in wild ranks."""
-    peer, tag = wild
-    return (peer[r] == -1 or peer[r] == row[v, HOST]) and (tag[r] == -1 or tag[r] == tag[v])
+def _meets(wild: Any, column: Any, r: int, v: int) -> Any:
+    """Whether a receive takes the message of send v; `wild` is the tags, needed in wild ranks."""
+    peer = column[r, PEER]
+    return (peer == -1 or peer == column[v, HOST]) and (wild[r] == -1 or wild[r] == wild[v])
 
 
 @njit(**OPTIONS)
-def _queue(row: Any, v: int, is_message: Any, n_cpu: int, n_nic: int, n_rank: int) -> Any:
-    """Give the number of the queue in which an event waits: by rank, what it needs, processor, interface."""
-    if is_message:
-        port = row[v, IN] * n_cpu + row[v, FAR] % n_cpu
-        return n_rank * n_cpu * (1 + n_nic) + port
-    if row[v, KIND] & 3 == CALC:
-        return row[v, NEAR]
-    return n_rank * n_cpu + row[v, OUT] * n_cpu + row[v, NEAR] % n_cpu
+def _resources(column: Any, v: int, host: int, n_cpu: int, n_nic: int) -> Any:
+    """Processor and interface of an op at a rank."""
+    port = column[v, KIND] >> 2
+    return host * n_cpu + (port & 255), host * n_nic + (port >> 8)
 
 
 @njit(**OPTIONS)
-def _free_from(row: Any, v: int, is_message: Any, busy: Any, sending: Any, receiving: Any) -> Any:
+def _free_from(
+    column: Any, x: int, busy: Any, sending: Any, receiving: Any, n_cpu: int, n_nic: int
+) -> Any:
     """When all that an event needs is free; a receive needs nothing."""
-    if is_message:
-        return max(busy[row[v, FAR]], receiving[row[v, IN]])
-    what = row[v, KIND] & 3
-    if what == CALC:
-        return busy[row[v, NEAR]]
-    if what == SEND:
-        return max(busy[row[v, NEAR]], sending[row[v, OUT]])
-    return np.int64(-1)
+    n_op = column.shape[0] - 1
+    if x >= n_op:
+        p, i = _resources(column, x - n_op, column[x - n_op, PEER], n_cpu, n_nic)
+        return max(busy[p], receiving[i])
+    kind = column[x, KIND] & 3
+    if kind == RECV:
+        return np.int64(-1)
+    p, i = _resources(column, x, column[x, HOST], n_cpu, n_nic)
+    return max(busy[p], sending[i]) if kind == SEND else busy[p]
+
+
+@njit(**OPTIONS)
+def _queue_of(column: Any, x: int, n_rank: int, n_cpu: int, n_nic: int) -> Any:
+    """Number of the queue in which an event waits: by what it needs, rank, interface and processor."""
+    n_op = column.shape[0] - 1
+    is_message = x >= n_op
+    v = x - n_op if is_message else x
+    p, i = _resources(column, v, column[v, PEER if is_message else HOST], n_cpu, n_nic)
+    if not is_message and column[v, KIND] & 3 == CALC:
+        return np.int64(p)
+    port = i * n_cpu + (column[v, KIND] >> 2 & 255)
+    return n_rank * n_cpu * (1 + n_nic * is_message) + port
+
+
+@njit(**OPTIONS)
+def _begin(rank_start: Any, column: Any, beginning: Any) -> Any:
+    """Give numbers to ops that require nothing: by rank, then send, receive, computation."""
+    n = 0
+    for h in range(rank_start.size - 1):
+        for kind in range(SEND, CALC + 1):
+            for v in range(rank_start[h], rank_start[h + 1]):
+                if column[v, UNMET] == 0 and column[v, KIND] & 3 == kind:
+                    beginning[n] = v
+                    n += 1
+    return n
+
+
+@njit(**OPTIONS)
+def _order_freed(freed: Any, n: int, column: Any) -> None:
+    """Put ops that became free together in order: by rank, kind, then as they became free."""
+    for i in range(1, n):
+        d = freed[i]
+        code = np.int64(column[d, HOST]) << 2 | column[d, KIND] & 3
+        j = i
+        while j > 0:
+            u = freed[j - 1]
+            if np.int64(column[u, HOST]) << 2 | column[u, KIND] & 3 <= code:
+                break
+            freed[j] = u
+            j -= 1
+        freed[j] = d
 
 
 @njit(**OPTIONS)
 def run_events(
-    row: Any,
-    length: Any,
-    state: Any,
+    column: Any,
+    wide: Any,
     wild: Any,
-    first_ops: Any,
+    rank_start: Any,
     after: Any,
     counts: Any,
     costs: Any,
@@ -187,178 +161,202 @@ def run_events(
 ) -> Any:
     """Serve all events in the order of time, then of their number.
 
-    `row` (n_op, 8) says of each op what `KIND` ... `HOST` name, `length` is its size, and `state`
-    (n_op, 8) as `lay_out` leaves it; row and state are half a cache line each. `wild` is peer and
-    tag; `first_ops` says where the ops of each rank begin, in the order of the schedule, their numbers
-    here, and the op of each; `after` is the ops that require an op's end (where they begin is in `KIND`), starts and
-    ops that require its start; `counts` is processors and interfaces of a rank, channels, and the first
-    channel of a rank that receives from any; `costs` is L, o, g in ns, G, O in
-    ps per byte, S; `noise` is a length per event (or none), and a trace: starts, running totals,
-    period, and where in it each rank begins; `out` is order, and begin and noise (or none) of each event.
+    `column` (n_op + 1, 8) says of each op what `KIND` ... `UNMET` name, as `lay_out` leaves it, and `wide`
+    is the same memory as 64 bits; `wild` is tags; `rank_start` says where the ops of each rank begin;
+    `after` is the ops that require an op's end (where they begin is in `FIRST`), starts and ops that
+    require its start; `counts` is processors and interfaces of a rank, channels, and the first channel
+    of a rank that receives from any; `costs` is L, o, g in ns, G, O in ps per byte, S; `noise` is a
+    length per event (or none), and a trace: starts, running totals, period, and where in it each rank
+    begins; `out` is order, begin and noise (or none) of each event, match and done of each op.
     Returns the time until which each processor is taken, and the numbers of events served and made.
     """
     end_next, start_first, start_next = after
-    rank_start, new, old = first_ops
-    n_rank = rank_start.size - 1
     n_cpu, n_nic, n_channel, first_wild = counts
     latency, overhead, gap, per_byte, cpu_per_byte, eager = costs
-    extra, trace_start, trace_total, period, offset = noise
-    order, begun, lateness = out
-    n_op = row.shape[0]
+    order, begun, lateness, match, done = out
+    n_op, n_rank = column.shape[0] - 1, rank_start.size - 1
     busy = np.zeros(n_rank * n_cpu, np.int64)
     sending = np.zeros(n_rank * n_nic, np.int64)
     receiving = np.zeros(n_rank * n_nic, np.int64)
-    heap = np.empty((4 * n_op + 16, 3), np.int64)
-    root = np.full(n_rank * n_cpu * (1 + 2 * n_nic), -1, np.int32)
-    branch = np.full((2 * n_op, 2), -1, np.int32)
     ends = np.full((n_channel, 4), -1, np.int32)
+    queue = np.full((n_rank * n_cpu * (1 + 2 * n_nic), 3), -1, np.int32)
+    number, after_it = np.empty(2 * n_op, np.int32), np.empty(2 * n_op, np.int32)
+    waiting = (number, after_it, np.empty((2 * n_op, 2), np.int32))
     freed = np.empty(n_op, np.int32)
-    n_heap = 0
-    n_number = 0
-    n_order = 0
-    for h in range(n_rank):
-        for what in range(SEND, CALC + 1):
-            for i in range(rank_start[h], rank_start[h + 1]):
-                v = new[i]
-                if state[v, UNMET] == 0 and row[v, KIND] & 3 == what:
-                    state[v, NUMBER] = n_number
-                    n_heap = _push(heap, n_heap, 0, n_number, v)
-                    n_number += 1
-    while n_heap > 0:
-        t, s, x, n_heap = _pop(heap, n_heap)
+    beginning = np.empty(n_op, np.int32)
+    n_begin = np.int64(_begin(rank_start, column, beginning))
+    n_number = n_begin
+    # events in the order of their making, in rings: messages, and ops
+    ring = np.int64(1024)
+    while ring < 4 * n_rank:
+        ring *= 2
+    sent, made = np.empty((ring, 2), np.int64), np.empty((ring, 2), np.int64)
+    ring -= 1
+    heap = np.empty((2 * n_op + 2 * queue.shape[0] + 16, 2), np.int64)
+    n_heap = n_sent = n_made = n_order = np.int64(0)
+    at_begin = at_sent = at_made = np.int64(0)
+    last_sent = last_made = np.int64(0)
+    low = np.int64((1 << 32) - 1)
+    while True:
+        # the first of what is first in each list and in the heap
+        t = key = NEVER
+        which = 0
+        if at_begin < n_begin:
+            t = np.int64(0)
+            key = at_begin << 32 | np.int64(beginning[at_begin])
+            which = 1
+        i = at_sent & ring
+        if at_sent < n_sent and (sent[i, 0] < t or (sent[i, 0] == t and sent[i, 1] < key)):
+            t, key, which = sent[i, 0], sent[i, 1], 2
+        i = at_made & ring
+        if at_made < n_made and (made[i, 0] < t or (made[i, 0] == t and made[i, 1] < key)):
+            t, key, which = made[i, 0], made[i, 1], 3
+        if n_heap > 0 and (heap[0, 0] < t or (heap[0, 0] == t and heap[0, 1] < key)):
+            t, key, which = heap[0, 0], heap[0, 1], 4
+        if which == 0:
+            break
+        if which == 1:
+            at_begin += 1
+        elif which == 2:
+            at_sent += 1
+        elif which == 3:
+            at_made += 1
+        else:
+            n_heap = pop(heap, n_heap)
+        x = key & low
         waited = x >= 2 * n_op
         q = np.int64(-1)
         if waited:
             q = x - 2 * n_op
-            x = np.int64(root[q])
-            if x < 0 or state[x % n_op, NUMBER + x // n_op] != s:
+            x = first_waiting(queue, number, q)
+            if x < 0 or number[x] != key >> 32:
                 continue
-        is_message = x >= n_op
-        v = x - n_op if is_message else x
-        what = row[v, KIND] & 3
-        free = _free_from(row, v, is_message, busy, sending, receiving)
+        free = _free_from(column, x, busy, sending, receiving, n_cpu, n_nic)
         if free > t:
-            if waited:
-                n_heap = _push(heap, n_heap, free, s, 2 * n_op + q)
-            else:
-                q = _queue(row, v, is_message, n_cpu, n_nic, n_rank)
-                root[q] = _meld(branch, state, np.int64(root[q]), x)
-                if root[q] == x:
-                    n_heap = _push(heap, n_heap, free, s, 2 * n_op + q)
+            if not waited:
+                q = _queue_of(column, x, n_rank, n_cpu, n_nic)
+                number[x] = key >> 32
+                if not join_queue(queue, waiting, q, x):
+                    continue
+            n_heap = push(heap, n_heap, free, (key & ~low) | (2 * n_op + q))
             continue
         if waited:
-            root[q] = _meld(branch, state, np.int64(branch[x, 0]), np.int64(branch[x, 1]))
-        order[n_order] = old[v] + n_op if is_message else old[v]
+            leave_queue(queue, waiting, q, x)
+        order[n_order] = x
         n_order += 1
-        size = length[v]
         begun[x] = t
-        late = np.int64(0)
-        if lateness.size > 0 and (is_message or what != RECV):
-            span = overhead if is_message or what == SEND else size
-            if extra.size > 0:
-                late += extra[x]
-            if trace_start.size > 0:
-                at = row[v, FAR] // n_cpu if is_message else row[v, HOST]
-                phase = t + offset[at]
-                late += _until(trace_start, trace_total, period, phase + span)
-                late -= _until(trace_start, trace_total, period, phase)
-            lateness[x] = late
+        is_message = x >= n_op
+        v = x - n_op if is_message else x
+        host, peer, c = column[v, HOST], column[v, PEER], column[v, CHANNEL]
+        kind = column[v, KIND] & 3
+        size = wide[v, SIZE]
         b = size - 1
+        late = np.int64(0)
+        if lateness.size > 0 and (is_message or kind != RECV):
+            span = overhead if is_message or kind == SEND else size
+            late = _late(noise, x, peer if is_message else host, t, span)
+            lateness[x] = late
         first_done = np.int64(-1)
         second_done = np.int64(-1)
-        c = row[v, CHANNEL]
         if is_message:
             wire = b * per_byte // 1000
-            busy[row[v, FAR]] = t + overhead + late + max(b * cpu_per_byte // 1000, wire)
-            receiving[row[v, IN]] = t + gap + wire
+            p, i = _resources(column, v, peer, n_cpu, n_nic)
+            busy[p] = t + overhead + late + max(b * cpu_per_byte // 1000, wire)
+            receiving[i] = t + gap + wire
             before = np.int64(-1)
             r = np.int64(ends[c, 0])
             if c >= first_wild:
-                while r >= 0 and not _meets(wild, row, r, v):
+                while r >= 0 and not _meets(wild, column, r, v):
                     before = r
-                    r = state[r, AFTER]
+                    r = np.int64(after_it[r])
             if r >= 0:
-                _take(ends, 0, state, c, before, r)
-                state[r, MATCH] = v
+                _take(ends, 0, after_it, c, before, r)
+                match[r] = v
                 second_done = r
                 if size > eager:
                     first_done = v
-                    busy[row[v, NEAR]] = max(busy[row[v, NEAR]], t)
-                    sending[row[v, OUT]] = max(sending[row[v, OUT]], t)
+                    p, i = _resources(column, v, host, n_cpu, n_nic)
+                    busy[p] = max(busy[p], t)
+                    sending[i] = max(sending[i], t)
             else:
-                _append(ends, 2, state, c, x)
-        elif what == CALC:
-            busy[row[v, NEAR]] = t + size + late
+                _append(ends, 2, after_it, c, x)
+        elif kind == CALC:
+            p, i = _resources(column, v, host, n_cpu, n_nic)
+            busy[p] = t + size + late
             first_done = v
-        elif what == SEND:
-            busy[row[v, NEAR]] = t + overhead + b * cpu_per_byte // 1000 + late
-            sending[row[v, OUT]] = t + gap + b * per_byte // 1000
-            state[v, NUMBER + 1] = n_number
-            n_heap = _push(heap, n_heap, t + overhead + latency, n_number, n_op + v)
+        elif kind == SEND:
+            p, i = _resources(column, v, host, n_cpu, n_nic)
+            busy[p] = t + overhead + b * cpu_per_byte // 1000 + late
+            sending[i] = t + gap + b * per_byte // 1000
+            there, key = t + overhead + latency, n_number << 32 | (n_op + v)
             n_number += 1
+            if there >= last_sent and n_sent - at_sent < ring:
+                sent[n_sent & ring, 0] = there
+                sent[n_sent & ring, 1] = key
+                n_sent += 1
+                last_sent = there
+            else:
+                n_heap = push(heap, n_heap, there, key)
             if size <= eager:
                 first_done = v
         else:
             before = np.int64(-1)
             m = np.int64(ends[c, 2])
             if c >= first_wild:
-                while m >= 0 and not _meets(wild, row, v, m - n_op):
+                while m >= 0 and not _meets(wild, column, v, m - n_op):
                     before = m
-                    m = state[m - n_op, AFTER + 1]
+                    m = np.int64(after_it[m])
             if m >= 0:
                 w = m - n_op
-                _take(ends, 2, state, c, before, m)
-                state[v, MATCH] = w
+                _take(ends, 2, after_it, c, before, m)
+                match[v] = w
                 second_done = v
-                if length[w] > eager:
+                if wide[w, SIZE] > eager:
                     first_done = w
                     # of the sender, but as the receive numbers them: so the reference has it
-                    p = row[w, HOST] * n_cpu + row[v, NEAR] % n_cpu
+                    p, i = _resources(column, v, column[w, HOST], n_cpu, n_nic)
                     busy[p] = max(busy[p], t)
-                    p = row[w, HOST] * n_nic + row[v, OUT] % n_nic
-                    sending[p] = max(sending[p], t)
+                    sending[i] = max(sending[i], t)
             else:
-                _append(ends, 0, state, c, v)
-        n_freed = 0
+                _append(ends, 0, after_it, c, v)
+        n_freed = np.int64(0)
         if start_next.size > 0 and not is_message:
             for e in range(start_first[v], start_first[v + 1]):
                 d = start_next[e]
-                state[d, UNMET] -= 1
-                if state[d, UNMET] == 0:
+                column[d, UNMET] -= 1
+                if column[d, UNMET] == 0:
                     freed[n_freed] = d
                     n_freed += 1
         for k in range(2):
             f = first_done if k == 0 else second_done
             if f >= 0:
-                state[f, DONE] = 1
-                listed = np.int64(row[f, FIRST])
-                for e in range(listed, listed + (row[f, KIND] >> 2)):
+                done[f] = True
+                for e in range(column[f, FIRST], column[f + 1, FIRST]):
                     d = end_next[e]
-                    state[d, UNMET] -= 1
-                    if state[d, UNMET] == 0:
+                    column[d, UNMET] -= 1
+                    if column[d, UNMET] == 0:
                         freed[n_freed] = d
                         n_freed += 1
-        if n_freed > 0:
-            low = row[freed[0], HOST]
-            high = low
-            for k in range(1, n_freed):
-                low = min(low, row[freed[k], HOST])
-                high = max(high, row[freed[k], HOST])
-            for k in range(2 if high > low else 1):
-                h = low if k == 0 else high
-                for what in range(SEND, CALC + 1):
-                    for i in range(n_freed):
-                        d = np.int64(freed[i])
-                        if row[d, KIND] & 3 == what and row[d, HOST] == h:
-                            due = busy[row[d, NEAR]]
-                            if what == SEND:
-                                due = max(due, sending[row[d, OUT]])
-                            state[d, NUMBER] = n_number
-                            n_heap = _push(heap, n_heap, due, n_number, d)
-                            n_number += 1
-        if waited and root[q] >= 0:
-            w = np.int64(root[q])
-            free = _free_from(row, w % n_op, w >= n_op, busy, sending, receiving)
-            s = state[w % n_op, NUMBER + w // n_op]
-            n_heap = _push(heap, n_heap, max(free, t), s, 2 * n_op + q)
+        if n_freed > 1:
+            _order_freed(freed, n_freed, column)
+        for k in range(n_freed):
+            d = np.int64(freed[k])
+            p, i = _resources(column, d, column[d, HOST], n_cpu, n_nic)
+            due = busy[p]
+            if column[d, KIND] & 3 == SEND:
+                due = max(due, sending[i])
+            key = n_number << 32 | d
+            n_number += 1
+            if due >= last_made and n_made - at_made < ring:
+                made[n_made & ring, 0] = due
+                made[n_made & ring, 1] = key
+                n_made += 1
+                last_made = due
+            else:
+                n_heap = push(heap, n_heap, due, key)
+        if waited:
+            w = first_waiting(queue, number, q)
+            if w >= 0:
+                free = _free_from(column, w, busy, sending, receiving, n_cpu, n_nic)
+                n_heap = push(heap, n_heap, max(free, t), np.int64(number[w]) << 32 | (2 * n_op + q))
     return busy, n_order, n_number

@@ -1,0 +1,126 @@
+"""Compiled queues of the event loop.
+
+Events are kept by time, then number. Most are made in that order: those that begin a run, messages
+(all of which are on their way equally long), and ops in schedules whose ranks keep pace. They stand in
+plain lists; only what would stand out of order goes to a heap.
+
+Events that wait for the same resources stand in one queue by number, of which only the first is in the
+heap: trying all of them each time would be quadratic. Those that come in order are in a list, others in
+a skew heap.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+__all__ = ["NEVER", "first_waiting", "join_queue", "leave_queue", "pop", "push"]
+
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+NEVER = np.iinfo(np.int64).max
+HEAD, TAIL, ROOT = range(3)
+"""Columns of queues: ends of the list, and root of the skew heap."""
+
+
+@njit(**OPTIONS)
+def push(heap: Any, n: int, t: int, key: int) -> Any:
+    """Put an event into a heap of n; `key` is its number and, in the lower 32 bits, which it is."""
+    i = n
+    while i > 0:
+        p = (i - 1) >> 2
+        if heap[p, 0] < t or (heap[p, 0] == t and heap[p, 1] < key):
+            break
+        heap[i, 0] = heap[p, 0]
+        heap[i, 1] = heap[p, 1]
+        i = p
+    heap[i, 0] = t
+    heap[i, 1] = key
+    return n + 1
+
+
+@njit(**OPTIONS)
+def pop(heap: Any, n: int) -> Any:
+    """Take the first event out of a heap of n."""
+    n -= 1
+    # the last event mostly belongs far down: the gap goes to the bottom, then up from there
+    i = np.int64(0)
+    c = np.int64(1)
+    while c < n:
+        least = c
+        t = heap[c, 0]
+        key = heap[c, 1]
+        for k in range(c + 1, min(c + 4, n)):
+            if heap[k, 0] < t or (heap[k, 0] == t and heap[k, 1] < key):
+                least = k
+                t = heap[k, 0]
+                key = heap[k, 1]
+        heap[i, 0] = t
+        heap[i, 1] = key
+        i = least
+        c = 4 * i + 1
+    push(heap, i, heap[n, 0], heap[n, 1])
+    return n
+
+
+@njit(**OPTIONS)
+def _meld(branch: Any, number: Any, a: int, b: int) -> Any:
+    """Join two skew heaps by number."""
+    if a < 0:
+        return b
+    if b < 0:
+        return a
+    if number[b] < number[a]:
+        a, b = b, a
+    top = a
+    while True:
+        r = branch[a, 1]
+        branch[a, 1] = branch[a, 0]
+        if r < 0:
+            branch[a, 0] = b
+            return top
+        if number[b] < number[r]:
+            r, b = b, r
+        branch[a, 0] = r
+        a = r
+
+
+@njit(**OPTIONS)
+def first_waiting(queue: Any, number: Any, q: int) -> Any:
+    """Event of the lowest number that waits in queue q; -1 for none."""
+    a = np.int64(queue[q, HEAD])
+    b = np.int64(queue[q, ROOT])
+    if b < 0 or (a >= 0 and number[a] < number[b]):
+        return a
+    return b
+
+
+@njit(**OPTIONS)
+def join_queue(queue: Any, waiting: Any, q: int, x: int) -> Any:
+    """Let event x wait in queue q; whether it is the first there.
+
+    `waiting` is the number of each event, the one after it in a list, and its branches in a heap.
+    """
+    number, after, branch = waiting
+    if queue[q, HEAD] < 0 or number[queue[q, TAIL]] < number[x]:
+        after[x] = -1
+        if queue[q, HEAD] < 0:
+            queue[q, HEAD] = x
+        else:
+            after[queue[q, TAIL]] = x
+        queue[q, TAIL] = x
+    else:
+        branch[x, 0] = -1
+        branch[x, 1] = -1
+        queue[q, ROOT] = _meld(branch, number, np.int64(queue[q, ROOT]), x)
+    return first_waiting(queue, number, q) == x
+
+
+@njit(**OPTIONS)
+def leave_queue(queue: Any, waiting: Any, q: int, x: int) -> None:
+    """Take event x, the first, out of queue q."""
+    number, after, branch = waiting
+    if x == queue[q, HEAD]:
+        queue[q, HEAD] = after[x]
+    else:
+        a, b = np.int64(branch[x, 0]), np.int64(branch[x, 1])
+        queue[q, ROOT] = _meld(branch, number, a, b)
