@@ -71,7 +71,16 @@ RANK_TIME = TableSchema(
         Column(
             "part",
             pl.Enum(
-                ("compute", "host", "overhead", "transfer", "wait", "bubble", "launch_delay", "idle")
+                (
+                    "compute",
+                    "host",
+                    "overhead",
+                    "transfer",
+                    "wait",
+                    "bubble",
+                    "launch_delay",
+                    "idle",
+                )
             ),
             "compute: a device or host works; host: the device idles while the host works; "
             "transfer, wait: exposed communication; bubble: wait that the ideal replay has too; "

@@ -57,7 +57,17 @@ def test_iterations_of_all_ranks_are_counted_whatever_tags_and_lengths_are():
         "num_ranks 2\nrank 0 {\n}\nrank 1 {\n}\n",
         "num_ranks 1\nrank 0 {\n" + "calc 5\n" * 9 + "}\n",
     ],
-    ids=["two", "unchained", "unlike", "prologue", "barrier", "ring", "all-to-all", "empty", "alone"],
+    ids=[
+        "two",
+        "unchained",
+        "unlike",
+        "prologue",
+        "barrier",
+        "ring",
+        "all-to-all",
+        "empty",
+        "alone",
+    ],
 )
 def test_a_schedule_without_a_list_that_all_ranks_repeat_is_one_step(text):
     assert set(iterations(text)) <= {0}

@@ -169,3 +169,11 @@ def test_computations_of_unlike_ranks_are_compared_where_their_lengths_are_alike
 def test_costs_that_are_none_are_refused(text):
     with pytest.raises(UsageError, match="is no parameter"):
         read_loggops(text)
+
+
+@pytest.mark.parametrize("costs", [{}, {"O": 10, "g": 100}, {"o": 0, "g": 5000}])
+def test_an_empty_message_takes_no_time_for_its_bytes(costs):
+    empty, one = (ONE_MESSAGE.replace("11b", size) for size in ("0b", "1b"))
+    job, run = coupled(empty, **costs)
+    assert run.finish_ns.tolist() == coupled(one, **costs)[1].finish_ns.tolist()
+    assert np.array_equal(op_end_ns(job.graph, replay(job.graph, job.work_ns)), ends(job))

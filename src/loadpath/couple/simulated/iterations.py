@@ -44,7 +44,7 @@ def find_iterations(schedule: Schedule) -> Int64Array:
     place = np.arange(schedule.n_op) - np.repeat(schedule.rank_start[:-1], n_op)
     for number in _candidates(schedule):
         block = np.repeat(n_op // number, n_op)
-        iteration = place // np.maximum(block, 1)
+        iteration: Int64Array = place // np.maximum(block, 1)
         if _repeats(schedule, place, block) and _follow(schedule, iteration, number):
             return iteration
     return np.zeros(schedule.n_op, np.int64)

@@ -156,7 +156,7 @@ def _successors(schedule: Schedule, chosen: NDArray[np.bool_]) -> tuple[Any, Any
 
 
 def _members(served: ServiceOrder, ops: SimulatedOps) -> pl.DataFrame:
-    """What is on the wire for each message, and who waits: the receiver, and a long one's sender for it."""
+    """List what is on the wire for each message, and who waits: the receiver, and the sender of a long one."""
     sent = np.flatnonzero(ops.graph_op[kernels.SENDING] >= 0)
     receiver = np.full(ops.waits.size, -1, np.int64)
     taken = served.match >= 0

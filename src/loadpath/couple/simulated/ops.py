@@ -105,9 +105,8 @@ def split_ops(schedule: Schedule, served: ServiceOrder, model: LogGOPS) -> Simul
     n_op = schedule.n_op
     sends, waits = schedule.kind == SEND, np.zeros(n_op, np.bool_)
     waits[sends] = schedule.size[sends] > model.costs[5]
-    none = np.zeros(n_op, np.bool_)
     several = bool(schedule.cpu.any() or schedule.nic.any())
-    gaps_in = sends if several or model.costs[2] > model.costs[1] else none
+    gaps_in = sends & (several or model.costs[2] > model.costs[1])
     own, wire = byte_times(schedule, model)
     packs = sends & ((own > 0) | bool(served.late_ns.any()))
     there = (
@@ -117,14 +116,10 @@ def split_ops(schedule: Schedule, served: ServiceOrder, model: LogGOPS) -> Simul
     graph_op = np.full((len(NAMES), n_op), -1, np.int32)
     mask = np.stack(there)
     graph_op[mask] = np.arange(int(mask.sum()), dtype=np.int32)
-    sort, op = (
-        index.astype(kind)
-        for index, kind in zip(np.nonzero(mask), (np.uint8, np.int32), strict=True)
-    )
-    begin, end = _spans(schedule, served, model)
-    return SimulatedOps(
-        graph_op, sort, op, begin[sort, op], np.maximum(begin, end)[sort, op], waits
-    )
+    sort, op = np.nonzero(mask)
+    begin, end = (side[sort, op] for side in _spans(schedule, served, model))
+    end = np.maximum(begin, end)
+    return SimulatedOps(graph_op, sort.astype(np.uint8), op.astype(np.int32), begin, end, waits)
 
 
 def byte_times(schedule: Schedule, model: LogGOPS) -> tuple[Int64Array, Int64Array]:
@@ -142,7 +137,7 @@ def byte_times(schedule: Schedule, model: LogGOPS) -> tuple[Int64Array, Int64Arr
     own, wire : (n_op,) arrays of int64
         b O and b G of each send, in whole ns; 0 of other ops.
     """
-    b = np.where(schedule.kind == SEND, schedule.size, 1) - 1
+    b = np.where(schedule.kind == SEND, np.maximum(schedule.size - 1, 0), 0)
     return b * model.costs[4] // 1000, b * model.costs[3] // 1000
 
 
@@ -198,9 +193,7 @@ def lane_numbers(schedule: Schedule) -> dict[str, int]:
             "end": n_cpu + 2 * n_nic + 1}  # fmt: skip
 
 
-def coupled_ops(
-    schedule: Schedule, ops: SimulatedOps, match: Int32Array
-) -> pl.DataFrame:
+def coupled_ops(schedule: Schedule, ops: SimulatedOps, match: Int32Array) -> pl.DataFrame:
     """Lay the graph ops out as a table.
 
     Parameters
@@ -222,22 +215,18 @@ def coupled_ops(
     at_peer = np.isin(sort, AT_PEER)
     own, peer = schedule.rank[op], schedule.peer[op]
     rank = np.where(at_peer, peer, own)
-    names = pl.Series(NAMES, dtype=pl.Categorical)
-    kinds = pl.Series(KINDS, dtype=COUPLED_OP.schema["kind"])
-    mechanisms = pl.Series(MECHANISM, dtype=COUPLED_OP.schema["mechanism"])
     collectives = pl.Series(["", "send"], dtype=pl.Categorical)
     iteration = find_iterations(schedule)
     taken = iteration.copy()
     taken[match[match >= 0]] = iteration[match >= 0]
-    step = np.where(at_peer, taken[op], iteration[op])
     op_class, position = _classes(schedule, ops, iteration)
     return COUPLED_OP.build(
         {
             "rank": rank,
             "lane": _lanes(schedule, ops),
-            "step": step,
-            "kind": kinds.gather(sort),
-            "name": names.gather(sort),
+            "step": np.where(at_peer, taken[op], iteration[op]),
+            "kind": pl.Series(KINDS, dtype=COUPLED_OP.schema["kind"]).gather(sort),
+            "name": pl.Series(NAMES, dtype=pl.Categorical).gather(sort),
             "start_ns": ops.begin_ns,
             "duration_ns": ops.end_ns - ops.begin_ns,
             "communicator": np.where(talks, 0, -1),
@@ -246,7 +235,7 @@ def coupled_ops(
             "bytes": np.where(talks, schedule.size[op], -1),
             "op_class": op_class,
             "position": position,
-            "mechanism": mechanisms.gather(sort),
+            "mechanism": pl.Series(MECHANISM, dtype=COUPLED_OP.schema["mechanism"]).gather(sort),
             "stage": np.zeros(op.size, np.int32),
             "replica": np.zeros(op.size, np.int32),
         }

@@ -45,7 +45,7 @@ def changed_schedule(
     taken = {word: work_ns[(name == word).to_numpy()] for word in ("calc", *ON_PROCESSOR)}
     size = schedule.size.copy()
     size[calc] = taken["calc"]
-    b = size[send] - 1
+    b = np.maximum(size[send] - 1, 0)
     own, wire = b * model.costs[4] // 1000, b * model.costs[3] // 1000
     # only where every message has one, or those whose bytes take a processor
     packed = send if taken["pack"].size == send.size else send[own > 0]

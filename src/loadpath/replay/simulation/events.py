@@ -16,6 +16,7 @@ from loadpath.tables.schedule import CALC, SEND, Schedule
 __all__ = ["Simulation", "simulate_schedule"]
 
 MOST_PORTS = 1 << 28
+MOST_OPS = 1 << 30
 LONGEST_NS = 1 << 61
 """Schedules whose work adds up to more are refused: times would not fit into 64 bits."""
 
@@ -174,6 +175,8 @@ def _check_times(schedule: Schedule, model: LogGOPS, noise: Noise) -> None:
     if schedule.n_rank * 2 * ports > MOST_PORTS:
         what = f"{schedule.n_rank} ranks of {ports} processors and interfaces are too many"
         raise InputError(schedule.name, what, "Number cpu and nic from 0, without gaps.")
+    if schedule.n_op >= MOST_OPS:
+        raise InputError(schedule.name, f"{schedule.n_op} ops are too many", "Split the job.")
     largest = size[talks].max(initial=0.0) * max(per_byte, cpu_per_byte)
     if total > LONGEST_NS or largest > LONGEST_NS:
         what = f"its work adds up to {total / 1e9:.3g} s, which does not fit into 64 bits of ns"

@@ -21,7 +21,7 @@ from loadpath.replay.simulation.layout_kernels import (
     SIZE,
     UNMET,
 )
-from loadpath.replay.simulation.queues import (
+from loadpath.replay.simulation.queue_kernels import (
     NEVER,
     first_waiting,
     join_queue,
@@ -107,7 +107,7 @@ def _free_from(
 
 @njit(**OPTIONS)
 def _queue_of(column: Any, x: int, n_rank: int, n_cpu: int, n_nic: int) -> Any:
-    """Number of the queue in which an event waits: by what it needs, rank, interface and processor."""
+    """Give the number of the queue in which an event waits: by what it needs, rank, interface, processor."""
     n_op = column.shape[0] - 1
     is_message = x >= n_op
     v = x - n_op if is_message else x
@@ -187,24 +187,23 @@ def run_events(
     n_begin = np.int64(_begin(rank_start, column, beginning))
     n_number = n_begin
     # events in the order of their making, in rings: messages, and ops
-    ring = np.int64(1024)
-    while ring < 4 * n_rank:
-        ring *= 2
-    sent, made = np.empty((ring, 2), np.int64), np.empty((ring, 2), np.int64)
-    ring -= 1
+    room: Any = np.int64(1024)
+    while room < 4 * n_rank:
+        room *= 2
+    sent, made = np.empty((room, 2), np.int64), np.empty((room, 2), np.int64)
+    ring = room - 1
     heap = np.empty((2 * n_op + 2 * queue.shape[0] + 16, 2), np.int64)
+    heap[:4, 0] = NEVER
     n_heap = n_sent = n_made = n_order = np.int64(0)
     at_begin = at_sent = at_made = np.int64(0)
     last_sent = last_made = np.int64(0)
     low = np.int64((1 << 32) - 1)
     while True:
         # the first of what is first in each list and in the heap
-        t = key = NEVER
-        which = 0
+        t, key, which = NEVER, NEVER, 0
         if at_begin < n_begin:
-            t = np.int64(0)
+            t, which = np.int64(0), 1
             key = at_begin << 32 | np.int64(beginning[at_begin])
-            which = 1
         i = at_sent & ring
         if at_sent < n_sent and (sent[i, 0] < t or (sent[i, 0] == t and sent[i, 1] < key)):
             t, key, which = sent[i, 0], sent[i, 1], 2
@@ -250,7 +249,7 @@ def run_events(
         host, peer, c = column[v, HOST], column[v, PEER], column[v, CHANNEL]
         kind = column[v, KIND] & 3
         size = wide[v, SIZE]
-        b = size - 1
+        b = max(size - 1, 0)
         late = np.int64(0)
         if lateness.size > 0 and (is_message or kind != RECV):
             span = overhead if is_message or kind == SEND else size
@@ -358,5 +357,7 @@ def run_events(
             w = first_waiting(queue, number, q)
             if w >= 0:
                 free = _free_from(column, w, busy, sending, receiving, n_cpu, n_nic)
-                n_heap = push(heap, n_heap, max(free, t), np.int64(number[w]) << 32 | (2 * n_op + q))
+                n_heap = push(
+                    heap, n_heap, max(free, t), np.int64(number[w]) << 32 | (2 * n_op + q)
+                )
     return busy, n_order, n_number
