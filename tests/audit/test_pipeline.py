@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 from tests.diagnose.peer_jobs import coupled, peers
-from tests.diagnose.small_jobs import compute
+from tests.diagnose.small_jobs import communicate, compute
 from tests.diagnose.test_verdict import gated_by_a_fast_op, links
 
 from loadpath.audit import Settings, couple_recording, open_audit, run_audit
@@ -176,8 +176,15 @@ def test_ranks_without_communication_are_not_coupled():
     assert "nothing couples them" in refusal(coupled([compute(0, 5), compute(1, 9)], []))
 
 
-def test_communication_that_no_work_waits_for_couples_nothing():
-    assert "no work was found to wait for any communication" in refusal(peers([70, 100], steps=1))
+def test_communication_that_no_later_work_waits_for_couples_nothing():
+    ops = [op for r in (0, 1) for op in (compute(r, 5), communicate(r, 2, lane=1))]
+    ops += [compute(r, 5, lane=2, lag=40) for r in (0, 1)]
+    lacking = coupled(ops, [[1, 3]], edges=[(0, 1), (2, 3)])
+    assert "no work was found to wait for any communication" in refusal(lacking)
+
+
+def test_a_job_that_ends_with_its_communication_lacks_no_waits():
+    assert not refusal(peers([70, 100], steps=1))
 
 
 def test_traces_that_violate_causality_are_refused():

@@ -228,7 +228,7 @@ def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
         return f"{refused['text'][0]}."
     if not job.instance.height:
         return "no communication between the ranks could be matched, so nothing couples them."
-    # a schedule says itself what waits for what, and may hold communication alone
+    # a schedule says itself what waits for what
     if job.source != "goal" and not work_waits(job):
         return (
             "ranks communicate, but no work was found to wait for any communication; the coupled "

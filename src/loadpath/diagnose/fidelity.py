@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
 from loadpath.couple.steps import blocks
+from loadpath.diagnose.exposure import find_places
 from loadpath.diagnose.labels import compact
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.medians import reduced
@@ -158,10 +159,11 @@ def _worst_rank_ns(
 
 
 def work_waits(job: CoupledJob) -> bool:
-    """Say whether any work waits for any communication.
+    """Say whether work that follows communication waits for it.
 
     Host lanes are filled with recorded time, so a graph that lacks these waits replays without
-    error all the same; but then nothing that one rank does can reach another.
+    error all the same; but then nothing that one rank does can reach another. Where every rank (in
+    every step, where steps are not connected) ends with communication, nothing is there to wait.
 
     Parameters
     ----------
@@ -171,7 +173,7 @@ def work_waits(job: CoupledJob) -> bool:
     Returns
     -------
     bool
-        False if communications only lead to communications.
+        False if communications only lead to communications although work begins after them.
     """
     graph = job.graph
     talks = np.zeros(job.n_op, np.bool_)
@@ -183,4 +185,16 @@ def work_waits(job: CoupledJob) -> bool:
     ]
     after = ends[graph.first] | ends[graph.second]
     further = np.repeat(graph.overflow_node, np.diff(graph.overflow_start))
-    return bool((after & works).any() or (ends[graph.overflow_pred] & works[further]).any())
+    waits = (after & works).any() or (ends[graph.overflow_pred] & works[further]).any()
+    return bool(waits) or not _work_follows(job, talks)
+
+
+def _work_follows(job: CoupledJob, talks: NDArray[np.bool_]) -> bool:
+    """Whether some work was recorded to begin after a communication of its rank, on one clock."""
+    group = find_places(job).group
+    first_end = np.full(int(group.max(initial=0)) + 1, np.iinfo(np.int64).max)
+    start = job.op["start_ns"].to_numpy()
+    end = start + job.op["duration_ns"].to_numpy()
+    np.minimum.at(first_end, group[talks], end[talks])
+    works = ~talks & (job.op["kind"] != "marker").to_numpy() & (end > start)
+    return bool((works & (start >= first_end[group])).any())
