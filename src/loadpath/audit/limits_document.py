@@ -1,6 +1,7 @@
 """What audit.json says of limits and coupling: the figures of their tables, and a sentence each."""
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import polars as pl
@@ -124,12 +125,18 @@ def _limit_sentence(whole: pl.DataFrame, spread: Mapping[str, Any]) -> str:
 def _efficiency(table: pl.DataFrame) -> dict[str, Any]:
     whole = {row["factor"]: row for row in table.filter(pl.col("step") == -1).to_dicts()}
     value = {name: row["value_ratio"] for name, row in whole.items()}
-    product = value["load_balance"] * value["serialisation"] * value["transfer"]
-    measured = value["parallel_efficiency"]
+    empty = [name.replace("_", " ") for name in FACTORS if name in value and value[name] is None]
+    computes = bool(value["parallel_efficiency"])
+    factors = (value[name] for name in ("load_balance", "serialisation", "transfer"))
+    basis = "parallel, load balance and communication efficiency measured; others replayed"
+    if not computes:
+        basis += f"; {', '.join([*empty, 'product error'])} not assessed: nobody computes"
     return {
         **{name: _estimate(whole[name], "value") for name in FACTORS if name in whole},
-        "product_error_ratio": product / measured - 1 if measured > 0 else None,
-        "basis": "parallel, load balance and communication efficiency measured; others replayed",
+        "product_error_ratio": prod(factors) / value["parallel_efficiency"] - 1
+        if computes and not empty
+        else None,
+        "basis": basis,
     }
 
 

@@ -200,5 +200,7 @@ def _several(table: pl.DataFrame, quantity: str, by: tuple[str, ...], unit: str)
     columns = {
         name: dict(found.select("key", name).iter_rows()) for name in ("value", "low", "high")
     }
-    basis = " | ".join(sorted(set(found["basis"].to_list()))) or REFUSED
-    return {**columns, "unit": unit, "basis": basis}
+    known = found.drop_nulls("value")["basis"]
+    reason = dict(found.filter(pl.col("value").is_null()).select("key", "basis").iter_rows())
+    basis = " | ".join(sorted(set(known))) or " | ".join(sorted(set(reason.values()))) or REFUSED
+    return {**columns, "unit": unit, "basis": basis, "reason": reason}

@@ -41,7 +41,8 @@ def efficiencies(job: CoupledJob, rng: np.random.Generator) -> pl.DataFrame:
     -------
     polars.DataFrame
         Table `EFFICIENCY`, the whole job (step -1) first. Factor `orchestration`, the part of
-        serialisation that is waiting for hosts, is left out where no host thread was recorded.
+        serialisation that is waiting for hosts, is left out where no host thread was recorded. A
+        quotient of nothing is empty: where nobody computes, load balance and serialisation.
 
     References
     ----------
@@ -53,11 +54,11 @@ def efficiencies(job: CoupledJob, rng: np.random.Generator) -> pl.DataFrame:
     n_rank = useful.shape[1]
     sums = drawn_sums(np.hstack([useful, walls]), rng)
     whole = _factors(sums[:, :n_rank], sums[:, n_rank:])
-    value, low, high = with_interval(whole[..., 0] / np.maximum(whole[..., 1], 1.0))
+    value, low, high = with_interval(_quotient(whole))
     n_step = max(1, job.step_number.size)
     rows = [_rows(np.array([-1]), whole[:1] / n_step, (value[None], low[None], high[None]))]
     each = _factors(useful, walls)
-    ratio = each[..., 0] / np.maximum(each[..., 1], 1.0)
+    ratio = _quotient(each)
     unknown = np.full(ratio.shape, np.nan)
     rows.append(_rows(job.step_number, each, (ratio, unknown, unknown)))
     table = EFFICIENCY.build(pl.concat(rows).fill_nan(None))
@@ -129,6 +130,12 @@ def _factors(useful: FloatArray, walls: FloatArray) -> FloatArray:
         (host, network),
     )
     return np.stack([np.stack(pair, axis=1) for pair in pairs], axis=1)
+
+
+def _quotient(parts: FloatArray) -> FloatArray:
+    """Divide parts by wholes; NaN where there is no whole, as where nobody computes."""
+    part, whole = parts[..., 0], parts[..., 1]
+    return np.where(whole > 0, part / np.maximum(whole, 1.0), np.nan)
 
 
 def _rows(

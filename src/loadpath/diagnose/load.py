@@ -24,6 +24,8 @@ FACTORS = (1.25, 1.5, 2.0)
 """Loads under which the whole vector is given."""
 DRAWN = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Loads of the drawn curve."""
+ROUNDING_NS = 1
+"""Two times rounded to whole ns lie at most this far apart though they were the same."""
 HEAVIEST = 100.0
 """Load at which the last tangent is taken; a knee beyond it is none."""
 STEEPER = 1.01
@@ -89,6 +91,8 @@ def load_delta_ns(job: CoupledJob, load: str, is_transfer: NDArray[np.bool_]) ->
 def load_base_ns(job: CoupledJob, load: str) -> FloatArray:
     """Say what of a load the replay of the recorded job leaves out: lag is not replayed.
 
+    Lags that rounding to whole ns explains are none.
+
     Parameters
     ----------
     job : CoupledJob
@@ -102,7 +106,7 @@ def load_base_ns(job: CoupledJob, load: str) -> FloatArray:
         In ns; to be added so that load 1 is the job as recorded.
     """
     base = np.zeros(job.graph.n_node)
-    if load == "launches":
+    if load == "launches" and job.lag_ns.max(initial=0) > ROUNDING_NS:
         base[job.graph.start_node] = job.lag_ns
     return base
 

@@ -148,8 +148,9 @@ def _reserve_rows(footing: Footing, bound: float) -> Iterator[Row]:
     found = find_reserves(
         footing.loaded, footing.effects.work_ns, code, bound=bound, weights=footing.weights
     )
-    for name, estimate in zip(names, found, strict=True):
-        yield _reserve_row("op_class", name, estimate)
+    total = np.bincount(code, footing.effects.work_ns, len(names))
+    for name, estimate, work in zip(names, found, total, strict=True):
+        yield _reserve_row("op_class", name, estimate, work)
     yield from _broad_reserves(footing, footing.loaded, bound)
 
 
@@ -158,13 +159,14 @@ def _broad_reserves(footing: Footing, loaded: Loaded, bound: float) -> Iterator[
     delta = np.where(footing.own | footing.effects.is_transfer, footing.effects.work_ns, 0.0)
     names = ("own work", "transfers")[: int(code.max(initial=0)) + 1]
     found = find_reserves(loaded, delta, code, bound=bound, weights=footing.weights)
-    for name, estimate in zip(names, found, strict=True):
-        yield _reserve_row("work", name, estimate)
+    total = np.bincount(code, delta, len(names))
+    for name, estimate, work in zip(names, found, total, strict=True):
+        yield _reserve_row("work", name, estimate, work)
 
 
-def _reserve_row(by: str, name: str, estimate: Estimate) -> Row:
+def _reserve_row(by: str, name: str, estimate: Estimate, work_ns: float) -> Row:
     unbroken = "replayed: 100 times as much breaks no bound"
-    basis = "replayed" if np.isfinite(estimate.value) else unbroken
+    basis = "replayed" if np.isfinite(estimate.value) or work_ns <= 0 else unbroken
     return row("reserve", estimate, by=by, key=name, basis=basis)
 
 
@@ -172,8 +174,7 @@ def _knee_and_curve(footing: Footing, load: str) -> tuple[list[Row], pl.DataFram
     """Knee and curve of a load; no curve where the recording has nothing to make heavier."""
     delta = load_delta_ns(footing.job, load, footing.effects.is_transfer)
     if delta.sum() <= 0:
-        missing = "not assessed: the recording has none of it"
-        return under(load, 1.0, [row("knee", NOTHING, basis=missing)]), LOAD_CURVE.empty()
+        return under(load, 1.0, [row("knee", NOTHING)]), LOAD_CURVE.empty()
     base, loaded = load_base_ns(footing.job, load), footing.loaded
     if base.any():
         heavier = node_weights_ns(footing.job.graph, footing.effects.work_ns).astype(np.float64)

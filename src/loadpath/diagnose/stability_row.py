@@ -3,15 +3,17 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from loadpath.diagnose.resampling import Estimate
 from loadpath.tables.results import STABILITY
 
-__all__ = ["NOTHING", "Row", "row", "stability_table", "under"]
+__all__ = ["NONE_OF_IT", "NOTHING", "Row", "row", "stability_table", "under"]
 
 NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
 """A figure that is not assessed."""
+NONE_OF_IT = "not assessed: the recording has none of it"
 
 
 class Row(NamedTuple):
@@ -51,13 +53,16 @@ def row(
     unit : str
         ``ratio`` or ``s``.
     basis : str
-        How it was got, or why it is not assessed.
+        How it was got, or why it is not assessed; where it says neither and there is no figure, the
+        record holds nothing to take it of.
 
     Returns
     -------
     Row
         The row.
     """
+    if not np.isfinite(estimate.value) and ":" not in basis:
+        basis = NONE_OF_IT
     return Row("recorded", 1.0, quantity, by, key, *estimate, unit, basis)
 
 
