@@ -23,14 +23,20 @@ def format_seconds(seconds: float) -> str:
 
     Examples
     --------
-    >>> format_seconds(0.0771), format_seconds(46.336), format_seconds(1.2e-5)
-    ('77.1 ms', '46.3 s', '12.0 us')
+    >>> (
+    ...     format_seconds(0.0771),
+    ...     format_seconds(46.336),
+    ...     format_seconds(1.2e-5),
+    ...     format_seconds(9.999e-4),
+    ... )
+    ('77.1 ms', '46.3 s', '12.0 us', '1.00 ms')
     """
     size = abs(seconds)
     if size < _RESOLUTION_S:
         return "0 s"
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if size >= scale:
+        # what would be written as 1000 of a unit is 1.00 of the next
+        if size >= 0.9995 * scale:
             return f"{_three_digits(seconds / scale)} {unit}"
     return f"{_three_digits(seconds / 1e-9)} ns"
 
@@ -58,4 +64,4 @@ def format_ratio(ratio: float) -> str:
 
 def _three_digits(value: float) -> str:
     size = abs(value)
-    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
+    return f"{value:.0f}" if size >= 99.95 else f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"

@@ -173,12 +173,12 @@ def shown(name: str, value: float | None) -> str:
     if value is None or value != value:  # noqa: PLR0124  (NaN is the value that differs from itself)
         return "not assessed"
     if name.endswith("slowdown_ratio"):
-        return f"{value:.3f}"
+        return f"{value:z.3f}"
     if name.endswith("_ratio"):
         return format_ratio(value)
     if name.endswith("_s"):
         return format_seconds(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:z.2f}"
 
 
 def _look(name: str, dtype: pl.DataType) -> str:

@@ -136,7 +136,7 @@ def variance_grid(tables: Mapping[str, pl.DataFrame]) -> Grid:
 def _figure(name: str, value: float | None) -> Cell:
     if value is None:
         return Cell("—")
-    return Cell(f"{value:.2f}" if name in _PLAIN else shown("_ratio", value), value)
+    return Cell(f"{value:z.2f}" if name in _PLAIN else shown("_ratio", value), value)
 
 
 def _ratio(value: float) -> Cell:
@@ -148,7 +148,7 @@ def _seconds(value: float) -> Cell:
 
 
 def _number(value: float) -> Cell:
-    return Cell(f"{value:.2f}", value)
+    return Cell(f"{value:z.2f}", value)
 
 
 def _moves(written: Callable[[float], Cell], values: Sequence[float]) -> Iterator[Cell]:

@@ -64,6 +64,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
         shown = result["replicas"]["makespan_ns"]
         spread = ", ".join(f"{name} {value:,.0f}" for name, value in shown.items())
         lines.append(f"{result['replicas']['n']:,} replicas  {spread} ns")
-    if result["messages_not_received"]:
-        lines.append(f"{result['messages_not_received']:,} messages meet no receive")
+    lost = result["messages_not_received"]
+    if lost:
+        lines.append(f"{lost:,} message{' meets' if lost == 1 else 's meet'} no receive")
     return [*lines, *(f"stalled: {text}" for text in result["stalled"])]

@@ -1,10 +1,13 @@
 """The LogGOPS model: what a message costs."""
 
 from dataclasses import dataclass, fields
+from math import isfinite, nan
 
 from loadpath.errors import UsageError
 
 __all__ = ["LogGOPS", "read_loggops"]
+
+FORM = "Give L, o, g and S in whole ns or bytes, G and O in ns per byte, as in L=1000,G=0.04."
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,11 @@ def read_loggops(text: str) -> LogGOPS:
         try:
             number = float(value)
         except ValueError:
-            number = -1.0
+            number = nan
         whole = known.get(name) is float or number.is_integer()
-        if name not in known or number < 0 or not whole:
-            raise UsageError(f"{part!r} is no parameter. Give whole ns, as in L=1000,G=0.04.")
+        if name not in known or not isfinite(number):
+            raise UsageError(f"{part!r} is no parameter. {FORM}")
+        if not whole:
+            raise UsageError(f"{part!r} is not whole. {FORM}")
         values[name] = number if known[name] is float else int(number)
     return LogGOPS(**values)  # type: ignore[arg-type]

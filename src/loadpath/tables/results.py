@@ -309,7 +309,9 @@ EFFICIENCY = TableSchema(
     (
         Column("step", pl.Int64, "step number, -1 for the whole job"),
         Column("factor", pl.Enum(FACTORS), "which factor"),
-        Column("value_ratio", pl.Float64, "its value, part_s over whole_s; empty if 0 s", nullable=True),
+        Column(
+            "value_ratio", pl.Float64, "its value, part_s over whole_s; empty if 0 s", nullable=True
+        ),
         Column("value_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
         Column("value_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
         Column("part_s", pl.Float64, "useful time (mean or most of the ranks) or step, a step"),

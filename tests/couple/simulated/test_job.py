@@ -165,9 +165,20 @@ def test_computations_of_unlike_ranks_are_compared_where_their_lengths_are_alike
     assert classes == ["calc from 20000 ns", "calc from 90 ns", "calc from 90 ns"]
 
 
-@pytest.mark.parametrize("text", ["L", "L=x", "L=-1", "K=3", "o=1.5", "L=nan"])
-def test_costs_that_are_none_are_refused(text):
-    with pytest.raises(UsageError, match="is no parameter"):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("L", "'L' is no parameter"),
+        ("L=x", "'L=x' is no parameter"),
+        ("K=3", "'K=3' is no parameter"),
+        ("L=nan", "'L=nan' is no parameter"),
+        ("o=1.5", "'o=1.5' is not whole"),
+        ("L=-3", "L -3 is not between 0 and"),
+        ("G=1e13", "G 10000000000000.0 is not between 0 and"),
+    ],
+)
+def test_costs_that_are_none_are_refused_and_why(text, why):
+    with pytest.raises(UsageError, match=why):
         read_loggops(text)
 
 

@@ -92,7 +92,7 @@ def _problem(text: NDArray[np.uint8], ended: tuple[int, ...]) -> str:
 
 def _found(text: NDArray[Any], place: int) -> str:
     """Quote what stands at a place: up to the next blank, or the end of the line or file."""
-    rest = text[place : place + LONGEST_FOUND].tobytes().decode("latin-1")
+    rest = text[place : place + LONGEST_FOUND].tobytes().decode(errors="backslashreplace")
     if place >= text.size - kernels.PADDING:
         return "the end of the file"
     if rest[0] in "\r\n":
