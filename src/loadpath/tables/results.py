@@ -23,6 +23,7 @@ __all__ = [
     "MISSED",
     "PATH",
     "POLICY",
+    "RANK_PARTS",
     "RANK_STEP",
     "RANK_TIME",
     "RESULT_TABLES",
@@ -63,6 +64,9 @@ STEP_BOUND = TableSchema(
     ),
 )
 
+RANK_PARTS = ("compute", "host", "overhead", "transfer", "wait", "bubble", "launch_delay", "idle")
+"""What the time of a rank goes into."""
+
 RANK_TIME = TableSchema(
     "rank_time",
     "where the time of a rank goes, mean per step; the parts of a rank sum to its step time",
@@ -70,19 +74,9 @@ RANK_TIME = TableSchema(
         Column("rank", pl.Int32, "rank"),
         Column(
             "part",
-            pl.Enum(
-                (
-                    "compute",
-                    "host",
-                    "overhead",
-                    "transfer",
-                    "wait",
-                    "bubble",
-                    "launch_delay",
-                    "idle",
-                )
-            ),
+            pl.Enum(RANK_PARTS),
             "compute: a device or host works; host: the device idles while the host works; "
+            "overhead: a processor handles messages; "
             "transfer, wait: exposed communication; bubble: wait that the ideal replay has too; "
             "launch_delay: lag; idle: nothing recorded",
         ),
@@ -267,7 +261,7 @@ LIMITATION = TableSchema(
         Column(
             "resource",
             pl.String,
-            "device, compute, interconnect, host, input, launch, lag, boundary; or spread",
+            "device, compute, interconnect, overhead, host, input, launch, lag, boundary; or spread",
         ),
         Column("limit", pl.String, "class of the resource, or all of it"),
         Column(
