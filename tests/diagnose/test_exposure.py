@@ -97,7 +97,7 @@ def test_host_that_runs_ahead_does_not_hide_the_waiting_of_its_device():
         communicate(1, 1),
     ]
     small = job(ops, [(1, 3)], hosts=(1,))
-    assert time_by_part(small, 0) == [0, 1, 60, 19]
+    assert time_by_part(small, 0) == [0, 0, 1, 60, 19]
     assert (COMPUTE, TRANSFER, WAIT, HOST) == (0, 1, 2, 3)
 
 
@@ -124,7 +124,7 @@ def test_host_call_that_waits_for_a_lane_is_exposed_where_nothing_works():
     small = job(ops, [(2, 4)], [(2, 1, EdgeKind.HOST_WAIT)], hosts=(0, 1))
     found = exposure_of(small)
     assert found.wait_ns.sum() == 50
-    assert time_by_part(small, 0) == [15, 2, 50, 0]
+    assert time_by_part(small, 0) == [15, 0, 2, 50, 0]
 
 
 def test_markers_take_no_time():
