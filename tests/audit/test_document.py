@@ -22,7 +22,17 @@ from loadpath.tables import caveat_table
 from loadpath.testing import job
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats" / "audit.md"
-BY_KEY = {"rank_time_s", "by_baseline", "by_sink", "versions", "layout", "value", "low", "high", "reason"}
+BY_KEY = {
+    "rank_time_s",
+    "by_baseline",
+    "by_sink",
+    "versions",
+    "layout",
+    "value",
+    "low",
+    "high",
+    "reason",
+}
 
 
 def documented(small, **options):

@@ -1,5 +1,6 @@
 import json
 
+import polars as pl
 import pytest
 
 from loadpath.audit import run_audit
@@ -54,6 +55,73 @@ def test_what_the_job_would_take_without_the_cause_is_simulated_too(write):
 
 def test_schedule_of_equal_ranks_blames_nobody(write):
     assert run_audit(write(dissemination(16, 8))).verdict["kind"] == "none"
+
+
+def test_what_messages_take_of_processors_and_of_the_wire_are_told_apart(write):
+    done = run_audit(write(dissemination(16, 1)))
+    found = done.document["limitation"]
+    shares = {name: entry["value"] for name, entry in found["elasticity"].items()}
+    # 4 rounds of 2 o + L = 2 x 1500 + 2500 ns
+    assert shares["overhead"] == pytest.approx(12000 / 22000)
+    assert shares["interconnect"] == pytest.approx(10000 / 22000)
+    assert set(shares) == {"overhead", "interconnect", "lag"}
+    assert found["bound"] == "overhead"
+    classes = done.table("limitation").filter(resource="interconnect")
+    assert dict(classes.select("limit", "elasticity_ratio").iter_rows())[
+        "latency"
+    ] == pytest.approx(10000 / 22000)
+    times = done.document["job"]["rank_time_s"]
+    assert times["overhead"] == pytest.approx(12e-6)
+    assert times["transfer"] == pytest.approx(10e-6)
+    overlap = done.table("policy").filter(policy="overlap")
+    assert overlap["step_s"][0] == pytest.approx(12e-6)
+
+
+def test_a_gap_that_holds_messages_up_is_a_class_of_its_own(write):
+    text = "num_ranks 2\nrank 0 {\n" + "send 1b to 1\n" * 9 + "}\nrank 1 {\n"
+    done = run_audit(write(text + "recv 1b from 0\n" * 9 + "}\n"), loggops="g=50000")
+    table = done.table("limitation").filter(phase="all")
+    shares = dict(
+        table.filter(pl.col("limit") != "all").select("limit", "elasticity_ratio").iter_rows()
+    )
+    assert shares["gap"] == pytest.approx(8 * 50000 / (8 * 50000 + 2 * 1500 + 2500), rel=0.01)
+    assert done.document["limitation"]["bound"] == "interconnect"
+
+
+def test_where_nobody_computes_efficiency_has_a_reason_for_what_is_empty(write):
+    found = run_audit(write(dissemination(8, 8))).document["efficiency"]
+    assert found["parallel_efficiency"]["value"] == 0
+    assert found["load_balance"]["value"] is None
+    assert found["serialisation"]["value"] is None
+    assert found["product_error_ratio"] is None
+    assert (
+        "load balance, serialisation, product error not assessed: nobody computes" in found["basis"]
+    )
+
+
+def test_figures_of_stability_that_are_empty_say_why(write):
+    section = run_audit(write(dissemination(8, 8))).document["stability"]
+    assert section["knee"]["launches"]["basis"] == "not assessed: the recording has none of it"
+    empty = {name for name, value in section["reserve"]["value"].items() if value is None}
+    assert empty == set(section["reserve"]["reason"])
+    assert empty >= {"arrival", "post"}
+
+
+def test_a_slow_one_of_two_ranks_is_named_where_iterations_repeat(write):
+    rows = {0: ("recv 8b from 1", "send 8b to 1"), 1: ("send 8b to 0", "recv 8b from 0")}
+    text = "num_ranks 2\n"
+    for rank, (first, second) in rows.items():
+        text += f"rank {rank} {{\n"
+        for k in range(5):
+            text += f"c{k}: calc {130_000 if rank else 100_000}\n"
+            text += f"c{k} requires b{k - 1}\n" if k else ""
+            text += f"a{k}: {first} tag {k}\na{k} requires c{k}\n"
+            text += f"b{k}: {second} tag {k}\nb{k} requires a{k}\n"
+        text += "}\n"
+    done = run_audit(write(text))
+    assert (done.verdict["kind"], done.verdict["ranks"]) == ("rank", [1])
+    assert done.verdict["gain_s"] == pytest.approx(30e-6, rel=0.01)
+    assert done.document["stability"]["n_steps"] == 5
 
 
 def test_audit_of_a_schedule_says_that_its_figures_are_modelled(write):

@@ -54,7 +54,7 @@ def _words(load: str, curve: pl.DataFrame, knee: Mapping[str, Any]) -> str:
 
 
 def _chart(curve: pl.DataFrame) -> alt.Chart:
-    names = [words for words, _ in _SERIES.values()]
+    names, colours = zip(*(_SERIES[load] for load in _SERIES if load in curve["load"]), strict=True)
     rows = [
         {"load": _SERIES[row["load"]][0], "factor": row["factor"], "step": row["step_s"]}
         for row in curve.iter_rows(named=True)
@@ -78,7 +78,7 @@ def _chart(curve: pl.DataFrame) -> alt.Chart:
         ),
         color=alt.Color(
             "load:N",
-            scale=alt.Scale(domain=names, range=[colour for _, colour in _SERIES.values()]),
+            scale=alt.Scale(domain=names, range=colours),
             legend=alt.Legend(
                 title=None,
                 orient="top",
