@@ -6,6 +6,8 @@ from loadpath.couple.graph import EdgeKind
 from loadpath.diagnose.exposure import (
     COMPUTE,
     HOST,
+    N_PART,
+    OVERHEAD,
     TRANSFER,
     WAIT,
     clock_of_step,
@@ -24,7 +26,7 @@ def time_by_part(small, rank):
     occupancy = exposure_of(small).occupancy
     mine = small.op["rank"].to_numpy()[occupancy.op] == rank
     length = np.where(mine, occupancy.end_ns - occupancy.start_ns, 0)
-    return np.bincount(occupancy.part, weights=length, minlength=4).tolist()
+    return np.bincount(occupancy.part, weights=length, minlength=N_PART).tolist()
 
 
 def test_early_ranks_wait_for_the_last_of_four():
@@ -98,7 +100,7 @@ def test_host_that_runs_ahead_does_not_hide_the_waiting_of_its_device():
     ]
     small = job(ops, [(1, 3)], hosts=(1,))
     assert time_by_part(small, 0) == [0, 0, 1, 60, 19]
-    assert (COMPUTE, TRANSFER, WAIT, HOST) == (0, 1, 2, 3)
+    assert (COMPUTE, OVERHEAD, TRANSFER, WAIT, HOST) == (0, 1, 2, 3, 4)
 
 
 def test_host_hides_communication_where_there_is_no_device():
@@ -109,7 +111,7 @@ def test_host_hides_communication_where_there_is_no_device():
         communicate(1, 1),
     ]
     small = job(ops, [(1, 3)], hosts=(0, 1))
-    assert time_by_part(small, 0) == [80, 0, 0, 0]
+    assert time_by_part(small, 0) == [80, 0, 0, 0, 0]
 
 
 def test_host_call_that_waits_for_a_lane_is_exposed_where_nothing_works():
@@ -129,7 +131,7 @@ def test_host_call_that_waits_for_a_lane_is_exposed_where_nothing_works():
 
 def test_markers_take_no_time():
     small = job([compute(0, 10), compute(0, 30, kind="marker", lane=1)])
-    assert time_by_part(small, 0) == [10, 0, 0, 0]
+    assert time_by_part(small, 0) == [10, 0, 0, 0, 0]
 
 
 def test_steps_that_are_not_coupled_have_clocks_of_their_own():
@@ -175,7 +177,7 @@ def test_each_moment_of_a_rank_has_one_place(small):
                     canvas[rank, clock[op], t] = part
     painted = np.bincount(list(canvas.values()), minlength=4)
     length = found.occupancy.end_ns - found.occupancy.start_ns
-    counted = np.bincount(found.occupancy.part, weights=length, minlength=4)
+    counted = np.bincount(found.occupancy.part, weights=length, minlength=N_PART)
     assert counted.tolist() == painted.tolist()
     assert found.wait_ns.sum() == painted[WAIT]
     assert found.transfer_ns.sum() == painted[TRANSFER]
