@@ -175,7 +175,7 @@ def test_each_moment_of_a_rank_has_one_place(small):
                 rank = small.op["rank"][op]
                 for t in range(bounds[low][op], bounds[high][op]):
                     canvas[rank, clock[op], t] = part
-    painted = np.bincount(list(canvas.values()), minlength=4)
+    painted = np.bincount(list(canvas.values()), minlength=N_PART)
     length = found.occupancy.end_ns - found.occupancy.start_ns
     counted = np.bincount(found.occupancy.part, weights=length, minlength=N_PART)
     assert counted.tolist() == painted.tolist()
