@@ -24,6 +24,7 @@ from loadpath.ingest.nccl_inspector import is_inspector, read_inspector
 from loadpath.ingest.nsys import is_nsys, read_nsys
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.ingest.otf2 import is_otf2, read_otf2
+from loadpath.ingest.stage_log import is_stage_log, read_stage_logs
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
 __all__ = ["Progress", "cache_folder", "holds_logs", "load_recording", "lone_dumps"]
@@ -81,6 +82,7 @@ def load_recording(
     if op_tables and any(found and not tables for tables, found in held):
         raise InputError("sources", "an op table and traces", ONE_JOB)
     every = list(dict.fromkeys(chain(*files)))
+    stages = [path for path in every if is_stage_log(path)]
     dumps = traces if all(map(is_flight_recorder, traces)) else []
     logs = [path for path in every if _is_log(path)] if traces and not op_tables else []
     alone = _alone([path for path in every if path not in logs], [*op_tables, *traces])
@@ -88,20 +90,24 @@ def load_recording(
         recording = alone(settings, progress)
     elif op_tables:
         progress(f"reading {op_tables[0].name}")
-        recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
+        recording = read_steps(op_tables[0], settings.layout)
+        recording = _with_unread(recording, [*traces, *stages], "op table")
     elif dumps and logs:
         recording = _with_flights(_read_logs(logs, settings, progress), dumps)
     elif dumps:
         recording = recording_of_dumps(read_flight_recorders(dumps))
     elif traces:
         recording = _with_handshakes(_read_traces(traces, settings, progress), traces)
-        recording = _beside_logs(recording, logs)
+        recording = _with_unread(_beside_logs(recording, logs), stages, "traces")
+    elif stages:
+        progress(f"reading {len(stages)} stage logs")
+        recording = read_stage_logs(stages)
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
             names,
             "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "
-            ".sqlite), no flight-recorder dump and no Inspector log",
+            ".sqlite), no stage log (.csv, .jsonl), no flight-recorder dump and no Inspector log",
             ONE_JOB,
         )
     return with_hosts(recording, settings.hosts) if settings.hosts else recording
@@ -292,7 +298,10 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
     tables = [
         path
         for path in files
-        if is_op_table(path) and path.name != of_traces and not _names_places(path, settings)
+        if is_op_table(path)
+        and path.name != of_traces
+        and not _names_places(path, settings)
+        and not is_stage_log(path)
     ]
     return tables, traces
 
@@ -304,10 +313,10 @@ def _is_pickled(path: Path) -> bool:
     return is_flight_recorder(path)
 
 
-def _with_unread(recording: Recording, beside: Sequence[Path]) -> Recording:
-    """Say which files beside an op table are not read."""
+def _with_unread(recording: Recording, beside: Sequence[Path], what: str) -> Recording:
+    """Say which files beside the records that are audited are not read."""
     names = ", ".join(path.name for path in beside[:3]) + (", ..." if len(beside) > 3 else "")
-    text = f"files beside the op table are not read: {names}"
+    text = f"files beside the {what} are not read: {names}"
     unread = caveat_table([("unread_files", text, len(beside))])
     return replace(recording, caveat=pl.concat([recording.caveat, unread]))
 
