@@ -15,6 +15,7 @@ _HOME = {
     "WhatIf": "loadpath.audit",
     "load_recording": "loadpath.audit",
     "open_audit": "loadpath.audit",
+    "record": "loadpath.capture",
     "run_audit": "loadpath.audit",
 }
 
@@ -28,6 +29,7 @@ __all__ = [  # noqa: F822 - names are resolved on first use
     "WhatIf",
     "load_recording",
     "open_audit",
+    "record",
     "run_audit",
     "testing",
 ]

@@ -14,6 +14,7 @@ from loadpath.audit.hosts import with_hosts
 from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.reconcile import reconciled
 from loadpath.audit.settings import Settings
+from loadpath.audit.windows import in_window, windows_caveat
 from loadpath.couple.logged import is_timed
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, first_line
@@ -110,6 +111,7 @@ def load_recording(
             ".sqlite), no stage log (.csv, .jsonl), no flight-recorder dump and no Inspector log",
             ONE_JOB,
         )
+    recording = replace(recording, caveat=pl.concat([recording.caveat, windows_caveat(given)]))
     return with_hosts(recording, settings.hosts) if settings.hosts else recording
 
 
@@ -347,10 +349,11 @@ def _files(sources: Sequence[Path]) -> list[list[Path]]:
         missing = [str(source) for source in sources if not source.exists()]
         if missing or not sources:
             raise InputError(", ".join(missing) or "sources", "does not exist", "Check the path.")
-        return [
-            sorted(p for p in source.iterdir() if not p.is_dir()) if source.is_dir() else [source]
-            for source in sources
-        ]
+        return [_held(source) if source.is_dir() else [source] for source in sources]
     except OSError as error:
         reason = f"cannot be read ({error.strerror or first_line(error)})"
         raise InputError(str(error.filename or "sources"), reason, "Check the path.") from error
+
+
+def _held(folder: Path) -> list[Path]:
+    return sorted(path for path in in_window(folder).iterdir() if not path.is_dir())
