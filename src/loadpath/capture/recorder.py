@@ -190,7 +190,7 @@ class Recorder:
             self.stages.mark(stage)
 
     def batches(self, loader: Iterable[T]) -> Iterator[T]:
-        """Iterate over batches; waiting for each is the stage ``input``.
+        """Iterate over batches, and record waiting for each as input.
 
         Parameters
         ----------
@@ -202,7 +202,9 @@ class Recorder:
         iterator
             Over its batches.
         """
-        return iter(loader) if self.stages is None else self.stages.batches(loader)
+        if self.stages is not None:
+            return self.stages.batches(loader)
+        return iter(loader) if self.windows is None else self.windows.batches(loader)
 
     def close(self) -> None:
         """End recording, and say what it cost."""

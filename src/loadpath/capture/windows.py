@@ -1,13 +1,20 @@
 """Windows of profiler traces: a few steps in every so many, written beside the job's own work."""
 
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from loadpath.capture.files import publish
 from loadpath.capture.pytorch import dump_flight_recorder, load_torch
 
 __all__ = ["Windows"]
+
+INPUT = "next(data)"
+"""Name of a span that is read as input."""
+END: Any = object()
+T = TypeVar("T")
 
 
 class Windows:
@@ -112,6 +119,27 @@ class Windows:
             else:
                 continue
             publish(raw, folder / f"{name}{self._rank}.json.gz")
+
+    def batches(self, loader: Iterable[T]) -> Iterator[T]:
+        """Iterate over batches; waiting for each is marked in a window under way.
+
+        Parameters
+        ----------
+        loader : iterable
+            Such as a DataLoader.
+
+        Yields
+        ------
+        object
+            Its batches.
+        """
+        waiting = iter(loader)
+        while True:
+            with self._profiler.record_function(INPUT) if self._open else nullcontext():
+                batch = next(waiting, END)
+            if batch is END:
+                return
+            yield batch
 
     def wait(self) -> None:
         """Wait until the window before is written."""
