@@ -2,13 +2,15 @@
 
     python -m loadpath.capture.demo_job OUT --fault rank --ranks 4
 
-Ranks stand in a ring. In each step every rank computes, adds a block up with each of its neighbours, and
-all add up one number. The first steps are healthy; the rest carry the fault, and some of them are recorded.
+Ranks stand in a ring. In each step every rank works, adds a block up with each of its neighbours, and all
+add up one number. Steps in the middle carry the fault and are recorded; those before and after do not. Work
+is an op that sleeps: the ranks may be more than the processors, and would else slow each other.
 """
 
 import argparse
 import json
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,8 +24,8 @@ from loadpath.capture.slow_link import connections, pace
 __all__ = ["FAULTS", "main"]
 
 FAULTS = ("none", "rank", "host", "link")
-WARM_UP, HEALTHY, ACTIVE = 3, 20, 16
-WORK_S, BLOCK_BYTES = 0.001, 1 << 20
+WARM_UP, HEALTHY, ACTIVE = 3, 12, 16
+WORK_S, BLOCK_BYTES = 0.004, 1 << 20
 Step = Callable[[], None]
 
 
@@ -54,18 +56,19 @@ def _run(rank: int, options: argparse.Namespace, store: str) -> None:
     )
     own = {"rank": 0.0, "host": 0.0}
     step = _step(rank, options.ranks, own)
-    every = WARM_UP + HEALTHY + 2
+    before, every = WARM_UP + HEALTHY, WARM_UP + HEALTHY + 2
+    after = every + ACTIVE
     times: list[float] = []
     with record(options.out / "recording", every=every, active=ACTIVE, rank=rank) as recorder:
-        for number in range(every + ACTIVE):
-            if number == WARM_UP + HEALTHY:
-                _plant(rank, options, own)
+        for number in range(after + HEALTHY):
+            if number in {before, after}:
+                _plant(rank, options, own, options.ms / 1e3 if number == before else 0.0)
             begin = time.perf_counter()
             step()
             recorder.step()
             times.append(time.perf_counter() - begin)
     if rank == 0:
-        truth = _truth(options, times[WARM_UP : WARM_UP + HEALTHY], times[every:])
+        truth = _truth(options, times[WARM_UP:before] + times[after + 1 :], times[every:after])
         (options.out / "truth.json").write_text(json.dumps(truth, indent=2), encoding="utf-8")
     distributed.destroy_process_group()
 
@@ -92,14 +95,12 @@ def _step(rank: int, n_rank: int, own: dict[str, float]) -> Step:
 
 
 def _recorded_work(torch: Any) -> Any:
-    """Define an op that computes for a given time, as one recorded call."""
+    """Define an op that takes a given time, as one recorded call."""
     library = torch.library.Library("loadpath", "FRAGMENT")
     library.define("work(Tensor block, float seconds) -> Tensor")
 
     def compute(block: Any, seconds: float) -> Any:
-        until = time.perf_counter() + seconds
-        while time.perf_counter() < until:
-            pass
+        time.sleep(seconds)
         return block.clone()
 
     library.impl("work", compute, "CPU")
@@ -107,18 +108,19 @@ def _recorded_work(torch: Any) -> Any:
     return torch.ops.loadpath.work
 
 
-def _plant(rank: int, options: argparse.Namespace, own: dict[str, float]) -> None:
-    """Begin the fault on the rank that carries it."""
-    seconds = options.ms / 1e3
+def _plant(
+    rank: int, options: argparse.Namespace, own: dict[str, float], seconds: float
+) -> None:
+    """Begin the fault on the rank that carries it, or end it (0 s)."""
     if options.fault in own and rank == options.place:
         own[options.fault] = seconds
     if options.fault == "link":
         ends = (options.place, (options.place + 1) % options.ranks)
-        _slow_down(rank, ends, round(BLOCK_BYTES / seconds))
+        _slow_down(rank, ends, round(BLOCK_BYTES / seconds) if seconds else 0)
 
 
 def _slow_down(rank: int, ends: tuple[int, int], bytes_per_s: int) -> None:
-    """Pace both directions between two ranks; all tell each other where their connections end."""
+    """Pace both directions between two ranks, which tell each other where their connections end."""
     store = process_store()
     store.set(f"ends_{rank}", " ".join(own for own, _ in connections()))
     if rank in ends:
@@ -131,13 +133,15 @@ def _truth(
 ) -> dict[str, Any]:
     """Say what was planted, and what steps took without and with it."""
     place = {"none": [], "link": [options.place, (options.place + 1) % options.ranks]}
-    means = [sum(times) / len(times) for times in (healthy, faulty)]
+    # medians: a machine with other work makes single steps of either kind long
+    middles = [statistics.median(times) for times in (healthy, faulty)]
     return {
         "fault": options.fault,
         "ranks": sorted(place.get(options.fault, [options.place])),
-        "healthy_step_s": means[0],
-        "faulty_step_s": means[1],
-        "lost_s": means[1] - means[0],
+        "healthy_step_s": middles[0],
+        "faulty_step_s": middles[1],
+        "lost_s": middles[1] - middles[0],
+        "step_s": [*healthy, *faulty],
     }
 
 
