@@ -8,9 +8,10 @@ import contextlib
 import os
 import socket
 import struct
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from loadpath.capture.dynolog import ADDRESS, LONGEST, Question, answer, read_question, window_config
@@ -22,6 +23,9 @@ __all__ = ["Capture", "Heard", "capture_window", "ranks_of"]
 RANK_NAMES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 CREDENTIALS = struct.Struct("=iII")
 PATIENCE_S = 0.2
+SETTLED_S = 12.0
+"""Two of Kineto's periods of asking, and some time for a busy host."""
+TRACE_FOLDER = "/tmp"  # noqa: S108 - the only folder in which newer Kineto writes what an agent asks for
 HELP = "Start the job with KINETO_USE_DAEMON=1, and give the processes that train."
 
 
@@ -38,10 +42,10 @@ class Capture:
     job : int
         Slurm's number of the job, where no processes are given.
     n_process : int
-        Processes of the job on this host; with `pids` their number.
+        Processes of the job on this host; 0 to take those that ask until no other comes for a while.
     duration_s, delay_s, patience_s : float
-        Length of the window, time from the last process's question to its begin, and how long to
-        wait for questions and for traces.
+        Length of the window, time until it begins once all have asked (Kineto asks every 5 s, and reads an
+        answer that came late when it asks again), and how long to wait for questions and for traces.
     start_ms : int
         Begin in ms of the epoch, where several hosts are to begin together; 0 to choose it.
     """
@@ -51,7 +55,7 @@ class Capture:
     job: int = 0
     n_process: int = 0
     duration_s: float = 2.0
-    delay_s: float = 3.0
+    delay_s: float = 12.0
     patience_s: float = 60.0
     start_ms: int = 0
 
@@ -62,15 +66,18 @@ class Heard:
 
     Attributes
     ----------
-    asked : dict of int to int
-        When each wanted process asked last, in ns.
+    asked : dict of int to tuple of int
+        Ancestors of each wanted process that asked.
+    last_s : float
+        When a new one asked last, by a clock that only runs forward.
     told : set of int
         Processes that were told to record.
     n_foreign, n_malformed : int
         Datagrams of other users, and those that are not of the protocol.
     """
 
-    asked: dict[int, int] = field(default_factory=dict)
+    asked: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    last_s: float = 0.0
     told: set[int] = field(default_factory=set)
     n_foreign: int = 0
     n_malformed: int = 0
@@ -100,29 +107,49 @@ def capture_window(
     UsageError
         If the socket is taken, processes do not ask, or write nothing.
     """
-    expected = len(wanted.pids) or wanted.n_process
     heard = Heard()
-    with _socket() as agent:
-        progress(f"waiting for {expected} processes to ask")
-        _listen(agent, wanted, heard, lambda: len(heard.asked) >= expected)
-        missing = sorted(set(wanted.pids) - set(heard.asked))
-        if len(heard.asked) < expected:
-            who = f"processes {', '.join(map(str, missing))}" if missing else "some processes"
-            raise UsageError(
-                f"{len(heard.asked)} of {expected} processes asked within "
-                f"{wanted.patience_s:g} s; {who} did not. {HELP}"
-            )
+    out = make_folder(wanted.out)
+    with _socket() as agent, tempfile.TemporaryDirectory(dir=TRACE_FOLDER) as raw:
+        progress("waiting for the processes to ask")
+        _listen(agent, wanted, heard, lambda: _all_asked(wanted, heard))
+        pids = _training(wanted, heard)
         start_ms = wanted.start_ms or round((time.time() + wanted.delay_s) * 1e3)
-        folder = make_folder(make_folder(wanted.out) / f"window-{start_ms}")
-        config = window_config(
-            str(folder.resolve() / ".trace.json"), start_ms, round(wanted.duration_s * 1e3)
-        )
-        progress("telling them when to begin")
-        _listen(agent, wanted, heard, lambda: time.time() * 1e3 > start_ms, config=config)
-        ranks = ranks_of(wanted.pids or sorted(heard.asked))
-    progress("waiting for their traces")
-    _collect(folder, ranks, start_ms / 1e3 + wanted.duration_s + wanted.patience_s)
+        config = window_config(f"{raw}/trace.json", start_ms, round(wanted.duration_s * 1e3))
+        progress(f"telling {len(pids)} processes when to begin")
+        told = replace(wanted, pids=pids)
+        _listen(agent, told, heard, lambda: time.time() * 1e3 > start_ms, config=config)
+        progress("waiting for their traces")
+        folder = make_folder(out / f"window-{start_ms}")
+        until_s = start_ms / 1e3 + wanted.duration_s + wanted.patience_s
+        _collect(Path(raw), folder, ranks_of(pids), until_s)
     return folder, heard
+
+
+def _all_asked(wanted: Capture, heard: Heard) -> bool:
+    """Whether all have asked; where their number is not known, none came for some time."""
+    expected = len(wanted.pids) or wanted.n_process
+    if expected:
+        return len(_leaves(heard)) >= expected
+    return bool(heard.asked) and time.monotonic() - heard.last_s > SETTLED_S
+
+
+def _leaves(heard: Heard) -> list[int]:
+    """Processes that asked and started none of the others: a launcher trains nothing."""
+    above = {pid for ancestors in heard.asked.values() for pid in ancestors}
+    return sorted(set(heard.asked) - above)
+
+
+def _training(wanted: Capture, heard: Heard) -> tuple[int, ...]:
+    """Processes to record; an error where some of them did not ask."""
+    asked = _leaves(heard)
+    expected = len(wanted.pids) or wanted.n_process
+    if len(asked) < expected or not asked:
+        missing = ", ".join(str(pid) for pid in wanted.pids if pid not in heard.asked)
+        raise UsageError(
+            f"{len(asked)} of {expected or 'any'} processes asked within {wanted.patience_s:g} s"
+            f"{f'; {missing} did not' if missing else ''}. {HELP}"
+        )
+    return wanted.pids or tuple(asked)
 
 
 def ranks_of(
@@ -189,8 +216,12 @@ def _listen(
     *,
     config: str = "",
 ) -> None:
-    """Answer questions until it is done or patience ends; with a configuration, give it once to each."""
-    until = time.monotonic() + wanted.patience_s
+    """Answer questions until it is done or patience ends; with a configuration, give it once to each.
+
+    Who asks is answered to the end: what came too late to be read waits in the asker's socket for its
+    next question, and without an answer to that it would not look.
+    """
+    until = time.monotonic() + max(wanted.patience_s, wanted.delay_s)
     while not is_done() and time.monotonic() < until:
         received = _receive(agent, heard)
         if received is None:
@@ -199,7 +230,9 @@ def _listen(
         pid = _wanted_pid(question, wanted)
         text = ""
         if pid is not None and question.kind == "request":
-            heard.asked[pid] = time.time_ns()
+            if pid not in heard.asked:
+                heard.last_s = time.monotonic()
+            heard.asked[pid] = question.pids[1:]
             text = config if pid not in heard.told else ""
         # who asks and does not listen must not hold the others up
         with contextlib.suppress(OSError):
@@ -239,13 +272,13 @@ def _wanted_pid(question: Question, wanted: Capture) -> int | None:
     return question.pids[0] if question.job == wanted.job else None
 
 
-def _collect(folder: Path, ranks: Mapping[int, int], until_s: float) -> None:
+def _collect(raw_folder: Path, folder: Path, ranks: Mapping[int, int], until_s: float) -> None:
     """Wait for each trace to be complete, and give it the name of its rank."""
     missing = dict(ranks)
     sizes: dict[int, int] = {}
     while missing and time.time() < until_s:
         for pid, rank in list(missing.items()):
-            raw = folder / f".trace_{pid}.json"
+            raw = raw_folder / f"trace_{pid}.json"
             size = raw.stat().st_size if raw.is_file() else 0
             if size and size == sizes.get(pid) and _is_whole(raw):
                 publish(raw, folder / f"rank{rank}.json.gz")

@@ -24,7 +24,7 @@ from loadpath.capture.slow_link import connections, pace
 __all__ = ["FAULTS", "main"]
 
 FAULTS = ("none", "rank", "host", "link")
-WARM_UP, HEALTHY, ACTIVE = 3, 12, 16
+WARM_UP, HEALTHY, ACTIVE = 3, 14, 16
 WORK_S, BLOCK_BYTES = 0.004, 1 << 20
 Step = Callable[[], None]
 

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from loadpath.cli.audit import audit
+from loadpath.cli.capture import capture
 from loadpath.cli.demo import demo
 from loadpath.cli.simulate import simulate
 from loadpath.cli.whatif import whatif
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(audit)
+app.command()(capture)
 app.command()(demo)
 app.command()(simulate)
 app.command()(whatif)
