@@ -48,6 +48,8 @@ class Capture:
         answer that came late when it asks again), and how long to wait for questions and for traces.
     start_ms : int
         Begin in ms of the epoch, where several hosts are to begin together; 0 to choose it.
+    steps : int
+        Steps to record instead of a time, which lets all ranks begin at the same one; 0 for a time.
     """
 
     out: Path
@@ -58,6 +60,7 @@ class Capture:
     delay_s: float = 12.0
     patience_s: float = 60.0
     start_ms: int = 0
+    steps: int = 0
 
 
 @dataclass(slots=True)
@@ -114,7 +117,7 @@ def capture_window(
         _listen(agent, wanted, heard, lambda: _all_asked(wanted, heard))
         pids = _training(wanted, heard)
         start_ms = wanted.start_ms or round((time.time() + wanted.delay_s) * 1e3)
-        config = window_config(f"{raw}/trace.json", start_ms, round(wanted.duration_s * 1e3))
+        config = window_config(f"{raw}/trace.json", start_ms, round(wanted.duration_s * 1e3), steps=wanted.steps)
         progress(f"telling {len(pids)} processes when to begin")
         told = replace(wanted, pids=pids)
         _listen(agent, told, heard, lambda: time.time() * 1e3 > start_ms, config=config)

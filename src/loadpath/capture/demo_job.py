@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--fault", choices=FAULTS, default="none")
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--place", type=int, default=0, help="rank, or lower end of the link")
-    parser.add_argument("--ms", type=float, default=120.0, help="how much it costs a step, about")
+    parser.add_argument("--ms", type=float, default=250.0, help="how much it costs a step, about")
     options = parser.parse_args()
     enable_flight_recorder()
     torch = load_torch()

@@ -16,6 +16,8 @@ HEAD = struct.Struct("=Q32s")
 CONTEXT = struct.Struct("=iiq")
 REQUEST = struct.Struct("=iiq")
 MOST_PIDS = 256
+ROUND = 500
+"""Ranks count their steps alike, but hear of a window seconds apart: they begin at one such number."""
 LONGEST = HEAD.size + REQUEST.size + 4 * MOST_PIDS
 """Bytes of the longest question that is read."""
 KINDS = {b"ctxt": "context", b"req": "request"}
@@ -102,7 +104,7 @@ def answer(question: Question, config: str = "") -> bytes:
     return HEAD.pack(len(body), name) + body
 
 
-def window_config(path: str, start_ms: int, duration_ms: int) -> str:
+def window_config(path: str, start_ms: int, duration_ms: int, *, steps: int = 0) -> str:
     """Write the configuration of one window of recording.
 
     Parameters
@@ -113,6 +115,9 @@ def window_config(path: str, start_ms: int, duration_ms: int) -> str:
         When to begin, in ms of the epoch: the same for all ranks.
     duration_ms : int
         How long to record.
+    steps : int
+        Steps to record instead, from the next multiple of `ROUND` on, as the job's optimizers count them;
+        0 to record for a time.
 
     Returns
     -------
@@ -123,10 +128,10 @@ def window_config(path: str, start_ms: int, duration_ms: int) -> str:
     ----------
     .. [1] PyTorch Kineto, libkineto/src/ActivityProfilerController and Config.
     """
-    lines = (
-        f"PROFILE_START_TIME={start_ms}",
-        f"ACTIVITIES_LOG_FILE={path}",
-        f"ACTIVITIES_DURATION_MSECS={duration_ms}",
-        "PROFILE_REPORT_INPUT_SHAPES=true",
+    span = (
+        f"PROFILE_START_ITERATION=0\nPROFILE_START_ITERATION_ROUNDUP={ROUND}\n"
+        f"ACTIVITIES_ITERATIONS={steps}"
+        if steps
+        else f"PROFILE_START_TIME={start_ms}\nACTIVITIES_DURATION_MSECS={duration_ms}"
     )
-    return "\n".join(lines) + "\n"
+    return f"{span}\nACTIVITIES_LOG_FILE={path}\nPROFILE_REPORT_INPUT_SHAPES=true\n"

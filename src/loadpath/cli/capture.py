@@ -17,6 +17,7 @@ def capture(
     slurm_job: Annotated[int, typer.Option(help="Number of a Slurm job on this host.")] = 0,
     processes: Annotated[int, typer.Option(help="Processes of that job on this host.")] = 0,
     duration: Annotated[float, typer.Option(help="Seconds to record.")] = 2.0,
+    steps: Annotated[int, typer.Option(help="Steps to record instead of seconds.")] = 0,
     delay: Annotated[float, typer.Option(help="Seconds until it begins, once all asked.")] = 12.0,
     start_at: Annotated[int, typer.Option(help="Begin in ms of the epoch, on several hosts.")] = 0,
     patience: Annotated[float, typer.Option(help="Seconds to wait for the job.")] = 60.0,
@@ -44,6 +45,7 @@ def capture(
         delay_s=delay,
         patience_s=patience,
         start_ms=start_at,
+        steps=steps,
     )
     with talk() as progress:
         folder, heard = capture_window(wanted, progress)
