@@ -1,6 +1,6 @@
 """Is the demonstration right? Real jobs with each fault, the verdict beside what was planted.
 
-    python benchmarks/demo_faults.py --torch PYTHON FOLDER --times 20
+python benchmarks/demo_faults.py --torch PYTHON FOLDER --times 20
 """
 
 import argparse

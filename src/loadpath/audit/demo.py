@@ -55,7 +55,7 @@ def shipped_recording() -> Path:
     return inside if inside.is_dir() else PACKAGE.parents[1] / "examples" / NAME
 
 
-def run_demo(
+def run_demo(  # noqa: PLR0913 - the options of one command
     out: Path,
     fault: str | None = None,
     *,

@@ -39,9 +39,7 @@ def frontier_tables(job: CoupledJob, seed: int) -> dict[str, pl.DataFrame]:
     return {"frontier": account_frontier(job), "suspect": find_suspects(job, rng)}
 
 
-def frontier_section(
-    job: CoupledJob, tables: Mapping[str, pl.DataFrame]
-) -> dict[str, Any] | None:
+def frontier_section(job: CoupledJob, tables: Mapping[str, pl.DataFrame]) -> dict[str, Any] | None:
     """Put frontier accounting into the document.
 
     Parameters

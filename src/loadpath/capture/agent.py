@@ -14,7 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from loadpath.capture.dynolog import ADDRESS, LONGEST, Question, answer, read_question, window_config
+from loadpath.capture.dynolog import (
+    ADDRESS,
+    LONGEST,
+    Question,
+    answer,
+    read_question,
+    window_config,
+)
 from loadpath.capture.files import make_folder, publish
 from loadpath.errors import UsageError
 
@@ -117,7 +124,9 @@ def capture_window(
         _listen(agent, wanted, heard, lambda: _all_asked(wanted, heard))
         pids = _training(wanted, heard)
         start_ms = wanted.start_ms or round((time.time() + wanted.delay_s) * 1e3)
-        config = window_config(f"{raw}/trace.json", start_ms, round(wanted.duration_s * 1e3), steps=wanted.steps)
+        config = window_config(
+            f"{raw}/trace.json", start_ms, round(wanted.duration_s * 1e3), steps=wanted.steps
+        )
         progress(f"telling {len(pids)} processes when to begin")
         told = replace(wanted, pids=pids)
         _listen(agent, told, heard, lambda: time.time() * 1e3 > start_ms, config=config)
@@ -137,13 +146,13 @@ def _all_asked(wanted: Capture, heard: Heard) -> bool:
 
 
 def _leaves(heard: Heard) -> list[int]:
-    """Processes that asked and started none of the others: a launcher trains nothing."""
+    """Leave out those that started others: a launcher trains nothing."""
     above = {pid for ancestors in heard.asked.values() for pid in ancestors}
     return sorted(set(heard.asked) - above)
 
 
 def _training(wanted: Capture, heard: Heard) -> tuple[int, ...]:
-    """Processes to record; an error where some of them did not ask."""
+    """Choose the processes to record; an error where some of them did not ask."""
     asked = _leaves(heard)
     expected = len(wanted.pids) or wanted.n_process
     if len(asked) < expected or not asked:

@@ -108,9 +108,7 @@ def _recorded_work(torch: Any) -> Any:
     return torch.ops.loadpath.work
 
 
-def _plant(
-    rank: int, options: argparse.Namespace, own: dict[str, float], seconds: float
-) -> None:
+def _plant(rank: int, options: argparse.Namespace, own: dict[str, float], seconds: float) -> None:
     """Begin the fault on the rank that carries it, or end it (0 s)."""
     if options.fault in own and rank == options.place:
         own[options.fault] = seconds

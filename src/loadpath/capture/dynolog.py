@@ -69,17 +69,23 @@ def read_question(datagram: bytes) -> Question | None:
     kind, body = KINDS.get(name.split(b"\0", 1)[0]), datagram[HEAD.size :]
     if kind is None or size != len(body):
         return None
-    if kind == "context":
-        if len(body) != CONTEXT.size:
-            return None
-        _, pid, job = CONTEXT.unpack(body)
-        return Question(kind, job, (pid,))
+    return _context(body) if kind == "context" else _request(body)
+
+
+def _context(body: bytes) -> Question | None:
+    if len(body) != CONTEXT.size:
+        return None
+    _, pid, job = CONTEXT.unpack(body)
+    return Question("context", job, (pid,))
+
+
+def _request(body: bytes) -> Question | None:
     if len(body) < REQUEST.size:
         return None
     _, n, job = REQUEST.unpack_from(body)
     if not 1 <= n <= MOST_PIDS or len(body) != REQUEST.size + 4 * n:
         return None
-    return Question(kind, job, struct.unpack_from(f"={n}i", body, REQUEST.size))
+    return Question("request", job, struct.unpack_from(f"={n}i", body, REQUEST.size))
 
 
 def answer(question: Question, config: str = "") -> bytes:

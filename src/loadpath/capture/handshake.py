@@ -40,9 +40,7 @@ class HandshakeServer:
 
     def __init__(self, bound: socket.socket, token: bytes) -> None:
         self._socket, self._token = bound, token
-        self._rows: dict[int, deque[tuple[int, ...]]] = defaultdict(
-            lambda: deque(maxlen=MOST_ROWS)
-        )
+        self._rows: dict[int, deque[tuple[int, ...]]] = defaultdict(lambda: deque(maxlen=MOST_ROWS))
         self._thread = threading.Thread(target=self._answer, daemon=True)
         self._is_open = True
         self._thread.start()
@@ -54,9 +52,7 @@ class HandshakeServer:
             try:
                 data, sender = self._socket.recvfrom(QUESTION.size + 1)
                 arrived = time.time_ns()
-                if len(data) != QUESTION.size or not secrets.compare_digest(
-                    data[:16], self._token
-                ):
+                if len(data) != QUESTION.size or not secrets.compare_digest(data[:16], self._token):
                     n_foreign += 1
                     continue
                 _, rank, number, *times = QUESTION.unpack(data)

@@ -25,7 +25,7 @@ STEP_COLUMNS = "rank,step,end_ns,monotonic_ns,recorder_ns"
 T = TypeVar("T")
 
 
-def record(
+def record(  # noqa: PLR0913 - one call is the whole interface
     out: str | Path,
     *,
     level: str = "traces",
@@ -78,7 +78,7 @@ def record(
     problems = []
     if level not in LEVELS:
         problems.append(f"level {level!r} is not one of {', '.join(LEVELS)}")
-    if not 1 <= active or not active + 2 <= every:
+    if active < 1 or active + 2 > every:
         problems.append(f"{active} active steps do not fit, with one of warm-up, in {every}")
     if rank is not None and rank < 0:
         problems.append(f"rank {rank} is negative")

@@ -34,9 +34,7 @@ class Windows:
         For ``torch.profiler.profile``, such as ``record_shapes``.
     """
 
-    def __init__(
-        self, folder: Path, rank: int, *, every: int, active: int, **options: Any
-    ) -> None:
+    def __init__(self, folder: Path, rank: int, *, every: int, active: int, **options: Any) -> None:
         self._profiler = load_torch().profiler
         self._folder, self._rank = folder, rank
         self._every, self._active = every, active

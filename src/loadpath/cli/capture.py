@@ -33,7 +33,9 @@ def capture(
     if bool(named) == bool(slurm_job):
         problems.append("give either --pids or --slurm-job")
     if not 0 < duration <= 600 or delay < 0 or patience <= 0:
-        problems.append("duration is above 0 and at most 600 s, patience above 0, delay not negative")
+        problems.append(
+            "duration is above 0 and at most 600 s, patience above 0, delay not negative"
+        )
     if problems:
         raise UsageError(f"{'; '.join(problems)}. See loadpath capture --help.")
     wanted = Capture(

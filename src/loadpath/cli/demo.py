@@ -56,16 +56,14 @@ def _compared(verdict: Any, truth: Any, *, agreed: bool | None) -> list[str]:
     """Lines that put the verdict beside the truth."""
     if agreed is None:
         return []
-    what = {"none": "nothing", "link": "a slow link between ranks {} and {}"}
-    planted = what.get(truth["fault"], "a slow {fault} {}").format(*truth["ranks"], **truth)
-    lines = [
-        f"Planted        {planted}; steps took {format_seconds(truth['healthy_step_s'])} before and "
-        f"{format_seconds(truth['faulty_step_s'])} after"
-    ]
+    what = {"none": "nothing", "link": "slow link of ranks {} and {}"}
+    planted = what.get(truth["fault"], "slow {fault} {}").format(*truth["ranks"], **truth)
+    steps = [format_seconds(truth[name]) for name in ("healthy_step_s", "faulty_step_s")]
+    lines = [f"Planted        {planted}; a step takes {' without, '.join(steps)} with it"]
     if truth["fault"] != "none" and verdict["gain_s"] is not None:
         off = verdict["gain_s"] / truth["lost_s"] - 1
         lines.append(
-            f"Predicted      {format_seconds(verdict['gain_s'])} of the "
-            f"{format_seconds(truth['lost_s'])} that were lost ({format_ratio(off)})"
+            f"Predicted      {format_seconds(verdict['gain_s'])} of "
+            f"{format_seconds(truth['lost_s'])} that it costs ({format_ratio(off)})"
         )
     return [*lines, f"Agrees         {'yes' if agreed else 'no'}"]

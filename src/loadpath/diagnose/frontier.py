@@ -7,7 +7,7 @@ sum to the time of the step, whatever the ranks do::
     rank 1   |===input====|===forward===|      of which rank 0 leads its peers by 2
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -106,29 +106,32 @@ def find_suspects(job: CoupledJob, rng: np.random.Generator) -> pl.DataFrame:
     """
     name, rank, duration = _by_stage(job)
     found = _delays(duration)
+    rows = [*_leading((name, rank, job.step_number), found, rng), *_alike(job, found, name)]
+    rows.sort(key=lambda row: (row["state"] != "leads", -row["delay_s"]))
+    columns = dict(list(SUSPECT.schema.items())[1:])
+    return SUSPECT.build(pl.DataFrame(rows[:MOST_SUSPECTS], columns).with_row_index("order"))
+
+
+def _leading(
+    told: tuple[list[str], Int64Array, Int64Array], found: _Delays, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Ranks that show more delay at a stage than the others do."""
+    name, rank, step = told
     total = _by_rank(found, rank.size)
     p = _p_values(found, total, rng)
-    others = total.sum(axis=1, keepdims=True) - total
-    chance = others / max(1, rank.size - 1)
-    step = job.step_number
+    beyond = total - (total.sum(axis=1, keepdims=True) - total) / max(1, rank.size - 1)
     rows = []
-    for stage, row in np.argwhere(total > chance):
+    for stage, row in np.argwhere(beyond > 0):
         mine = np.where(found.leader[:, stage] == row, np.maximum(found.shown_ns[:, stage], 0), 0)
-        delay_s = float((total - chance)[stage, row]) / len(duration) / 1e9
-        state = "leads" if p[stage, row] <= ALPHA else "needs_evidence"
         rows.append({
-            "stage": name[stage], "rank": int(rank[row]), "delay_s": delay_s, "state": state,
-            "p_value": float(p[stage, row]), "n_steps": int((mine > mine.max() / 2).sum()),
+            "stage": name[stage],
+            "rank": int(rank[row]),
+            "delay_s": float(beyond[stage, row]) / step.size / 1e9,
+            "p_value": float(p[stage, row]),
+            "state": "leads" if p[stage, row] <= ALPHA else "needs_evidence",
             **_worst(mine, step),
         })  # fmt: skip
-    alike = _alike(job, found, (name, step))
-    ordered = sorted([*rows, *alike], key=lambda r: (r["state"] != "leads", -r["delay_s"]))
-    kept = ordered[:MOST_SUSPECTS]
-    return SUSPECT.build(
-        pl.DataFrame(kept, schema=dict(list(SUSPECT.schema.items())[1:])).with_row_index(
-            "order"
-        )
-    )
+    return rows
 
 
 def _by_stage(job: CoupledJob) -> tuple[list[str], Int64Array, Int64Array]:
@@ -159,7 +162,7 @@ def _by_rank(found: _Delays, n_rank: int) -> FloatArray:
     key = np.arange(n_stage) * n_rank + found.leader
     shown = np.maximum(found.shown_ns, 0.0)
     total = np.bincount(key.ravel(), shown.ravel(), minlength=n_stage * n_rank)
-    return total.reshape(n_stage, n_rank)
+    return np.asarray(total.reshape(n_stage, n_rank), np.float64)
 
 
 def _p_values(found: _Delays, total: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -173,11 +176,8 @@ def _p_values(found: _Delays, total: FloatArray, rng: np.random.Generator) -> Fl
     return np.asarray((1 + beyond) / (1 + N_SHUFFLE))
 
 
-def _alike(
-    job: CoupledJob, found: _Delays, told: tuple[list[str], Int64Array]
-) -> list[dict[str, object]]:
+def _alike(job: CoupledJob, found: _Delays, name: list[str]) -> list[dict[str, Any]]:
     """Stages that take longer on all ranks in some steps; and the one that holds waiting, as a whole."""
-    name, step = told
     holds_waiting = (job.caveat["code"] == "shared_stage").any()
     rows = []
     for stage, label in enumerate(name):
@@ -187,16 +187,24 @@ def _alike(
         delay_s = float((found.exposed_ns[:, stage] if whole else mine).mean()) / 1e9
         if delay_s > 0:
             rows.append({
-                "stage": label, "rank": -1, "delay_s": delay_s, "state": "needs_evidence",
-                "p_value": None, "n_steps": int((mine > mine.max() / 2).sum()),
-                **_worst(mine, step),
+                "stage": label,
+                "rank": -1,
+                "delay_s": delay_s,
+                "p_value": None,
+                "state": "needs_evidence",
+                **_worst(mine, job.step_number),
             })  # fmt: skip
     return rows
 
 
 def _worst(delay_ns: FloatArray, step: Int64Array) -> dict[str, int]:
-    """Name the window of a few steps that holds most of the delay."""
+    """Count the steps with most of a delay, and name the window of a few that holds most of it."""
     n = min(WINDOW, delay_ns.size)
     held = np.convolve(delay_ns, np.ones(n), mode="valid")
     first = int(held.argmax())
-    return {"first_step": int(step[first]), "last_step": int(step[first + n - 1])}
+    n_steps = int((delay_ns > delay_ns.max() / 2).sum())
+    return {
+        "n_steps": n_steps,
+        "first_step": int(step[first]),
+        "last_step": int(step[first + n - 1]),
+    }

@@ -102,9 +102,7 @@ def _apart(judgement: Judgement, n_op: int) -> list[Judged]:
     inside = {key for c in present for key in c.candidate.members}
     present = [c for c in present if not c.candidate.members]
     held = {id(c) for c in present}  # causes hold arrays, which cannot be compared as one
-    present += [
-        c for c in judgement.causes if c.candidate.key in inside and id(c) not in held
-    ]
+    present += [c for c in judgement.causes if c.candidate.key in inside and id(c) not in held]
     taken = np.zeros(n_op, np.bool_)
     chosen = []
     for cause in sorted(present, key=lambda c: (-c.gain_s, c.candidate.key)):

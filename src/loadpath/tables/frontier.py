@@ -10,9 +10,13 @@ FRONTIER = TableSchema(
     "frontier",
     "one stage of a stage log, from one meeting of all ranks to the next",
     (
-        Column("order", pl.Int32, "place of the stage after a meeting; the last is the next meeting"),
+        Column(
+            "order", pl.Int32, "place of the stage after a meeting; the last is the next meeting"
+        ),
         Column("stage", pl.String, "stage as recorded; wait, where none was recorded"),
-        Column("exposed_s", pl.Float64, "increment of the frontier, mean of the steps; sums to them"),
+        Column(
+            "exposed_s", pl.Float64, "increment of the frontier, mean of the steps; sums to them"
+        ),
         Column("share_ratio", pl.Float64, "the same as a share of their sum"),
         Column("shown_s", pl.Float64, "delay beyond the middle of the ranks that first shows here"),
         Column("leader", pl.Int32, "rank at which most of it shows"),
