@@ -1,6 +1,7 @@
 """The agent, asked over its socket as Kineto asks; one test at a time can have the socket."""
 
 import contextlib
+import fcntl
 import gzip
 import json
 import os
@@ -10,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -21,10 +23,7 @@ from loadpath.capture.agent import Capture, capture_window
 from loadpath.capture.dynolog import ADDRESS
 from loadpath.errors import UsageError
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's"),
-    pytest.mark.xdist_group("dynolog"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
 HEAD = struct.Struct("=Q32s")
 
 
@@ -60,10 +59,23 @@ class Process(threading.Thread):
             Path(f"{found[1]}_{self.pid}.json").write_text(json.dumps({"traceEvents": [self.pid]}))
 
 
+@pytest.fixture(autouse=True)
+def the_socket_is_ours():
+    """Tests that run side by side take turns."""
+    with (Path(tempfile.gettempdir()) / "loadpath-tests-dynolog").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture
 def processes():
     started = []
-    yield lambda *args, **options: started.append(Process(*args, **options)) or started[-1]
+
+    def start(*args, **options):
+        started.append(Process(*args, **options))
+        return started[-1]
+
+    yield start
     for process in started:
         process.is_over = True
         process.join()

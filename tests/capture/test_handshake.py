@@ -8,7 +8,7 @@ from loadpath.capture.handshake import serve_handshakes, shake_hands
 from loadpath.ingest.handshake import read_handshakes
 
 
-class Store(dict):
+class Store(dict[str, bytes]):
     """Keeps what it is told, as the store of a process group does."""
 
     def set(self, key, value):

@@ -90,8 +90,7 @@ def load_recording(
     if alone:
         recording = alone(settings, progress)
     elif op_tables:
-        progress(f"reading {op_tables[0].name}")
-        recording = read_steps(op_tables[0], settings.layout)
+        recording = _read_op_table(op_tables, settings, progress)
         recording = _with_unread(recording, [*traces, *stages], "op table")
     elif dumps and logs:
         recording = _with_flights(_read_logs(logs, settings, progress), dumps)
@@ -101,8 +100,7 @@ def load_recording(
         recording = _with_handshakes(_read_traces(traces, settings, progress), traces)
         recording = _with_unread(_beside_logs(recording, logs), stages, "traces")
     elif stages:
-        progress(f"reading {len(stages)} stage logs")
-        recording = read_stage_logs(stages)
+        recording = _read_stages(stages, settings, progress)
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
@@ -164,6 +162,16 @@ def _alone(files: Sequence[Path], beside: Sequence[Path]) -> Callable[..., Recor
             raise InputError("sources", f"{what} and other records ({names})", ONE_JOB)
         return partial(read, found)
     return None
+
+
+def _read_op_table(tables: Sequence[Path], settings: Settings, progress: Progress) -> Recording:
+    progress(f"reading {tables[0].name}")
+    return read_steps(tables[0], settings.layout)
+
+
+def _read_stages(logs: Sequence[Path], _: Settings, progress: Progress) -> Recording:
+    progress(f"reading {len(logs)} stage logs")
+    return read_stage_logs(logs)
 
 
 def _read_schedule(schedules: Sequence[Path], _: Settings, progress: Progress) -> Recording:

@@ -144,7 +144,7 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End recording; what the job raised is the job's."""
+        """End recording; what the job raised is the job's."""  # numpydoc ignore=PR01
         self.close()
 
     def step(self) -> None:
