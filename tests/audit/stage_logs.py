@@ -20,7 +20,8 @@ def stage_log(fault="", *, rank=2, ms=8.0, apart=True, seed=0, steps=40, ranks=4
     for step in range(steps):
         spent = {name: mean * np.exp(rng.normal(0, 0.03, ranks)) for name, mean in MEAN_MS.items()}
         if fault and rng.random() < share:
-            spent[fault][rank] += ms
+            for name in fault.split("+"):
+                spent[name][rank] += ms
         came = clock + sum(spent[name] for name in ("input", "copy", "forward", "backward"))
         left = came.max() + 2.0 + rng.exponential(0.05, ranks)
         wait = left - came

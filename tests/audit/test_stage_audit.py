@@ -66,6 +66,12 @@ def test_a_fault_of_some_steps_is_traced_for_long_enough_to_see_it(tmp_path):
     assert rare["n_steps"] > 2 * every["n_steps"]
 
 
+def test_a_rank_slow_in_two_ways_is_one_cause(tmp_path):
+    done = audit(stage_log("input+forward"), tmp_path)
+    assert done.verdict["ranks"] == [2]
+    assert set(suspects(done)[:2]) == {("input", 2), ("forward", 2)}
+
+
 def test_increments_of_the_frontier_sum_to_the_step(tmp_path):
     done = audit(stage_log("forward"), tmp_path)
     table = done.table("frontier")

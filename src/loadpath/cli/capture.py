@@ -51,7 +51,8 @@ def capture(
     )
     with talk() as progress:
         folder, heard = capture_window(wanted, progress)
-    typer.echo(f"{len(heard.told)} ranks recorded {duration:g} s in {folder}")
+    length = f"{steps} steps" if steps else f"{duration:g} s"
+    typer.echo(f"{len(heard.told)} ranks recorded {length} in {folder}")
     if heard.n_foreign or heard.n_malformed:
         ignored = f"{heard.n_foreign} datagrams of other users, {heard.n_malformed} malformed"
         typer.echo(f"ignored: {ignored}", err=True)
