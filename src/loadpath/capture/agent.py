@@ -56,7 +56,7 @@ class Capture:
     start_ms : int
         Begin in ms of the epoch, where several hosts are to begin together; 0 to choose it.
     steps : int
-        Steps to record instead of a time, which lets all ranks begin at the same one; 0 for a time.
+        Steps to record instead of a time, as PyTorch counts them at its optimizers; 0 for a time.
     """
 
     out: Path

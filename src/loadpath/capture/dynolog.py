@@ -17,7 +17,7 @@ CONTEXT = struct.Struct("=iiq")
 REQUEST = struct.Struct("=iiq")
 MOST_PIDS = 256
 ROUND = 500
-"""Ranks count their steps alike, but hear of a window seconds apart: they begin at one such number."""
+"""Ranks hear of a window seconds apart: where they count steps alike, they begin at one such number."""
 LONGEST = HEAD.size + REQUEST.size + 4 * MOST_PIDS
 """Bytes of the longest question that is read."""
 KINDS = {b"ctxt": "context", b"req": "request"}
