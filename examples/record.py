@@ -1,10 +1,10 @@
 """Record a real PyTorch job of several processes, with or without a planted fault.
 
 A small model runs under DDP, FSDP2, tensor parallelism, a pipeline or tensor parallelism with
-FSDP2 (`2d`), all ranks on this machine over gloo, and leaves one Kineto trace per rank, with the
-flight recorder's dump beside it. It is the only part of the repository that needs PyTorch::
+FSDP2 (`2d`), all ranks on this machine over gloo. `loadpath.record` leaves one window: a Kineto trace per
+rank, with the flight recorder's dump beside it. PyTorch is needed beside loadpath::
 
-    python3 -m venv VENV && VENV/bin/pip install torch==2.13.0
+    python3 -m venv VENV && VENV/bin/pip install torch==2.13.0 .
     VENV/bin/python examples/record.py --parallel fsdp2 --fault input --rank 1 --ms 40 OUT
 
 Faults, each on one rank: `input` (its data set sleeps), `rank` (the op `example::augment` computes
@@ -13,7 +13,6 @@ storage that is slow). With `--device cuda` all ranks share the GPU.
 """
 
 import argparse
-import functools
 import gzip
 import os
 import re
@@ -25,11 +24,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from jobs import JOBS, Plan
-from torch.profiler import ProfilerActivity, profile, record_function, schedule
+from torch.profiler import ProfilerActivity, record_function
 from torch.utils.data import DataLoader, Dataset
 
-WARM_UP = 3
-FLIGHT_RECORDS = "2000"
+import loadpath
+from loadpath.capture import Recorder
 
 
 class Batches(Dataset):
@@ -77,8 +76,8 @@ def write_checkpoint(optimizer: torch.optim.Optimizer, path: Path, delay_s: floa
         storage.close()
 
 
-def train(options: argparse.Namespace, rank: int, recorder: profile, folder: Path) -> None:
-    """Run all steps of one rank; `recorder` marks their borders."""
+def train(options: argparse.Namespace, rank: int, recorder: Recorder, folder: Path) -> None:
+    """Run all steps of one rank: those before the window, and the window; `recorder` marks their borders."""
     own_s = options.ms / 1e3 if rank == options.rank else 0.0
     size = {"spin_s": "rank", "pause_s": "host"}
     faults = {key: own_s for key, fault in size.items() if fault == options.fault}
@@ -96,7 +95,7 @@ def train(options: argparse.Namespace, rank: int, recorder: profile, folder: Pat
     step, optimizer = JOBS[options.parallel](plan)
     home = "cpu" if options.parallel == "pp" else options.device
     delay_s = own_s if options.fault == "input" else 0.0
-    batches = Batches((options.batch, options.width), WARM_UP + options.steps, delay_s)
+    batches = Batches((options.batch, options.width), window_at(options) + options.steps, delay_s)
     for index, (features, targets) in enumerate(DataLoader(batches, batch_size=None)):
         step(features.to(home), targets.to(home))
         if options.fault == "checkpoint" and index % options.every == options.every - 1:
@@ -107,8 +106,8 @@ def train(options: argparse.Namespace, rank: int, recorder: profile, folder: Pat
 
 
 def publish(raw: Path, target: Path) -> None:
-    """Compress a trace; leave out indentation and the names of this machine and its folders."""
-    text = raw.read_text(encoding="utf-8")
+    """Copy a trace; leave out indentation and the names of this machine and its folders."""
+    text = gzip.decompress(raw.read_bytes()).decode()
     text = re.sub(r"\n\s*", "\n", text)
     text = re.sub(r'"host_name": "[^"]*"', '"host_name": "host0"', text)
     name = target.name.removesuffix(".gz")
@@ -116,11 +115,9 @@ def publish(raw: Path, target: Path) -> None:
     target.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
 
 
-def dump_flight_recorder(target: Path) -> None:
-    """Write what the flight recorder holds, where this PyTorch can say it as JSON."""
-    dump = getattr(torch._C._distributed_c10d, "_dump_fr_trace_json", None)  # noqa: SLF001
-    if dump is not None:
-        target.write_bytes(gzip.compress(dump(), 9, mtime=0))
+def window_at(options: argparse.Namespace) -> int:
+    """Step at which the one window begins; the steps before it warm up."""
+    return options.steps + 2
 
 
 def run_rank(rank: int, options: argparse.Namespace, meeting: str) -> None:
@@ -128,36 +125,31 @@ def run_rank(rank: int, options: argparse.Namespace, meeting: str) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(rank)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    os.environ.setdefault("TORCH_FR_BUFFER_SIZE", FLIGHT_RECORDS)
+    os.environ.setdefault("TORCH_FR_BUFFER_SIZE", "2000")
     dist.init_process_group(
         "gloo", init_method=f"file://{meeting}/store", rank=rank, world_size=options.ranks
     )
     folder = Path(meeting)
-    raw = folder / f"rank{rank}.json"
-    with profile(
+    with loadpath.record(
+        folder / "recording",
+        every=window_at(options),
+        active=options.steps,
         activities=activities(options.device),
-        schedule=schedule(wait=1, warmup=WARM_UP - 1, active=options.steps, repeat=1),
-        on_trace_ready=functools.partial(export, path=raw),
-        record_shapes=True,
         experimental_config=torch._C._profiler._ExperimentalConfig(  # noqa: SLF001
             enable_cuda_sync_events=options.sync_events
         ),
     ) as recorder:
         train(options, rank, recorder, folder)
-    publish(raw, options.out / f"rank{rank}.json.gz")
-    dump_flight_recorder(options.out / f"fr_rank{rank}.json.gz")
+    (window,) = (folder / "recording").glob("window-*")
+    for name in (f"rank{rank}.json.gz", f"fr_rank{rank}.json.gz"):
+        if (window / name).is_file():
+            publish(window / name, options.out / name)
     dist.destroy_process_group()
 
 
 def activities(device: str) -> list[ProfilerActivity]:
     """Choose what to record."""
     return [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
-
-
-def export(recorder: profile, path: Path) -> None:
-    """Write the trace as Kineto JSON, once all ranks have done their last step."""
-    recorder.export_chrome_trace(str(path))
-    dist.barrier()
 
 
 def arguments() -> argparse.Namespace:

@@ -21,7 +21,7 @@ from loadpath.audit.store import STORED_OP
 from loadpath.audit.what_if import HELP, answer_what_if
 from loadpath.couple import CouplingGraph
 from loadpath.couple.steps import join_steps
-from loadpath.tables import recorded, results
+from loadpath.tables import frontier, recorded, results
 from loadpath.tables.schema import Column, TableSchema
 
 ROOT = Path(__file__).parents[1]
@@ -162,7 +162,7 @@ def test_each_page_of_a_verdict_belongs_to_a_kind():
 
 @pytest.mark.parametrize(
     "schema",
-    [*results.RESULT_TABLES, results.HANG, *RECORDED_TABLES],
+    [*results.RESULT_TABLES, results.HANG, frontier.FRONTIER, frontier.SUSPECT, *RECORDED_TABLES],
     ids=lambda schema: schema.name,
 )
 def test_each_table_of_an_audit_is_documented_as_declared(schema: TableSchema):
@@ -202,6 +202,7 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
                 **dict.fromkeys(("otf2", "mpi"), "otf2"),
                 **dict.fromkeys(("nccl_inspector", "logged"), "nccl_inspector"),
                 "nsys": "nsys",
+                **dict.fromkeys(("stage_log", "stages"), "stage_log"),
             }
             parts = path.relative_to(ROOT).parts
             in_folder = next((folders[part] for part in parts if part in folders), "op_table")
@@ -222,6 +223,7 @@ def test_caveat_codes_of_all_formats_are_found():
         "nsys",
         "op_table",
         "otf2",
+        "stage_log",
     }
     assert ("op_table", "lone_transfer") in set(caveat_codes())
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from loadpath.audit.frontier import frontier_section
 from loadpath.audit.limits_document import limits_document
 from loadpath.audit.settings import Settings
 from loadpath.audit.stability import stability_section
@@ -89,6 +90,7 @@ def build_document(
             for code, text, n in sorted(tables["caveat"].iter_rows(), key=_weight)
         ],
         "stake": _stake(job, settings, judgement),
+        "frontier": frontier_section(job, tables),
         **limits_document(tables, settings),
     }
     plain = dict(_plain(document))

@@ -228,8 +228,8 @@ def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
         return f"{refused['text'][0]}."
     if not job.instance.height:
         return "no communication between the ranks could be matched, so nothing couples them."
-    # a schedule says itself what waits for what
-    if job.source != "goal" and not work_waits(job):
+    # a schedule says itself what waits for what; a step of a stage log ends where all ranks wait
+    if job.source not in {"goal", "stage_log"} and not work_waits(job):
         return (
             "ranks communicate, but no work was found to wait for any communication; the coupled "
             "graph lacks waits of this job."
@@ -247,6 +247,9 @@ def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> 
     """Why nobody may be cleared although no place was found; empty if all may."""
     if judgement.kind not in {"none", "jitter", "absorbed"}:
         return ""
+    shared = job.caveat.filter(pl.col("code") == "shared_stage")
+    if shared.height:
+        return f"no rank is late to the stage in which all wait, but {shared['text'][0]}."
     lacking = job.instance.filter(~pl.col("matched")).height
     missing = job.caveat.filter(pl.col("code").is_in(MISSING_CODES))
     if lacking or missing.height:

@@ -89,7 +89,9 @@ def diagnose_dumps(
             for code, text, n in sorted(recording.caveat.iter_rows())
         ],
         "stake": None,
-        **dict.fromkeys(("limitation", "efficiency", "failure_envelope", "coupling", "stability")),
+        **dict.fromkeys(
+            ("frontier", "limitation", "efficiency", "failure_envelope", "coupling", "stability")
+        ),
     }
     empty = {schema.name: schema.empty() for schema in RESULT_TABLES}
     told = {"hang": hang, "flight": flights.flight, "flight_group": flights.group}

@@ -13,6 +13,7 @@ from loadpath.audit.document import build_document
 from loadpath.audit.dumps import recording_of_dumps
 from loadpath.audit.findings import diagnose
 from loadpath.audit.folder import check_target
+from loadpath.audit.frontier import frontier_tables
 from loadpath.audit.hang import diagnose_dumps
 from loadpath.audit.hosts import with_hosts
 from loadpath.audit.settings import Settings
@@ -225,6 +226,7 @@ def run_audit(
         findings = diagnose(job, settings, progress, drawn=brief or out is not None)
         if job.source == "goal":
             findings["tables"]["caveat"] = _simulated_anew(sources, settings, job, findings)
+        findings["tables"] |= frontier_tables(job, settings.seed)
         document = build_document(job, settings, names, findings)
         tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
     if out is not None:
@@ -336,6 +338,10 @@ def couple_recording(recording: Recording, settings: Settings | None = None) -> 
         return as_steps(couple_schedule(recording, settings or Settings()))
     if recording.flight.height and not recording.op.height:
         return as_steps(couple_logged(recording))
+    if recording.source == "stage_log":
+        from loadpath.couple.stages import couple_stages  # noqa: PLC0415 - few need it
+
+        return as_steps(couple_stages(recording))
     if recording.source == "otf2":
         from loadpath.couple.mpi import couple_mpi  # noqa: PLC0415 - few need it
 

@@ -14,6 +14,7 @@ from loadpath.audit.hosts import with_hosts
 from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.reconcile import reconciled
 from loadpath.audit.settings import Settings
+from loadpath.audit.windows import in_window, windows_caveat
 from loadpath.couple.logged import is_timed
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, first_line
@@ -24,6 +25,7 @@ from loadpath.ingest.nccl_inspector import is_inspector, read_inspector
 from loadpath.ingest.nsys import is_nsys, read_nsys
 from loadpath.ingest.op_table import is_op_table, read_steps
 from loadpath.ingest.otf2 import is_otf2, read_otf2
+from loadpath.ingest.stage_log import is_stage_log, read_stage_logs
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
 __all__ = ["Progress", "cache_folder", "holds_logs", "load_recording", "lone_dumps"]
@@ -81,29 +83,33 @@ def load_recording(
     if op_tables and any(found and not tables for tables, found in held):
         raise InputError("sources", "an op table and traces", ONE_JOB)
     every = list(dict.fromkeys(chain(*files)))
+    stages = [path for path in every if is_stage_log(path)]
     dumps = traces if all(map(is_flight_recorder, traces)) else []
     logs = [path for path in every if _is_log(path)] if traces and not op_tables else []
     alone = _alone([path for path in every if path not in logs], [*op_tables, *traces])
     if alone:
         recording = alone(settings, progress)
     elif op_tables:
-        progress(f"reading {op_tables[0].name}")
-        recording = _with_unread(read_steps(op_tables[0], settings.layout), traces)
+        recording = _read_op_table(op_tables, settings, progress)
+        recording = _with_unread(recording, [*traces, *stages], "op table")
     elif dumps and logs:
         recording = _with_flights(_read_logs(logs, settings, progress), dumps)
     elif dumps:
         recording = recording_of_dumps(read_flight_recorders(dumps))
     elif traces:
         recording = _with_handshakes(_read_traces(traces, settings, progress), traces)
-        recording = _beside_logs(recording, logs)
+        recording = _with_unread(_beside_logs(recording, logs), stages, "traces")
+    elif stages:
+        recording = _read_stages(stages, settings, progress)
     else:
         names = ", ".join(sorted(map(str, given)))
         raise InputError(
             names,
             "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "
-            ".sqlite), no flight-recorder dump and no Inspector log",
+            ".sqlite), no stage log (.csv, .jsonl), no flight-recorder dump and no Inspector log",
             ONE_JOB,
         )
+    recording = replace(recording, caveat=pl.concat([recording.caveat, windows_caveat(given)]))
     return with_hosts(recording, settings.hosts) if settings.hosts else recording
 
 
@@ -156,6 +162,16 @@ def _alone(files: Sequence[Path], beside: Sequence[Path]) -> Callable[..., Recor
             raise InputError("sources", f"{what} and other records ({names})", ONE_JOB)
         return partial(read, found)
     return None
+
+
+def _read_op_table(tables: Sequence[Path], settings: Settings, progress: Progress) -> Recording:
+    progress(f"reading {tables[0].name}")
+    return read_steps(tables[0], settings.layout)
+
+
+def _read_stages(logs: Sequence[Path], _: Settings, progress: Progress) -> Recording:
+    progress(f"reading {len(logs)} stage logs")
+    return read_stage_logs(logs)
 
 
 def _read_schedule(schedules: Sequence[Path], _: Settings, progress: Progress) -> Recording:
@@ -292,7 +308,10 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
     tables = [
         path
         for path in files
-        if is_op_table(path) and path.name != of_traces and not _names_places(path, settings)
+        if is_op_table(path)
+        and path.name != of_traces
+        and not _names_places(path, settings)
+        and not is_stage_log(path)
     ]
     return tables, traces
 
@@ -304,10 +323,10 @@ def _is_pickled(path: Path) -> bool:
     return is_flight_recorder(path)
 
 
-def _with_unread(recording: Recording, beside: Sequence[Path]) -> Recording:
-    """Say which files beside an op table are not read."""
+def _with_unread(recording: Recording, beside: Sequence[Path], what: str) -> Recording:
+    """Say which files beside the records that are audited are not read."""
     names = ", ".join(path.name for path in beside[:3]) + (", ..." if len(beside) > 3 else "")
-    text = f"files beside the op table are not read: {names}"
+    text = f"files beside the {what} are not read: {names}"
     unread = caveat_table([("unread_files", text, len(beside))])
     return replace(recording, caveat=pl.concat([recording.caveat, unread]))
 
@@ -338,10 +357,11 @@ def _files(sources: Sequence[Path]) -> list[list[Path]]:
         missing = [str(source) for source in sources if not source.exists()]
         if missing or not sources:
             raise InputError(", ".join(missing) or "sources", "does not exist", "Check the path.")
-        return [
-            sorted(p for p in source.iterdir() if not p.is_dir()) if source.is_dir() else [source]
-            for source in sources
-        ]
+        return [_held(source) if source.is_dir() else [source] for source in sources]
     except OSError as error:
         reason = f"cannot be read ({error.strerror or first_line(error)})"
         raise InputError(str(error.filename or "sources"), reason, "Check the path.") from error
+
+
+def _held(folder: Path) -> list[Path]:
+    return sorted(path for path in in_window(folder).iterdir() if not path.is_dir())

@@ -117,7 +117,8 @@ def _grids(tables: Mapping[str, pl.DataFrame], verdict: Mapping[str, Any]) -> di
     by_gain = tables["attribution"].sort("gain_s", "by", "key", descending=[True, False, False])
     unproven = verdict["kind"] == "not_assessable"
     by_wait = tables["sink"].sort("wait_s", "sink", "rank", descending=[True, False, False])
-    return {
+    own = {name: grid(tables[name]) for name in ("frontier", "suspect") if name in tables}
+    return own | {
         "cause": grid(_causes(tables["cause"].sort("order")), _CAUSE, n_most=12),
         "attribution": grid(by_gain, n_most=16),
         "sink": grid(by_wait, n_most=12),

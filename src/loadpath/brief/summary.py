@@ -66,10 +66,16 @@ def _parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
         ("Runner-up", _runner_up(verdict), 1),
         ("Cannot tell", _twins(verdict), 2),
         ("Limited by", _limit(document), 2),
+        ("Look next", _next(document), 2),
         ("Waiting", _waits(document["waits"], verdict["kind"]), 2),
         ("Dashboards", _blindness(document["blindness"], verdict["kind"]), 3),
         ("Caveats", _caveats(document["caveats"]), 2),
     ]
+
+
+def _next(document: Mapping[str, Any]) -> str:
+    wanted = (document.get("frontier") or {}).get("trace_next")
+    return wanted["text"] if wanted else ""
 
 
 def _limit(document: Mapping[str, Any]) -> str:

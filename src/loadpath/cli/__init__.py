@@ -11,7 +11,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from loadpath.cli.audit import audit
+from loadpath.cli.capture import capture
 from loadpath.cli.compare import compare
+from loadpath.cli.demo import demo
 from loadpath.cli.forecast import forecast
 from loadpath.cli.simulate import simulate
 from loadpath.cli.whatif import whatif
@@ -29,7 +31,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(audit)
+app.command()(capture)
 app.command()(compare)
+app.command()(demo)
 app.command()(forecast)
 app.command()(simulate)
 app.command()(whatif)

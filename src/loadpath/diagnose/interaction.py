@@ -101,7 +101,8 @@ def _apart(judgement: Judgement, n_op: int) -> list[Judged]:
     present = [c for c in judgement.causes if c.state in {"verdict", "present"}]
     inside = {key for c in present for key in c.candidate.members}
     present = [c for c in present if not c.candidate.members]
-    present += [c for c in judgement.causes if c.candidate.key in inside and c not in present]
+    held = {id(c) for c in present}  # causes hold arrays, which cannot be compared as one
+    present += [c for c in judgement.causes if c.candidate.key in inside and id(c) not in held]
     taken = np.zeros(n_op, np.bool_)
     chosen = []
     for cause in sorted(present, key=lambda c: (-c.gain_s, c.candidate.key)):

@@ -1,0 +1,99 @@
+"""Files of a recording: complete under their names, or not there."""
+
+import gzip
+import os
+from pathlib import Path
+
+from loadpath.errors import UsageError
+
+__all__ = ["LineLog", "make_folder", "publish"]
+
+FLUSH_NS = 500_000_000
+"""How long lines may stay in memory."""
+COMPRESSION = 1
+"""Level of gzip: the job's processors are not ours."""
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder for recordings, for this user alone.
+
+    Parameters
+    ----------
+    folder : Path
+        May be there.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be made or written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be made ({error.strerror}). Give another folder."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder} cannot be written. Give another folder.")
+    return folder
+
+
+def publish(raw: Path, target: Path) -> None:
+    """Compress a file and give it its name at once; a process killed meanwhile leaves none.
+
+    Parameters
+    ----------
+    raw : Path
+        What was written; removed.
+    target : Path
+        Where it goes, ending in ``.gz``.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    with raw.open("rb") as source, gzip.open(partial, "wb", COMPRESSION) as sink:
+        while block := source.read(1 << 20):
+            sink.write(block)
+    partial.replace(target)
+    raw.unlink()
+
+
+class LineLog:
+    """A CSV that grows line by line; a killed process leaves all but the last half second.
+
+    Parameters
+    ----------
+    path : Path
+        File; lines are appended to what is there.
+    header : str
+        First line of a new file.
+    """
+
+    def __init__(self, path: Path, header: str) -> None:
+        is_new = not path.exists() or path.stat().st_size == 0
+        self._file = path.open("ab", buffering=1 << 16)
+        self._flushed_ns = 0
+        if is_new:
+            self._file.write(f"{header}\n".encode())
+
+    def write(self, line: str, now_ns: int) -> None:
+        """Add a line.
+
+        Parameters
+        ----------
+        line : str
+            Without its end.
+        now_ns : int
+            Any clock, in ns.
+        """
+        self._file.write(f"{line}\n".encode())
+        if now_ns - self._flushed_ns > FLUSH_NS:
+            self._file.flush()
+            self._flushed_ns = now_ns
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._file.close()

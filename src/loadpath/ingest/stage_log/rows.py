@@ -1,0 +1,137 @@
+"""Rows of one stage log as text: from CSV or JSON lines, whole lines only."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from loadpath.decode.regular import check_regular
+from loadpath.errors import InputError, first_line
+
+__all__ = ["HEAD_BYTES", "JSON_LINES", "read_head", "read_rows"]
+
+Doubt = tuple[str, str, int]
+JSON_LINES = {".jsonl", ".ndjson"}
+HEAD_BYTES = 1 << 16
+"""A line longer than this is none of a stage log."""
+NESTED = ("stages", "durations")
+REMEDY = "See docs/formats/stage_log.md for the forms of a stage log."
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """Read the first line of a file that may be a stage log.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+
+    Returns
+    -------
+    dict
+        Names of its columns, with the first values where they stand in the same line; empty where
+        it is no table.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in {".csv", *JSON_LINES} or not path.is_file():
+        return {}
+    try:
+        with path.open("rb") as stream:
+            lines = stream.read(HEAD_BYTES).decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    if suffix == ".csv":
+        return dict.fromkeys(name.strip().strip('"').lower() for name in first.split(","))
+    return _flat(_decoded(first.encode()) or {})
+
+
+def read_rows(path: Path) -> tuple[pl.DataFrame, list[Doubt]]:
+    """Read all whole lines of a stage log.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, or JSON lines.
+
+    Returns
+    -------
+    rows : polars.DataFrame
+        All columns as text, names in lower case.
+    doubts : list of (str, str, int)
+        What was left out.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a line has 64 KiB and more.
+    """
+    try:
+        text = check_regular(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+        whole, _, rest = text.rpartition(b"\n")
+        lines = [s for s in whole.splitlines() if s.strip() and not s.startswith(b"#")]
+        if any(len(line) >= HEAD_BYTES for line in lines):
+            raise InputError(path.name, f"a line of {HEAD_BYTES >> 10} KiB and more", REMEDY)
+        n_bad = 0
+        if path.suffix.lower() in JSON_LINES:
+            rows, n_bad = _json_rows(lines)
+        else:
+            rows = _csv_rows(lines)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(path.name, f"cannot be read ({first_line(error)})", REMEDY) from error
+    cut = f"{path.name}: the last line has no end and is left out: it may have been cut"
+    unread = f"{path.name}: lines that are no object of JSON are left out"
+    return rows, [
+        ("cut_line", cut, int(bool(rest.strip()))),
+        ("unreadable_row", unread, n_bad),
+    ]
+
+
+def _csv_rows(lines: list[bytes]) -> pl.DataFrame:
+    """Columns as text; a header that stands again, where a job began anew, is no row."""
+    if not lines:
+        return pl.DataFrame()
+    head, body = lines[0], [line for line in lines[1:] if line != lines[0]]
+    table = pl.read_csv(
+        b"\n".join([head, *body]) + b"\n",
+        infer_schema=False,
+        truncate_ragged_lines=True,
+        encoding="utf8-lossy",
+    )
+    return table.rename({name: name.strip().lower() for name in table.columns})
+
+
+def _json_rows(lines: list[bytes]) -> tuple[pl.DataFrame, int]:
+    """Columns as text; a line that is no object is counted."""
+    found = [_decoded(line) for line in lines]
+    kept = [_flat(row) for row in found if row is not None]
+    names = list(dict.fromkeys(name for row in kept for name in row))
+    columns = {name: [_text(row.get(name)) for row in kept] for name in names}
+    table = pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String))
+    return table, len(found) - len(kept)
+
+
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Put the stages that an object of their own holds beside the other columns."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        name, _, unit = key.lower().partition("_")
+        if isinstance(value, dict) and name in NESTED:
+            ending = f"_{unit}" if unit else ""
+            flat |= {f"{stage.lower()}{ending}": held for stage, held in value.items()}
+        else:
+            flat[key.lower()] = value
+    return flat
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or isinstance(value, (dict, list)) else str(value)
