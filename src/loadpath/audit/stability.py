@@ -18,13 +18,13 @@ from loadpath.diagnose.emergence import measure_losses
 from loadpath.diagnose.fidelity import Fidelity
 from loadpath.diagnose.footing import lay_footing
 from loadpath.diagnose.interaction import interaction_table
+from loadpath.diagnose.judgement import Judgement
 from loadpath.diagnose.policies import policy_table
 from loadpath.diagnose.resampling import LEVEL, draw_steps
 from loadpath.diagnose.stability import Policy, stability_tables
 from loadpath.diagnose.stability_row import NOTHING, row, stability_table
 from loadpath.diagnose.step_spread import step_spread_rows
 from loadpath.diagnose.variance import variance_table
-from loadpath.diagnose.verdict import Judgement
 from loadpath.tables.results import INTERACTION, LOAD_CURVE, POLICY, VARIANCE
 
 __all__ = ["measure_stability", "stability_section", "weigh_interaction", "without_stability"]
