@@ -19,7 +19,12 @@ from loadpath.audit.slowdown import (
     sound_slowdown,
 )
 from loadpath.audit.sources import Progress
-from loadpath.audit.stability import measure_stability, weigh_interaction, without_stability
+from loadpath.audit.stability import (
+    measure_stability,
+    weigh_interaction,
+    weigh_policies,
+    without_stability,
+)
 from loadpath.couple import CoupledJob
 from loadpath.couple.steps import as_steps, lay_out
 from loadpath.diagnose.attribution import attribute
@@ -110,7 +115,10 @@ def diagnose(
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = beside.result()[0] | _cause_tables(job, fidelity, ideal, judgement)
     tables |= limits.result() if judgement else _without_limits()
-    tables |= stable.result() if judgement else without_stability(fidelity, settings)
+    tables |= stable.result().tables if judgement else without_stability(fidelity, settings)
+    if judgement:
+        progress("weighing policies")
+        tables["policy"] = weigh_policies(stable.result().footing, _culprits(judgement))
     tables["interaction"] = weigh_interaction(
         all_steps,
         lay_out_effects(effects, job.n_run),

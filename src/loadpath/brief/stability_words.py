@@ -285,7 +285,7 @@ def _steadiness(section: Mapping[str, Any]) -> Iterator[Cell]:
 
 def _help(policies: pl.DataFrame) -> Iterator[Cell]:
     known = policies.drop_nulls("gain_low_s")
-    told = known.filter(pl.col("gain_low_s") > 0)
+    told = known.filter((pl.col("gain_low_s") > 0) & (pl.col("saving_ratio") > 0))
     # Of policies that cannot be told apart the first is said: they stand from simple to costly.
     least = told.sort("gain_s", descending=True).head(1)["gain_low_s"].sum()
     best = told.filter(pl.col("gain_high_s") >= least).head(1)
@@ -294,13 +294,13 @@ def _help(policies: pl.DataFrame) -> Iterator[Cell]:
         yield Cell(
             f"Of what the record lets replay, {found['policy']} ({found['target']}) returns most:{bound} "
         )
-        yield from (
-            _seconds(found["gain_s"]),
-            Cell(" a step, "),
-            _ratio(found["gain_ratio"]),
-            Cell("."),
-        )
+        yield from (_seconds(found["gain_s"]), Cell(" a step, "), _ratio(found["gain_ratio"]))
+        yield from (Cell(f". It takes {found['cost']}; the same work then takes "),)
+        yield from (_ratio(found["saving_ratio"]), Cell(" less machine time."))
     if best.is_empty() and policies.height:
         few = "Not assessed: one step gives no interval to hold a gain against."
-        nothing = "Nothing that the record lets replay returns time beyond its own interval."
+        nothing = (
+            "Nothing that the record lets replay returns time beyond its own interval without "
+            "costing more machine time for the same work."
+        )
         yield Cell(nothing if known.height else few)

@@ -55,16 +55,33 @@ VARIANCE = TableSchema(
 
 POLICY = TableSchema(
     "policy",
-    "what can be done where non-determinism is the normal state, and what it would return",
+    "what can be done where non-determinism is the normal state, what it would return, and take",
     (
-        Column("policy", pl.String, "exclude, remap, bucket, overlap, backup, checkpoint"),
+        Column(
+            "policy",
+            pl.String,
+            "replace, exclude, remap, bucket, overlap, backup, checkpoint",
+        ),
         Column("target", pl.String, "what it is applied to"),
         Column("step_s", pl.Float64, "mean step with it", nullable=True),
         Column("gain_s", pl.Float64, "seconds a step that it returns", nullable=True),
         Column("gain_low_s", pl.Float64, "lower end of the 95 % interval", nullable=True),
         Column("gain_high_s", pl.Float64, "upper end of the 95 % interval", nullable=True),
         Column("gain_ratio", pl.Float64, "the same as a share of the step", nullable=True),
-        Column("basis", pl.String, "how it was replayed, or not assessed"),
+        Column(
+            "machines_ratio", pl.Float64, "machines with it, of those without it", nullable=True
+        ),
+        Column(
+            "work_ratio", pl.Float64, "work of a step with it, of a step without it", nullable=True
+        ),
+        Column(
+            "saving_ratio",
+            pl.Float64,
+            "machine time that the same work takes less; negative is more",
+            nullable=True,
+        ),
+        Column("cost", pl.String, "what it takes, in words; empty where not assessed"),
+        Column("basis", pl.String, "how it was replayed; or why it is not assessed"),
         Column("missing", pl.String, "input without which it is not assessed, empty for none"),
     ),
 )
