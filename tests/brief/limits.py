@@ -120,5 +120,8 @@ def envelope(ranks):
             (pl.col("growth_ratio") - 0.01).alias("growth_low_ratio"),
             (pl.col("growth_ratio") + 0.01).alias("growth_high_ratio"),
             state.alias("state"),
+            n_tried=pl.lit(64),
+            n_possible=pl.lit(1e12),
+            basis=pl.lit("replayed: 64 of 1e+12 choices of ranks and time, drawn by the seed"),
         )
     )

@@ -31,7 +31,7 @@ def bucketed(turns, *, ranks=2, steps=10, size=1000, latency=2):
     sizes = size if isinstance(size, list) else [size] * len(turns)
     ops, meetings, edges, moved = [], [], [], []
     for step in range(steps):
-        met = [[] for _ in turns]
+        met: list[list[int]] = [[] for _ in turns]
         ends = []
         for rank in range(ranks):
             for bucket, (work, load) in enumerate(zip(turns, sizes, strict=True)):

@@ -99,5 +99,8 @@ FAILURE_ENVELOPE = TableSchema(
             pl.Enum(("meets", "depends", "breaks")),
             "within the bound; depends: on which ranks, and when",
         ),
+        Column("n_tried", pl.Int64, "choices of ranks and times that were replayed"),
+        Column("n_possible", pl.Float64, "choices that there are"),
+        Column("basis", pl.String, "how it was replayed"),
     ),
 )
