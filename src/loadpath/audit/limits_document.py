@@ -185,8 +185,8 @@ def _envelope_sentence(limits: pl.DataFrame, job: Mapping[str, Any], bound_ratio
     among = ", among the choices of ranks and times that were tried" if sampled else ""
     return (
         f"If all ranks worked like their peers, a step would stay within +{format_ratio(bound_ratio)} "
-        f"while any one rank works up to {one} longer, or all up to {every}; for an eighth of a step "
-        f"one rank up to {_size(brief['size_ratio'])}{among}. {_standing_sentence(job)}"
+        f"while any one rank works {one} longer, or all {every}; for an eighth of a step one rank "
+        f"{_size(brief['size_ratio'])}{among}. {_standing_sentence(job)}"
     )
 
 
@@ -202,7 +202,8 @@ def _standing_sentence(job: Mapping[str, Any]) -> str:
 
 
 def _size(ratio: float) -> str:
-    return f"{format_ratio(ratio)}{' (the most that was tried)' if ratio >= SIZES[-1] else ''}"
+    most = f"even {format_ratio(ratio)}, the most that was tried,"
+    return most if ratio >= SIZES[-1] else f"up to {format_ratio(ratio)}"
 
 
 def _estimate(row: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """What the job would bear: step time by how much slower how many ranks are, and for how long."""
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from loadpath.brief.drawing import bars, label, labels, number, rectangle, width_of
+from loadpath.brief.drawing import bars, label, labels, rectangle, width_of
 from loadpath.brief.picture import Figure, frame
 from loadpath.brief.wording import counted
 from loadpath.units import format_ratio
@@ -104,29 +103,20 @@ def _panel(
 
 
 def _stand(job: Mapping[str, Any], axes: tuple[list[float], list[int]], left: float) -> str:
-    """Mark where the job stands in the last panel, between the sizes and numbers that were tried."""
+    """Mark the cell of the last panel that is nearest to the job."""
     if job["n_ranks"] == 0:
         return ""
     sizes, n_ranks = axes
-    row = _between(sizes[::-1], job["size_ratio"])
-    column = _between(n_ranks, job["n_ranks"])
-    return _mark(left + (column + 0.5) * _CELL - 0.5, _TOP + (len(sizes) - 0.5 - row) * _HIGH)
-
-
-def _between(values: Sequence[float], value: float) -> float:
-    """Give the place of a value among ascending ones; the nearest end where it lies beyond."""
-    above = bisect_left(values, value)
-    if above == 0 or above == len(values):
-        return float(min(above, len(values) - 1))
-    low, high = values[above - 1], values[above]
-    return above - 1 + (value - low) / (high - low)
+    row = min(range(len(sizes)), key=lambda k: abs(sizes[k] - job["size_ratio"]))
+    column = min(range(len(n_ranks)), key=lambda k: abs(n_ranks[k] - job["n_ranks"]))
+    return _mark(left + column * _CELL - 0.5, _TOP + row * _HIGH - 0.5)
 
 
 def _mark(x: float, y: float) -> str:
-    """Draw a ring that shows on every colour, and does not hide the number below it."""
-    ring = f'cx="{number(x)}" cy="{number(y)}" rx="21" ry="10" fill="none"'
-    halo = f'<ellipse {ring} stroke="#fff" stroke-width="4"/>'
-    return f'{halo}<ellipse {ring} stroke="#1b1f24" stroke-width="2"/>'
+    """Draw a frame that shows on every colour and hides no number."""
+    halo = rectangle((x, y), (_CELL, _HIGH), 'fill="none" stroke="#fff" stroke-width="5"')
+    dark = 'fill="none" stroke="#1b1f24" stroke-width="2.4"'
+    return halo + rectangle((x, y), (_CELL, _HIGH), dark)
 
 
 def _key(y: float, job: Mapping[str, Any]) -> tuple[str, float]:
@@ -138,8 +128,8 @@ def _key(y: float, job: Mapping[str, Any]) -> tuple[str, float]:
         x += 30 + width_of(words)
     slow = f"{counted(job['n_ranks'], 'rank')} slow by up to {format_ratio(job['size_ratio'])}"
     standing = (
-        f"this job: {slow if job['n_ranks'] else 'no slow rank'}, "
+        f"nearest to this job: {slow if job['n_ranks'] else 'no cell, no rank is slow'}; "
         f"its step +{format_ratio(job['growth_ratio'])}"
     )
-    parts += [_mark(_LEFT + 21, y + 20), label(_LEFT + 50, y + 24, standing)]
-    return "".join(parts), max(x, _LEFT + 50 + width_of(standing))
+    parts += [_mark(_LEFT, y + 12), label(_LEFT + _CELL + 9, y + 27, standing)]
+    return "".join(parts), max(x, _LEFT + _CELL + 9 + width_of(standing))

@@ -197,6 +197,8 @@ def _named(value: str) -> Cell:
 
 
 def _worded(name: str, value: str) -> Cell:
+    if (name, value) == ("mechanism", "unknown"):
+        return Cell("device or host")
     return Cell(value.replace("_", " ") if name in _WORDS else value)
 
 

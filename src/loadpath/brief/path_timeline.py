@@ -61,7 +61,14 @@ def path_timeline(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame
     if not blames:
         # An excess that all ranks share must not point at the one rank the path happens to visit.
         path = path.with_columns(excess_s=pl.lit(0.0))
-    return frame(figure, *_draw(path, lanes, scenarios, texts))
+    return frame(figure, *_draw(_since_begin(path), lanes, scenarios, texts))
+
+
+def _since_begin(path: pl.DataFrame) -> pl.DataFrame:
+    """Cut what lies before the step began: work that ran over from the step before."""
+    inside = path.filter(pl.col("end_s") > 0).with_columns(pl.col("start_s").clip(0))
+    long = pl.col("end_s") - pl.col("start_s")
+    return inside.with_columns(excess_s=pl.min_horizontal("excess_s", long))
 
 
 def _blames(verdict: Mapping[str, Any]) -> bool:
@@ -124,7 +131,9 @@ def _describe(
 ) -> str:
     ends = [f"{_TITLES[name].lower()}: {format_seconds(_last(path, [name]))}" for name in scenarios]
     few = f" {n_shown[0]} of {n_shown[1]} ranks are drawn." if n_shown[0] < n_shown[1] else ""
-    return f"The longest step ends after, {'; '.join(ends)}.{late}{few}"
+    early = -min(path["start_s"].to_list(), default=0.0)
+    over = f" The path begins {format_seconds(early)} before the step." if early > 0 else ""
+    return f"The longest step ends after, {'; '.join(ends)}.{over}{late}{few}"
 
 
 def _panel(

@@ -43,6 +43,18 @@ class Answer:
     words: tuple[Cell, ...]
 
 
+_ADVICE = {
+    "replace": "To replace",
+    "exclude": "To go on without",
+    "remap": "That",
+    "bucket": "To send",
+    "overlap": "To hide",
+    "backup": "Not to wait for",
+    "checkpoint": "To write checkpoints at",
+}
+"""How the advice to follow a policy begins; its target follows."""
+
+
 def stability_answers(
     document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
 ) -> tuple[Answer, ...]:
@@ -290,12 +302,11 @@ def _help(policies: pl.DataFrame) -> Iterator[Cell]:
     least = told.sort("gain_s", descending=True).head(1)["gain_low_s"].sum()
     best = told.filter(pl.col("gain_high_s") >= least).head(1)
     for found in best.iter_rows(named=True):
-        bound = " at most" if "at most" in found["basis"] else ""
-        yield Cell(
-            f"Of what the record lets replay, {found['policy']} ({found['target']}) returns most:{bound} "
-        )
+        bound = "at most " if "at most" in found["basis"] else ""
+        yield Cell(f"{_ADVICE[found['policy']]} {found['target']}: it returns {bound}")
         yield from (_seconds(found["gain_s"]), Cell(" a step, "), _ratio(found["gain_ratio"]))
-        yield from (Cell(f". It takes {found['cost']}; the same work then takes "),)
+        yield Cell("; nothing else that the record lets replay is told to return more. It takes ")
+        yield Cell(f"{found['cost']}; the same work then takes ")
         yield from (_ratio(found["saving_ratio"]), Cell(" less machine time."))
     if best.is_empty() and policies.height:
         few = "Not assessed: one step gives no interval to hold a gain against."
