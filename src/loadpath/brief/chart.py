@@ -32,7 +32,13 @@ PART_COLOURS = {
 
 _UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 
-_NEEDLESS = re.compile(r' (?:class|role|opacity|aria-[a-z-]+|pointer-[a-z-]+)="[^"]*"')
+_NEEDLESS = re.compile(
+    r' (?:class|role|opacity|aria-[a-z-]+|pointer-[a-z-]+|font-family)="[^"]*"'
+    r'| stroke-width="1"| font-weight="normal"| transform="translate\(0,0\)"'
+    r'| font-size="11px"| text-anchor="start"'
+)
+"""What says nothing, or what the outer element says already."""
+_EMPTY = re.compile(r'<path d=""[^>]*/>|<path d="M0,0h0v0h0Z"/>')
 _ROUNDED = re.compile(r"(\d\.\d)\d+(?=[^<>]*>)")
 _OUTER = re.compile(r'^<svg[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>(.*)</svg>\s*$', re.DOTALL)
 
@@ -134,4 +140,5 @@ def static(figure: Figure, chart: alt.Chart | alt.LayerChart) -> Figure:
     width, height, body = float(match[1]), float(match[2]), match[3]
     # Clip paths of several charts on one page would share their names.
     named = re.sub(r'(id="|url\(#)(?=clip|gradient)', rf"\1{figure.name}-", body)
-    return frame(figure, (width, height), _ROUNDED.sub(r"\1", _NEEDLESS.sub("", named)))
+    spare = _EMPTY.sub("", _NEEDLESS.sub("", named))
+    return frame(figure, (width, height), _ROUNDED.sub(r"\1", spare))

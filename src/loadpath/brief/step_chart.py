@@ -19,7 +19,7 @@ _SERIES = {
     "without_cause_s": ("without the cause", "#c9a227", [1, 0]),
     "ideal_s": ("all ideal", "#9a7fa8", [2, 3]),
 }
-_N_SHOWN = 240
+_N_SHOWN = 160
 
 
 def step_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Figure:
