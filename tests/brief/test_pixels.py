@@ -67,7 +67,7 @@ def test_pooling_never_loses_the_largest_value(values, n_shown):
 def test_absent_cells_are_transparent_and_negative_ones_dark():
     pixels, palette = decode(image(np.array([[np.nan, -1.0, 2.0]]), 2.0, (1, 1)))
     assert pixels.tolist() == [[0, 1, 40]]
-    assert palette[250].tolist() == [0xFE, 0xE8, 0x38]
+    assert palette[40].tolist() == [0xFE, 0xE8, 0x38]
 
 
 def test_a_matrix_of_zeros_is_dark_everywhere():
