@@ -36,6 +36,7 @@ LIMITATION = TableSchema(
         Column("gain_half_ratio", pl.Float64, "if it took half the time"),
         Column("gain_whole_ratio", pl.Float64, "if it took no time"),
         Column("gain_tenth_more_ratio", pl.Float64, "if it took 10 % more; negative"),
+        Column("basis", pl.String, "how it was got; and why it has no interval or no margin"),
     ),
 )
 
@@ -61,6 +62,7 @@ EFFICIENCY = TableSchema(
         Column("value_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
         Column("part_s", pl.Float64, "useful time (mean or most of the ranks) or step, a step"),
         Column("whole_s", pl.Float64, "what it is a share of, a step"),
+        Column("basis", pl.String, "how it was got; and why it has no interval"),
     ),
 )
 

@@ -195,6 +195,7 @@ MISSED = TableSchema(
         Column("share_ratio", pl.Float64, "of what is explained"),
         Column("share_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
         Column("share_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("basis", pl.String, "how it was got; and why it has no interval"),
     ),
 )
 
