@@ -30,7 +30,7 @@ SIZES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """How much longer the work of a slowed rank takes."""
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """Shares of the ranks that are slow, beside one rank alone."""
-MOST_NODES = 2_000_000_000
+MOST_NODES = 1_500_000_000
 """Nodes that are replayed for the grid, all scenarios together: fewer choices where a step is large."""
 
 FloatArray = NDArray[np.float64]
@@ -81,7 +81,7 @@ def failure_envelope(
     group = rank_index(job) * np.int32(N_PART) + _part_of_step(job, base, ideal)
     own = np.bincount(rank_index(job), delta, job.rank.height).astype(np.float64)
     step_ns = step_time_ns(job.graph, base).mean()
-    n_most = min(MOST_CHOICES, MOST_NODES // (len(SIZES) * job.graph.n_node + 1))
+    n_most = min(MOST_CHOICES, MOST_NODES // (len(SIZES) * (job.graph.n_node + own.size * N_PART)))
     rows = []
     for one in choose(_counts(job.rank.height), own, n_most, rng):
         scenarios = Scenarios(delta, group, _scale(one))

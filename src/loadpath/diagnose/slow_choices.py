@@ -19,7 +19,7 @@ N_PART = 8
 """Parts of a step in which work may begin."""
 DURATIONS = (1, 2, 4, 8)
 """Parts of a step that the slowness lasts; it begins at a multiple of that."""
-MOST_CHOICES = 3000
+MOST_CHOICES = 1700
 """Choices that are replayed for all numbers of ranks and durations together; a stated policy."""
 FEWEST_CHAINS = 12
 """Chains of a sample, however large the job."""
@@ -122,5 +122,8 @@ def _sampled(
     slow[np.arange(n_chain)[:, None], order[:, :k]] = True
     window = np.arange(N_PART) // duration == (part // duration)[:, None]
     member = (slow[:, :, None] & window[:, None, :]).reshape(n_chain, -1)
-    different, number = np.unique(member, axis=0, return_inverse=True)
-    return Choices(k, duration, different, number.ravel(), n_possible)
+    packed = [row.tobytes() for row in np.packbits(member, axis=1)]
+    place = {row: at for at, row in enumerate(dict.fromkeys(packed))}
+    first = [packed.index(row) for row in place]
+    number = np.array([place[row] for row in packed])
+    return Choices(k, duration, member[first], number, n_possible)
