@@ -244,6 +244,25 @@ def test_half_of_what_writes_cost_is_returned_by_twice_the_interval():
     assert "failure" in found["cost"]
 
 
+def test_a_spare_writes_the_checkpoint_of_the_rank_that_it_replaces():
+    ops, meetings = [], []
+    for step in range(12):
+        met = []
+        for rank in range(3):
+            ops.append(compute(rank, 70 * MS, step=step))
+            if rank == 1:
+                ops.append(Op(rank, "save", 30 * MS, "checkpoint", step=step))
+            met.append(len(ops))
+            ops.append(communicate(rank, 0, step=step))
+        meetings.append(met)
+    found = policies(replicas(coupled(ops, meetings)), [1])
+    assert found["replace"]["gain_s"] == pytest.approx(0, abs=1e-9)
+    # a replica that gives its step up still writes, in 30 ms of the others' 70
+    assert found["backup"]["gain_s"] == pytest.approx(0.03)
+    assert found["exclude"]["gain_s"] < 0
+    assert found["checkpoint"]["gain_s"] == pytest.approx(0.015)
+
+
 def test_what_the_record_lacks_is_named():
     found = policies(bsp([70, 100], steps=3))
     assert "replicas" in found["bucket"]["missing"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loadpath.diagnose.emergence import step_s
 from loadpath.diagnose.footing import Footing
-from loadpath.diagnose.policy_row import Cost, Row, policy_row, unassessed
+from loadpath.diagnose.policy_row import Cost, Row, goes_with_rank, policy_row, unassessed
 from loadpath.diagnose.replicas import NO_REPLICAS, Replicas, across_replicas, find_replicas
 
 __all__ = ["back_up", "latest_replicas"]
@@ -35,7 +35,8 @@ def back_up(footing: Footing) -> Row:
     met = np.zeros(job.n_op, np.bool_)
     met[job.membership["op"].to_numpy()[across_replicas(job, replicas)]] = True
     dropped = replicas.number == latest_replicas(footing, replicas)[footing.peers.step]
-    work = np.where(dropped & ~met, 0.0, footing.effects.work_ns)
+    given_up = dropped & ~met & (goes_with_rank(footing) | footing.effects.is_transfer)
+    work = np.where(given_up, 0.0, footing.effects.work_ns)
     n = len(replicas.names)
     return policy_row(
         footing,

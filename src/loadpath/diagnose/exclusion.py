@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.footing import Footing
 from loadpath.diagnose.levels import FloatArray
-from loadpath.diagnose.policy_row import Cost, Row, changed_steps_s, policy_row, unassessed
+from loadpath.diagnose.policy_row import (
+    Cost,
+    Row,
+    changed_steps_s,
+    goes_with_rank,
+    policy_row,
+    unassessed,
+)
 from loadpath.diagnose.replicas import NO_REPLICAS, Replicas, find_replicas
 
 __all__ = ["RankSet", "exclude"]
@@ -93,7 +100,7 @@ def _without(
     for k, gone in enumerate(leaving):
         scale[:, 1, k] = len(gone) / (n - len(gone))
         scale[list(gone), :, k] = -1
-    delta = np.where(footing.own, footing.effects.work_ns, 0.0)
+    delta = np.where(goes_with_rank(footing), footing.effects.work_ns, 0.0)
     group = 2 * replicas.number.astype(np.int64) + _is_shared(footing)
     return changed_steps_s(footing, delta, group, scale.reshape(2 * n, -1))
 

@@ -13,7 +13,16 @@ from loadpath.diagnose.resampling import mean_estimate
 from loadpath.replay import Scenarios, replay_scenarios
 from loadpath.tables.results import POLICY
 
-__all__ = ["FREE", "Cost", "Row", "changed_steps_s", "policy_row", "policy_rows", "unassessed"]
+__all__ = [
+    "FREE",
+    "Cost",
+    "Row",
+    "changed_steps_s",
+    "goes_with_rank",
+    "policy_row",
+    "policy_rows",
+    "unassessed",
+]
 
 Row = dict[str, Any]
 
@@ -117,6 +126,23 @@ def policy_rows(rows: list[Row]) -> pl.DataFrame:
         Table `POLICY`.
     """
     return POLICY.build(pl.DataFrame(rows, schema=POLICY.schema))
+
+
+def goes_with_rank(footing: Footing) -> NDArray[np.bool_]:
+    """Say which work goes where a rank goes: its own, but for writes that somebody must do.
+
+    Parameters
+    ----------
+    footing : Footing
+        The job.
+
+    Returns
+    -------
+    (n_op,) array of bool
+        True for own work other than checkpoints and files: a spare would write them as well.
+    """
+    stays = footing.job.op["kind"].is_in(["checkpoint", "storage"]).to_numpy()
+    return np.asarray(footing.own & ~stays)
 
 
 def changed_steps_s(

@@ -16,6 +16,7 @@ from loadpath.diagnose.policy_row import (
     Cost,
     Row,
     changed_steps_s,
+    goes_with_rank,
     policy_row,
     unassessed,
 )
@@ -52,7 +53,7 @@ def move_slow_ranks(footing: Footing, culprits: Sequence[int]) -> list[Row]:
     if job.graph.step.size < FEWEST_STEPS:
         few = f"{FEWEST_STEPS} steps or more, to tell a slow rank from noise"
         return [unassessed(policy, "a rank that is slow for good", few) for policy in POLICIES]
-    persistent = np.where(footing.own, footing.parts.persistent_ns, 0.0)
+    persistent = np.where(goes_with_rank(footing), footing.parts.persistent_ns, 0.0)
     excess = sum_by(rank_index(job), persistent, job.rank.height)
     slow = [int(r) for r in np.argsort(-excess, kind="stable")[:N_TRIED] if excess[r] > 0]
     tried = _sets(footing, slow, culprits)
@@ -62,7 +63,11 @@ def move_slow_ranks(footing: Footing, culprits: Sequence[int]) -> list[Row]:
             policy_row(footing, policy, "no rank", footing.loaded.step_s, basis=basis, cost=FREE)
             for policy in POLICIES
         ]
-    return [_replace(footing, persistent, tried), exclude(footing, tried), _remap(footing, excess)]
+    return [
+        _replace(footing, persistent, tried),
+        exclude(footing, tried),
+        _remap(footing, persistent),
+    ]
 
 
 def _sets(footing: Footing, slow: list[int], culprits: Sequence[int]) -> list[RankSet]:
@@ -126,20 +131,20 @@ def _smallest(tried: Sequence[RankSet], gain: FloatArray, policy_s: float) -> in
     return int(min(near, key=lambda k: (len(tried[k].place), -gain[k])))
 
 
-def _remap(footing: Footing, excess: FloatArray) -> Row:
+def _remap(footing: Footing, persistent: FloatArray) -> Row:
     """Let the slowest rank trade places where that costs least; who was there is as its peers."""
     job = footing.job
     rank = rank_index(job).astype(np.int64)
     names = job.rank["rank"].to_list()
+    excess = sum_by(rank, persistent, job.rank.height)
     slow = int(excess.argmax())
-    typical = np.where(footing.own, footing.parts.mean_ns, 0.0)
+    typical = np.where(goes_with_rank(footing), footing.parts.mean_ns, 0.0)
     work = sum_by(rank, typical, job.rank.height)
     share = excess[slow] / work[slow] if work[slow] > 0 else 0.0
     slack = sum_by(rank, np.where(footing.own, footing.loaded.slack_ns, 0.0), job.rank.height)
     places = [int(r) for r in np.argsort(-slack, kind="stable")[: N_TRIED + 1] if r != slow]
     if not places or share <= 0:
         return unassessed("remap", f"rank {names[slow]}", "work of its own that peers have too")
-    persistent = np.where(footing.own, footing.parts.persistent_ns, 0.0)
     delta = np.where(rank == slow, -persistent, share * typical)
     scale = np.zeros((job.rank.height, len(places)))
     scale[slow] = 1
