@@ -183,10 +183,18 @@ def _envelope_sentence(limits: pl.DataFrame, job: Mapping[str, Any], bound_ratio
     brief = limits.filter(pl.col("n_ranks") == 1).sort("duration_ratio").row(0, named=True)
     sampled = (limits["n_tried"] < limits["n_possible"]).any()
     among = ", among the choices of ranks and times that were tried" if sampled else ""
+    within = (
+        "If all ranks worked like their peers, a step would stay within "
+        f"+{format_ratio(bound_ratio)}"
+    )
+    if whole["size_ratio"][-1] >= SIZES[-1]:
+        most = (
+            f"even if all of them worked {format_ratio(SIZES[-1])} longer, the most that was tried"
+        )
+        return f"{within} {most}. {_standing_sentence(job)}"
     return (
-        f"If all ranks worked like their peers, a step would stay within +{format_ratio(bound_ratio)} "
-        f"while any one rank works {one} longer, or all {every}; for an eighth of a step one rank "
-        f"{_size(brief['size_ratio'])}{among}. {_standing_sentence(job)}"
+        f"{within} while any one rank works {one} longer, or all {every}; for an eighth of a step one "
+        f"rank {_size(brief['size_ratio'])}{among}. {_standing_sentence(job)}"
     )
 
 
@@ -202,8 +210,8 @@ def _standing_sentence(job: Mapping[str, Any]) -> str:
 
 
 def _size(ratio: float) -> str:
-    most = f"even {format_ratio(ratio)}, the most that was tried,"
-    return most if ratio >= SIZES[-1] else f"up to {format_ratio(ratio)}"
+    size = format_ratio(ratio)
+    return f"{size} or more" if ratio >= SIZES[-1] else f"up to {size}"
 
 
 def _estimate(row: Mapping[str, Any], name: str) -> dict[str, Any]:
