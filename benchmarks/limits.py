@@ -16,14 +16,12 @@ import polars as pl
 from loadpath.audit.limits import waiting_tables
 from loadpath.audit.pipeline import couple_sources
 from loadpath.audit.settings import Settings
-from loadpath.couple.steps import join_steps
+from loadpath.couple.steps import as_runs
 from loadpath.diagnose.efficiency import efficiencies
-from loadpath.diagnose.exposure import find_places
 from loadpath.diagnose.failure_envelope import failure_envelope
 from loadpath.diagnose.levels import ideal_work_ns
 from loadpath.diagnose.limitation import limitations
-from loadpath.diagnose.root_cause import walk_back
-from loadpath.replay import replay
+from loadpath.diagnose.moments import look_at_moments
 
 
 def repeated(source, times, folder):
@@ -58,19 +56,18 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = repeated(options.source, options.times, folder)
         steps = couple_sources([path], settings, lambda _: None)
-    job = join_steps(steps)
-    ideal, places = ideal_work_ns(job, "median"), find_places(job)
-    work = job.work_ns.astype(float)
-    roots = walk_back(job, replay(job.graph, job.work_ns), job.work_ns, np.rint(ideal))
+    job = as_runs(steps)
+    ideal = ideal_work_ns(job, "median")
+    moments = look_at_moments(job, ideal)
     rng = np.random.default_rng(0)
     parts = {
         "limitation": lambda: limitations(job, ideal, rng),
-        "efficiency": lambda: efficiencies(job, rng, places=places),
-        "failure envelope": lambda: failure_envelope(steps, work, ideal, bound_ratio=0.05, rng=rng),
-        "distance, missed, blocks": lambda: waiting_tables(job, roots, settings),
+        "efficiency": lambda: efficiencies(job, rng),
+        "failure envelope": lambda: failure_envelope(job, ideal, bound_ratio=0.05, rng=rng),
+        "distance, missed, blocks": lambda: waiting_tables(job, moments, settings),
     }
     print(
-        f"{job.n_op:,} ops, {job.graph.n_node:,} nodes\n\n| table | wall s | CPU s |\n|---|---:|---:|"
+        f"{job.n_run * job.n_op:,} ops, {job.n_run * job.graph.n_node:,} nodes\n\n| table | wall s | CPU s |\n|---|---:|---:|"
     )
     for name, part in parts.items():
         wall, cpu = timed(part)

@@ -72,8 +72,10 @@ def compare(commands, n_run):
     *_, reference = commands
     for name in commands:
         wall, cpu, peak = (statistics.median(run[name][i] for run in runs) for i in range(3))
-        ratio = statistics.median(run[reference][0] / run[name][0] for run in runs)
-        yield name, wall, cpu, peak, ratio
+        ratios = (
+            statistics.median(run[reference][i] / run[name][i] for run in runs) for i in range(2)
+        )
+        yield name, wall, cpu, peak, *ratios
 
 
 def main():
@@ -106,10 +108,11 @@ def main():
             if options.peer:
                 commands["peer"] = shlex.split(options.peer.format(table=table, layout=beside))
             print(f"\n{n_op:,} ops; medians of {options.runs}\n")
-            print("| process | wall s | processors s | peak MB | times as fast |")
-            print("|---|---:|---:|---:|---:|")
-            for name, wall, cpu, peak, ratio in compare(commands, options.runs):
-                times = f"{ratio:.2f}" if options.peer and name.startswith("loadpath") else ""
+            print("| process | wall s | processors s | peak MB | peer's wall | peer's processors |")
+            print("|---|---:|---:|---:|---:|---:|")
+            for name, wall, cpu, peak, *ratios in compare(commands, options.runs):
+                told = ratios if options.peer and name.startswith("loadpath") else ()
+                times = " | ".join(f"{ratio:.2f}" for ratio in told) or " | "
                 print(f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {times} |")
 
 

@@ -179,7 +179,9 @@ def test_windows_hold_every_run_once_and_share_what_is_alike(tmp_path, recorded,
     frame = recorded["pipeline"]
     frame.write_parquet(tmp_path / "trace-job.parquet")
     runs = as_runs(couple_steps(read_steps(tmp_path / "trace-job.parquet")))
-    whole, parts = lay_out(runs), list(windows(runs, n_run * runs.n_op))
+    whole = lay_out(runs)
+    some, parts = zip(*windows(runs, n_run * runs.n_op), strict=True)
+    assert [run for part in some for run in range(runs.n_run)[part]] == list(range(runs.n_run))
     assert len(parts) == -(-runs.n_run // min(n_run, runs.n_run))
     for name in Measured._fields:
         together = np.concatenate([getattr(part, name) for part in parts])
@@ -196,7 +198,7 @@ def test_a_job_of_one_graph_is_its_own_window_and_its_own_layout(tmp_path, recor
     job = as_runs(couple_steps(read_steps(tmp_path / "trace-job.parquet")))
     assert job.runs is None
     assert lay_out(job) is job
-    assert list(windows(job, 1)) == [job]
+    assert list(windows(job, 1)) == [(slice(0, 1), job)]
     assert as_steps(job).start_ns.shape == (1, job.n_op)
 
 

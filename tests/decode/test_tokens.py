@@ -42,3 +42,10 @@ def test_keys_are_numbered_across_calls():
     assert number_keys(np.array([9, 4, 9]), known)[0].tolist() == [0, 1, 0]
     code, new = number_keys(np.array([4, 5]), known)
     assert (code.tolist(), new) == ([1, 2], [5])
+
+
+def test_a_piece_that_is_not_there_takes_no_room_wherever_it_would_end():
+    tokens = Tokens()
+    low, high = np.array([-1, 0], np.int32), np.array([2**30, 3], np.int32)
+    assert tokens.codes(b'"a"', low, high).tolist() == [-1, 0]
+    assert sum(array.nbytes for array in tokens._arrays()) < 1_000_000

@@ -8,6 +8,9 @@ import polars as pl
 
 from loadpath.couple import COUPLED_OP, CoupledJob, assemble_job
 from loadpath.couple.graph import Coupling, EdgeKind, build_graph
+from loadpath.diagnose.exposure import exposed
+from loadpath.diagnose.root_cause import wait_tables, walk_back
+from loadpath.diagnose.sinks import sink_keys
 from loadpath.replay import op_end_ns, op_start_ns, replay
 from loadpath.tables import CAVEAT, COMMUNICATOR, INSTANCE, LANE, MEMBERSHIP, RANK, STEP, Recording
 
@@ -30,6 +33,18 @@ def compute(rank, work, name="compute", **further) -> Op:
 
 def communicate(rank, transfer, name="all_reduce", **further) -> Op:
     return Op(rank, name, transfer, "communicate", **further)
+
+
+def walked(small, ideal_ns, lag_ns=None):
+    """Sinks, couplings by rank and by communicator, and every wait of a replay."""
+    timeline = replay(small.graph, small.work_ns, lag_ns=lag_ns)
+    exposure = exposed(small, timeline, small.work_ns)
+    bubble = exposed(small, replay(small.graph, ideal_ns), ideal_ns).wait_ns
+    keys, deviation = sink_keys(small), np.subtract(small.work_ns, ideal_ns)
+    found, waits = walk_back(
+        small, timeline, deviation, keys=keys, waits=(exposure, bubble), lag_ns=lag_ns
+    )
+    return *wait_tables(small, keys.keys, found), waits
 
 
 def job(ops, meetings=(), edges=(), *, hosts=(), chained=True, releases=()) -> CoupledJob:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from tests.diagnose.small_jobs import all_reduce_job, communicate, compute, job, random_jobs
 
 from loadpath.couple.graph import EdgeKind
-from loadpath.diagnose.critical import MAX_BARS, longest_step, path_table, unexplained_ratio
+from loadpath.diagnose.critical import MAX_BARS, path_table, unexplained_ratio
 from loadpath.replay import replay, step_time_ns
 
 
@@ -98,17 +98,13 @@ def test_path_that_changes_rank_all_the_time_is_merged_by_time():
 @settings(max_examples=60, deadline=None)
 def test_bars_of_a_path_cover_its_step_without_gap(small):
     timeline = replay(small.graph, small.work_ns)
-    step = longest_step(small, timeline)
+    times = step_time_ns(small.graph, timeline)
+    step = int(small.graph.step[times.argmax()])
     table = path_of(small, small.work_ns, step=step)
     starts, ends = table["start_s"].to_numpy(), table["end_s"].to_numpy()
     np.testing.assert_allclose(starts[1:], ends[:-1], rtol=1e-12)
-    length = float(step_time_ns(small.graph, timeline).max()) * 1e-9
+    length = float(times.max()) * 1e-9
     assert (ends - starts).sum() == pytest.approx(length, abs=1e-15)
-
-
-def test_longest_step_is_found():
-    small = job([compute(0, 10), compute(0, 30, step=1), compute(0, 20, step=2)])
-    assert longest_step(small, replay(small.graph, small.work_ns)) == 1
 
 
 def test_lag_on_the_path_is_unexplained():

@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
-from tests.diagnose.small_jobs import communicate, compute, job
+from tests.diagnose.small_jobs import communicate, compute, job, walked
 
-from loadpath.diagnose.distance import cause_distances, missed_waiting, weighted_quantile
-from loadpath.diagnose.root_cause import walk_back
-from loadpath.replay import replay
+from loadpath.diagnose.distance import (
+    cause_distances,
+    missed_by_step,
+    missed_waiting,
+    tell_causes,
+    weighted_quantiles,
+)
 
 
 # Rank 0 is late (60 for 10), rank 1 waits for it (op 1, 3), rank 2 for rank 1 (op 5, 7).
@@ -13,12 +17,12 @@ def chain():
     ops += [compute(1, 10), communicate(1, 1), compute(2, 20), communicate(2, 1)]
     small = job(ops, [(1, 3), (5, 7)])
     ideal = np.array([10, 1, 10, 1, 10, 1, 20, 1])
-    return small, walk_back(small, replay(small.graph, small.work_ns), small.work_ns, ideal).waits
+    return small, walked(small, ideal)[-1]
 
 
 def test_a_wait_two_ranks_away_is_missed_by_a_look_at_its_communication():
     small, waits = chain()
-    table = missed_waiting(small, waits, np.random.default_rng(0))
+    table = missed_waiting(missed_by_step(small, waits), np.random.default_rng(0))
     parts = dict(table.select("part", "wait_s").iter_rows())
     # rank 1 waited 50 for rank 0, rank 2 waited 50 for rank 1, which rank 0 had made late
     assert parts == pytest.approx(
@@ -29,7 +33,7 @@ def test_a_wait_two_ranks_away_is_missed_by_a_look_at_its_communication():
 
 def test_quantiles_of_distance_are_weighted_by_time():
     _, waits = chain()
-    table = cause_distances(waits)
+    table = cause_distances([tell_causes(waits)])
     assert table["statistic"].to_list() == ["mean", "p50", "p90", "p99", "most"]
     assert table["n_hops"].to_list() == [1.5, 1.0, 2.0, 2.0, 2.0]
     assert table["n_steps"].to_list() == [0.0] * 5
@@ -37,11 +41,11 @@ def test_quantiles_of_distance_are_weighted_by_time():
 
 def test_a_quantile_is_the_least_value_up_to_which_that_weight_lies():
     value, weight = np.array([1, 2, 3]), np.array([0.9, 0.05, 0.05])
-    assert [weighted_quantile(value, weight, q) for q in (0.5, 0.9, 0.95, 1.0)] == [1, 1, 2, 3]
+    assert weighted_quantiles(value, weight, (0.5, 0.9, 0.95, 1.0)) == [1, 1, 2, 3]
 
 
 def test_nothing_explained_has_no_distance():
     small = job([compute(0, 10), communicate(0, 1), compute(1, 10), communicate(1, 1)], [(1, 3)])
-    waits = walk_back(small, replay(small.graph, small.work_ns), small.work_ns, small.work_ns).waits
-    assert cause_distances(waits).is_empty()
-    assert missed_waiting(small, waits, np.random.default_rng(0)).is_empty()
+    waits = walked(small, small.work_ns)[-1]
+    assert cause_distances([tell_causes(waits)]).is_empty()
+    assert missed_waiting(missed_by_step(small, waits), np.random.default_rng(0)).is_empty()

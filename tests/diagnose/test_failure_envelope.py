@@ -4,7 +4,6 @@ import pytest
 from tests.diagnose.peer_jobs import MS, coupled, peers
 from tests.diagnose.small_jobs import communicate, compute
 
-from loadpath.couple.steps import as_steps
 from loadpath.diagnose.failure_envelope import SIZES, failure_envelope
 from loadpath.diagnose.levels import ideal_work_ns
 from loadpath.diagnose.slow_choices import N_PART, choose
@@ -12,8 +11,7 @@ from loadpath.diagnose.slow_choices import N_PART, choose
 
 def envelope(job, bound=0.05, seed=0):
     return failure_envelope(
-        as_steps(job),
-        job.work_ns.astype(float),
+        job,
         ideal_work_ns(job, "median"),
         bound_ratio=bound,
         rng=np.random.default_rng(seed),

@@ -5,16 +5,16 @@ from hypothesis import given, settings
 from tests.diagnose.small_jobs import all_reduce_job, communicate, compute, job, random_jobs
 
 from loadpath.diagnose.exposure import exposed
-from loadpath.diagnose.rank_time import rank_step, rank_time
+from loadpath.diagnose.rank_time import rank_step, rank_sums, rank_time
 from loadpath.replay import replay, step_time_ns
 
 
 def split(small, ideal_ns):
     """Parts in ns by rank."""
     timeline, ideal = replay(small.graph, small.work_ns), replay(small.graph, ideal_ns)
-    table = rank_time(
-        small, timeline, exposed(small, timeline, small.work_ns), exposed(small, ideal, ideal_ns)
-    )
+    actual = exposed(small, timeline, small.work_ns)
+    bubble = exposed(small, ideal, ideal_ns).wait_ns
+    table = rank_time(small, rank_sums(small, timeline, actual, bubble))
     return (
         table.with_columns((pl.col("mean_s") * 1e9).round(6))
         .pivot("part", index="rank", values="mean_s")

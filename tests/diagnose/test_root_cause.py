@@ -5,20 +5,27 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
-from tests.diagnose.small_jobs import Op, all_reduce_job, communicate, compute, job, random_jobs
+from tests.diagnose.small_jobs import (
+    Op,
+    all_reduce_job,
+    communicate,
+    compute,
+    job,
+    random_jobs,
+    walked,
+)
 
 from loadpath.couple.pipeline import couple_pipeline
 from loadpath.diagnose import root_cause
 from loadpath.diagnose.exposure import exposed
-from loadpath.diagnose.root_cause import walk_back
 from loadpath.diagnose.sinks import distance_by_sink
 from loadpath.ingest.op_table import read_op_table
 from loadpath.replay import replay
 
 
-def walk(small, ideal_ns, **further):
-    found = walk_back(small, replay(small.graph, small.work_ns), small.work_ns, ideal_ns, **further)
-    return found[:3]
+def walk(small, ideal_ns):
+    sink, coupling, _, waits = walked(small, ideal_ns)
+    return sink, coupling, waits
 
 
 def sinks(small, ideal_ns):
@@ -130,10 +137,7 @@ def test_lag_is_a_sink_in_a_replay_with_lag():
     small = job(
         [compute(0, 10, lag=40), communicate(0, 5), compute(1, 10), communicate(1, 5)], [(1, 3)]
     )
-    timeline = replay(small.graph, small.work_ns, lag_ns=small.lag_ns)
-    sink, coupling, waits, _ = walk_back(
-        small, timeline, small.work_ns, small.work_ns, lag_ns=small.lag_ns
-    )
+    sink, coupling, _, waits = walked(small, small.work_ns, lag_ns=small.lag_ns)
     assert sink.select("sink", "rank", pl.col("wait_s") * 1e9).rows() == [("lag", 0, 40.0)]
     assert waits.lag_ns.tolist() == [40]
     assert coupling["transitive_s"].sum() == pytest.approx(40e-9)

@@ -13,6 +13,7 @@ from loadpath.couple.steps import as_runs, lay_out
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import unexplained_ratio
 from loadpath.diagnose.effects import nest_effects
+from loadpath.diagnose.moments import look_at_moments
 from loadpath.ingest.op_table import read_steps
 from loadpath.testing import Cause, make_job, write_op_table
 
@@ -31,7 +32,7 @@ JOBS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-SINGLE = ("attribution", "failure_envelope")
+SINGLE = ("attribution", "failure_envelope", "limitation", "interaction")
 """What carries deviations in single precision, of one graph or of one step."""
 
 
@@ -118,6 +119,17 @@ def test_candidates_of_runs_sit_on_the_same_ops_in_every_run(runs):
         change = np.broadcast_to(one.change_ns, (runs.n_run, one.op.size)).ravel()
         assert op.tolist() == other.op.tolist()
         np.testing.assert_allclose(change, other.change_ns, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_run", [1, 2, 3])
+def test_a_look_at_moments_does_not_depend_on_how_many_runs_are_looked_at_together(runs, n_run):
+    ideal = nest_effects(runs).ideal_ns
+    ours = look_at_moments(runs, ideal, at_once=n_run * runs.n_op)
+    theirs = look_at_moments(lay_out(runs), np.tile(ideal, runs.n_run))
+    assert len(ours.told) > 1
+    np.testing.assert_allclose(ours.missed_ns, theirs.missed_ns, rtol=1e-12)
+    for name in ("rank_time", "sink", "coupling", "coupling_group", "rank_step"):
+        assert_close(getattr(ours, name).rows(), getattr(theirs, name).rows(), name)
 
 
 @pytest.mark.parametrize("n_run", [1, 2, 3])

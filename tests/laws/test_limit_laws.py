@@ -6,15 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import assume, given, settings
-from tests.diagnose.small_jobs import random_jobs
+from tests.diagnose.small_jobs import random_jobs, walked
 
 from loadpath.audit.limits import limit_tables, waiting_tables
 from loadpath.audit.limits_document import limits_document
 from loadpath.audit.settings import Settings
-from loadpath.couple.steps import as_steps
 from loadpath.diagnose.exposure import exposed
 from loadpath.diagnose.limitation import limitations
-from loadpath.diagnose.root_cause import walk_back
+from loadpath.diagnose.moments import look_at_moments
 from loadpath.replay import replay, step_time_ns
 
 law = settings(max_examples=60, deadline=None, derandomize=True)
@@ -84,12 +83,11 @@ def test_no_resource_returns_more_than_all_of_it(job):
 def test_couplings_sum_to_the_exposed_waits_by_rank_and_by_communicator(job):
     timeline = replay(job.graph, job.work_ns)
     ideal = np.minimum(job.work_ns, 4)
-    roots = walk_back(job, timeline, job.work_ns, ideal)
-    waits = roots.waits
+    _, *couplings, waits = walked(job, ideal)
     assert waits.exposed_ns.sum() == exposed(job, timeline, job.work_ns).wait_ns.sum()
     beyond = (waits.exposed_ns - waits.bubble_ns).sum() / 1e9
     explained = beyond - waits.unexplained_ns.sum() / 1e9
-    for table in (roots.coupling, roots.coupling_group):
+    for table in couplings:
         assert table["direct_s"].sum() == pytest.approx(beyond)
         assert table["transitive_s"].sum() == pytest.approx(explained)
 
@@ -98,9 +96,9 @@ def test_couplings_sum_to_the_exposed_waits_by_rank_and_by_communicator(job):
 @given(random_jobs())
 def test_every_job_has_limits_and_couplings(job):
     ideal = np.minimum(job.work_ns, 4)
-    roots = walk_back(job, replay(job.graph, job.work_ns), job.work_ns, ideal)
-    tables = limit_tables(with_links(job), as_steps(job), ideal.astype(float), Settings())
-    found = limits_document(tables | waiting_tables(job, roots, Settings()), Settings())
+    tables = limit_tables(with_links(job), ideal.astype(float), Settings())
+    moments = look_at_moments(job, ideal.astype(float))
+    found = limits_document(tables | waiting_tables(job, moments, Settings()), Settings())
     assert all(found.values())
     load_balance = tables["efficiency"].filter(factor="load_balance")["value_ratio"]
     assert load_balance.is_between(0, 1).all()

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.refusal import unexplained_caveat, why_doubted, why_refused
@@ -26,35 +24,26 @@ from loadpath.audit.stability import (
     without_stability,
 )
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import as_steps, lay_out
+from loadpath.couple.steps import keep_runs, lay_out
 from loadpath.diagnose.attribution import attribute
 from loadpath.diagnose.blindness import blindness_report, usual_views
-from loadpath.diagnose.candidate import lay_out_candidate
 from loadpath.diagnose.candidates import find_candidates
-from loadpath.diagnose.critical import longest_step, path_table, unexplained_ratio
-from loadpath.diagnose.effects import Effects, lay_out_effects, nest_effects
-from loadpath.diagnose.exposure import Exposure, exposed
+from loadpath.diagnose.critical import path_table, unexplained_ratio
+from loadpath.diagnose.effects import Effects, nest_effects
+from loadpath.diagnose.exposure import exposed
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns
 from loadpath.diagnose.gains import step_times_s
 from loadpath.diagnose.judgement import Judgement
 from loadpath.diagnose.levels import FloatArray, ideal_work_ns
+from loadpath.diagnose.moments import Moments, look_at_moments
 from loadpath.diagnose.rank_bars import timeline_table
-from loadpath.diagnose.rank_time import rank_step, rank_time
-from loadpath.diagnose.root_cause import Roots, walk_back
 from loadpath.diagnose.step_bound import step_bounds
 from loadpath.diagnose.verdict import judge
-from loadpath.replay import Timeline, replay
+from loadpath.replay import replay
+from loadpath.replay.timeline import TimeArray
 from loadpath.tables.results import CAUSE, STEP_TIME
 
 __all__ = ["diagnose"]
-
-
-class _LaidOut(NamedTuple):
-    """All steps in one graph, their replay, and what ranks do at each moment of it."""
-
-    job: CoupledJob
-    timeline: Timeline
-    exposure: Exposure
 
 
 VICTIM_RATIO = 0.005
@@ -90,47 +79,43 @@ def diagnose(
     with ThreadPoolExecutor(2) as pool:
         views = pool.submit(lambda: usual_views(job, measured_step_ns(job) / 1e9))
         unexplained = pool.submit(unexplained_ratio, job)
-        laid_out = pool.submit(_lay_out, job)
         fidelity = measure_fidelity(job)
         refusal = why_refused(job, fidelity, settings)
         effects = nest_effects(job)
         ideal = _ideal(job, effects, settings)
         progress("weighing causes and attributing waits")
-        beside = pool.submit(_causeless, job, effects, ideal, laid_out)
+        moments = pool.submit(look_at_moments, job, ideal, by_step=drawn)
+        causeless = pool.submit(_causeless, job, effects, ideal)
         baselines = pool.submit(baseline_ideals, job, ideal, settings)
         slowdown = pool.submit(
             lambda: measure_slowdown(job, fidelity, baselines.result(), settings)
         )
-        limits = pool.submit(_limits, job, refusal, (ideal, settings), (laid_out, beside))
-        all_steps = laid_out.result().job
+        limits = pool.submit(_limits, job, refusal, (ideal, settings), moments)
         stable = pool.submit(
             measure_stability,
-            as_steps(job),
-            all_steps,
-            lay_out_effects(effects, job.n_run),
+            job,
+            effects,
             (fidelity, refusal, settings),
             progress=progress,
             drawn=drawn,
         )
         refusal, judgement = _judgement(job, effects, refusal, settings)
-        tables = beside.result()[0] | _cause_tables(job, fidelity, ideal, judgement)
+        tables = causeless.result() | _cause_tables(job, fidelity, ideal, judgement)
+    tables |= {name: getattr(moments.result(), name) for name in ("rank_time", "sink", "coupling")}
     tables |= limits.result() if judgement else _without_limits()
     tables |= stable.result().tables if judgement else without_stability(fidelity, settings)
     if judgement:
         progress("weighing policies")
         tables["policy"] = weigh_policies(stable.result().footing, _culprits(judgement))
-    tables["interaction"] = weigh_interaction(
-        all_steps,
-        lay_out_effects(effects, job.n_run),
-        _laid_out_causes(job, judgement),
-        settings,
-    )
+    tables["interaction"] = weigh_interaction(job, judgement, settings)
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=views.result()
     )
     tables["caveat"] = pl.concat([job.caveat, unexplained_caveat(unexplained.result(), judgement)])
     if drawn:
-        tables |= _drawn_tables(job, ideal, laid_out.result(), judgement=judgement)
+        longest = int(fidelity.replayed_s.argmax())
+        tables |= _drawn_tables(job, ideal, longest, judgement=judgement)
+        tables["rank_step"] = moments.result().rank_step
     return {
         "fidelity": fidelity,
         "judgement": judgement,
@@ -163,57 +148,26 @@ def _judgement(
     return (doubt, None) if doubt else ("", judgement)
 
 
-def _lay_out(runs: CoupledJob) -> _LaidOut:
-    """Replay all steps in one graph, and look at every moment of every rank."""
-    job = lay_out(runs)
-    actual = replay(job.graph, job.work_ns)
-    return _LaidOut(job, actual, exposed(job, actual, job.work_ns))
-
-
-def _laid_out_causes(runs: CoupledJob, judgement: Judgement | None) -> Judgement | None:
-    """Place causes on the ops of every run, as `lay_out` numbers them."""
-    if judgement is None or runs.runs is None:
-        return judgement
-    causes = tuple(
-        replace(j, candidate=lay_out_candidate(j.candidate, runs.n_run, runs.n_op))
-        for j in judgement.causes
-    )
-    return replace(judgement, causes=causes)
-
-
-def _causeless(
-    runs: CoupledJob, effects: Effects, ideal: FloatArray, laid_out: Future[_LaidOut]
-) -> tuple[dict[str, pl.DataFrame], Roots]:
+def _causeless(job: CoupledJob, effects: Effects, ideal: FloatArray) -> dict[str, pl.DataFrame]:
     """Compute the tables of what ranks and ops cost, whatever the cause."""
-    job, actual, exposure = laid_out.result()
-    ideal_ns = np.tile(np.rint(ideal).astype(np.int64), runs.n_run)
-    best = replay(job.graph, ideal_ns)
-    ideal_exposure = exposed(job, best, ideal_ns, places=exposure.occupancy.places)
-    roots = walk_back(job, actual, job.work_ns, ideal_ns, exposures=(exposure, ideal_exposure))
-    tables = {
-        "step_bound": step_bounds(runs),
-        "rank_time": rank_time(job, actual, exposure, ideal_exposure),
-        "attribution": attribute(runs, effects.work_ns, ideal),
-        "sink": roots.sink,
-        "coupling": roots.coupling,
+    return {
+        "step_bound": step_bounds(job),
+        "attribution": attribute(job, effects.work_ns, ideal),
     }
-    return tables, roots
 
 
 def _limits(
-    runs: CoupledJob,
+    job: CoupledJob,
     refusal: str,
     chosen: tuple[FloatArray, Settings],
-    known: tuple[Future[_LaidOut], Future[tuple[dict[str, pl.DataFrame], Roots]]],
+    moments: Future[Moments],
 ) -> dict[str, pl.DataFrame]:
     """Compute what limits the job and how its ranks are coupled, once waits are walked back."""
     if refusal:
         return _without_limits()
-    (job, _, exposure), (_, roots) = known[0].result(), known[1].result()
-    ideal, settings = np.tile(chosen[0], runs.n_run), chosen[1]
-    places = exposure.occupancy.places
-    tables = limit_tables(job, as_steps(runs), ideal, settings, places=places)
-    return tables | waiting_tables(job, roots, settings)
+    ideal, settings = chosen
+    tables = limit_tables(job, ideal, settings)
+    return tables | waiting_tables(job, moments.result(), settings)
 
 
 def _without_limits() -> dict[str, pl.DataFrame]:
@@ -237,30 +191,28 @@ def _cause_tables(
     }
 
 
-def _work_without(job: CoupledJob, judgement: Judgement | None) -> NDArray[np.int64]:
-    return np.rint(judgement.without_ns).astype(np.int64) if judgement else job.work_ns
+def _work_without(job: CoupledJob, judgement: Judgement | None) -> TimeArray:
+    return np.rint(judgement.without_ns) if judgement else job.work_ns
 
 
 def _drawn_tables(
-    runs: CoupledJob, ideal: FloatArray, laid_out: _LaidOut, *, judgement: Judgement | None
+    runs: CoupledJob, ideal: FloatArray, longest: int, *, judgement: Judgement | None
 ) -> dict[str, pl.DataFrame]:
-    """Draw path and bars of the longest step with and without the cause, and all ranks and steps."""
-    job, actual, exposure = laid_out
-    ideal_ns = np.tile(np.rint(ideal).astype(np.int64), runs.n_run)
+    """Draw path and bars of the longest step, of all steps the entry `longest`."""
+    step, run = int(runs.step_number[longest]), longest if runs.runs else 0
+    job = lay_out(keep_runs(runs, slice(run, run + 1)))
+    ideal_ns = np.rint(ideal).astype(np.int64)
     named = judgement is not None and judgement.cause is not None
-    work = _work_without(runs, judgement).ravel()
-    without = replay(job.graph, work)
-    step = longest_step(job, actual)
+    work = np.atleast_2d(_work_without(runs, judgement))[run].astype(np.int64)
+    actual, without = replay(job.graph, job.work_ns), replay(job.graph, work)
     path = path_table(
         job, (actual, job.work_ns), (without, work) if named else None, ideal_ns=ideal_ns, step=step
     )
+    exposure = exposed(job, actual, job.work_ns)
     places = exposure.occupancy.places
     cleared = (without, exposed(job, without, work, places=places)) if named else None
-    return {
-        "path": path,
-        "timeline": timeline_table(job, (actual, exposure), cleared, path=path, step=step),
-        "rank_step": rank_step(job, ideal_ns, exposure),
-    }
+    timeline = timeline_table(job, (actual, exposure), cleared, path=path, step=step)
+    return {"path": path, "timeline": timeline}
 
 
 def _culprits(judgement: Judgement | None) -> list[int]:

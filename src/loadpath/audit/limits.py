@@ -5,15 +5,13 @@ import polars as pl
 
 from loadpath.audit.settings import Settings
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import CoupledSteps
 from loadpath.diagnose.coupling_blocks import coupling_blocks
 from loadpath.diagnose.distance import cause_distances, missed_waiting
 from loadpath.diagnose.efficiency import efficiencies
-from loadpath.diagnose.exposure import Places
 from loadpath.diagnose.failure_envelope import failure_envelope
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.limitation import limitations
-from loadpath.diagnose.root_cause import Roots
+from loadpath.diagnose.moments import Moments
 from loadpath.tables.results import (
     COUPLING_BLOCK,
     COUPLING_GROUP,
@@ -33,15 +31,17 @@ NO_LIMITS = (
 """Tables that are empty where no conclusion is drawn."""
 
 
-def waiting_tables(job: CoupledJob, roots: Roots, settings: Settings) -> dict[str, pl.DataFrame]:
+def waiting_tables(
+    job: CoupledJob, moments: Moments, settings: Settings
+) -> dict[str, pl.DataFrame]:
     """Say where and how far away waits are caused, and which ranks wait for each other.
 
     Parameters
     ----------
     job : CoupledJob
         Coupled job.
-    roots : Roots
-        Result of `walk_back`.
+    moments : Moments
+        Result of `look_at_moments`.
     settings : Settings
         Seed of the resamples.
 
@@ -51,20 +51,15 @@ def waiting_tables(job: CoupledJob, roots: Roots, settings: Settings) -> dict[st
         Tables ``coupling_group``, ``coupling_block``, ``distance`` and ``missed``.
     """
     return {
-        "coupling_group": roots.coupling_group,
-        "coupling_block": coupling_blocks(job, roots.coupling),
-        "distance": cause_distances(roots.waits),
-        "missed": missed_waiting(job, roots.waits, _draws(settings)),
+        "coupling_group": moments.coupling_group,
+        "coupling_block": coupling_blocks(job, moments.coupling),
+        "distance": cause_distances(moments.told),
+        "missed": missed_waiting(moments.missed_ns, _draws(settings)),
     }
 
 
 def limit_tables(
-    job: CoupledJob,
-    steps: CoupledSteps,
-    ideal_ns: FloatArray,
-    settings: Settings,
-    *,
-    places: Places | None = None,
+    job: CoupledJob, ideal_ns: FloatArray, settings: Settings
 ) -> dict[str, pl.DataFrame]:
     """Say what limits a job, how efficient it is, and what it would bear.
 
@@ -72,26 +67,21 @@ def limit_tables(
     ----------
     job : CoupledJob
         Coupled job.
-    steps : CoupledSteps
-        The same job; the graph of one step where all are coupled alike.
     ideal_ns : (n_op,) array of float64
         Work that each op would need, in ns.
     settings : Settings
         Bound and seed.
-    places : Places, optional
-        Where ops run, if it is at hand.
 
     Returns
     -------
     dict
         Tables ``limitation``, ``efficiency`` and ``failure_envelope``.
     """
-    work = job.work_ns.astype(np.float64)
     return {
         "limitation": limitations(job, ideal_ns, _draws(settings)),
-        "efficiency": efficiencies(job, _draws(settings), places=places),
+        "efficiency": efficiencies(job, _draws(settings)),
         "failure_envelope": failure_envelope(
-            steps, work, ideal_ns, bound_ratio=settings.bound, rng=_draws(settings)
+            job, ideal_ns, bound_ratio=settings.bound, rng=_draws(settings)
         ),
     }
 

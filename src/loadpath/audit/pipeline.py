@@ -144,7 +144,7 @@ class Audit:
         UsageError
             If `by` is none of these, or no conclusion across ranks was drawn.
         """
-        return coupling_matrix(self.job, self.tables, by=by, transitive=transitive)
+        return coupling_matrix(self.runs, self.tables, by=by, transitive=transitive)
 
     def figure(self, name: str) -> Any:
         """Draw one figure of the briefing.

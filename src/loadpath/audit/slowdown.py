@@ -64,7 +64,7 @@ def gain_by_baseline(
         return None
     mixture = Mixture(np.ones(job.n_op, np.bool_))
     mixture.measured[cause.candidate.op] = False
-    work = np.atleast_2d(job.work_ns).astype(np.float64)
+    work = np.atleast_2d(job.work_ns)
     return {
         baseline: judgement.step_s
         - float(replay_runs(job.graph, work, ideal, [mixture]).mean()) / 1e9

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import CoupledSteps, join_steps, take_runs
+from loadpath.couple.steps import keep_runs, lay_out
 from loadpath.diagnose.components import FEWEST_STEPS
 from loadpath.diagnose.delay import DELAY_RATIO
-from loadpath.diagnose.effects import Effects, nest_effects
+from loadpath.diagnose.effects import Effects, lay_out_effects
 from loadpath.diagnose.emergence import measure_losses
 from loadpath.diagnose.fidelity import Fidelity
 from loadpath.diagnose.footing import Footing, lay_footing
@@ -67,7 +67,6 @@ class Stability(NamedTuple):
 
 
 def measure_stability(
-    steps: CoupledSteps,
     job: CoupledJob,
     effects: Effects,
     known: tuple[Fidelity, str, Settings],
@@ -81,8 +80,6 @@ def measure_stability(
 
     Parameters
     ----------
-    steps : CoupledSteps
-        The job's runs; one where its steps are not coupled alike.
     job : CoupledJob
         Coupled job.
     effects : Effects
@@ -103,12 +100,9 @@ def measure_stability(
     fidelity, refusal, settings = known
     if refusal:
         return Stability(without_stability(fidelity, settings), None)
-    kept = _kept_runs(steps)
-    measured_s = fidelity.measured_s
-    if kept.size < len(steps.start_ns):
-        measured_s = measured_s.reshape(len(steps.start_ns), -1)[kept].ravel()
-        job = join_steps(take_runs(steps, kept))
-        effects = nest_effects(job)
+    kept = _kept_runs(job)
+    measured_s = fidelity.measured_s.reshape(job.n_run, -1)[kept].ravel()
+    effects, job = lay_out_effects(effects, kept), lay_out(keep_runs(job, kept))
     rng = np.random.default_rng(settings.seed)
     footing = lay_footing(job, effects, rng)
     policy = Policy(settings.bound, settings.gate)
@@ -139,15 +133,14 @@ def weigh_policies(footing: Footing | None, culprits: Sequence[int]) -> pl.DataF
     return POLICY.empty() if footing is None else policy_table(footing, culprits)
 
 
-def _kept_runs(steps: CoupledSteps) -> NDArray[np.intp]:
+def _kept_runs(job: CoupledJob) -> NDArray[np.intp]:
     """Choose evenly spaced runs, so many that their ops are at most `MOST_OPS`."""
-    n_run, n_op = steps.start_ns.shape
-    n_kept = min(n_run, max(FEWEST_STEPS, MOST_OPS // max(1, n_op)))
-    return np.unique(np.linspace(0, n_run - 1, n_kept).round().astype(np.intp))
+    n_kept = min(job.n_run, max(FEWEST_STEPS, MOST_OPS // max(1, job.n_op)))
+    return np.unique(np.linspace(0, job.n_run - 1, n_kept).round().astype(np.intp))
 
 
 def weigh_interaction(
-    job: CoupledJob, effects: Effects, judgement: Judgement | None, settings: Settings
+    job: CoupledJob, judgement: Judgement | None, settings: Settings
 ) -> pl.DataFrame:
     """Share out what the top causes return, where they interact.
 
@@ -155,8 +148,6 @@ def weigh_interaction(
     ----------
     job : CoupledJob
         Coupled job.
-    effects : Effects
-        Its nested effects.
     judgement : Judgement or None
         What was decided.
     settings : Settings
@@ -167,7 +158,7 @@ def weigh_interaction(
     polars.DataFrame
         Table `INTERACTION`.
     """
-    return interaction_table(job, effects, judgement, np.random.default_rng(settings.seed))
+    return interaction_table(job, judgement, np.random.default_rng(settings.seed))
 
 
 def without_stability(fidelity: Fidelity, settings: Settings) -> dict[str, pl.DataFrame]:

@@ -18,11 +18,12 @@ __all__ = [
     "Measured",
     "as_runs",
     "as_steps",
+    "blocks",
     "in_halves",
     "join_steps",
+    "keep_runs",
     "lay_out",
     "measure_steps",
-    "take_runs",
     "windows",
 ]
 
@@ -104,27 +105,6 @@ def as_runs(steps: CoupledSteps) -> CoupledJob:
     return replace(steps.job, runs=runs, **measure_steps(steps)._asdict())
 
 
-def take_runs(steps: CoupledSteps, runs: NDArray[np.integer]) -> CoupledSteps:
-    """Keep some of the runs.
-
-    Parameters
-    ----------
-    steps : CoupledSteps
-        Runs of one graph.
-    runs : (n_kept,) array of int
-        Which ones, ascending, at least two.
-
-    Returns
-    -------
-    CoupledSteps
-        The same job with fewer steps.
-    """
-    step = steps.step.reshape(len(steps.start_ns), -1)[runs].ravel()
-    return replace(
-        steps, step=step, start_ns=steps.start_ns[runs], duration_ns=steps.duration_ns[runs]
-    )
-
-
 def measure_steps(steps: CoupledSteps) -> Measured:
     """Read arrivals, waits, transfers and lags off every run.
 
@@ -204,7 +184,28 @@ def join_steps(steps: CoupledSteps) -> CoupledJob:
     return lay_out(as_runs(steps))
 
 
-def windows(job: CoupledJob, n_op: int | None = None) -> Iterator[CoupledJob]:
+def blocks(job: CoupledJob) -> Iterator[Any]:
+    """Go through the runs of a job a few at a time: what is computed of them stays in the caches.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        A job, perhaps of several runs.
+
+    Yields
+    ------
+    slice or ellipsis
+        Rows of arrays that have one for each run; all of those of a job of one graph.
+    """
+    if job.runs is None:
+        yield ...
+        return
+    n_run = max(1, LEAST_AT_ONCE // job.n_op)
+    for low in range(0, job.n_run, n_run):
+        yield slice(low, min(low + n_run, job.n_run))
+
+
+def windows(job: CoupledJob, n_op: int | None = None) -> Iterator[tuple[slice, CoupledJob]]:
     """Lay out a few runs at a time; what does not change from run to run is shared.
 
     Parameters
@@ -217,12 +218,14 @@ def windows(job: CoupledJob, n_op: int | None = None) -> Iterator[CoupledJob]:
 
     Yields
     ------
+    slice
+        Which runs.
     CoupledJob
-        Some runs as a job of their own; its graph and its tables may be those of the one before,
-        so that times stand in its arrays alone, not in its ops.
+        These as a job of their own; its graph and its tables may be those of the one before, so
+        that times stand in its arrays alone, not in its ops, and steps are numbered as those were.
     """
     if job.runs is None:
-        yield job
+        yield slice(0, 1), job
         return
     if n_op is None:
         n_op = min(max(LEAST_AT_ONCE, 4 * job.rank.height**2), MOST_AT_ONCE)
@@ -231,11 +234,31 @@ def windows(job: CoupledJob, n_op: int | None = None) -> Iterator[CoupledJob]:
     same = None
     for low in range(0, job.n_run, n_run):
         part = slice(low, min(low + n_run, job.n_run))
-        times = {name: getattr(job, name)[part] for name in Measured._fields}
         if same is None or part.stop - low < n_run:
-            runs = Runs(*(column[part] for column in job.runs))
-            same = lay_out(replace(job, runs=runs, **times))
-        yield replace(same, **{name: time.ravel() for name, time in times.items()})
+            same = lay_out(keep_runs(job, part))
+        times = {name: getattr(job, name)[part].ravel() for name in Measured._fields}
+        yield part, replace(same, **times)
+
+
+def keep_runs(job: CoupledJob, kept: slice | NDArray[np.integer]) -> CoupledJob:
+    """Keep some of the runs of a job.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        A job of several runs; one of a single graph is returned as it is.
+    kept : slice or (n_kept,) array of int
+        Which ones, ascending.
+
+    Returns
+    -------
+    CoupledJob
+        The same job with fewer steps.
+    """
+    if job.runs is None:
+        return job
+    times = {name: getattr(job, name)[kept] for name in Measured._fields}
+    return replace(job, runs=Runs(*(column[kept] for column in job.runs)), **times)
 
 
 def lay_out(job: CoupledJob) -> CoupledJob:

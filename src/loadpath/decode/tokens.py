@@ -47,7 +47,7 @@ class Tokens:
         >>> tokens.codes(b'"a" 12 "a"', *at).tolist(), tokens.text(0), tokens.text(1)
         ([0, 1, 0, -1], 'a', '12')
         """
-        self._make_room(int(low.size), int(np.maximum(high - low, 0).sum()))
+        self._make_room(int(low.size), int(np.where(low < 0, 0, high - low).sum()))
         code = np.empty(low.size, np.int32)
         self._n = kernels.intern_tokens(
             np.frombuffer(body, np.uint8), low, high, self._arrays(), self._n, code

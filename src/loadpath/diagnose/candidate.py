@@ -1,7 +1,7 @@
 """A candidate cause: a place, a mechanism, and what its ops would need without it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loadpath.diagnose.levels import FloatArray
 
-__all__ = ["Candidate", "join", "lay_out_candidate"]
+__all__ = ["Candidate", "join"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +89,3 @@ def join(candidates: Sequence[Candidate], **fields: Any) -> Candidate:
     }
     change = np.concatenate([c.change_ns for c in candidates], axis=-1)[..., order]
     return Candidate(op=op[order], change_ns=change, **(base | fields))
-
-
-def lay_out_candidate(candidate: Candidate, n_run: int, n_op: int) -> Candidate:
-    """Place a candidate on the ops of every run of a graph, run after run.
-
-    Parameters
-    ----------
-    candidate : Candidate
-        On the ops of one run.
-    n_run, n_op : int
-        Number of runs, and of ops in each.
-
-    Returns
-    -------
-    Candidate
-        On the ops of all of them.
-    """
-    op = (n_op * np.arange(n_run, dtype=np.int32)[:, None] + candidate.op).astype(np.int32)
-    change = np.broadcast_to(candidate.change_ns, op.shape)
-    return replace(candidate, op=op.ravel(), change_ns=change.ravel())

@@ -5,14 +5,13 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import BETWEEN_CALLS, CoupledJob, NodeRole
-from loadpath.couple.steps import windows
 from loadpath.diagnose import kernels
 from loadpath.diagnose.exposure import (
     COMPUTE,
     N_PART,
     Places,
     computation,
-    find_places,
+    placed_windows,
 )
 from loadpath.diagnose.labels import numbered
 from loadpath.replay import (
@@ -21,12 +20,11 @@ from loadpath.replay import (
     last_predecessor,
     replay,
     step_bounds_ns,
-    step_time_ns,
 )
 from loadpath.tables.results import PATH
 from loadpath.units import NS_PER_S
 
-__all__ = ["MAX_BARS", "Replayed", "longest_step", "path_table", "unexplained_ratio"]
+__all__ = ["MAX_BARS", "Replayed", "path_table", "unexplained_ratio"]
 
 Replayed = tuple[Timeline, ArrayLike]
 """A replay and the work it was made with."""
@@ -35,24 +33,6 @@ MAX_BARS = 400
 """Rows of a path; beyond, neighbours are merged."""
 
 FloatArray = NDArray[np.float64]
-
-
-def longest_step(job: CoupledJob, timeline: Timeline) -> int:
-    """Find the step that takes longest.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Job that was replayed; it has at least one step.
-    timeline : Timeline
-        Its times.
-
-    Returns
-    -------
-    int
-        Step number; the first of equals.
-    """
-    return int(job.graph.step[np.argmax(step_time_ns(job.graph, timeline))])
 
 
 def path_table(
@@ -119,20 +99,24 @@ def unexplained_ratio(
         Lag, recorded boundaries and host time between calls (classes that begin with
         `BETWEEN_CALLS`) on the critical paths of all steps, over their length; 0 without steps.
     """
-    total, graph, places = np.zeros(3, np.int64), None, None
-    for some in windows(job, at_once):
-        if places is None or some.graph is not graph:
-            graph, places = some.graph, find_places(some)
-        total += _path_parts_ns(some, places, count_hidden=count_hidden)
+    total = np.zeros(3, np.int64)
+    is_gap, moves = _of_classes(job, BETWEEN_CALLS), np.zeros(job.n_op, np.bool_)
+    if not count_hidden:
+        moves = (job.op["kind"] == "communicate").to_numpy()
+    for _, some, places in placed_windows(job, at_once):
+        n_run = some.n_op // max(1, job.n_op)
+        marks = (np.tile(is_gap, n_run), np.tile(moves, n_run))
+        total += _path_parts_ns(some, places, *marks)
     return float((total[0] + total[1]) / total[2]) if total[2] else 0.0
 
 
-def _path_parts_ns(job: CoupledJob, places: Places, *, count_hidden: bool) -> NDArray[np.int64]:
-    """Lag and gaps on the critical paths of all steps, and their length."""
+def _path_parts_ns(
+    job: CoupledJob, places: Places, is_gap: NDArray[np.bool_], moves: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Lag and gaps on the critical paths of all steps, and their length; `moves` may hide lag."""
     graph = job.graph
     timeline = replay(graph, job.work_ns, lag_ns=job.lag_ns)
-    is_gap = _of_classes(job, BETWEEN_CALLS)
-    hidden = 0 if count_hidden else _hidden_lag_ns(job, timeline, places)
+    hidden = _hidden_lag_ns(job, timeline, places, np.flatnonzero(moves & (job.lag_ns > 0)))
     release = graph.role == NodeRole.RELEASE
     weight, lag, gap = graph.fixed_ns.copy(), graph.fixed_ns * release, graph.fixed_ns * 0
     lag[graph.start_node] = job.lag_ns - hidden
@@ -160,9 +144,13 @@ def _of_classes(job: CoupledJob, beginning: str) -> NDArray[np.bool_]:
     return np.array([name.startswith(beginning) for name in names], np.bool_)[number]
 
 
-def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places) -> NDArray[np.int64]:
-    """Lag of each communication op during which its rank computes."""
-    late = np.flatnonzero((job.op["kind"] == "communicate").to_numpy() & (job.lag_ns > 0))
+def _hidden_lag_ns(
+    job: CoupledJob, timeline: Timeline, places: Places, late: NDArray[np.intp]
+) -> NDArray[np.int64]:
+    """Lag of each of the ops `late` during which its rank computes."""
+    hidden = np.zeros(job.n_op, np.int64)
+    if not late.size:
+        return hidden
     occupancy = computation(job, timeline, job.work_ns, places=places)
     start = job.graph.start_node[late] + 1
     inside = np.zeros((late.size, N_PART), np.int64)
@@ -176,7 +164,6 @@ def _hidden_lag_ns(job: CoupledJob, timeline: Timeline, places: Places) -> NDArr
         timeline.time_ns[start],
         inside,
     )
-    hidden = np.zeros(job.n_op, np.int64)
     hidden[late] = inside[:, COMPUTE]
     return hidden
 

@@ -13,7 +13,7 @@ from loadpath.diagnose.labels import numbered, sum_by
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.resampling import (
     Estimate,
-    quantile_estimate,
+    quantile_estimates,
     ratio_estimate,
     resample,
     spread,
@@ -58,9 +58,10 @@ def delay_rows(footing: Footing, loaded: Loaded, rng: np.random.Generator) -> It
     yield row("waiting_gain", ratio_estimate(fate.others_s, fate.struck_s, weights))
     swallowed = fate.struck_s - fate.own_s
     yield row("absorption_ratio", ratio_estimate(swallowed, fate.struck_s, weights))
-    for name, share in QUANTILES.items():
-        found = quantile_estimate(slack / 1e9, work, step, weights, share=share)
-        yield row("slack", found, by="quantile", key=name, unit="s")
+    shares = tuple(QUANTILES.values())
+    found = quantile_estimates(slack / 1e9, work, step, weights, shares=shares)
+    for name, estimate in zip(QUANTILES, found, strict=True):
+        yield row("slack", estimate, by="quantile", key=name, unit="s")
 
 
 def gain_rows(footing: Footing, classes: tuple[IntArray, list[str]]) -> Iterator[Row]:

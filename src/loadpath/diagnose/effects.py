@@ -91,15 +91,15 @@ def nest_effects(job: CoupledJob) -> Effects:
     return Effects(work, level, stage_level_ns(job, level), data, is_transfer, paused)
 
 
-def lay_out_effects(effects: Effects, n_run: int) -> Effects:
-    """Give effects of runs of a graph as those of all ops, run after run.
+def lay_out_effects(effects: Effects, kept: NDArray[np.integer]) -> Effects:
+    """Give effects of some runs of a graph as those of all their ops, run after run.
 
     Parameters
     ----------
     effects : Effects
-        Of a job of `n_run` runs.
-    n_run : int
-        Number of runs.
+        Of all runs of a job: what peers take is known from all of them.
+    kept : (n_kept,) array of int
+        Which runs; of no meaning for a job of one graph.
 
     Returns
     -------
@@ -108,13 +108,13 @@ def lay_out_effects(effects: Effects, n_run: int) -> Effects:
     """
     if effects.work_ns.ndim == 1:
         return effects
-    shape = effects.work_ns.shape
-    level, across, data = (
-        np.broadcast_to(part, shape).ravel()
-        for part in (effects.level_ns, effects.across_ns, effects.data_ns)
+    shape = (kept.size, effects.level_ns.size)
+    level, across = (
+        np.broadcast_to(part, shape).ravel() for part in (effects.level_ns, effects.across_ns)
     )
-    marks = (np.tile(mark, n_run) for mark in (effects.is_transfer, effects.paused))
-    return Effects(effects.work_ns.ravel(), level, across, data, *marks)
+    marks = (np.broadcast_to(mark, shape).ravel() for mark in (effects.is_transfer, effects.paused))
+    data = np.broadcast_to(effects.data_ns, effects.work_ns.shape)[kept].ravel()
+    return Effects(effects.work_ns[kept].ravel(), level, across, data, *marks)
 
 
 def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:

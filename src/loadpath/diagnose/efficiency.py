@@ -15,10 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.exposure import Places, computation, find_places
+from loadpath.diagnose.exposure import Places, computation, placed_windows
 from loadpath.diagnose.fidelity import measured_step_ns
 from loadpath.diagnose.step_intervals import FEW_STEPS, drawn_sums, with_interval
-from loadpath.replay import Timeline, replay, step_time_ns
+from loadpath.replay import Mixture, Timeline, replay_runs
 from loadpath.tables.results import EFFICIENCY, FACTORS
 from loadpath.units import NS_PER_S
 
@@ -29,9 +29,7 @@ MEASURED = ("parallel_efficiency", "load_balance", "communication_efficiency")
 FloatArray = NDArray[np.float64]
 
 
-def efficiencies(
-    job: CoupledJob, rng: np.random.Generator, *, places: Places | None = None
-) -> pl.DataFrame:
+def efficiencies(job: CoupledJob, rng: np.random.Generator) -> pl.DataFrame:
     """Split the efficiency of a job, and of each of its steps, into its factors.
 
     Parameters
@@ -40,8 +38,6 @@ def efficiencies(
         Coupled job.
     rng : numpy.random.Generator
         Source of resampled steps.
-    places : Places, optional
-        Where ops run, if it is at hand.
 
     Returns
     -------
@@ -54,18 +50,18 @@ def efficiencies(
     .. [1] M. Wagner, S. Mohr, J. Gimenez, J. Labarta, "A structured approach to performance
        analysis", Parallel Tools Workshop 2017.
     """
-    useful = useful_ns(job, places=places)
+    useful = useful_ns(job)
     walls = _walls_ns(job)
     n_rank = useful.shape[1]
     sums = drawn_sums(np.hstack([useful, walls]), rng)
     whole = _factors(sums[:, :n_rank], sums[:, n_rank:])
     value, low, high = with_interval(whole[..., 0] / np.maximum(whole[..., 1], 1.0))
-    n_step = max(1, job.graph.step.size)
+    n_step = max(1, job.step_number.size)
     rows = [_rows(np.array([-1]), whole[:1] / n_step, (value[None], low[None], high[None]))]
     each = _factors(useful, walls)
     ratio = each[..., 0] / np.maximum(each[..., 1], 1.0)
     unknown = np.full(ratio.shape, np.nan)
-    rows.append(_rows(job.graph.step, each, (ratio, unknown, unknown)))
+    rows.append(_rows(job.step_number, each, (ratio, unknown, unknown)))
     table = EFFICIENCY.build(_with_basis(pl.concat(rows).fill_nan(None)))
     return table if walls.shape[1] > 3 else table.filter(pl.col("factor") != "orchestration")
 
@@ -80,15 +76,13 @@ def _with_basis(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(basis=got + none)
 
 
-def useful_ns(job: CoupledJob, *, places: Places | None = None) -> FloatArray:
+def useful_ns(job: CoupledJob) -> FloatArray:
     """Measure how long each rank computes in each step, moments of several streams counted once.
 
     Parameters
     ----------
     job : CoupledJob
         Coupled job.
-    places : Places, optional
-        Where ops run, if it is at hand.
 
     Returns
     -------
@@ -96,10 +90,18 @@ def useful_ns(job: CoupledJob, *, places: Places | None = None) -> FloatArray:
         In ns, from the recorded times; on a device where the rank has one. Host work and waiting for
         data are not useful.
     """
+    start, duration = (np.atleast_2d(time) for time in (job.start_ns, job.duration_ns))
+    found = [
+        _useful_ns(some, (start[part] + duration[part]).ravel(), places)
+        for part, some, places in placed_windows(job)
+    ]
+    return np.concatenate(found)
+
+
+def _useful_ns(job: CoupledJob, end_ns: NDArray[np.int64], places: Places) -> FloatArray:
     graph = job.graph
     recorded = np.zeros(graph.n_node + 1, np.int64)
-    recorded[graph.end_node + 1] = (job.op["start_ns"] + job.op["duration_ns"]).to_numpy()
-    places = find_places(job) if places is None else places
+    recorded[graph.end_node + 1] = end_ns
     busy = computation(job, Timeline(recorded), job.work_ns, places=places)
     step = job.op["step"].to_numpy()[busy.op]
     index = np.searchsorted(graph.step, step)
@@ -115,13 +117,14 @@ def useful_ns(job: CoupledJob, *, places: Places | None = None) -> FloatArray:
 def _walls_ns(job: CoupledJob) -> FloatArray:
     """(n_step, 3 or 4) step times: measured, replayed, with an ideal network, and ideal hosts."""
     mechanism = job.op["mechanism"].cast(pl.String).to_numpy()
-    network = np.where(mechanism == "communication", 0, job.work_ns)
-    works = [job.work_ns, network]
+    apart = mechanism != "communication"
+    counted = [np.ones(job.n_op, np.bool_), apart]
     on_host = np.isin(mechanism, ("host", "input"))
     if on_host.any():
-        works.append(np.where(on_host, 0, network))
-    replayed = [step_time_ns(job.graph, replay(job.graph, work)) for work in works]
-    return np.stack([measured_step_ns(job), *replayed], axis=1).astype(np.float64)
+        counted.append(apart & ~on_host)
+    work, mixtures = np.atleast_2d(job.work_ns), [Mixture(ops) for ops in counted]
+    replayed = replay_runs(job.graph, work, np.zeros(job.n_op), mixtures)
+    return np.stack([measured_step_ns(job), *replayed.reshape(len(counted), -1)], axis=1)
 
 
 def _factors(useful: FloatArray, walls: FloatArray) -> FloatArray:

@@ -1,5 +1,6 @@
 """Exposed communication: waits and transfers that no other work of the rank hides."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import CoupledJob, CouplingGraph, NodeRole
 from loadpath.couple.kernels import group_by_key
+from loadpath.couple.steps import windows
 from loadpath.diagnose import kernels
 from loadpath.replay import Timeline, last_predecessor, op_end_ns, op_ready_ns
 
@@ -25,6 +27,7 @@ __all__ = [
     "computation",
     "exposed",
     "find_places",
+    "placed_windows",
     "rank_index",
 ]
 
@@ -221,6 +224,30 @@ def find_places(job: CoupledJob) -> Places:
     clock = _clocks(job, step)
     group = rank * np.int32(clock.max(initial=0) + 1) + clock.astype(np.int32)[step]
     return Places(rank, node_rank, clock, group, _part_of_work(job))
+
+
+def placed_windows(
+    job: CoupledJob, at_once: int | None = None
+) -> Iterator[tuple[slice, CoupledJob, Places]]:
+    """Look at a few runs of a job at a time; where ops run is found out once for all of them.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        A job, perhaps of several runs.
+    at_once : int, optional
+        How many ops to lay out together; as `windows` chooses if left out.
+
+    Yields
+    ------
+    slice, CoupledJob, Places
+        Which runs, these laid out as one graph, and where their ops run.
+    """
+    graph, places = None, None
+    for part, some in windows(job, at_once):
+        if places is None or some.graph is not graph:
+            graph, places = some.graph, find_places(some)
+        yield part, some, places
 
 
 def rank_index(job: CoupledJob) -> Int32Array:

@@ -7,7 +7,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import CoupledSteps
 from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.slow_choices import MOST_CHOICES, N_PART, Choices, choose
 from loadpath.replay import (
@@ -38,12 +37,7 @@ Int32Array = NDArray[np.int32]
 
 
 def failure_envelope(
-    steps: CoupledSteps,
-    work_ns: FloatArray,
-    ideal_ns: FloatArray,
-    *,
-    bound_ratio: float,
-    rng: np.random.Generator,
+    job: CoupledJob, ideal_ns: FloatArray, *, bound_ratio: float, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Slow the ideal job, by size, number of ranks and duration, and see where it breaks a bound.
 
@@ -52,10 +46,10 @@ def failure_envelope(
 
     Parameters
     ----------
-    steps : CoupledSteps
+    job : CoupledJob
         Coupled job; where its steps are alike one of them is slowed, since one is ideal for all.
-    work_ns, ideal_ns : (n_run * n_op,) arrays of float64
-        Work, and what each op would need, in ns, run after run.
+    ideal_ns : (n_op,) array of float64
+        Work that each op would need, in ns.
     bound_ratio : float
         By how much the mean step may be longer than the ideal one: a policy.
     rng : numpy.random.Generator
@@ -73,12 +67,10 @@ def failure_envelope(
     begin within it are slowed whole. Step time is convex in the size, so a limit interpolated
     between two sizes is never too large.
     """
-    job = steps.job
-    ideal = ideal_ns.reshape(len(steps.start_ns), job.n_op).mean(axis=0)
-    base = replay(job.graph, ideal)
+    base = replay(job.graph, ideal_ns)
     layout = lay_out_scenarios(job.graph, base)
-    delta = np.where(own_work(job), ideal, 0.0)
-    group = rank_index(job) * np.int32(N_PART) + _part_of_step(job, base, ideal)
+    delta = np.where(own_work(job), ideal_ns, 0.0)
+    group = rank_index(job) * np.int32(N_PART) + _part_of_step(job, base, ideal_ns)
     own = np.bincount(rank_index(job), delta, job.rank.height).astype(np.float64)
     step_ns = step_time_ns(job.graph, base).mean()
     n_most = min(MOST_CHOICES, MOST_NODES // (len(SIZES) * (job.graph.n_node + own.size * N_PART)))
@@ -88,7 +80,7 @@ def failure_envelope(
         times = replay_scenarios(job.graph, base, scenarios, layout=layout)
         longer = _growth(times.mean(axis=0), step_ns).reshape(-1, len(SIZES))
         rows += _rows(one, longer[one.number], own.size, bound_ratio)
-    rows.append(_standing(steps, work_ns, ideal_ns, bound_ratio=bound_ratio))
+    rows.append(_standing(job, ideal_ns, bound_ratio=bound_ratio))
     return FAILURE_ENVELOPE.build(pl.DataFrame(rows, schema=FAILURE_ENVELOPE.schema))
 
 
@@ -164,15 +156,15 @@ def _limit(longer: FloatArray, bound_ratio: float) -> float:
     return float(np.interp(bound_ratio, rising, [0.0, *SIZES]))
 
 
-def _standing(
-    steps: CoupledSteps, work_ns: FloatArray, ideal_ns: FloatArray, *, bound_ratio: float
-) -> dict[str, Any]:
+def _standing(job: CoupledJob, ideal_ns: FloatArray, *, bound_ratio: float) -> dict[str, Any]:
     """Place the job by its slowest rank, and by the ranks that are at least half as slow."""
-    n_rank = steps.job.rank.height
-    own, ideal = (_own_ns(steps, part) for part in (work_ns, ideal_ns))
+    n_rank = job.rank.height
+    work = np.atleast_2d(job.work_ns)
+    own, ideal = (_own_ns(job, part) for part in (work.mean(axis=0), ideal_ns))
     excess = np.maximum(own / np.maximum(ideal, 1.0) - 1, 0.0)
     n_slow = int(((excess > 0) & (excess >= excess.max() / 2)).sum())
-    actual, best = (_step_times_ns(steps, part) for part in (work_ns, ideal_ns))
+    every = np.ones(job.n_op, np.bool_)
+    actual, best = replay_runs(job.graph, work, ideal_ns, [Mixture(every), Mixture(~every)])
     longer, mean = _growth(actual, best), float(_growth(actual.sum(), best.sum()))
     state = "meets" if mean <= bound_ratio else "breaks"
     place = {
@@ -187,21 +179,11 @@ def _standing(
     return place | _row("job", float(excess.max()), figures, state)
 
 
-def _own_ns(steps: CoupledSteps, work_ns: FloatArray) -> FloatArray:
-    """Sum the own work of each rank over all steps."""
-    job = steps.job
+def _own_ns(job: CoupledJob, work_ns: FloatArray) -> FloatArray:
+    """Sum the own work of each rank."""
     rank = np.where(own_work(job), rank_index(job), job.rank.height)
-    by_op = work_ns.reshape(len(steps.start_ns), job.n_op).sum(axis=0)
-    total = np.bincount(rank, by_op, minlength=job.rank.height + 1)
+    total = np.bincount(rank, work_ns, minlength=job.rank.height + 1)
     return total[:-1].astype(np.float64)
-
-
-def _step_times_ns(steps: CoupledSteps, work_ns: FloatArray) -> FloatArray:
-    """Replay every run; step times one after another."""
-    job = steps.job
-    runs = work_ns.reshape(len(steps.start_ns), job.n_op)
-    all_measured = [Mixture(np.ones(job.n_op, np.bool_))]
-    return replay_runs(job.graph, runs, runs[0], all_measured).ravel()
 
 
 def own_work(job: CoupledJob) -> NDArray[np.bool_]:

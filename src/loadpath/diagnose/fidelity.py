@@ -1,15 +1,18 @@
 """How well the graph explains the recording: a replay error that can fail."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
+from loadpath.couple.steps import blocks
 from loadpath.diagnose.labels import compact
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.medians import reduced
 from loadpath.replay import Timeline, begin_apart, replay, step_time_ns
+from loadpath.replay.timeline import TimeArray
 
 __all__ = ["Fidelity", "measure_fidelity", "measured_step_ns", "work_waits"]
 
@@ -52,8 +55,9 @@ def measured_step_ns(job: CoupledJob) -> FloatArray:
         In the order of ``job.step_number``, in ns.
     """
     if job.runs is not None:
-        last = (job.start_ns + job.duration_ns).max(axis=1)
-        return np.asarray(last - job.start_ns.min(axis=1), np.float64)
+        times = ((job.start_ns[rows], job.duration_ns[rows]) for rows in blocks(job))
+        spans = [(start + length).max(axis=1) - start.min(axis=1) for start, length in times]
+        return np.concatenate(spans).astype(np.float64)
     steps = job.graph.step
     place = np.searchsorted(steps, job.op["step"].to_numpy())
     inside = np.append(steps, -1)[place] == job.op["step"].to_numpy()
@@ -89,12 +93,10 @@ def measure_fidelity(job: CoupledJob) -> Fidelity:
         Errors and negative lag.
     """
     measured = measured_step_ns(job)
-    timeline = replay(job.graph, job.work_ns)
-    replayed = step_time_ns(job.graph, timeline).astype(np.float64)
-    known = _known_work_ns(job)
-    if known is not job.work_ns:
-        timeline = replay(job.graph, known)
-    error = _worst_rank_ns(job, timeline) / np.maximum(measured, 1.0)
+    known = _known_ns(job)
+    found = [_replayed_ns(job, rows, known) for rows in blocks(job)]
+    replayed, worst = (np.concatenate(part).astype(np.float64) for part in zip(*found, strict=True))
+    error = worst / np.maximum(measured, 1.0)
     return Fidelity(
         measured_s=measured / 1e9,
         replayed_s=replayed / 1e9,
@@ -104,22 +106,37 @@ def measure_fidelity(job: CoupledJob) -> Fidelity:
     )
 
 
-def _known_work_ns(job: CoupledJob) -> NDArray[np.int64] | FloatArray:
-    """Work, where that of communication ops without a partner is the least of their class."""
+def _known_ns(job: CoupledJob) -> tuple[NDArray[np.bool_], FloatArray]:
+    """Communication ops without a partner, and the least work of each op's class."""
     lone = (job.op["kind"] == "communicate").to_numpy().copy()
     lone[job.membership["op"].to_numpy()] = False
     if not lone.any():
-        return job.work_ns
-    work = job.work_ns.astype(np.float64)
+        return lone, np.zeros(0)
     found, op_class = compact(job.op["op_class"].to_physical().to_numpy())
     least = np.full(found.size, np.inf)
-    np.minimum.at(least, op_class, np.atleast_2d(work).min(axis=0))
-    return np.where(lone, least[op_class], work)
+    np.minimum.at(least, op_class, np.atleast_2d(job.work_ns).min(axis=0))
+    return lone, least[op_class]
 
 
-def _worst_rank_ns(job: CoupledJob, timeline: Timeline) -> FloatArray:
+def _replayed_ns(
+    job: CoupledJob, rows: Any, known: tuple[NDArray[np.bool_], FloatArray]
+) -> tuple[TimeArray, FloatArray]:
+    """Replayed steps of some runs, and the largest error of a rank's end in each of them."""
+    work, (lone, least) = job.work_ns[rows], known
+    timeline = replay(job.graph, work)
+    replayed = step_time_ns(job.graph, timeline)
+    if lone.any():
+        timeline = replay(job.graph, np.where(lone, least, work))
+    recorded = (job.start_ns[rows], job.duration_ns[rows])
+    return replayed, _worst_rank_ns(job, timeline, recorded)
+
+
+def _worst_rank_ns(
+    job: CoupledJob, timeline: Timeline, recorded: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> FloatArray:
     """Largest difference between replayed and recorded ends of the ranks, of each step."""
     graph = job.graph
+    start, duration = recorded
     last, first = graph.op[graph.end_step_node], graph.op[graph.begin_node]
     rank = job.op["rank"].to_numpy()[last].astype(np.int64)
     n_rank = int(rank.max(initial=0)) + 1
@@ -131,7 +148,7 @@ def _worst_rank_ns(job: CoupledJob, timeline: Timeline) -> FloatArray:
             timeline.time_ns[..., graph.begin_node + 1],
             timeline.time_ns[..., graph.end_step_node + 1],
         ),
-        (job.start_ns[..., first], job.start_ns[..., last] + job.duration_ns[..., last]),
+        (start[..., first], start[..., last] + duration[..., last]),
     ):
         begins = reduced(np.minimum, graph.begin_step, begin, graph.step.size)
         spans.append(reduced(np.maximum, of_end, end, place.size) - begins[..., step])

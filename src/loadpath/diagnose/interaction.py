@@ -5,7 +5,7 @@ is a fair share. The Shapley value is the mean of what a cause returns over all 
 the shares sum to what removing all returns.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import factorial
 
@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.effects import Effects
+from loadpath.couple.steps import windows
 from loadpath.diagnose.judgement import Judged, Judgement
 from loadpath.diagnose.levels import FloatArray
 from loadpath.replay import Scenarios, replay, replay_scenarios, step_time_ns
@@ -33,7 +33,7 @@ N_ORDER = 64
 
 
 def interaction_table(
-    job: CoupledJob, effects: Effects, judgement: Judgement | None, rng: np.random.Generator
+    job: CoupledJob, judgement: Judgement | None, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Share out what removing the top causes returns, where they interact.
 
@@ -41,8 +41,6 @@ def interaction_table(
     ----------
     job : CoupledJob
         Coupled job.
-    effects : Effects
-        Its nested effects.
     judgement : Judgement or None
         Causes with their removals and additions.
     rng : numpy.random.Generator
@@ -57,18 +55,11 @@ def interaction_table(
     causes = _apart(judgement, job.n_op) if judgement else []
     if judgement is None or len(causes) < 2 or not any(_disagrees(c, judgement) for c in causes):
         return INTERACTION.empty()
-    group = np.full(job.n_op, len(causes), np.int64)
-    delta = np.zeros(job.n_op)
-    for number, cause in enumerate(causes):
-        group[cause.candidate.op] = number
-        delta[cause.candidate.op] = cause.candidate.change_ns
-    base = replay(job.graph, effects.work_ns)
-    before = float(step_time_ns(job.graph, base).mean())
 
     def returned(removed: NDArray[np.bool_]) -> FloatArray:
         scale = np.vstack([removed.T, np.zeros(len(removed))]).astype(np.float64)
-        timed = replay_scenarios(job.graph, base, Scenarios(delta, group, scale))
-        return np.asarray((before - timed.mean(axis=0)) / 1e9)
+        saved = [_saved_ns(some, causes, scale, part) for part, some in windows(job)]
+        return np.asarray(np.concatenate(saved).mean(axis=0) / 1e9)
 
     exact = len(causes) <= MOST_EXACT
     values, errors = (
@@ -85,6 +76,24 @@ def interaction_table(
             "method": ["exact" if exact else f"{N_ORDER} sampled orders"] * len(causes),
         }
     )
+
+
+def _saved_ns(
+    job: CoupledJob, causes: Sequence[Judged], scale: FloatArray, part: slice
+) -> FloatArray:
+    """By how much each step is shorter in each scenario, of some runs: (n_step, n_scenario)."""
+    n_run = part.stop - part.start
+    group = np.full((n_run, job.n_op // n_run), len(causes), np.int64)
+    delta = np.zeros(group.shape)
+    for number, cause in enumerate(causes):
+        change = np.atleast_2d(cause.candidate.change_ns)
+        group[:, cause.candidate.op] = number
+        delta[:, cause.candidate.op] = change[part] if len(change) > 1 else change
+    base = replay(job.graph, job.work_ns.astype(np.float64))
+    scenarios = Scenarios(delta.ravel(), group.ravel(), scale)
+    before = step_time_ns(job.graph, base)[:, None]
+    saved: FloatArray = before - replay_scenarios(job.graph, base, scenarios)
+    return saved
 
 
 def _apart(judgement: Judgement, n_op: int) -> list[Judged]:

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
+from loadpath.couple.steps import windows
 from loadpath.diagnose.labels import compact
 from loadpath.diagnose.phases import PHASES, op_phases
 from loadpath.diagnose.resources import RESOURCES, op_resources
@@ -41,9 +42,14 @@ Int32Array = NDArray[np.int32]
 
 
 class _Changes(NamedTuple):
-    """What may be scaled: change and group of each node, phase and kind of each group from 1 on."""
+    """What may be scaled: work of some nodes in each run, less what stays, and the group of all nodes.
 
-    delta_ns: FloatArray
+    Groups from 1 on have a phase and a kind; nodes of group 0 are never scaled.
+    """
+
+    node: Int32Array
+    work_ns: NDArray[np.int64]
+    stays_ns: FloatArray
     group: Int32Array
     phase: Int32Array
     kind: Int32Array
@@ -81,23 +87,36 @@ def limitations(job: CoupledJob, ideal_ns: FloatArray, rng: np.random.Generator)
     ----------
     .. [1] L. Euler, "Institutiones calculi differentialis", 1755, I.225 (homogeneous functions).
     """
-    graph, phase = job.graph, op_phases(job)
+    phase = op_phases(job)
     told = _told(phase)
-    base = replay(graph, job.work_ns)
-    layout = lay_out_scenarios(graph, base)
-    step, delay = _step_and_delay(job, base)
-    targets, times = [_Target("all", "lag", "all", np.empty(0, np.bool_))], []
-    times.append(step + delay * (1 + np.array(SCALES)))
     work, latency, spread = _work(job, phase), _latencies(job, phase), _spread(job, ideal_ns)
-    for changes, found in (
+    every = np.ones(spread.kind.size, np.bool_)
+    scaled = [
         (work, list(_targets(work, told))),
         (latency, list(_targets(latency, told))),
-        (spread, [_Target("all", "spread", "all", np.ones(spread.kind.size, np.bool_))]),
-    ):
-        scenarios = Scenarios(*changes[:2], _scale(found, changes.kind.size), by_node=True)
+        (spread, [_Target("all", "spread", "all", every)]),
+    ]
+    targets = [_Target("all", "lag", "all", np.empty(0, np.bool_))]
+    targets += [target for _, found in scaled for target in found]
+    times = [_step_times_ns(some, scaled, part) for part, some in windows(job)]
+    return _table(targets, drawn_sums(np.concatenate(times), rng))
+
+
+def _step_times_ns(
+    job: CoupledJob, scaled: list[tuple[_Changes, list[_Target]]], part: slice
+) -> FloatArray:
+    """Time steps of some runs as recorded, with lag scaled and with each target scaled."""
+    graph, base = job.graph, replay(job.graph, job.work_ns)
+    layout = lay_out_scenarios(graph, base)
+    step, delay = _step_and_delay(job, base)
+    times = [step + delay, step + delay * (1 + np.array(SCALES))]
+    for changes, found in scaled:
+        delta = np.zeros((part.stop - part.start, changes.group.size))
+        delta[:, changes.node] = changes.work_ns[part] - changes.stays_ns
+        group, scale = np.tile(changes.group, len(delta)), _scale(found, changes.kind.size)
+        scenarios = Scenarios(delta.ravel(), group, scale, by_node=True)
         times.append(delay + replay_scenarios(graph, base, scenarios, layout=layout))
-        targets += found
-    return _table(targets, drawn_sums(np.hstack([step + delay, *times]), rng))
+    return np.hstack(times)
 
 
 def _step_and_delay(job: CoupledJob, base: Timeline) -> tuple[FloatArray, FloatArray]:
@@ -119,7 +138,7 @@ def _told(phase: Int32Array) -> list[int]:
 
 def _work(job: CoupledJob, phase: Int32Array) -> _Changes:
     joint = phase * np.int32(len(NAMES)) + op_resources(job)
-    return _changes(job, job.work_ns, joint, job.graph.end_node)
+    return _changes(job, (job.work_ns, np.zeros(1)), joint, job.graph.end_node)
 
 
 def _latencies(job: CoupledJob, phase: Int32Array) -> _Changes:
@@ -129,23 +148,29 @@ def _latencies(job: CoupledJob, phase: Int32Array) -> _Changes:
     kind[graph.role == NodeRole.RELEASE] = NAMES.index("boundary")
     own = np.flatnonzero(graph.fixed_ns).astype(np.int32)
     joint = phase[graph.op[own]] * np.int32(len(NAMES)) + kind[own]
-    return _changes(job, graph.fixed_ns[own], joint, own)
+    fixed = np.broadcast_to(graph.fixed_ns[own], (job.n_run, own.size))
+    return _changes(job, (fixed, np.zeros(1)), joint, own)
 
 
 def _spread(job: CoupledJob, ideal_ns: FloatArray) -> _Changes:
     any_kind = np.zeros(job.n_op, np.int32)
-    return _changes(job, job.work_ns - ideal_ns, any_kind, job.graph.end_node)
+    return _changes(job, (job.work_ns, ideal_ns), any_kind, job.graph.end_node)
 
 
-def _changes(job: CoupledJob, change_ns: Any, joint: Int32Array, node: Int32Array) -> _Changes:
-    """Place changes on nodes; nodes without are in group 0, which is never scaled."""
-    changed = np.flatnonzero(change_ns)
+def _changes(
+    job: CoupledJob,
+    change_ns: tuple[NDArray[np.int64], FloatArray],
+    joint: Int32Array,
+    node: Int32Array,
+) -> _Changes:
+    """Group nodes; what changes in no run, work being what stays, is in no group."""
+    work, stays = np.atleast_2d(change_ns[0]), change_ns[1]
+    changed = np.flatnonzero((work != stays).any(axis=0))
     found, number = compact(joint[changed])
-    delta, group = np.zeros(job.graph.n_node), np.zeros(job.graph.n_node, np.int32)
-    delta[node[changed]] = change_ns[changed]
+    group = np.zeros(job.graph.n_node, np.int32)
     group[node[changed]] = number + np.int32(1)
     phase, kind = np.divmod(found.astype(np.int32), np.int32(len(NAMES)))
-    return _Changes(delta, group, phase, kind)
+    return _Changes(node, work, stays, group, phase, kind)
 
 
 def _targets(changes: _Changes, told: list[int]) -> Iterator[_Target]:

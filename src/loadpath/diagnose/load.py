@@ -103,7 +103,7 @@ def load_base_ns(job: CoupledJob, load: str) -> FloatArray:
     """
     base = np.zeros(job.graph.n_node)
     if load == "launches":
-        np.add.at(base, job.graph.start_node, job.lag_ns)
+        base[job.graph.start_node] = job.lag_ns
     return base
 
 

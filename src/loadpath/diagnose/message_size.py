@@ -40,7 +40,7 @@ def is_latency_like(
     .. [1] R. W. Hockney, "The communication challenge for MPP", Parallel Computing 20, 1994.
     """
     frame = job.op[op].select("collective", "bytes").with_columns(
-        link=pl.Series(link), work=pl.Series(job.work_ns[op])
+        link=pl.Series(link), work=pl.Series(_least_ns(job.work_ns[..., op]))
     ).with_row_index("row")  # fmt: skip
     known = frame.filter((pl.col("bytes") >= 0) & (pl.col("work") > 0))
     small = np.zeros(op.size, np.bool_)
@@ -51,6 +51,14 @@ def is_latency_like(
         )
         small[like.filter(pl.col("bytes") <= limit)["row"].to_numpy()] = True
     return small
+
+
+def _least_ns(work_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Shortest transfer of each op over all runs that took time; 0 where none did."""
+    runs = np.atleast_2d(work_ns)
+    most = np.iinfo(np.int64).max
+    least: NDArray[np.int64] = np.where(runs > 0, runs, most).min(axis=0)
+    return np.where(least < most, least, 0)
 
 
 def half_rate_bytes(size_bytes: FloatArray, least_ns: FloatArray) -> float:

@@ -1,5 +1,7 @@
 """Where the time of each rank goes, over the mean step and step by step."""
 
+from typing import NamedTuple
+
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
@@ -18,26 +20,90 @@ from loadpath.replay import Timeline, replay, step_bounds_ns, step_time_ns
 from loadpath.tables.results import RANK_STEP, RANK_TIME
 from loadpath.units import NS_PER_S
 
-__all__ = ["rank_step", "rank_time"]
+__all__ = ["RankSums", "rank_step", "rank_sums", "rank_time"]
 
 Int64Array = NDArray[np.int64]
 
 
-def rank_time(
-    job: CoupledJob, timeline: Timeline, actual: Exposure, ideal: Exposure
-) -> pl.DataFrame:
+class RankSums(NamedTuple):
+    """What ranks did in some steps.
+
+    Attributes
+    ----------
+    spent_ns : (n_rank, n_part) array of int64
+        Time of each part within the steps, in ns.
+    bubble_ns : (n_rank,) array of int64
+        Exposed wait that the ideal replay has too, in ns.
+    step_ns, lagged_ns : int
+        Length of the steps, as replayed and with their lag, in ns.
+    """
+
+    spent_ns: Int64Array
+    bubble_ns: Int64Array
+    step_ns: int
+    lagged_ns: int
+
+    def plus(self, other: "RankSums") -> "RankSums":
+        """Add other steps.
+
+        Parameters
+        ----------
+        other : RankSums
+            Of the same ranks.
+
+        Returns
+        -------
+        RankSums
+            Sums of both.
+        """
+        return RankSums(
+            self.spent_ns + other.spent_ns,
+            self.bubble_ns + other.bubble_ns,
+            self.step_ns + other.step_ns,
+            self.lagged_ns + other.lagged_ns,
+        )
+
+
+def rank_sums(
+    job: CoupledJob, timeline: Timeline, actual: Exposure, ideal_wait_ns: Int64Array
+) -> RankSums:
+    """Sum up what ranks did in the steps there are; sums of other steps can be added.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job that was replayed, or some of its steps.
+    timeline : Timeline
+        Replay of measured work without lag.
+    actual : Exposure
+        What `exposed` says of that replay.
+    ideal_wait_ns : (n_op,) array of int64
+        Exposed waiting in the ideal replay, in ns: what an op waits there too is bubble.
+
+    Returns
+    -------
+    RankSums
+        Time by rank.
+    """
+    begin, end = (np.rint(bound).astype(np.int64) for bound in step_bounds_ns(job.graph, timeline))
+    lagged = replay(job.graph, job.work_ns, lag_ns=job.lag_ns)
+    return RankSums(
+        _spent_ns(job, actual, begin, end),
+        _bubble_ns(job, actual, ideal_wait_ns),
+        int((end - begin).sum()),
+        int(step_time_ns(job.graph, lagged).sum()),
+    )
+
+
+def rank_time(job: CoupledJob, sums: RankSums) -> pl.DataFrame:
     """Split the mean step of each rank into what it did.
 
     Parameters
     ----------
     job : CoupledJob
-        Job that was replayed.
-    timeline : Timeline
-        Replay of measured work without lag.
-    actual : Exposure
-        What `exposed` says of that replay.
-    ideal : Exposure
-        What it says of the ideal replay: waiting that an op has there too is bubble.
+        Coupled job.
+    sums : RankSums
+        Sums over all of its steps.
 
     Returns
     -------
@@ -47,21 +113,19 @@ def rank_time(
         to the step, on every rank alike: lag of one rank that does not move the end of the step
         takes the place of waiting.
     """
-    begin, end = (np.rint(bound).astype(np.int64) for bound in step_bounds_ns(job.graph, timeline))
-    spent = _spent_ns(job, actual, begin, end)
-    bubble = np.minimum(_bubble_ns(job, actual, ideal), spent[:, WAIT])
-    lagged = replay(job.graph, job.work_ns, lag_ns=job.lag_ns)
-    delay = max(int(step_time_ns(job.graph, lagged).sum() - (end - begin).sum()), 0)
+    spent = sums.spent_ns
+    bubble = np.minimum(sums.bubble_ns, spent[:, WAIT])
     parts = {
         "compute": spent[:, COMPUTE],
         "host": spent[:, HOST],
         "transfer": spent[:, TRANSFER],
         "wait": spent[:, WAIT] - bubble,
         "bubble": bubble,
-        "launch_delay": np.full(bubble.size, delay),
-        "idle": (end - begin).sum() - spent.sum(axis=1),
+        "launch_delay": np.full(bubble.size, max(sums.lagged_ns - sums.step_ns, 0)),
+        "idle": sums.step_ns - spent.sum(axis=1),
     }
-    seconds = np.stack(list(parts.values()), axis=1) / (max(begin.size, 1) * NS_PER_S)
+    n_step = max(1, job.step_number.size)
+    seconds = np.stack(list(parts.values()), axis=1) / (n_step * NS_PER_S)
     return RANK_TIME.build(
         {
             "rank": np.repeat(job.rank["rank"].to_numpy(), len(parts)),
@@ -71,7 +135,9 @@ def rank_time(
     ).sort("rank", "part", maintain_order=True)
 
 
-def rank_step(job: CoupledJob, ideal_ns: ArrayLike, actual: Exposure) -> pl.DataFrame:
+def rank_step(
+    job: CoupledJob, ideal_ns: ArrayLike, actual: Exposure, *, step: Int64Array | None = None
+) -> pl.DataFrame:
     """Sum excess work and exposed waiting of each rank in each step.
 
     Parameters
@@ -82,6 +148,8 @@ def rank_step(job: CoupledJob, ideal_ns: ArrayLike, actual: Exposure) -> pl.Data
         Work that each op would need, in ns.
     actual : Exposure
         What `exposed` says of its replay.
+    step : (n_step,) array of int64, optional
+        Numbers of the steps, where the job is a window whose own are those of another.
 
     Returns
     -------
@@ -91,6 +159,7 @@ def rank_step(job: CoupledJob, ideal_ns: ArrayLike, actual: Exposure) -> pl.Data
     """
     works = ~job.op["kind"].is_in(["communicate", "marker"]).to_numpy()
     excess = np.where(works, np.maximum(np.subtract(job.work_ns, ideal_ns), 0), 0)
+    number = job.graph.step if step is None else step
     return RANK_STEP.build(
         job.op.select("rank", "step")
         .with_columns(
@@ -98,6 +167,7 @@ def rank_step(job: CoupledJob, ideal_ns: ArrayLike, actual: Exposure) -> pl.Data
             pl.Series("wait_ns", actual.wait_ns),
         )
         .filter(pl.col("step").is_in(job.graph.step))
+        .with_columns(pl.col("step").replace_strict(job.graph.step, number))
         .group_by("rank", "step", maintain_order=True)
         .agg(
             (pl.col("excess_ns").sum() / NS_PER_S).alias("excess_s"),
@@ -107,9 +177,9 @@ def rank_step(job: CoupledJob, ideal_ns: ArrayLike, actual: Exposure) -> pl.Data
     )
 
 
-def _bubble_ns(job: CoupledJob, actual: Exposure, ideal: Exposure) -> Int64Array:
+def _bubble_ns(job: CoupledJob, actual: Exposure, ideal_wait_ns: Int64Array) -> Int64Array:
     """Sum the waiting of each rank that its ops have in both replays."""
-    both = np.minimum(actual.wait_ns, ideal.wait_ns)
+    both = np.minimum(actual.wait_ns, ideal_wait_ns)
     total = np.zeros(job.rank.height, np.int64)
     np.add.at(total, actual.occupancy.places.rank, both)
     return total

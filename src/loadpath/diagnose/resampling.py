@@ -1,5 +1,6 @@
 """Intervals from resampled steps, for all figures of a kind at once."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ __all__ = [
     "Estimate",
     "draw_steps",
     "mean_estimate",
-    "quantile_estimate",
+    "quantile_estimates",
     "ratio_estimate",
     "resample",
     "spread",
@@ -166,15 +167,15 @@ def ratio_estimate(over: FloatArray, under: FloatArray, weights: FloatArray) -> 
     return Estimate(value, *spread(quotient))
 
 
-def quantile_estimate(
+def quantile_estimates(
     value: FloatArray,
     weight: FloatArray,
     step: NDArray[np.integer],
     weights: FloatArray,
     *,
-    share: float,
-) -> Estimate:
-    """Estimate a weighted quantile of what many ops of many steps have.
+    shares: Sequence[float],
+) -> list[Estimate]:
+    """Estimate weighted quantiles of what many ops of many steps have.
 
     Resamples are read off a histogram whose bins hold equal weight, so that no resample has to be
     sorted; an end of the interval is exact to one part in 512 of the weight.
@@ -187,20 +188,19 @@ def quantile_estimate(
         Step of each, from 0.
     weights : (n_resample, n_step) array of float64
         Result of `draw_steps`.
-    share : float
-        Share of the weight that lies at or below the quantile.
+    shares : sequence of float
+        Shares of the weight that lie at or below each quantile.
 
     Returns
     -------
-    Estimate
-        Quantile and interval; NaN where nothing has weight.
+    list of Estimate
+        Quantiles and intervals; NaN where nothing has weight.
     """
     order = np.argsort(value, kind="stable")
     below = np.cumsum(weight[order])
     if not below.size or below[-1] <= 0:
-        return Estimate(float("nan"), float("nan"), float("nan"))
+        return [Estimate(float("nan"), float("nan"), float("nan"))] * len(shares)
     ordered = value[order]
-    at = min(int(np.searchsorted(below, share * below[-1])), ordered.size - 1)
     n_bin = 512
     bins = np.minimum((below / below[-1] * n_bin).astype(np.int64), n_bin - 1)
     n_step = weights.shape[1]
@@ -209,8 +209,13 @@ def quantile_estimate(
         np.where(np.bincount(bins, minlength=n_bin) > 0, _last(ordered, bins, n_bin), -np.inf)
     )
     drawn = np.cumsum(resample(weights, held.reshape(n_step, n_bin)), axis=1)
-    place = (drawn < share * drawn[:, -1:]).sum(axis=1)
-    return Estimate(float(ordered[at]), *spread(upper[np.minimum(place, n_bin - 1)]))
+    found = []
+    for share in shares:
+        at = min(int(np.searchsorted(below, share * below[-1])), ordered.size - 1)
+        place = (drawn < share * drawn[:, -1:]).sum(axis=1)
+        interval = spread(upper[np.minimum(place, n_bin - 1)])
+        found.append(Estimate(float(ordered[at]), *interval))
+    return found
 
 
 def _last(ordered: FloatArray, bins: NDArray[np.int64], n_bin: int) -> FloatArray:

@@ -23,13 +23,14 @@ from loadpath.diagnose.coupling_matrix import (
     CauseBlock,
     coupling_table,
     group_table,
+    merged_causes,
     nonzero_causes,
 )
-from loadpath.diagnose.exposure import Exposure, exposed, rank_index
-from loadpath.diagnose.sinks import KeySums, Waits, sink_keys, sink_table
-from loadpath.replay import Timeline, last_predecessor, replay
+from loadpath.diagnose.exposure import Exposure, rank_index
+from loadpath.diagnose.sinks import KeySums, RestSums, SinkKeys, Waits, sink_table
+from loadpath.replay import Timeline, last_predecessor
 
-__all__ = ["Roots", "walk_back"]
+__all__ = ["WaitSums", "wait_tables", "walk_back"]
 
 REACH = 65_536
 """Nodes that a walk may visit: it keeps the whole linear in the job; the rest is unexplained."""
@@ -63,26 +64,44 @@ class _Starts(NamedTuple):
     bubble: FloatArray
 
 
-class Roots(NamedTuple):
-    """What made the exposed waits.
+class WaitSums(NamedTuple):
+    """What the walks of some steps found; those of other steps can be added.
 
     Attributes
     ----------
-    sink : polars.DataFrame
-        Table `SINK`, largest first; ``wait_s`` sums to the exposed wait of all ranks and steps.
-        Hops are weighted by the time they explain; ``n_waits`` counts waits of any size.
-    coupling : polars.DataFrame
-        Table `COUPLING`, bubble left out.
-    waits : Waits
-        Each exposed wait with its parts.
-    coupling_group : polars.DataFrame
-        Table `COUPLING_GROUP`: the same waiting by the communicator at which it was waited.
+    sums : KeySums
+        By pair of rank and class.
+    rest : RestSums
+        What they left over.
+    direct, causes : CauseBlock
+        Waiting beyond the bubble by the last arriver, and by the rank where the walk ends; a waiter
+        is a rank at a communicator.
     """
 
-    sink: pl.DataFrame
-    coupling: pl.DataFrame
-    waits: Waits
-    coupling_group: pl.DataFrame
+    sums: KeySums
+    rest: RestSums
+    direct: CauseBlock
+    causes: CauseBlock
+
+    def plus(self, other: "WaitSums") -> "WaitSums":
+        """Add what other walks found.
+
+        Parameters
+        ----------
+        other : WaitSums
+            Of the same ranks and classes.
+
+        Returns
+        -------
+        WaitSums
+            Sums of both.
+        """
+        return WaitSums(
+            KeySums(*map(np.add, self.sums, other.sums)),
+            self.rest.plus(other.rest),
+            merged_causes([self.direct, other.direct]),
+            merged_causes([self.causes, other.causes]),
+        )
 
 
 class _Found(NamedTuple):
@@ -99,70 +118,92 @@ class _Found(NamedTuple):
 def walk_back(
     job: CoupledJob,
     timeline: Timeline,
-    work_ns: ArrayLike,
-    ideal_ns: ArrayLike,
+    deviation_ns: FloatArray | Int64Array,
     *,
+    keys: SinkKeys,
+    waits: tuple[Exposure, Int64Array],
     lag_ns: ArrayLike | None = None,
-    exposures: tuple[Exposure, Exposure] | None = None,
-) -> Roots:
-    """Say for every exposed wait what made it, and sum that up.
+) -> tuple[WaitSums, Waits]:
+    """Say for every exposed wait what made it.
 
     Parameters
     ----------
     job : CoupledJob
-        Job that was replayed.
+        Job that was replayed, or some of its steps.
     timeline : Timeline
         Its times.
-    work_ns : (n_op,) array
-        Work it was replayed with, in ns.
-    ideal_ns : (n_op,) array
-        Work that each op would need, in ns.
+    deviation_ns : (n_op,) array
+        Work it was replayed with, less what each op would need, in ns.
+    keys : SinkKeys
+        Pairs of rank and class.
+    waits : (Exposure, (n_op,) array of int64)
+        What `exposed` says of this replay, and exposed waiting in the ideal one, in ns.
     lag_ns : (n_op,) array, optional
         Lag it was replayed with, in ns; none if left out.
-    exposures : (Exposure, Exposure), optional
-        What `exposed` says of this replay and of the ideal one, where it is at hand.
 
     Returns
     -------
-    Roots
-        Sinks, couplings, and the waits.
-
-    Raises
-    ------
-    UsageError
-        If an array does not have shape ``(n_op,)``.
+    WaitSums
+        Sums over the waits.
+    Waits
+        Each exposed wait with its parts.
     """
-    if exposures is None:
-        ideal_timeline = replay(job.graph, ideal_ns)
-        exposures = (
-            exposed(job, timeline, work_ns),
-            exposed(job, ideal_timeline, ideal_ns),
-        )
-    is_transfer = (job.op["kind"] == "communicate").to_numpy()
-    key, keys = sink_keys(job, is_transfer)
-    places = exposures[0].occupancy.places
-    chains = _chains(job, timeline, np.subtract(work_ns, ideal_ns), (lag_ns, places.node_rank))
-    starts = _starts(job, chains, exposures)
-    found = _walk(chains, (key, is_transfer), starts, job.rank.height)
-    waits = _waits(job, chains, starts, found)
-    tables = _couplings(job, chains.node_rank[starts.late], starts, found)
-    return Roots(sink_table(keys, found.sums, waits), tables[0], waits, tables[1])
+    chains = _chains(job, timeline, deviation_ns, (lag_ns, waits[0].occupancy.places.node_rank))
+    starts = _starts(job, chains, waits[0].wait_ns, waits[1])
+    found = _walk(chains, keys, starts, job.rank.height)
+    each = _waits(job, chains, starts, found)
+    return _summed(chains, starts, found, each), each
 
 
-def _couplings(
-    job: CoupledJob, last: Int32Array, starts: _Starts, found: _Found
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Sum waiting by pair of ranks, and by rank and communicator; a column is a waiter at one."""
+def wait_tables(
+    job: CoupledJob, keys: pl.DataFrame, summed: WaitSums
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Make the tables of what walks found.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job that was walked.
+    keys : polars.DataFrame
+        Pairs of rank and class, of `SinkKeys`.
+    summed : WaitSums
+        What the walks found, in all steps.
+
+    Returns
+    -------
+    sink : polars.DataFrame
+        Table `SINK`, largest first; ``wait_s`` sums to the exposed wait of all ranks and steps.
+        Hops are weighted by the time they explain; ``n_waits`` counts waits of any size.
+    coupling : polars.DataFrame
+        Table `COUPLING`, bubble left out.
+    coupling_group : polars.DataFrame
+        Table `COUPLING_GROUP`: the same waiting by the communicator at which it was waited.
+    """
     ranks, n_group = job.rank["rank"].to_numpy(), _n_group(job)
-    beyond = starts.exposed - starts.bubble
     by_waiter, by_group = (
-        [block._replace(waiter=part(block.waiter, n_group)) for block in found.causes]
+        [b._replace(waiter=part(b.waiter, n_group)) for b in (summed.direct, summed.causes)]
         for part in (np.floor_divide, np.remainder)
     )
-    waiter, group = np.divmod(starts.column, n_group)
     return (
-        coupling_table(ranks, (last, waiter), beyond, by_waiter),
-        group_table(ranks, (last, group), beyond, by_group),
+        sink_table(keys, summed.sums, summed.rest),
+        coupling_table(ranks, *by_waiter),
+        group_table(ranks, *by_group),
+    )
+
+
+def _summed(chains: _Chains, starts: _Starts, found: _Found, waits: Waits) -> WaitSums:
+    bubble, unexplained = waits.bubble_ns, waits.unexplained_ns
+    last = chains.node_rank[starts.late].astype(np.int64)
+    return WaitSums(
+        found.sums,
+        RestSums(
+            float(bubble.sum()),
+            float(unexplained.sum()),
+            int(np.count_nonzero(bubble)),
+            int(np.count_nonzero(unexplained)),
+        ),
+        merged_causes([CauseBlock(last, starts.column, starts.exposed - starts.bubble)]),
+        merged_causes(found.causes),
     )
 
 
@@ -196,11 +237,12 @@ def _chains(
     )
 
 
-def _starts(job: CoupledJob, chains: _Chains, exposures: tuple[Exposure, Exposure]) -> _Starts:
+def _starts(
+    job: CoupledJob, chains: _Chains, wait_ns: Int64Array, ideal_wait_ns: Int64Array
+) -> _Starts:
     """Begin each walk at the last arriver: behind the synchronisation, or what a host waits for."""
     graph = job.graph
-    actual, ideal = exposures
-    op = np.flatnonzero(actual.wait_ns)
+    op = np.flatnonzero(wait_ns)
     waiter = chains.node_rank[graph.end_node[op]].astype(np.int64)
     column = waiter * _n_group(job) + job.op["communicator"].to_numpy()[op] + 1
     order = np.argsort(column, kind="stable")
@@ -215,16 +257,14 @@ def _starts(job: CoupledJob, chains: _Chains, exposures: tuple[Exposure, Exposur
         late,
         graph.start_node[op],
         chains.time[chains.binding[end]],
-        actual.wait_ns[op].astype(np.float64),
-        np.minimum(actual.wait_ns[op], ideal.wait_ns[op]).astype(np.float64),
+        wait_ns[op].astype(np.float64),
+        np.minimum(wait_ns[op], ideal_wait_ns[op]).astype(np.float64),
     )
 
 
-def _walk(
-    chains: _Chains, groups: tuple[Int64Array, NDArray[np.bool_]], starts: _Starts, n_rank: int
-) -> _Found:
+def _walk(chains: _Chains, keys: SinkKeys, starts: _Starts, n_rank: int) -> _Found:
     """Walk all waits, a block of columns at a time, so that the matrix stays small."""
-    n_wait, n_key = starts.op.size, int(groups[0].max(initial=-1)) + 1
+    n_wait, n_key = starts.op.size, keys.keys.height
     found = _Found(
         KeySums(np.zeros((2, n_key)), np.zeros((2, n_key)), np.zeros((2, n_key), np.int64)),
         np.zeros((n_wait, 3)),
@@ -240,7 +280,7 @@ def _walk(
         matrix = np.zeros((n_rank, min(BLOCK, columns.size - first)))
         kernels.walk_chains(
             *chains,
-            *groups,
+            *(keys.key, keys.is_transfer),
             starts.op[cut],
             number[cut] - first,
             starts.late[cut],

@@ -12,7 +12,15 @@ from loadpath.diagnose.labels import joint_code, numbered
 from loadpath.tables.results import SINK
 from loadpath.units import NS_PER_S
 
-__all__ = ["KeySums", "Waits", "distance_by_sink", "sink_keys", "sink_table"]
+__all__ = [
+    "KeySums",
+    "RestSums",
+    "SinkKeys",
+    "Waits",
+    "distance_by_sink",
+    "sink_keys",
+    "sink_table",
+]
 
 FloatArray = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -77,24 +85,76 @@ class KeySums(NamedTuple):
     n_waits: Int64Array
 
 
-def sink_keys(job: CoupledJob, is_transfer: NDArray[np.bool_]) -> tuple[Int64Array, pl.DataFrame]:
+class RestSums(NamedTuple):
+    """Waiting that no pair of rank and class explains.
+
+    Attributes
+    ----------
+    bubble_ns, unexplained_ns : float
+        Waiting that the ideal replay has too, and what nothing accounts for, in ns.
+    n_bubble, n_unexplained : int
+        Waits that have such a part.
+    """
+
+    bubble_ns: float
+    unexplained_ns: float
+    n_bubble: int
+    n_unexplained: int
+
+    def plus(self, other: "RestSums") -> "RestSums":
+        """Add what other walks left over.
+
+        Parameters
+        ----------
+        other : RestSums
+            Of other steps.
+
+        Returns
+        -------
+        RestSums
+            Sums of both.
+        """
+        return RestSums(
+            self.bubble_ns + other.bubble_ns,
+            self.unexplained_ns + other.unexplained_ns,
+            self.n_bubble + other.n_bubble,
+            self.n_unexplained + other.n_unexplained,
+        )
+
+
+class SinkKeys(NamedTuple):
+    """Where walks may end, the same in every replay of a job.
+
+    Attributes
+    ----------
+    key : (n_op,) array of int64
+        Row of `keys` of each op.
+    is_transfer : (n_op,) array of bool
+        Communication ops, which are sinks of their own.
+    keys : polars.DataFrame
+        Columns ``rank``, ``op_class``, ``is_transfer``.
+    """
+
+    key: Int64Array
+    is_transfer: NDArray[np.bool_]
+    keys: pl.DataFrame
+
+
+def sink_keys(job: CoupledJob) -> SinkKeys:
     """Give each pair of rank and class a number; a transfer is a sink of its own.
 
     Parameters
     ----------
     job : CoupledJob
         Coupled job.
-    is_transfer : (n_op,) array of bool
-        Communication ops.
 
     Returns
     -------
-    key : (n_op,) array of int64
-        Row of `keys` of each op.
-    keys : polars.DataFrame
-        Columns ``rank``, ``op_class``, ``is_transfer``.
+    SinkKeys
+        Pairs, by their first op.
     """
     rank = job.op["rank"].to_numpy()
+    is_transfer = (job.op["kind"] == "communicate").to_numpy()
     number, classes = numbered(job.op["op_class"])
     place = joint_code(rank, number, is_transfer)
     found, example, key = np.unique(place, return_index=True, return_inverse=True)
@@ -109,10 +169,10 @@ def sink_keys(job: CoupledJob, is_transfer: NDArray[np.bool_]) -> tuple[Int64Arr
             "is_transfer": is_transfer[example],
         }
     )
-    return number_of[key], keys
+    return SinkKeys(number_of[key], is_transfer, keys)
 
 
-def sink_table(keys: pl.DataFrame, sums: KeySums, waits: Waits) -> pl.DataFrame:
+def sink_table(keys: pl.DataFrame, sums: KeySums, rest: RestSums) -> pl.DataFrame:
     """Sum up what the walks found.
 
     Parameters
@@ -121,8 +181,8 @@ def sink_table(keys: pl.DataFrame, sums: KeySums, waits: Waits) -> pl.DataFrame:
         Pairs of rank and class, from `sink_keys`.
     sums : KeySums
         What the walks found, by pair.
-    waits : Waits
-        Each wait with its parts.
+    rest : RestSums
+        What they left over.
 
     Returns
     -------
@@ -142,16 +202,16 @@ def sink_table(keys: pl.DataFrame, sums: KeySums, waits: Waits) -> pl.DataFrame:
         )
         for row, sink in ((0, excess), (1, pl.lit("lag")))
     ]
-    rest = pl.DataFrame(
+    left = pl.DataFrame(
         [
-            (name, -1, "", float(part.sum()) / NS_PER_S, int(np.count_nonzero(part)), 0.0)
-            for name, part in (("bubble", waits.bubble_ns), ("unexplained", waits.unexplained_ns))
+            ("bubble", -1, "", rest.bubble_ns / NS_PER_S, rest.n_bubble, 0.0),
+            ("unexplained", -1, "", rest.unexplained_ns / NS_PER_S, rest.n_unexplained, 0.0),
         ],
         schema=SINK.schema,
         orient="row",
     )
     return SINK.build(
-        pl.concat([*parts, rest], how="vertical_relaxed")
+        pl.concat([*parts, left], how="vertical_relaxed")
         .filter(pl.col("wait_s") > 0)
         .sort("wait_s", "sink", "rank", "op_class", descending=[True, False, False, False])
     )

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from loadpath.diagnose.resampling import resample
+
 __all__ = ["FEW_STEPS", "LEAST_STEPS", "N_DRAW", "drawn_sums", "with_interval"]
 
 LEAST_STEPS = 4
@@ -40,7 +42,7 @@ def drawn_sums(value: FloatArray, rng: np.random.Generator) -> FloatArray:
     edges = np.linspace(0, n_step, min(n_step, MOST_BLOCKS) + 1).astype(np.intp)[:-1]
     block = np.add.reduceat(value, edges, axis=0)
     weight = rng.multinomial(len(block), np.full(len(block), 1 / len(block)), N_DRAW)
-    return np.vstack([whole, weight @ block])
+    return np.vstack([whole, resample(weight.astype(np.float64), block)])
 
 
 def with_interval(draws: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

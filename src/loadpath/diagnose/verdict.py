@@ -20,6 +20,7 @@ from loadpath.diagnose.gains import (
 )
 from loadpath.diagnose.judgement import Judged, Judgement
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.resampling import resample
 
 __all__ = ["POLICY_RATIO", "Judged", "Judgement", "judge"]
 
@@ -206,7 +207,7 @@ def _resample(
     """Draw blocks again and again: intervals of the gains, and how often the same one wins."""
     n_block = blocks.shape[1]
     weight = rng.multinomial(n_block, np.full(n_block, 1 / n_block), N_RESAMPLE)
-    drawn: NDArray[np.float64] = weight @ blocks.T
+    drawn = resample(weight.astype(np.float64), blocks.T)
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
     same = _winners(candidates, drawn, policy_s) == winner

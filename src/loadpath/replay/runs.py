@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from loadpath.couple.graph import CouplingGraph
 from loadpath.errors import UsageError
 from loadpath.replay import run_kernels
-from loadpath.replay.timeline import TimeArray, kernel_edges, replay, step_time_ns
+from loadpath.replay.scenarios import lay_out_scenarios
+from loadpath.replay.timeline import TimeArray, Timeline, replay, step_time_ns
 
 __all__ = ["Change", "Mixture", "replay_changes", "replay_runs"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+Int32Array = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,11 @@ class Change:
 
 def replay_runs(
     graph: CouplingGraph,
-    work_ns: FloatArray,
+    work_ns: TimeArray,
     ideal_ns: FloatArray,
     mixtures: Sequence[Mixture],
     *,
-    lag_ns: FloatArray | None = None,
+    lag_ns: TimeArray | None = None,
 ) -> FloatArray:
     """Time the steps of every run of a graph in scenarios that mix measured and ideal work.
 
@@ -78,13 +81,13 @@ def replay_runs(
     ----------
     graph : CouplingGraph
         Graph of one run.
-    work_ns : (n_run, n_op) array of float64
+    work_ns : (n_run, n_op) array
         Measured work, in ns.
     ideal_ns : (n_op,) array of float64
         Work of an op that is not taken as measured, in ns.
     mixtures : sequence of Mixture
         The scenarios.
-    lag_ns : (n_run, n_op) array of float64, optional
+    lag_ns : (n_run, n_op) array, optional
         Delays before ops start; needed if a scenario keeps any.
 
     Returns
@@ -103,24 +106,28 @@ def replay_runs(
     if n_run == 1:
         for out, mixture in zip(step_ns, mixtures, strict=True):
             work = np.where(mixture.measured, work_ns[0], ideal_ns)
-            lagged = mixture.lagged is not None and lag_ns is not None
-            lag = np.where(mixture.lagged, lag_ns[0], 0.0) if lagged else None  # type: ignore[index,arg-type]
+            keeps = mixture.lagged is not None and lag_ns is not None
+            lag = np.where(mixture.lagged, lag_ns[0], 0.0) if keeps else None  # type: ignore[index,arg-type]
             out[0] = step_time_ns(graph, replay(graph, work, lag_ns=lag))
         return step_ns
+    layout = _lay_out(graph)
     none = np.zeros(graph.n_op, np.bool_)
-    measured = np.array([m.measured for m in mixtures]).reshape(len(mixtures), graph.n_op)
-    lagged_ops = np.array([none if m.lagged is None else m.lagged for m in mixtures])
-    lag = np.zeros((1, graph.n_op)) if lag_ns is None else lag_ns
-    ends, starts = _ops_of_nodes(graph)
+    measured = layout.masks([m.measured for m in mixtures])
+    lagged = layout.masks([none if m.lagged is None else m.lagged for m in mixtures])
+    ideal = np.append(ideal_ns[layout.order], 0.0)
 
     def sweep(first_run: int) -> None:
+        out = np.empty((len(mixtures), graph.step.size, run_kernels.RUNS))
+        room = layout.room()
+        late = room[:0] if lag_ns is None else layout.lanes(lag_ns, first_run)
         run_kernels.sweep_runs(
-            *kernel_edges(graph),
-            *(graph.fixed_ns, ends, starts),
-            *(graph.begin_node, graph.begin_step, graph.end_step_node, graph.end_step),
-            *(work_ns, ideal_ns, lag, measured, lagged_ops.reshape(measured.shape)),
-            *(first_run, step_ns),
+            *layout.nodes,
+            *(layout.ends, layout.starts, room),
+            *(layout.lanes(work_ns, first_run), ideal, late),
+            *(measured, lagged, out),
         )
+        some = step_ns[:, first_run : first_run + run_kernels.RUNS]
+        some[:] = out.transpose(0, 2, 1)[:, : some.shape[1]]
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(sweep, range(0, n_run, run_kernels.RUNS)))
@@ -159,34 +166,76 @@ def replay_changes(
     """
     _check(graph, work_ns, np.zeros(graph.n_op), None)
     step_ns = np.zeros((len(changes), len(work_ns)))
-    ends, _ = _ops_of_nodes(graph)
-    rows = [np.ascontiguousarray(np.atleast_2d(change.by_ns)) for change in changes]
+    layout = _lay_out(graph)
+    every, none = np.ones((1, graph.n_op + 1)), np.zeros((1, graph.n_op + 1))
+    rows = [np.atleast_2d(change.by_ns) for change in changes]
+    ops = [layout.number[change.op] for change in changes]
 
     def sweep(first_run: int) -> None:
-        lanes = np.zeros((graph.n_op, run_kernels.RUNS))
-        some = work_ns[first_run : first_run + run_kernels.RUNS]
-        lanes[:, : len(some)] = some.T
-        for change, by_ns, out in zip(changes, rows, step_ns, strict=True):
-            run_kernels.sweep_changed(
-                *kernel_edges(graph),
-                *(graph.fixed_ns, ends, graph.begin_node, graph.end_step_node),
-                *(lanes, change.op, by_ns, least_ns, first_run, out),
+        lanes, room = layout.lanes(work_ns, first_run), layout.room()
+        out = np.empty((1, 1, run_kernels.RUNS))
+        n_run = min(run_kernels.RUNS, len(work_ns) - first_run)
+        for op, by_ns, step in zip(ops, rows, step_ns, strict=True):
+            by = by_ns[first_run : first_run + n_run] if len(by_ns) > 1 else by_ns
+            kept = lanes[op]
+            lanes[op, :n_run] = np.maximum(kept[:, :n_run] + by.T, least_ns)
+            run_kernels.sweep_runs(
+                *layout.nodes,
+                *(layout.ends, layout.starts, room, lanes, none[0], lanes[:0], every, none, out),
             )
+            lanes[op] = kept
+            step[first_run : first_run + n_run] = out[0, 0, :n_run]
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(sweep, range(0, len(work_ns), run_kernels.RUNS)))
     return step_ns
 
 
-def _ops_of_nodes(graph: CouplingGraph) -> NDArray[np.int32]:
-    """(2, n_node): the op that each node ends, and the one that it starts; -1 for none."""
-    ends, starts = both = np.full((2, graph.n_node), -1, np.int32)
-    ends[graph.end_node] = starts[graph.start_node] = np.arange(graph.n_op, dtype=np.int32)
-    return both
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A graph as the kernels take it, with ops in the order of their ends."""
+
+    nodes: tuple[NDArray[Any], ...]
+    n_row: int
+    order: NDArray[np.intp]
+    number: Int32Array
+    ends: Int32Array
+    starts: Int32Array
+
+    def room(self) -> FloatArray:
+        """Room for the times of live nodes."""
+        return np.empty((self.n_row, run_kernels.RUNS))
+
+    def lanes(self, value_ns: TimeArray, first_run: int) -> FloatArray:
+        """Values of some runs side by side, ops in the order of their ends; (n_op + 1, RUNS)."""
+        some = value_ns[first_run : first_run + run_kernels.RUNS]
+        lanes = np.zeros((self.order.size + 1, run_kernels.RUNS))
+        lanes[:-1, : len(some)] = some[:, self.order].T
+        return lanes
+
+    def masks(self, masks: Sequence[BoolArray]) -> FloatArray:
+        """(n_mask, n_op + 1) numbers 1 and 0 for masks of ops."""
+        numbers = np.zeros((len(masks), self.order.size + 1))
+        for row, mask in zip(numbers, masks, strict=True):
+            row[:-1] = mask[self.order]
+        return numbers
+
+
+def _lay_out(graph: CouplingGraph) -> _Layout:
+    layout = lay_out_scenarios(graph, Timeline(np.zeros(graph.n_node + 1)))
+    order = np.argsort(graph.end_node)
+    number = np.empty(graph.n_op, np.int32)
+    number[order] = np.arange(graph.n_op)
+    ends, starts = np.full((2, graph.n_node), graph.n_op, np.int32)
+    ends[graph.end_node], starts[graph.start_node] = number, number
+    rows = (layout.row, layout.first_row, layout.second_row, layout.overflow_row)
+    stops = layout.stops
+    nodes = (*rows, stops.node, stops.start, stops.begin, stops.end, graph.fixed_ns)
+    return _Layout(nodes, layout.n_row, order, number, ends, starts)
 
 
 def _check(
-    graph: CouplingGraph, work_ns: TimeArray, ideal_ns: FloatArray, lag_ns: FloatArray | None
+    graph: CouplingGraph, work_ns: TimeArray, ideal_ns: FloatArray, lag_ns: TimeArray | None
 ) -> None:
     expected = f"but the graph has {graph.n_op} ops. Pass one column per row of the op table."
     lag_shape = work_ns.shape if lag_ns is None else lag_ns.shape

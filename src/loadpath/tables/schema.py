@@ -88,25 +88,20 @@ class TableSchema:
             If columns are missing, unknown, of another type, or hold nulls; all are named.
         """
         frame = data if isinstance(data, pl.DataFrame) else pl.DataFrame(dict(data))
-        known = {column.name for column in self.columns}
+        known, there = {column.name for column in self.columns}, set(frame.columns)
         problems = [f"unknown column {name!r}" for name in frame.columns if name not in known]
         problems += [
             f"missing column {column.name!r} ({column.doc})"
             for column in self.columns
-            if column.name not in frame.columns and column.default is None
+            if column.name not in there and column.default is None
         ]
         if problems:
             raise InputError(f"table {self.name}", problems, "Give every declared column.")
         if frame.schema != self.schema:
-            frame = frame.select(self._cast(column, frame) for column in self.columns)
+            frame = frame.select(
+                _cast(column, there=column.name in there) for column in self.columns
+            )
         return self.validate(frame)
-
-    @staticmethod
-    def _cast(column: Column, frame: pl.DataFrame) -> pl.Expr:
-        """Take a column of a table, or its default, as what the schema says."""
-        there = column.name in frame.columns
-        found = pl.col(column.name) if there else pl.lit(column.default).alias(column.name)
-        return found.cast(column.dtype)
 
     def validate(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Check that a table matches this schema.
@@ -126,16 +121,22 @@ class TableSchema:
         InputError
             If a column is missing, has another type, or holds nulls; all are named.
         """
-        problems = []
+        problems, schema = [], frame.schema  # Polars makes a schema anew each time
         for column in self.columns:
-            if column.name not in frame.columns:
+            if column.name not in schema:
                 problems.append(f"missing column {column.name!r}")
-            elif frame.schema[column.name] != column.dtype:
+            elif schema[column.name] != column.dtype:
                 problems.append(
-                    f"column {column.name!r} is {frame.schema[column.name]}, not {column.dtype}"
+                    f"column {column.name!r} is {schema[column.name]}, not {column.dtype}"
                 )
             elif not column.nullable and frame[column.name].null_count():
                 problems.append(f"column {column.name!r} has empty values")
         if problems:
             raise InputError(f"table {self.name}", problems, "See docs/formats/audit.md.")
         return frame
+
+
+def _cast(column: Column, *, there: bool) -> pl.Expr:
+    """Take a column of a table, or its default, as what the schema says."""
+    found = pl.col(column.name) if there else pl.lit(column.default).alias(column.name)
+    return found.cast(column.dtype)
