@@ -14,8 +14,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from loadpath.audit.findings import REFUSING_CODES
 from loadpath.audit.pipeline import couple_sources
+from loadpath.audit.refusal import REFUSING_CODES
 from loadpath.audit.settings import Settings
 from loadpath.audit.store import STORED_OP
 from loadpath.audit.what_if import HELP, answer_what_if

@@ -13,10 +13,11 @@ from tests.diagnose.peer_jobs import peers
 from tests.diagnose.test_verdict import side_lane
 
 from loadpath.audit import couple_recording, run_audit
-from loadpath.audit.document import _sentence, build_document
+from loadpath.audit.document import build_document
 from loadpath.audit.findings import diagnose
 from loadpath.audit.folder import document_bytes
 from loadpath.audit.settings import Settings
+from loadpath.audit.verdict_document import verdict_sentence
 from loadpath.couple.steps import join_steps
 from loadpath.tables import caveat_table
 from loadpath.testing import job
@@ -265,32 +266,32 @@ def judged(**changed):
 
 
 def test_a_share_is_that_of_the_two_step_times_in_its_sentence():
-    text = _sentence(judged(step_s=0.0198, step_without_s=0.0191))
+    text = verdict_sentence(judged(step_s=0.0198, step_without_s=0.0191))
     assert "19.1 ms instead of 19.8 ms (3.5 % less)" in text
 
 
 def test_a_gain_below_0_is_not_hidden():
-    text = _sentence(judged(step_s=0.100, step_without_s=0.102))
+    text = verdict_sentence(judged(step_s=0.100, step_without_s=0.102))
     assert "102 ms instead of 100 ms (2.0 % more)" in text
     calm = judged(kind="none", cause=None, step_s=0.1, noise_gain_s=-0.001)
-    assert _sentence(calm).endswith("removing all noise lengthens it by 1.0 %.")
+    assert verdict_sentence(calm).endswith("removing all noise lengthens it by 1.0 %.")
 
 
 def test_a_gain_whose_interval_holds_0_has_no_share():
     found = judged()
     cause = replace(found.cause, low_s=-0.01, high_s=0.04)
-    text = _sentence(replace(found, cause=cause))
+    text = verdict_sentence(replace(found, cause=cause))
     assert "%" not in text.replace("95 %", "")
     assert "-10.0 ms to 40.0 ms, holds 0, so no share is given" in text
 
 
 def test_noise_is_said_to_be_an_upper_bound():
-    assert "an upper bound" in _sentence(judged(kind="jitter"))
+    assert "an upper bound" in verdict_sentence(judged(kind="jitter"))
 
 
 def test_steps_that_take_no_time_divide_nothing():
-    assert "take no time" in _sentence(judged(kind="none", cause=None, step_s=0.0))
-    assert "%" not in _sentence(judged(step_s=0.0, step_without_s=0.0))
+    assert "take no time" in verdict_sentence(judged(kind="none", cause=None, step_s=0.0))
+    assert "%" not in verdict_sentence(judged(step_s=0.0, step_without_s=0.0))
 
 
 def test_gain_is_the_difference_of_the_two_step_times():

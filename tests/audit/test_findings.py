@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadpath.audit.findings import unexplained_caveat
+from loadpath.audit.refusal import unexplained_caveat
 
 
 @pytest.mark.parametrize(

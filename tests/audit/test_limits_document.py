@@ -44,11 +44,13 @@ def test_the_job_stands_at_its_planted_rank(audited):
     assert found["bound_ratio"] == 0.05
     assert found["job"]["state"] == "breaks"
     assert found["job"]["n_ranks"] == 1
+    assert "This job breaks that bound: its slowest rank works" in found["summary"]
 
 
 def test_the_bound_is_an_option_and_is_written_down(table):
     loose = run_audit(table, bound=10.0, brief=False).document
     assert loose["failure_envelope"]["job"]["state"] == "meets"
+    assert "even if all of them worked 200.0 % longer" in loose["failure_envelope"]["summary"]
     assert "--bound 10.0" in loose["command"]
     with pytest.raises(UsageError, match="bound 0 is not a positive number"):
         run_audit(table, bound=0, brief=False)

@@ -151,7 +151,14 @@ def stability_tables(step_s, kind):
     emergent = 0.8 if kind == "none" else 0.004
     factors = [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0]
     n = len(factors)
-    gains = {"exclude": 0.5, "remap": -0.01, "bucket": None, "overlap": 0.02, "checkpoint": None}
+    gains = {
+        "replace": 0.5,
+        "exclude": 0.3,
+        "remap": -0.01,
+        "bucket": None,
+        "overlap": 0.02,
+        "checkpoint": None,
+    }
     parts = {"persistent": 0.9, "periodic": 0.0, "rare": 0.02, "noise": 0.08, "total": 1.0}
     return {
         "stability": stability_rows(step_s, emergent),
@@ -177,12 +184,14 @@ def stability_tables(step_s, kind):
             [
                 (
                     policy,
-                    "rank 0, for one like its peers",
+                    "rank 0, by a spare like the peers",
                     *(None if g is None else f * step_s for f in (1 - (g or 0), g or 0)),
                     *(None if g is None else f * g * step_s for f in (0.9, 1.1)),
                     g,
-                    "not assessed" if g is None else "replayed",
-                    "time of a collective by its size, such as nccl-tests" if g is None else "",
+                    *((None,) * 3 if g is None else (1.0, 1.0, g)),
+                    "" if g is None else "1 spare; what it replaces goes free",
+                    "not assessed: needs bytes of the reductions" if g is None else "replayed",
+                    "bytes of the reductions" if g is None else "",
                 )
                 for policy, g in gains.items()
             ],

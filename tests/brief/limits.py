@@ -51,6 +51,7 @@ def limits(ranks, step_s, *, assessed=True):
                 "share_ratio": [1.0, 0.51, 0.03, 0.52],
                 "share_low_ratio": [1.0, 0.49, 0.01, 0.5],
                 "share_high_ratio": [1.0, 0.53, 0.04, 0.54],
+                "basis": ["replayed"] * 4,
             }
         ),
     }
@@ -75,6 +76,7 @@ def limitation():
                 "gain_half_ratio": 0.5 * share,
                 "gain_whole_ratio": 0.9 * share,
                 "gain_tenth_more_ratio": -0.1 * share,
+                "basis": "replayed",
             }
         )
     )
@@ -92,6 +94,7 @@ def efficiency(step_s):
             "value_high_ratio": 1.01 * part / whole,
             "part_s": part,
             "whole_s": whole,
+            "basis": ["replayed"] * len(FACTORS),
         }
     )
 
@@ -120,5 +123,8 @@ def envelope(ranks):
             (pl.col("growth_ratio") - 0.01).alias("growth_low_ratio"),
             (pl.col("growth_ratio") + 0.01).alias("growth_high_ratio"),
             state.alias("state"),
+            n_tried=pl.lit(64),
+            n_possible=pl.lit(1e12),
+            basis=pl.lit("replayed: 64 of 1e+12 choices of ranks and time, drawn by the seed"),
         )
     )

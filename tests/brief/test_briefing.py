@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -113,23 +114,54 @@ def test_the_same_audit_gives_the_same_bytes(audited):
     assert render_briefing(*audited("rank")) == render_briefing(*audited("rank"))
 
 
-def test_a_large_job_stays_under_240_kb(audited):
-    document, tables = audited("rank", ranks=512, steps=500)
-    spans = pl.int_range(40_000, eager=True)
-    dense = pl.DataFrame(
-        {
-            "scenario": spans.map_elements(lambda k: ("actual", "without_cause")[k % 2], pl.String),
-            "rank": spans // 2 % 12,
-            "kind": spans.map_elements(
-                lambda k: ("compute", "wait", "transfer")[k // 24 % 3], pl.String
-            ),
-            "start_s": spans // 24 * 0.0027,
-            "end_s": spans // 24 * 0.0027 + 0.0027,
-        }
-    )
+def crowded(document, tables):
+    """Fill a large job's tables as densely as they come: every picture and table at its largest."""
+    random, n = np.random.default_rng(3), 40_000
+    turn = np.arange(n)
     schema = tables["timeline"].schema
-    tables["timeline"] = dense.cast({name: schema[name] for name in schema.names()})
-    assert len(render_briefing(document, tables).encode()) < 240_000
+    dense = {
+        "scenario": np.where(turn % 2, "without_cause", "actual"),
+        "rank": turn // 2 % 12,
+        "kind": np.array(["compute", "wait", "transfer"])[turn // 24 % 3],
+        "start_s": turn // 24 * 0.0027,
+        "end_s": turn // 24 * 0.0027 + 0.0027,
+    }
+    path = {
+        "scenario": dense["scenario"],
+        "order": turn // 2,
+        "rank": random.integers(0, 12, n),
+        "lane": "compute",
+        "kind": "compute",
+        "name": "optimizer-clip-main-grad",
+        "start_s": turn * 1e-4,
+        "end_s": turn * 1e-4 + 1e-4,
+        "excess_s": 5e-5,
+    }
+    coupling = tables["coupling"].with_columns(
+        transitive_s=random.random(tables["coupling"].height)
+    )
+    names = [f"communication of ranks {k}, {k + 8}, {k + 16}, {k + 24}" for k in range(30)]
+    many = {
+        name: pl.concat([tables[name]] * -(-30 // max(tables[name].height, 1))).head(30)
+        for name in ("cause", "attribution", "sink", "interaction")
+    }
+    for name, column in (("cause", "key"), ("attribution", "key"), ("sink", "op_class")):
+        many[name] = many[name].with_columns(pl.Series(column, names))
+    files = [document["inputs"][0] | {"path_name": f"rank-{k}.json.gz"} for k in range(1024)]
+    limitation = tables["limitation"]
+    phases = [limitation.with_columns(phase=pl.lit(f"phase {k}")) for k in range(6)]
+    return document | {"inputs": files}, tables | many | {
+        "timeline": pl.DataFrame(dense).cast(dict(schema)),
+        "path": pl.DataFrame(path).cast(dict(tables["path"].schema)),
+        "coupling": coupling,
+        "limitation": pl.concat([limitation, *phases]),
+    }
+
+
+def test_a_large_job_stays_under_200_kb(audited):
+    page = render_briefing(*crowded(*audited("rank", ranks=1024, steps=500)))
+    assert len(page.encode()) < 200_000
+    assert "drawn as one" in page
 
 
 def test_a_job_that_cannot_be_assessed_is_not_given_numbers(audited):

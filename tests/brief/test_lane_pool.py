@@ -14,7 +14,7 @@ def test_of_too_many_bars_the_dominant_kind_of_each_column_is_drawn():
     turns = [(k * 0.1, k * 0.1 + 0.075, (k + 1) * 0.1) for k in range(4000)]
     found = [Bar(0, "compute", a, b) for a, b, _ in turns]
     found += [Bar(0, "wait", b, c) for _, b, c in turns]
-    drawn = pooled_bars(found, (0.0, 800.0))
+    drawn = pooled_bars(found, (0.0, 780.0))
     assert drawn["wait"] == []
     assert [(bar.start, bar.end) for bar in drawn["compute"]] == [pytest.approx((0.0, 400.0))]
 

@@ -1,5 +1,6 @@
 """Stability in plain words."""
 
+import polars as pl
 import pytest
 
 from loadpath.brief import render_briefing
@@ -60,7 +61,14 @@ def test_noise_is_amplified_only_if_its_interval_says_so(audited):
 
 def test_the_simplest_of_policies_that_cannot_be_told_apart_is_said(audited):
     said = answers(*audited("rank"))["What helps?"]
-    assert "exclude (rank 0, for one like its peers) returns most" in said
+    assert said.startswith("To replace rank 0, by a spare like the peers: it returns ")
+    assert "It takes 1 spare; what it replaces goes free" in said
+
+
+def test_what_costs_more_machine_time_for_the_same_work_is_not_recommended(audited):
+    document, tables = audited("rank")
+    tables["policy"] = tables["policy"].with_columns(saving_ratio=-pl.col("saving_ratio").abs())
+    assert "without costing more machine time" in answers(document, tables)["What helps?"]
 
 
 def test_policies_without_an_interval_are_not_recommended(audited):

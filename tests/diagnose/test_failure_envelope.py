@@ -6,6 +6,7 @@ from tests.diagnose.small_jobs import communicate, compute
 
 from loadpath.diagnose.failure_envelope import SIZES, failure_envelope
 from loadpath.diagnose.levels import ideal_work_ns
+from loadpath.diagnose.slow_choices import N_PART, choose
 
 
 def envelope(job, bound=0.05, seed=0):
@@ -91,3 +92,51 @@ def test_a_job_at_its_ideal_has_no_slow_rank():
 def test_the_same_seed_gives_the_same_envelope():
     job = peers([90, 80, 100, 70], steps=4)
     assert envelope(job).equals(envelope(job))
+
+
+def test_a_small_job_is_tried_in_every_choice_of_ranks_and_time():
+    table = envelope(peers([90, 80, 100, 70], steps=4)).filter(pl.col("what") == "limit")
+    assert (table["n_tried"] == table["n_possible"]).all()
+    assert table["n_tried"].sum() == (4 + 6 + 1) * (8 + 4 + 2 + 1)
+    assert set(table.filter(n_ranks=4, duration_ratio=1.0)["basis"]) == {
+        "replayed: the one choice of ranks and time"
+    }
+
+
+def test_of_a_large_job_a_sample_is_tried_and_said():
+    table = envelope(peers([100.0 + k for k in range(24)], steps=2)).filter(what="limit")
+    one = table.filter(n_ranks=1, duration_ratio=0.125).row(0, named=True)
+    assert one["n_possible"] == 24 * 8
+    many = table.filter(n_ranks=6, duration_ratio=1.0).row(0, named=True)
+    assert 12 <= many["n_tried"] < many["n_possible"]
+    assert many["basis"].endswith("of 1.35e+05 choices of ranks and time, drawn by the seed")
+
+
+@pytest.mark.parametrize("n_rank", [3, 5, 24])
+def test_more_ranks_or_a_longer_time_is_never_better(n_rank):
+    works = np.random.default_rng(n_rank).uniform(20, 100, (3, n_rank))
+    grid = envelope(peers(works, steps=3)).filter(what="grid")
+    for by in ("n_ranks", "duration_ratio", "size_ratio"):
+        others = [c for c in ("n_ranks", "duration_ratio", "size_ratio") if c != by]
+        for figure in ("growth_ratio", "growth_low_ratio", "growth_high_ratio"):
+            falls = grid.sort(by).group_by(others).agg(pl.col(figure).diff().min())
+            assert (falls[figure].fill_null(0) >= -1e-6).all()
+    limits = envelope(peers(works, steps=3)).filter(what="limit").sort("n_ranks")
+    assert (
+        limits.group_by("duration_ratio").agg(pl.col("size_ratio").diff().max())["size_ratio"]
+        <= 1e-6
+    ).all()
+
+
+def test_the_rank_with_most_work_is_in_every_sample():
+    own = np.arange(100.0)
+    for one in choose([1, 12], own, 200, np.random.default_rng(3)):
+        slow = one.member.reshape(len(one.member), 100, N_PART).any(axis=2)
+        assert 99 in np.flatnonzero(slow.any(axis=0))
+        assert (slow.sum(axis=1) == one.n_rank).all()
+
+
+def test_windows_last_as_long_as_they_say():
+    for one in choose([2], np.ones(30), 50, np.random.default_rng(0)):
+        lasting = one.member.reshape(len(one.member), 30, N_PART).any(axis=1).sum(axis=1)
+        assert (lasting == one.duration).all()

@@ -8,47 +8,44 @@ import numpy as np
 import polars as pl
 
 from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
+from loadpath.audit.refusal import unexplained_caveat, why_doubted, why_refused
 from loadpath.audit.settings import Settings
+from loadpath.audit.slowdown import (
+    baseline_ideals,
+    gain_by_baseline,
+    measure_slowdown,
+    sound_slowdown,
+)
 from loadpath.audit.sources import Progress
-from loadpath.audit.stability import measure_stability, weigh_interaction, without_stability
+from loadpath.audit.stability import (
+    measure_stability,
+    weigh_interaction,
+    weigh_policies,
+    without_stability,
+)
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import as_steps, keep_runs, lay_out
+from loadpath.couple.steps import keep_runs, lay_out
 from loadpath.diagnose.attribution import attribute
 from loadpath.diagnose.blindness import blindness_report, usual_views
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.critical import path_table, unexplained_ratio
 from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.exposure import exposed
-from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns, work_waits
-from loadpath.diagnose.gains import mean_step_s, step_times_s
-from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work_ns
+from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns
+from loadpath.diagnose.gains import step_times_s
+from loadpath.diagnose.judgement import Judgement
+from loadpath.diagnose.levels import FloatArray, ideal_work_ns
 from loadpath.diagnose.moments import Moments, look_at_moments
-from loadpath.diagnose.published import published_slowdown
 from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.step_bound import step_bounds
-from loadpath.diagnose.verdict import POLICY_RATIO, Judgement, judge
-from loadpath.replay import Mixture, replay, replay_runs
+from loadpath.diagnose.verdict import judge
+from loadpath.replay import replay
 from loadpath.replay.timeline import TimeArray
-from loadpath.tables import caveat_table
 from loadpath.tables.results import CAUSE, STEP_TIME
 
-__all__ = ["diagnose", "unexplained_caveat", "why_refused"]
+__all__ = ["diagnose"]
 
 
-MISSING_CODES = ("missing_rank", "missing_ranks")
-"""Caveats that say who was not recorded."""
-REFUSING_CODES = (
-    "different_jobs",
-    "other_run",
-    "wrong_ranks",
-    "bad_clocks",
-    "contradicting_times",
-    "cut_off",
-    "not_causal",
-    "ends_unknown",
-    "overlapping_calls",
-)
-"""Caveats that rule out conclusions across ranks."""
 VICTIM_RATIO = 0.005
 """A rank is a victim if it waits this share of the step because of the cause."""
 
@@ -89,8 +86,10 @@ def diagnose(
         progress("weighing causes and attributing waits")
         moments = pool.submit(look_at_moments, job, ideal, by_step=drawn)
         causeless = pool.submit(_causeless, job, effects, ideal)
-        baselines = pool.submit(_baselines, job, ideal, settings)
-        slowdown = pool.submit(_slowdown, job, fidelity, baselines, settings)
+        baselines = pool.submit(baseline_ideals, job, ideal, settings)
+        slowdown = pool.submit(
+            lambda: measure_slowdown(job, fidelity, baselines.result(), settings)
+        )
         limits = pool.submit(_limits, job, refusal, (ideal, settings), moments)
         stable = pool.submit(
             measure_stability,
@@ -104,7 +103,10 @@ def diagnose(
         tables = causeless.result() | _cause_tables(job, fidelity, ideal, judgement)
     tables |= {name: getattr(moments.result(), name) for name in ("rank_time", "sink", "coupling")}
     tables |= limits.result() if judgement else _without_limits()
-    tables |= stable.result() if judgement else without_stability(fidelity, settings)
+    tables |= stable.result().tables if judgement else without_stability(fidelity, settings)
+    if judgement:
+        progress("weighing policies")
+        tables["policy"] = weigh_policies(stable.result().footing, _culprits(judgement))
     tables["interaction"] = weigh_interaction(job, judgement, settings)
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=views.result()
@@ -118,40 +120,13 @@ def diagnose(
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
-        "slowdown": _sound(slowdown.result(), assessed=judgement is not None),
-        "gain_by_baseline": _gain_by_baseline(job, baselines.result(), judgement),
+        "slowdown": sound_slowdown(slowdown.result(), assessed=judgement is not None),
+        "gain_by_baseline": gain_by_baseline(job, baselines.result(), judgement),
         "tables": tables,
         "unexplained_ratio": unexplained.result(),
         "victims": _victims(tables["coupling"], judgement, job),
         "distance": _distance(tables["sink"], judgement),
     }
-
-
-def unexplained_caveat(ratio: float, judgement: Judgement | None) -> pl.DataFrame:
-    """Doubt a judgement that names less of the step than what nothing explains.
-
-    Parameters
-    ----------
-    ratio : float
-        Share of the critical path that is lag or host time without a recorded call.
-    judgement : Judgement or None
-        What was decided, if anything.
-
-    Returns
-    -------
-    polars.DataFrame
-        Table `CAVEAT` of one row, or none.
-    """
-    if judgement is None or judgement.step_s <= 0:
-        return caveat_table([])
-    named = 1 - judgement.step_without_s / judgement.step_s
-    text = (
-        f"{100 * ratio:.0f} % of the critical path is lag or host time without a recorded call, more "
-        f"of a step than the verdict accounts for ({100 * named:.1f} %); what all ranks do alike has "
-        "no peer to be compared with"
-    )
-    doubted = ratio > max(POLICY_RATIO, named)
-    return caveat_table([("unexplained_path", text, int(doubted))])
 
 
 def _ideal(job: CoupledJob, effects: Effects, settings: Settings) -> FloatArray:
@@ -169,8 +144,7 @@ def _judgement(
         return refusal, None
     rng = np.random.default_rng(settings.seed)
     judgement = judge(job, effects, find_candidates(job, effects, rng), rng)
-    doubt = judgement.contradiction or _cannot_clear(job, judgement, settings)
-    doubt = doubt or _below_clocks(job, judgement)
+    doubt = why_doubted(job, judgement, settings)
     return (doubt, None) if doubt else ("", judgement)
 
 
@@ -198,161 +172,6 @@ def _limits(
 
 def _without_limits() -> dict[str, pl.DataFrame]:
     return {schema.name: schema.empty() for schema in NO_LIMITS}
-
-
-def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
-    """Say why no causal conclusion may be drawn.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Coupled job.
-    fidelity : Fidelity
-        Its replay error.
-    settings : Settings
-        Gate of the audit.
-
-    Returns
-    -------
-    str
-        Reason and remedy; empty if conclusions may be drawn.
-    """
-    missing = "; ".join(job.caveat.filter(pl.col("code").is_in(MISSING_CODES))["text"])
-    if job.rank.height < 2:
-        wanted = f" ({missing})" if missing else ""
-        return (
-            f"one rank is recorded{wanted}; a cause is found by comparing ranks. Record all ranks."
-        )
-    refused = job.caveat.filter(pl.col("code").is_in(REFUSING_CODES))
-    if refused.height:
-        return f"{refused['text'][0]}."
-    if not job.instance.height:
-        return "no communication between the ranks could be matched, so nothing couples them."
-    # a schedule says itself what waits for what; a step of a stage log ends where all ranks wait
-    if job.source not in {"goal", "stage_log"} and not work_waits(job):
-        return (
-            "ranks communicate, but no work was found to wait for any communication; the coupled "
-            "graph lacks waits of this job."
-        )
-    if fidelity.error_ratio_median > settings.gate:
-        return (
-            f"the replay misses the measured steps by {100 * fidelity.error_ratio_median:.1f} % "
-            f"(median), more than the gate of {100 * settings.gate:.1f} %; the coupled graph does "
-            "not explain this recording."
-        )
-    return ""
-
-
-def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> str:
-    """Why nobody may be cleared although no place was found; empty if all may."""
-    if judgement.kind not in {"none", "jitter", "absorbed"}:
-        return ""
-    shared = job.caveat.filter(pl.col("code") == "shared_stage")
-    if shared.height:
-        return f"no rank is late to the stage in which all wait, but {shared['text'][0]}."
-    lacking = job.instance.filter(~pl.col("matched")).height
-    missing = job.caveat.filter(pl.col("code").is_in(MISSING_CODES))
-    if lacking or missing.height:
-        what = missing["text"][0] if missing.height else f"{lacking} communications lack members"
-        return f"no recorded rank is to blame, but {what}; record all ranks to clear anybody."
-    residual_ns, doubt_s = _clock_doubt(job)
-    if doubt_s > settings.gate * judgement.step_s:
-        return (
-            f"the clocks of the ranks disagree by up to {residual_ns / 1e3:.0f} us at the end of a "
-            f"communication; over a step that is {100 * doubt_s / judgement.step_s:.0f} % of it, "
-            "more than the gate: who was late cannot be told, and nobody can be cleared."
-        )
-    return ""
-
-
-def _below_clocks(job: CoupledJob, judgement: Judgement) -> str:
-    """Why no one place may be blamed for less than the clocks leave open; empty if it may."""
-    cause = judgement.cause
-    if cause is None or cause.candidate.place == "all":
-        return ""
-    residual_ns, doubt_s = _clock_doubt(job)
-    if cause.gain_s >= doubt_s:
-        return ""
-    return (
-        f"the clocks of the ranks disagree by up to {residual_ns / 1e3:.0f} us at the end of a "
-        f"communication, {doubt_s * 1e3:.3g} ms over a step; the best cause returns "
-        f"{cause.gain_s * 1e3:.3g} ms, which may be theirs."
-    )
-
-
-def _clock_doubt(job: CoupledJob) -> tuple[int, float]:
-    """Give the residual of the clocks in ns, and what it may add up to over a step in s.
-
-    Clocks are set, so what they leave open differs from one communication to the next and adds up
-    in squares; communications of other ranks do not blur a rank's waits. Hosts end communications
-    when they are scheduled, not when the data is there: without device lanes nothing is claimed.
-    """  # noqa: DOC201
-    residual_ns = max(0, int(job.rank["clock_residual_ns"].max() or 0))  # type: ignore[arg-type]
-    if not (job.lane["kind"] == "device").any():
-        return residual_ns, 0.0
-    members = job.op["rank"].to_numpy()[job.membership["op"].to_numpy()]
-    most = int(np.bincount(members).max(initial=0)) / max(1, job.graph.step.size)
-    return residual_ns, residual_ns / 1e9 * most**0.5
-
-
-def _baselines(
-    job: CoupledJob, ideal: FloatArray, settings: Settings
-) -> dict[Baseline, FloatArray]:
-    """Give ideal work under every baseline; `ideal` is that of the chosen one."""
-    return {b: ideal if b == settings.baseline else ideal_work_ns(job, b) for b in BASELINES}
-
-
-def _gain_by_baseline(
-    job: CoupledJob, baselines: Mapping[Baseline, FloatArray], judgement: Judgement | None
-) -> dict[str, float] | None:
-    """Say what the cause's ops return if they are set to each ideal: how the verdict moves."""
-    cause = judgement.cause if judgement else None
-    if judgement is None or cause is None:
-        return None
-    mixture = Mixture(np.ones(job.n_op, np.bool_))
-    mixture.measured[cause.candidate.op] = False
-    work = np.atleast_2d(job.work_ns)
-    return {
-        baseline: judgement.step_s
-        - float(replay_runs(job.graph, work, ideal, [mixture]).mean()) / 1e9
-        for baseline, ideal in baselines.items()
-    }
-
-
-def _slowdown(
-    job: CoupledJob,
-    fidelity: Fidelity,
-    baselines: Future[dict[Baseline, FloatArray]],
-    settings: Settings,
-) -> dict[str, Any]:
-    """Give the slowdown by the published method where it applies, and under every baseline."""
-    replayed, measured = float(fidelity.replayed_s.mean()), float(fidelity.measured_s.mean())
-    best = {b: mean_step_s(job, ideal) for b, ideal in baselines.result().items()}
-    chosen = best[settings.baseline]
-    by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
-    is_table = job.source == "op_table"
-    published, m_w, m_s = published_slowdown(as_steps(job)) if is_table else (None, None, None)
-    return {
-        "ratio": published if published is not None else by_baseline[settings.baseline],
-        "method": "published (mean of computation, median of communication)"
-        if published is not None
-        else f"{settings.baseline} of peers",
-        "waste_ratio": 1 - chosen / replayed if replayed > 0 else None,
-        "launch_ratio": measured / replayed if replayed > 0 else None,
-        "baseline": settings.baseline,
-        "by_baseline": by_baseline,
-        "m_w": m_w,
-        "m_s": m_s,
-    }
-
-
-def _sound(slowdown: dict[str, Any], *, assessed: bool) -> dict[str, Any]:
-    """Leave out what peers say where nothing across ranks is concluded; the published method stays."""
-    if assessed:
-        return slowdown
-    kept = {} if slowdown["method"].startswith("published") else {"ratio": None}
-    by_baseline = dict.fromkeys(slowdown["by_baseline"])
-    return slowdown | kept | {"waste_ratio": None, "by_baseline": by_baseline}
 
 
 def _cause_tables(

@@ -189,17 +189,37 @@ def _envelope_sentence(limits: pl.DataFrame, job: Mapping[str, Any], bound_ratio
     whole = limits.filter(pl.col("duration_ratio") == 1).sort("n_ranks")
     one, every = (_size(whole["size_ratio"][k]) for k in (0, -1))
     brief = limits.filter(pl.col("n_ranks") == 1).sort("duration_ratio").row(0, named=True)
-    verb = "stays within" if job["state"] == "meets" else "breaks"
-    longer = format_ratio(job["growth_ratio"])
+    sampled = (limits["n_tried"] < limits["n_possible"]).any()
+    among = ", among the choices of ranks and times that were tried" if sampled else ""
+    within = (
+        "If all ranks worked like their peers, a step would stay within "
+        f"+{format_ratio(bound_ratio)}"
+    )
+    if whole["size_ratio"][-1] >= SIZES[-1]:
+        most = (
+            f"even if all of them worked {format_ratio(SIZES[-1])} longer, the most that was tried"
+        )
+        return f"{within} {most}. {_standing_sentence(job)}"
     return (
-        f"The ideal job stays within +{format_ratio(bound_ratio)} if one rank works {one} longer, or all "
-        f"{every}; for an eighth of a step one rank {_size(brief['size_ratio'])}. This job {verb} it: "
-        f"its step is {longer} longer than ideal."
+        f"{within} while any one rank works {one} longer, or all {every}; for an eighth of a step one "
+        f"rank {_size(brief['size_ratio'])}{among}. {_standing_sentence(job)}"
     )
 
 
+def _standing_sentence(job: Mapping[str, Any]) -> str:
+    verb = "keeps" if job["state"] == "meets" else "breaks"
+    longer = format_ratio(job["growth_ratio"])
+    if job["n_ranks"] == 0:
+        slow = "no rank works longer than its peers"
+    else:
+        slow = f"its slowest rank works {format_ratio(job['size_ratio'])} longer than its peers"
+    also = f" ({job['n_ranks']} ranks at least half as much)" if job["n_ranks"] > 1 else ""
+    return f"This job {verb} that bound: {slow}{also}, and its step is {longer} longer."
+
+
 def _size(ratio: float) -> str:
-    return f"{'at least ' if ratio >= SIZES[-1] else ''}{format_ratio(ratio)}"
+    size = format_ratio(ratio)
+    return f"{size} or more" if ratio >= SIZES[-1] else f"up to {size}"
 
 
 def _estimate(row: Mapping[str, Any], name: str) -> dict[str, Any]:

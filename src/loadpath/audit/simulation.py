@@ -13,7 +13,7 @@ from loadpath.couple import CoupledJob
 from loadpath.couple.loggops import LogGOPS, read_loggops
 from loadpath.couple.simulated import couple_simulated
 from loadpath.decode import file_digest
-from loadpath.diagnose.verdict import Judgement
+from loadpath.diagnose.judgement import Judgement
 from loadpath.errors import InputError, StructureError, UsageError
 from loadpath.ingest.goal import read_goal
 from loadpath.ingest.noise_trace import read_noise

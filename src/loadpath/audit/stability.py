@@ -1,7 +1,7 @@
 """Stability in an audit: its tables, and its section of audit.json."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,18 +16,25 @@ from loadpath.diagnose.delay import DELAY_RATIO
 from loadpath.diagnose.effects import Effects, lay_out_effects
 from loadpath.diagnose.emergence import measure_losses
 from loadpath.diagnose.fidelity import Fidelity
-from loadpath.diagnose.footing import lay_footing
+from loadpath.diagnose.footing import Footing, lay_footing
 from loadpath.diagnose.interaction import interaction_table
+from loadpath.diagnose.judgement import Judgement
 from loadpath.diagnose.policies import policy_table
 from loadpath.diagnose.resampling import LEVEL, draw_steps
 from loadpath.diagnose.stability import Policy, stability_tables
 from loadpath.diagnose.stability_row import NOTHING, row, stability_table
 from loadpath.diagnose.step_spread import step_spread_rows
 from loadpath.diagnose.variance import variance_table
-from loadpath.diagnose.verdict import Judgement
 from loadpath.tables.results import INTERACTION, LOAD_CURVE, POLICY, VARIANCE
 
-__all__ = ["measure_stability", "stability_section", "weigh_interaction", "without_stability"]
+__all__ = [
+    "Stability",
+    "measure_stability",
+    "stability_section",
+    "weigh_interaction",
+    "weigh_policies",
+    "without_stability",
+]
 
 VECTOR = (
     "one_off_gain",
@@ -44,6 +51,21 @@ MOST_OPS = 1_000_000
 REFUSED = "not assessed: no conclusion is drawn from this recording"
 
 
+class Stability(NamedTuple):
+    """What was measured, and what it stands on.
+
+    Attributes
+    ----------
+    tables : dict
+        Tables ``stability``, ``load_curve`` and ``variance``.
+    footing : Footing or None
+        What policies can be weighed on; None where they are not wanted.
+    """
+
+    tables: dict[str, pl.DataFrame]
+    footing: Footing | None
+
+
 def measure_stability(
     job: CoupledJob,
     effects: Effects,
@@ -51,7 +73,7 @@ def measure_stability(
     *,
     progress: Progress,
     drawn: bool,
-) -> dict[str, pl.DataFrame]:
+) -> Stability:
     """Measure how stable the structure of a job is.
 
     Of a job of more than `MOST_OPS` ops whose steps are coupled alike, evenly spaced steps are taken.
@@ -72,12 +94,12 @@ def measure_stability(
 
     Returns
     -------
-    dict
-        Tables ``stability``, ``load_curve``, ``variance`` and ``policy``.
+    Stability
+        Tables, and what policies are weighed on.
     """
     fidelity, refusal, settings = known
     if refusal:
-        return without_stability(fidelity, settings)
+        return Stability(without_stability(fidelity, settings), None)
     kept = _kept_runs(job)
     measured_s = fidelity.measured_s.reshape(job.n_run, -1)[kept].ravel()
     effects, job = lay_out_effects(effects, kept), lay_out(keep_runs(job, kept))
@@ -86,11 +108,29 @@ def measure_stability(
     policy = Policy(settings.bound, settings.gate)
     tables = stability_tables(footing, measured_s, policy, rng, loads=drawn, progress=progress)
     if not drawn:
-        return tables | {t.name: t.empty() for t in (VARIANCE, POLICY)}
-    progress("weighing policies")
+        return Stability(tables | {"variance": VARIANCE.empty()}, None)
+    progress("splitting variance")
     losses = measure_losses(job, effects, footing.parts)
     variance = variance_table(footing, losses, measured_s)
-    return tables | {"variance": variance, "policy": policy_table(footing)}
+    return Stability(tables | {"variance": variance}, footing)
+
+
+def weigh_policies(footing: Footing | None, culprits: Sequence[int]) -> pl.DataFrame:
+    """Say what each policy would return.
+
+    Parameters
+    ----------
+    footing : Footing or None
+        What the figures of stability stand on.
+    culprits : sequence of int
+        Ranks that the verdict names.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `POLICY`; empty where there is nothing to stand on.
+    """
+    return POLICY.empty() if footing is None else policy_table(footing, culprits)
 
 
 def _kept_runs(job: CoupledJob) -> NDArray[np.intp]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from loadpath.audit.findings import why_refused
+from loadpath.audit.refusal import why_refused
 from loadpath.audit.settings import Settings
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.effects import nest_effects

@@ -31,7 +31,17 @@ __all__ = ["environment", "render_briefing"]
 _SHORT = 16
 _JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=_)(?=[^_])|(?<=::)|(?<=/)(?=\w{3})")
 _VIEW = ("view", "accuses", "evidence")
-_POLICY = ("policy", "target", "gain_s", "gain_low_s", "gain_high_s", "gain_ratio", "missing")
+_POLICY = (
+    "policy",
+    "target",
+    "gain_s",
+    "gain_low_s",
+    "gain_high_s",
+    "gain_ratio",
+    "saving_ratio",
+    "cost",
+    "basis",
+)
 _LIMIT = (
     "phase",
     "resource",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import altair as alt
 import vl_convert
@@ -10,7 +11,7 @@ from loadpath.brief.drawing import width_of
 from loadpath.brief.picture import Figure, frame
 from loadpath.errors import LoadpathError
 
-__all__ = ["INK", "PART_COLOURS", "name_axis", "static"]
+__all__ = ["INK", "PART_COLOURS", "name_axis", "static", "time_axis"]
 
 INK = "currentColor"
 """Text and lines take the page's colour, so one drawing serves light, dark and print."""
@@ -30,7 +31,15 @@ PART_COLOURS = {
 }
 """Colours of what time goes into: mid tones that carry on white and on black."""
 
-_NEEDLESS = re.compile(r' (?:class|role|opacity|aria-[a-z-]+|pointer-[a-z-]+)="[^"]*"')
+_UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+
+_NEEDLESS = re.compile(
+    r' (?:class|role|opacity|aria-[a-z-]+|pointer-[a-z-]+|font-family)="[^"]*"'
+    r'| stroke-width="1"| font-weight="normal"| transform="translate\(0,0\)"'
+    r'| font-size="11px"| text-anchor="start"'
+)
+"""What says nothing, or what the outer element says already."""
+_EMPTY = re.compile(r'<path d=""[^>]*/>|<path d="M0,0h0v0h0Z"/>')
 _ROUNDED = re.compile(r"(\d\.\d)\d+(?=[^<>]*>)")
 _OUTER = re.compile(r'^<svg[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>(.*)</svg>\s*$', re.DOTALL)
 
@@ -55,6 +64,33 @@ def name_axis(names: list[str], *, numbered: bool = False) -> alt.Axis:
     if numbered:
         axis.labelExpr = f"{json.dumps(names)}[datum.value]"
     return axis
+
+
+def time_axis(longest_s: float, **further: Any) -> tuple[str, alt.Axis]:
+    """Axis of times in the unit that suits them, so that short times are not rows of zeros.
+
+    Parameters
+    ----------
+    longest_s : float
+        Longest time shown, in s.
+    **further
+        Fields of the axis.
+
+    Returns
+    -------
+    unit : str
+        Name of the unit.
+    axis : altair.Axis
+        Axis for values in s, with ticks in that unit.
+
+    Examples
+    --------
+    >>> time_axis(0.0042)[0], time_axis(42.0)[0]
+    ('milliseconds', 'seconds')
+    """  # numpydoc ignore=PR01,PR02
+    places = next((n for n in range(3) if longest_s * 1000**n >= 1), 3)
+    label = f"format(datum.value * 1e{3 * places}, '.12~r')"
+    return _UNITS[places], alt.Axis(tickCount=5, labelExpr=label, **further)
 
 
 def static(figure: Figure, chart: alt.Chart | alt.LayerChart) -> Figure:
@@ -105,4 +141,5 @@ def static(figure: Figure, chart: alt.Chart | alt.LayerChart) -> Figure:
     width, height, body = float(match[1]), float(match[2]), match[3]
     # Clip paths of several charts on one page would share their names.
     named = re.sub(r'(id="|url\(#)(?=clip|gradient)', rf"\1{figure.name}-", body)
-    return frame(figure, (width, height), _ROUNDED.sub(r"\1", _NEEDLESS.sub("", named)))
+    spare = _EMPTY.sub("", _NEEDLESS.sub("", named))
+    return frame(figure, (width, height), _ROUNDED.sub(r"\1", spare))

@@ -69,14 +69,12 @@ def label(x: float, y: float, text: str, *, anchor: str = "start", style: str = 
     Examples
     --------
     >>> label(1, 2, "<b>")
-    '<text x="1" y="2" font-size="11" text-anchor="start">&lt;b&gt;</text>'
+    '<text x="1" y="2">&lt;b&gt;</text>'
     """
-    size = "" if "font-size" in style else ' font-size="11"'
+    side = "" if anchor == "start" else f' text-anchor="{anchor}"'
     extra = f" {style}" if style else ""
-    return (
-        f'<text x="{number(x)}" y="{number(y)}"{size} text-anchor="{anchor}"{extra}>'
-        f"{escape(visible(text))}</text>"
-    )
+    words = escape(visible(text))
+    return f'<text x="{number(x)}" y="{number(y)}"{side}{extra}>{words}</text>'
 
 
 def labels(items: list[tuple[float, float, str]], style: str) -> str:

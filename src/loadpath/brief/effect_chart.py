@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from loadpath.brief.chart import INK, name_axis, static
+from loadpath.brief.chart import INK, name_axis, static, time_axis
 from loadpath.brief.picture import Figure
 from loadpath.brief.visible import visible
 from loadpath.units import format_seconds
@@ -40,6 +40,8 @@ def effect_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
     title = "What making one group ideal returns"
     if first.is_empty() or document["verdict"]["kind"] == "not_assessable":
         return Figure("attribution", title, "No counterfactual was assessed.", "", first)
+    if first["gain_s"].max() == first["gain_s"].min() == 0:
+        return Figure("attribution", title, "No group returns time.", "", first)
     rows = [
         {
             "group": visible(f"{row['by'].replace('_', ' ')} {row['key']}", limit=36),
@@ -56,6 +58,7 @@ def effect_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
 
 def _chart(rows: list[dict[str, Any]]) -> alt.LayerChart:
     low, high = min(0.0, rows[-1]["gain"]), max(rows[0]["gain"], 1e-9)
+    unit, times = time_axis(max(high, -low))
     groups = [row["group"] for row in rows]
     base = alt.Chart(pl.DataFrame(rows)).encode(
         y=alt.Y(
@@ -67,9 +70,9 @@ def _chart(rows: list[dict[str, Any]]) -> alt.LayerChart:
     bars = base.mark_bar(height={"band": 0.6}).encode(
         x=alt.X(
             "gain:Q",
-            title="seconds a step returned",
+            title=f"{unit} a step returned",
             scale=alt.Scale(domain=[1.2 * low, 1.2 * high], nice=False),
-            axis=alt.Axis(tickCount=5),
+            axis=times,
         ),
         color=alt.Color("colour:N", scale=None),
     )

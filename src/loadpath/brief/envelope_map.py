@@ -5,8 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from loadpath.brief.drawing import bars, label, labels, line, rectangle, width_of
+from loadpath.brief.drawing import bars, label, labels, rectangle, width_of
 from loadpath.brief.picture import Figure, frame
+from loadpath.brief.wording import counted
 from loadpath.units import format_ratio
 
 __all__ = ["envelope_map"]
@@ -39,30 +40,36 @@ def envelope_map(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
         Figure ``envelope``; its table holds the limits.
     """
     table = tables["failure_envelope"]
-    title = "By how many percent slow ranks lengthen the step of the ideal job"
+    title = "By how many percent slow ranks lengthen a step of ranks that are alike"
     limits = table.filter(pl.col("what") == "limit").select(_LIMIT)
     if table.is_empty():
         return Figure("envelope", title, "What the job would bear was not assessed.", "", limits)
     words = document["failure_envelope"]["summary"]
+    body, size = _drawn(table)
+    return frame(Figure("envelope", title, words, "", limits), size, body)
+
+
+def _drawn(table: pl.DataFrame) -> tuple[str, tuple[float, float]]:
+    """Draw panels, mark and key; and say how large that is."""
     cells = table.filter(pl.col("what") == "grid").to_dicts()
+    job = table.filter(pl.col("what") == "job").row(0, named=True)
     durations = sorted({cell["duration_ratio"] for cell in cells})
     n_ranks = sorted({cell["n_ranks"] for cell in cells})
-    sizes = sorted({cell["size_ratio"] for cell in cells}, reverse=True)
-    body, wide = [_sizes(sizes)], len(n_ranks) * _CELL
-    left = _LEFT + (len(durations) - 1) * (wide + _GAP)
+    axes = sorted({cell["size_ratio"] for cell in cells}, reverse=True), n_ranks
+    wide = max(len(n_ranks) * _CELL, *(width_of(_slow_for(d)) for d in durations)) + _GAP
+    body = [_sizes(axes[0])]
     for panel, duration in enumerate(durations):
         mine = [cell for cell in cells if cell["duration_ratio"] == duration]
-        body += _panel(mine, (sizes, n_ranks), _LEFT + panel * (wide + _GAP), _duration(duration))
-    job = table.filter(pl.col("what") == "job").row(0, named=True)
-    body.append(_stand(job, (sizes, n_ranks), left))
-    bottom = _TOP + len(sizes) * _HIGH
-    body.append(_key(bottom + 52))
-    size = (left + wide + 12, bottom + 70)
-    return frame(Figure("envelope", title, words, "", limits), size, "".join(body))
+        body += _panel(mine, axes, _LEFT + panel * wide, _slow_for(duration))
+    body.append(_stand(job, axes, _LEFT + (len(durations) - 1) * wide))
+    bottom = _TOP + len(axes[0]) * _HIGH
+    key, end = _key(bottom + 52, job)
+    right = max(_LEFT + len(durations) * wide - _GAP, end)
+    return "".join(body) + key, (right + 12, bottom + 90)
 
 
-def _duration(ratio: float) -> str:
-    return "the whole step" if ratio == 1 else f"1/{round(1 / ratio)} of a step"
+def _slow_for(ratio: float) -> str:
+    return f"slow for {'the whole step' if ratio == 1 else f'1/{round(1 / ratio)} of a step'}"
 
 
 def _sizes(sizes: list[float]) -> str:
@@ -77,7 +84,7 @@ def _panel(
     cells: list[dict[str, Any]], axes: tuple[list[float], list[int]], left: float, words: str
 ) -> list[str]:
     sizes, n_ranks = axes
-    parts = [label(left, _TOP - 8, f"slow for {words}", style='font-weight="600"')]
+    parts = [label(left, _TOP - 8, words, style='font-weight="600"')]
     boxes: dict[str, list[tuple[float, float, float, float]]] = {state: [] for state in _COLOURS}
     texts = []
     for cell in cells:
@@ -97,21 +104,32 @@ def _panel(
 
 def _stand(job: Mapping[str, Any], axes: tuple[list[float], list[int]], left: float) -> str:
     """Mark the cell of the last panel that is nearest to the job."""
-    sizes, n_ranks = axes
     if job["n_ranks"] == 0:
         return ""
+    sizes, n_ranks = axes
     row = min(range(len(sizes)), key=lambda k: abs(sizes[k] - job["size_ratio"]))
     column = min(range(len(n_ranks)), key=lambda k: abs(n_ranks[k] - job["n_ranks"]))
-    look = 'fill="none" stroke="currentColor" stroke-width="2.4"'
-    corner = (left + column * _CELL - 0.5, _TOP + row * _HIGH - 0.5)
-    return rectangle(corner, (_CELL, _HIGH), look)
+    return _mark(left + column * _CELL - 0.5, _TOP + row * _HIGH - 0.5)
 
 
-def _key(y: float) -> str:
+def _mark(x: float, y: float) -> str:
+    """Draw a frame that shows on every colour and hides no number."""
+    halo = rectangle((x, y), (_CELL, _HIGH), 'fill="none" stroke="#fff" stroke-width="5"')
+    dark = 'fill="none" stroke="#1b1f24" stroke-width="2.4"'
+    return halo + rectangle((x, y), (_CELL, _HIGH), dark)
+
+
+def _key(y: float, job: Mapping[str, Any]) -> tuple[str, float]:
+    """Explain the colours, and below where the job stands; and where the longer line ends."""
     x, parts = _LEFT, []
     for state, words in _WORDS.items():
         parts.append(rectangle((x, y - 9), (12, 12), f'fill="{_COLOURS[state]}"'))
         parts.append(label(x + 17, y + 1, words))
         x += 30 + width_of(words)
-    parts.append(line((x, y - 3), (x + 12, y - 3), 'stroke="currentColor" stroke-width="2.4"'))
-    return "".join([*parts, label(x + 17, y + 1, "nearest to this job")])
+    slow = f"{counted(job['n_ranks'], 'rank')} slow by up to {format_ratio(job['size_ratio'])}"
+    standing = (
+        f"nearest to this job: {slow if job['n_ranks'] else 'no cell, no rank is slow'}; "
+        f"its step +{format_ratio(job['growth_ratio'])}"
+    )
+    parts += [_mark(_LEFT, y + 12), label(_LEFT + _CELL + 9, y + 27, standing)]
+    return "".join(parts), max(x, _LEFT + _CELL + 9 + width_of(standing))

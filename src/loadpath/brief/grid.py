@@ -36,7 +36,8 @@ _HEADINGS = {
     "order": "place",
     "intermittent": "some steps only",
     "gain_ratio": "of the step",
-    "missing": "needs",
+    "saving_ratio": "machine time saved",
+    "cost": "takes",
     "removal_s": "removed alone",
     "addition_s": "alone in the ideal",
     "shapley_s": "fair share",
@@ -196,6 +197,8 @@ def _named(value: str) -> Cell:
 
 
 def _worded(name: str, value: str) -> Cell:
+    if (name, value) == ("mechanism", "unknown"):
+        return Cell("device or host")
     return Cell(value.replace("_", " ") if name in _WORDS else value)
 
 

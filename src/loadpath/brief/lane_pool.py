@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 __all__ = ["Bar", "pooled_bars"]
 
 _N_EXACT = 1500
-_N_COLUMNS = 300
+_N_COLUMNS = 195
+"""So many that a column of a timeline is four units wide: whole numbers keep pages small."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from loadpath.brief.chart import INK, static
+from loadpath.brief.chart import INK, static, time_axis
 from loadpath.brief.picture import Figure
 from loadpath.units import format_seconds
 
@@ -60,6 +60,7 @@ def _chart(curve: pl.DataFrame) -> alt.Chart:
         for row in curve.iter_rows(named=True)
     ]
     most = max(row["step"] for row in rows)
+    unit, times = time_axis(most, titlePadding=14)
     lines = alt.Chart(pl.DataFrame(rows)).mark_line(
         point=alt.OverlayMarkDef(size=36), strokeWidth=1.8
     )
@@ -72,9 +73,9 @@ def _chart(curve: pl.DataFrame) -> alt.Chart:
         ),
         y=alt.Y(
             "step:Q",
-            title="seconds of a step",
+            title=f"{unit} of a step",
             scale=alt.Scale(domain=[0, 1.08 * most], nice=False),
-            axis=alt.Axis(tickCount=5, titlePadding=14),
+            axis=times,
         ),
         color=alt.Color(
             "load:N",
@@ -88,6 +89,10 @@ def _chart(curve: pl.DataFrame) -> alt.Chart:
                 labelFontSize=11,
                 columnPadding=24,
             ),
+        ),
+        # Curves that coincide must both be seen.
+        strokeDash=alt.StrokeDash(
+            "load:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 4]]), legend=None
         ),
     ).properties(width=380, height=190)
     return chart

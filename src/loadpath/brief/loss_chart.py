@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from loadpath.brief.chart import INK, name_axis, static
+from loadpath.brief.chart import INK, name_axis, static, time_axis
 from loadpath.brief.picture import Figure
 from loadpath.units import format_seconds
 
@@ -66,15 +66,16 @@ def loss_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) 
 def _chart(rows: list[dict[str, Any]]) -> alt.LayerChart:
     low = min(0.0, *(row["low"] for row in rows))
     high = max(1e-9, *(row["high"] for row in rows))
+    unit, times = time_axis(max(high, -low))
     base = alt.Chart(pl.DataFrame(rows)).encode(
         y=alt.Y("words:N", sort=None, title=None, axis=name_axis([row["words"] for row in rows]))
     )
     bars = base.mark_bar(height={"band": 0.6}).encode(
         x=alt.X(
             "value:Q",
-            title="seconds a step",
+            title=f"{unit} a step",
             scale=alt.Scale(domain=[1.2 * low, 1.25 * high], nice=False),
-            axis=alt.Axis(tickCount=5),
+            axis=times,
         ),
         color=alt.Color("colour:N", scale=None),
     )

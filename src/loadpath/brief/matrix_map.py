@@ -12,6 +12,7 @@ from loadpath.units import format_seconds
 __all__ = ["MatrixMap", "draw_matrix"]
 
 _TOP = 26.0
+_MOST_BLOCKS = 8000
 _MARK = 'fill="#d6604d" font-size="11" font-weight="600"'
 
 
@@ -102,8 +103,10 @@ def _cells(wanted: MatrixMap, axes: tuple[list[int], list[int]], left: float) ->
     )
     shown = (_shown(shape[0], wanted.height), _shown(shape[1], wanted.width))
     matrix = max_pool(indexed, shape, shown)
-    zoom = (int(np.ceil(wanted.height / shown[0])), int(np.ceil(wanted.width / shown[1])))
-    uri = image(matrix, _largest(wanted), zoom)
+    room = zip((wanted.height, wanted.width), shown, strict=True)
+    # Few cells are written as whole blocks, lest a viewer smooth them; many would weigh too much.
+    down, across = (int(np.ceil(a / b)) if matrix.size <= _MOST_BLOCKS else 1 for a, b in room)
+    uri = image(matrix, _largest(wanted), (down, across))
     return (
         f'<image x="{left:g}" y="{_TOP:g}" width="{wanted.width:g}" height="{wanted.height:g}" '
         f'preserveAspectRatio="none" style="image-rendering:pixelated" href="{uri}"/>'

@@ -6,8 +6,9 @@ from typing import Any
 import polars as pl
 
 from loadpath.brief.chart import PART_COLOURS
-from loadpath.brief.drawing import bars, label, line, rectangle, strips, ticks, width_of
+from loadpath.brief.drawing import bars, label, line, number, rectangle, strips, ticks, width_of
 from loadpath.brief.lane_pool import Bar, pooled_bars
+from loadpath.brief.path_marks import MOST_HOPS, WIDE, trace_path
 from loadpath.brief.picture import Figure, frame
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import accuses, rank_names
@@ -15,7 +16,7 @@ from loadpath.units import format_seconds
 
 __all__ = ["path_timeline"]
 
-_WIDE, _ROW, _TOP = 780.0, 22.0, 40.0
+_ROW, _TOP = 22.0, 40.0
 _N_RANKS = 12
 _TITLES = {"actual": "As it ran", "without_cause": "Replayed without the cause"}
 _WORDS = {
@@ -61,7 +62,14 @@ def path_timeline(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame
     if not blames:
         # An excess that all ranks share must not point at the one rank the path happens to visit.
         path = path.with_columns(excess_s=pl.lit(0.0))
-    return frame(figure, *_draw(path, lanes, scenarios, texts))
+    return frame(figure, *_draw(_since_begin(path), lanes, scenarios, texts))
+
+
+def _since_begin(path: pl.DataFrame) -> pl.DataFrame:
+    """Cut what lies before the step began: work that ran over from the step before."""
+    inside = path.filter(pl.col("end_s") > 0).with_columns(pl.col("start_s").clip(0))
+    long = pl.col("end_s") - pl.col("start_s")
+    return inside.with_columns(excess_s=pl.min_horizontal("excess_s", long))
 
 
 def _blames(verdict: Mapping[str, Any]) -> bool:
@@ -84,10 +92,10 @@ def _draw(
     for scenario in scenarios:
         chosen = pl.col("scenario") == scenario
         panel = (path.filter(chosen).sort("order"), lanes.filter(chosen))
-        body.append(_panel(scenario, panel, texts, (left, y, _WIDE / longest)))
+        body.append(_panel(scenario, panel, texts, (left, y, WIDE / longest)))
         y += 26 + _ROW * len(texts) + 12
     body.append(_time_axis(left, y, longest))
-    return (left + _WIDE + 66, y + 36), "".join(body)
+    return (left + WIDE + 66, y + 36), "".join(body)
 
 
 def _last(table: pl.DataFrame, scenarios: list[str]) -> float:
@@ -124,7 +132,19 @@ def _describe(
 ) -> str:
     ends = [f"{_TITLES[name].lower()}: {format_seconds(_last(path, [name]))}" for name in scenarios]
     few = f" {n_shown[0]} of {n_shown[1]} ranks are drawn." if n_shown[0] < n_shown[1] else ""
-    return f"The longest step ends after, {'; '.join(ends)}.{late}{few}"
+    early = -min(path["start_s"].to_list(), default=0.0)
+    over = f" The path begins {format_seconds(early)} before the step." if early > 0 else ""
+    turns = max(_changes(path.filter(pl.col("scenario") == name)) for name in scenarios)
+    dense = (
+        f" The path changes rank {turns:,} times; what lies too close to be told apart is drawn as one."
+        if turns > MOST_HOPS
+        else ""
+    )
+    return f"The longest step ends after, {'; '.join(ends)}.{over}{late}{few}{dense}"
+
+
+def _changes(path: pl.DataFrame) -> int:
+    return int(path.sort("order")["rank"].rle().len()) - 1
 
 
 def _panel(
@@ -140,7 +160,7 @@ def _panel(
     base = y + 26 + _ROW * len(rows)
     parts = [label(left, y + 16, _TITLES[scenario], style='font-size="12" font-weight="600"')]
     parts += [label(left - 8, rows[rank] + 14, text, anchor="end") for rank, text in texts.items()]
-    parts += [line((left, top + _ROW), (left + _WIDE, top + _ROW)) for top in rows.values()]
+    parts += [line((left, top + _ROW), (left + WIDE, top + _ROW)) for top in rows.values()]
     parts += [_lane_bars(lanes, rows, (left, scale))]
     parts += [_path_marks(path, rows, (left, scale))]
     parts += [
@@ -162,7 +182,7 @@ def _lane_bars(lanes: pl.DataFrame, rows: Mapping[int, float], axis: tuple[float
             ).iter_rows()
             if rank in rows
         ],
-        (axis[0], axis[0] + _WIDE),
+        (axis[0], axis[0] + WIDE),
     )
     for kind, group in by_kind.items():
         spans = [(bar.start, rows[bar.rank] + 11, bar.end - bar.start) for bar in group]
@@ -177,33 +197,21 @@ def _look(kind: str, paint: str = "fill") -> str:
 
 
 def _path_marks(path: pl.DataFrame, rows: Mapping[int, float], axis: tuple[float, float]) -> str:
-    left, scale = axis
-    runs: list[tuple[float, float, float, float]] = []
-    late: list[tuple[float, float, float, float]] = []
-    hops: dict[tuple[int, int, int], str] = {}
-    before: tuple[int, float] | None = None
-    ops = path.filter(pl.col("rank").is_in(list(rows)))
-    for rank, start, end, excess in ops.select("rank", "start_s", "end_s", "excess_s").iter_rows():
-        x, wide = left + start * scale, max((end - start) * scale, 0.5)
-        if before and before[0] == rank:
-            runs[-1] = (*runs[-1][:2], x + wide - runs[-1][0], 16.0)
-        else:
-            runs.append((x, rows[rank] + 3, wide, 16.0))
-        if before and before[0] != rank:
-            hops[round(x), before[0], rank] = _hop((before[1], rows[before[0]]), (x, rows[rank]))
-        if excess * scale >= 0.5:
-            late.append((x + wide - excess * scale, rows[rank] + 5, excess * scale, 12.0))
-        before = (rank, x + wide)
+    runs, late, hops = trace_path(path, rows, axis)
     outline = 'fill="none" stroke="currentColor" stroke-width="1.5"'
-    return bars(late, _LATE) + bars(runs, outline) + "".join(hops.values())
+    boxes = [(run.start, rows[run.rank] + 3, run.end - run.start, 16.0) for run in runs]
+    spans = [(bar.start, rows[bar.rank] + 11, bar.end - bar.start) for bar in late]
+    drawn = [_hop((hop.start, rows[hop.source]), (hop.end, rows[hop.target])) for hop in hops]
+    marks = strips(spans, 12, f'stroke="{_LATE}"') + bars(boxes, outline)
+    return f"{marks}<g {_HOP}>{''.join(drawn)}</g>" if drawn else marks
 
 
 def _hop(start: tuple[float, float], end: tuple[float, float]) -> str:
     edge = 3 if end[1] > start[1] else 19
-    return line((start[0], start[1] + 11), (end[0], end[1] + edge), _HOP)
+    return f'<path d="M{number(start[0])} {number(start[1] + 11)}L{number(end[0])} {number(end[1] + edge)}"/>'
 
 
-_LATE = 'fill="#cf1020"'
+_LATE = "#cf1020"
 _HOP = 'stroke="currentColor" stroke-width="1.3" marker-end="url(#path-arrow)"'
 
 
@@ -217,7 +225,7 @@ def _arrow_head() -> str:
 def _legend(left: float, *, marked: bool) -> str:
     parts, x = [], left
     entries = [(_look(kind), words) for kind, words in _WORDS.items()]
-    late = [(_LATE, "beyond its peers, on the path")] if marked else []
+    late = [(f'fill="{_LATE}"', "beyond its peers, on the path")] if marked else []
     for look, words in [*entries, *late]:
         parts += [rectangle((x, 10), (12, 10), look), label(x + 17, 19, words)]
         x += 36 + width_of(words)
@@ -229,11 +237,11 @@ def _legend(left: float, *, marked: bool) -> str:
 
 
 def _time_axis(left: float, y: float, longest: float) -> str:
-    scale = _WIDE / longest
-    parts = [line((left, y), (left + _WIDE, y), 'stroke="currentColor" stroke-opacity=".5"')]
+    scale = WIDE / longest
+    parts = [line((left, y), (left + WIDE, y), 'stroke="currentColor" stroke-opacity=".5"')]
     for tick in ticks(longest):
         x = left + tick * scale
         parts += [line((x, y), (x, y + 4), 'stroke="currentColor" stroke-opacity=".5"')]
         parts += [label(x, y + 17, format_seconds(tick), anchor="middle")]
-    parts += [label(left + _WIDE, y + 32, "time since the step began", anchor="end")]
+    parts += [label(left + WIDE, y + 32, "time since the step began", anchor="end")]
     return "".join(parts)

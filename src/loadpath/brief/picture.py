@@ -63,7 +63,7 @@ def frame(figure: Figure, size: tuple[float, float], body: str) -> Figure:
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]:g} {size[1]:g}" '
         f'role="img" preserveAspectRatio="xMinYMin" aria-labelledby="{figure.name}-title {figure.name}-words" '
-        f'font-family="system-ui, sans-serif" fill="currentColor" class="figure" '
+        f'font-family="system-ui, sans-serif" font-size="11" fill="currentColor" class="figure" '
         f'style="max-width:{1.12 * size[0]:.0f}px">'
         f'<title id="{figure.name}-title">{title}</title>'
         f'<desc id="{figure.name}-words">{words}</desc>{body}</svg>'

@@ -16,7 +16,8 @@ CIVIDIS = (
 )
 """Ten anchors of the colour map, evenly spaced."""
 
-_N_SHADES = 250
+_N_SHADES = 40
+"""As many as an eye tells apart, and the colour key shows: further ones only make the page larger."""
 
 
 def cividis(share: float) -> str:

@@ -43,6 +43,18 @@ class Answer:
     words: tuple[Cell, ...]
 
 
+_ADVICE = {
+    "replace": "To replace",
+    "exclude": "To go on without",
+    "remap": "That",
+    "bucket": "To send",
+    "overlap": "To hide",
+    "backup": "Not to wait for",
+    "checkpoint": "To write checkpoints at",
+}
+"""How the advice to follow a policy begins; its target follows."""
+
+
 def stability_answers(
     document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
 ) -> tuple[Answer, ...]:
@@ -285,22 +297,21 @@ def _steadiness(section: Mapping[str, Any]) -> Iterator[Cell]:
 
 def _help(policies: pl.DataFrame) -> Iterator[Cell]:
     known = policies.drop_nulls("gain_low_s")
-    told = known.filter(pl.col("gain_low_s") > 0)
+    told = known.filter((pl.col("gain_low_s") > 0) & (pl.col("saving_ratio") > 0))
     # Of policies that cannot be told apart the first is said: they stand from simple to costly.
     least = told.sort("gain_s", descending=True).head(1)["gain_low_s"].sum()
     best = told.filter(pl.col("gain_high_s") >= least).head(1)
     for found in best.iter_rows(named=True):
-        bound = " at most" if "at most" in found["basis"] else ""
-        yield Cell(
-            f"Of what the record lets replay, {found['policy']} ({found['target']}) returns most:{bound} "
-        )
-        yield from (
-            _seconds(found["gain_s"]),
-            Cell(" a step, "),
-            _ratio(found["gain_ratio"]),
-            Cell("."),
-        )
+        bound = "at most " if "at most" in found["basis"] else ""
+        yield Cell(f"{_ADVICE[found['policy']]} {found['target']}: it returns {bound}")
+        yield from (_seconds(found["gain_s"]), Cell(" a step, "), _ratio(found["gain_ratio"]))
+        yield Cell("; nothing else that the record lets replay is told to return more. It takes ")
+        yield Cell(f"{found['cost']}; the same work then takes ")
+        yield from (_ratio(found["saving_ratio"]), Cell(" less machine time."))
     if best.is_empty() and policies.height:
         few = "Not assessed: one step gives no interval to hold a gain against."
-        nothing = "Nothing that the record lets replay returns time beyond its own interval."
+        nothing = (
+            "Nothing that the record lets replay returns time beyond its own interval without "
+            "costing more machine time for the same work."
+        )
         yield Cell(nothing if known.height else few)

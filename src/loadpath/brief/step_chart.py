@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from loadpath.brief.chart import INK, name_axis, static
+from loadpath.brief.chart import INK, name_axis, static, time_axis
 from loadpath.brief.picture import Figure
 from loadpath.brief.wording import counted
 from loadpath.units import format_seconds
@@ -19,7 +19,7 @@ _SERIES = {
     "without_cause_s": ("without the cause", "#c9a227", [1, 0]),
     "ideal_s": ("all ideal", "#9a7fa8", [2, 3]),
 }
-_N_SHOWN = 240
+_N_SHOWN = 160
 
 
 def step_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Figure:
@@ -80,12 +80,13 @@ def _single(points: list[dict[str, Any]]) -> alt.LayerChart:
         {**point, "text": format_seconds(point["seconds"]), "colour": colour[point["series"]]}
         for point in points
     ]
+    unit, times = time_axis(longest)
     base = alt.Chart(pl.DataFrame(rows)).encode(
         x=alt.X(
             "seconds:Q",
-            title=f"seconds of step {points[0]['step']}",
+            title=f"{unit} of step {points[0]['step']}",
             scale=alt.Scale(domain=[0, 1.15 * longest], nice=False),
-            axis=alt.Axis(tickCount=5),
+            axis=times,
         ),
         y=alt.Y("series:N", sort=names, title=None, axis=name_axis(names)),
     )
@@ -99,6 +100,7 @@ def _chart(points: list[dict[str, Any]], series: list[str]) -> alt.Chart:
     longest = max(point["seconds"] for point in points)
     steps = list(dict.fromkeys(point["step"] for point in points))
     every = -(-len(steps) // 12)
+    unit, times = time_axis(longest, titlePadding=14)
     dots = alt.OverlayMarkDef(size=40) if len(steps) < 8 else False
     lines = alt.Chart(pl.DataFrame(points)).mark_line(point=dots, strokeWidth=1.8)
     chart: alt.Chart = lines.encode(
@@ -110,9 +112,9 @@ def _chart(points: list[dict[str, Any]], series: list[str]) -> alt.Chart:
         ),
         y=alt.Y(
             "seconds:Q",
-            title="seconds",
+            title=unit,
             scale=alt.Scale(domain=[0, 1.05 * longest], nice=False),
-            axis=alt.Axis(tickCount=5, titlePadding=14),
+            axis=times,
         ),
         color=alt.Color(
             "series:N",

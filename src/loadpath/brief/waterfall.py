@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from loadpath.brief.chart import INK, PART_COLOURS, name_axis, static
+from loadpath.brief.chart import INK, PART_COLOURS, name_axis, static, time_axis
 from loadpath.brief.picture import Figure
 from loadpath.units import format_seconds
 
@@ -84,15 +84,16 @@ def _bar(part: str, words: str, start: float, length: float) -> dict[str, Any]:
 def _chart(rows: list[dict[str, Any]], total: float) -> alt.LayerChart:
     # The axis leaves room behind the longest bar for its label.
     axis = name_axis([row["words"] for row in rows])
+    unit, times = time_axis(total)
     base = alt.Chart(pl.DataFrame(rows)).encode(
         y=alt.Y("words:N", sort=None, title=None, axis=axis),
     )
     bars = base.mark_bar(height={"band": 0.62}).encode(
         x=alt.X(
             "start:Q",
-            title="seconds of a step, mean over ranks",
+            title=f"{unit} of a step, mean over ranks",
             scale=alt.Scale(domain=[0, 1.16 * total], nice=False),
-            axis=alt.Axis(tickCount=5),
+            axis=times,
         ),
         x2="end:Q",
         color=alt.Color("colour:N", scale=None),

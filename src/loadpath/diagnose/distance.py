@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.sinks import Waits
-from loadpath.diagnose.step_intervals import drawn_sums, with_interval
+from loadpath.diagnose.step_intervals import FEW_STEPS, drawn_sums, with_interval
 from loadpath.tables.results import DISTANCE, MISSED
 from loadpath.units import NS_PER_S
 
@@ -185,6 +185,7 @@ def missed_waiting(by_step: FloatArray, rng: np.random.Generator) -> pl.DataFram
                 "share_ratio": share,
                 "share_low_ratio": low,
                 "share_high_ratio": high,
+                "basis": "replayed" if len(draws) > 1 else f"replayed{FEW_STEPS}",
             }
         ).fill_nan(None)
     )

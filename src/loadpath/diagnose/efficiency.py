@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.exposure import Places, computation, placed_windows
 from loadpath.diagnose.fidelity import measured_step_ns
-from loadpath.diagnose.step_intervals import drawn_sums, with_interval
+from loadpath.diagnose.step_intervals import FEW_STEPS, drawn_sums, with_interval
 from loadpath.replay import Mixture, Timeline, replay_runs
 from loadpath.tables.results import EFFICIENCY, FACTORS
 from loadpath.units import NS_PER_S
 
 __all__ = ["efficiencies", "useful_ns"]
 
+MEASURED = ("parallel_efficiency", "load_balance", "communication_efficiency")
+"""Factors of measured times alone; the others need a replay."""
 FloatArray = NDArray[np.float64]
 
 
@@ -61,8 +63,18 @@ def efficiencies(job: CoupledJob, rng: np.random.Generator) -> pl.DataFrame:
     ratio = _quotient(each)
     unknown = np.full(ratio.shape, np.nan)
     rows.append(_rows(job.step_number, each, (ratio, unknown, unknown)))
-    table = EFFICIENCY.build(pl.concat(rows).fill_nan(None))
+    table = EFFICIENCY.build(_with_basis(pl.concat(rows).fill_nan(None)))
     return table if walls.shape[1] > 3 else table.filter(pl.col("factor") != "orchestration")
+
+
+def _with_basis(rows: pl.DataFrame) -> pl.DataFrame:
+    """Say how each factor was got, and why it has no interval."""
+    measured = pl.col("factor").is_in(MEASURED)
+    got = pl.when(measured).then(pl.lit("measured")).otherwise(pl.lit("replayed"))
+    lone = pl.when(pl.col("step") >= 0).then(pl.lit("; no interval: one step"))
+    without = lone.otherwise(pl.lit(FEW_STEPS))
+    none = pl.when(pl.col("value_low_ratio").is_null()).then(without).otherwise(pl.lit(""))
+    return rows.with_columns(basis=got + none)
 
 
 def useful_ns(job: CoupledJob) -> FloatArray:

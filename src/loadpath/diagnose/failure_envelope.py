@@ -1,7 +1,6 @@
 """Failure envelope: how much slower how many ranks may be, for how long, before a bound is broken."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.exposure import rank_index
+from loadpath.diagnose.slow_choices import MOST_CHOICES, N_PART, Choices, choose
 from loadpath.replay import (
     Mixture,
     Scenarios,
@@ -23,35 +23,26 @@ from loadpath.replay import (
 )
 from loadpath.tables.results import FAILURE_ENVELOPE
 
-__all__ = ["DURATIONS", "N_PART", "SHARES", "SIZES", "failure_envelope", "own_work"]
+__all__ = ["SHARES", "SIZES", "failure_envelope", "own_work"]
 
 SIZES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """How much longer the work of a slowed rank takes."""
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """Shares of the ranks that are slow, beside one rank alone."""
-N_PART = 8
-"""Parts of a step in which work may begin."""
-DURATIONS = (1, 2, 4, 8)
-"""Parts of a step that the slowness lasts."""
-N_PLACE = 6
-"""Choices of ranks and of a beginning for each share and duration."""
+MOST_NODES = 1_500_000_000
+"""Nodes that are replayed for the grid, all scenarios together: fewer choices where a step is large."""
 
 FloatArray = NDArray[np.float64]
 Int32Array = NDArray[np.int32]
-
-
-class _Slowed(NamedTuple):
-    """How many ranks are slow, for how many parts of a step, and one choice of ranks and parts."""
-
-    n_rank: int
-    duration: int
-    member: NDArray[np.bool_]
 
 
 def failure_envelope(
     job: CoupledJob, ideal_ns: FloatArray, *, bound_ratio: float, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Slow the ideal job, by size, number of ranks and duration, and see where it breaks a bound.
+
+    More slowness, on more ranks or for longer is never better: work only grows, and a replay is
+    monotone in it.
 
     Parameters
     ----------
@@ -62,7 +53,7 @@ def failure_envelope(
     bound_ratio : float
         By how much the mean step may be longer than the ideal one: a policy.
     rng : numpy.random.Generator
-        Chooses which ranks are slow, and when.
+        Chooses which ranks are slow, and when, where there are too many choices to try all.
 
     Returns
     -------
@@ -82,13 +73,13 @@ def failure_envelope(
     group = rank_index(job) * np.int32(N_PART) + _part_of_step(job, base, ideal_ns)
     own = np.bincount(rank_index(job), delta, job.rank.height).astype(np.float64)
     step_ns = step_time_ns(job.graph, base).mean()
+    n_most = min(MOST_CHOICES, MOST_NODES // (len(SIZES) * (job.graph.n_node + own.size * N_PART)))
     rows = []
-    for n_slow in _counts(job.rank.height):
-        slowed = list(_choices(n_slow, own, rng))
-        scenarios = Scenarios(delta, group, _scale(slowed))
+    for one in choose(_counts(job.rank.height), own, n_most, rng):
+        scenarios = Scenarios(delta, group, _scale(one))
         times = replay_scenarios(job.graph, base, scenarios, layout=layout)
-        longer = _growth(times.mean(axis=0), step_ns).reshape(-1, N_PLACE, len(SIZES))
-        rows += _rows(slowed[::N_PLACE], longer, own.size, bound_ratio)
+        longer = _growth(times.mean(axis=0), step_ns).reshape(-1, len(SIZES))
+        rows += _rows(one, longer[one.number], own.size, bound_ratio)
     rows.append(_standing(job, ideal_ns, bound_ratio=bound_ratio))
     return FAILURE_ENVELOPE.build(pl.DataFrame(rows, schema=FAILURE_ENVELOPE.schema))
 
@@ -103,27 +94,11 @@ def _counts(n_rank: int) -> list[int]:
     return sorted({1, *(max(1, round(share * n_rank)) for share in SHARES)})
 
 
-def _scale(slowed: list[_Slowed]) -> NDArray[np.float32]:
-    """(n_group, n_choice * n_size): every choice at every size."""
-    member = np.stack([one.member for one in slowed], axis=1).astype(np.float32)
+def _scale(choices: Choices) -> NDArray[np.float32]:
+    """(n_group, n_different * n_size): every choice at every size."""
+    member = choices.member.T.astype(np.float32)
     scale = member[:, :, None] * np.array(SIZES, np.float32)
     return scale.reshape(len(member), -1).astype(np.float32, copy=False)
-
-
-def _choices(n_slow: int, own_ns: FloatArray, rng: np.random.Generator) -> Iterator[_Slowed]:
-    """Choose ranks and parts of a step, `N_PLACE` times for each duration.
-
-    Ranks take turns by their own work, those with most first; beginnings are spread evenly.
-    """  # noqa: DOC402
-    n_rank = own_ns.size
-    for duration in DURATIONS:
-        turn = np.lexsort((rng.permutation(n_rank), -own_ns))
-        begins = np.linspace(0, N_PART - duration, N_PLACE).round().astype(np.intp)
-        for choice, begin in enumerate(rng.permutation(begins)):
-            member = np.zeros((n_rank, N_PART), np.bool_)
-            slow = turn[(choice * n_rank // N_PLACE + np.arange(n_slow)) % n_rank]
-            member[slow, begin : begin + duration] = True
-            yield _Slowed(n_slow, duration, member.ravel())
 
 
 def _part_of_step(job: CoupledJob, base: Timeline, ideal_ns: FloatArray) -> Int32Array:
@@ -139,26 +114,34 @@ def _part_of_step(job: CoupledJob, base: Timeline, ideal_ns: FloatArray) -> Int3
 
 
 def _rows(
-    slowed: list[_Slowed], longer: FloatArray, n_rank: int, bound_ratio: float
+    choices: Choices, longer: FloatArray, n_rank: int, bound_ratio: float
 ) -> list[dict[str, Any]]:
-    """One row for each size, and one for the limit, of each number of ranks and duration."""
-    rows = []
-    for one, ratio in zip(slowed, longer, strict=True):
-        place = {
-            "n_ranks": one.n_rank,
-            "share_ratio": one.n_rank / n_rank,
-            "duration_ratio": one.duration / N_PART,
-        }
-        limits = np.array([_limit(each, bound_ratio) for each in ratio])
-        low, high = limits.min(), limits.max()
-        rows.append(place | _row("limit", low, [bound_ratio] * 3, "meets") | {"most_ratio": high})
-        for k, size in enumerate(SIZES):
-            times = ratio[:, k]
-            meets = times <= bound_ratio
-            state = "meets" if meets.all() else "depends" if meets.any() else "breaks"
-            figures = [float(f) for f in (times.mean(), times.min(), times.max())]
-            rows.append(place | _row("grid", size, figures, state))
+    """One row for each size, and one for the limit, of one number of ranks and one duration."""
+    place = {
+        "n_ranks": choices.n_rank,
+        "share_ratio": choices.n_rank / n_rank,
+        "duration_ratio": choices.duration / N_PART,
+        "n_tried": len(choices.member),
+        "n_possible": float(choices.n_possible),
+        "basis": _basis(choices),
+    }
+    limits = np.array([_limit(each, bound_ratio) for each in longer])
+    low, high = limits.min(), limits.max()
+    rows = [place | _row("limit", low, [bound_ratio] * 3, "meets") | {"most_ratio": high}]
+    for k, size in enumerate(SIZES):
+        times = longer[:, k]
+        meets = times <= bound_ratio
+        state = "meets" if meets.all() else "depends" if meets.any() else "breaks"
+        figures = [float(f) for f in (times.mean(), times.min(), times.max())]
+        rows.append(place | _row("grid", size, figures, state))
     return rows
+
+
+def _basis(choices: Choices) -> str:
+    n = len(choices.member)
+    if n == choices.n_possible:
+        return f"replayed: {'the one choice' if n == 1 else f'all {n} choices'} of ranks and time"
+    return f"replayed: {n} of {choices.n_possible:.3g} choices of ranks and time, drawn by the seed"
 
 
 def _row(what: str, size: float, longer: list[float], state: str) -> dict[str, Any]:
@@ -184,7 +167,14 @@ def _standing(job: CoupledJob, ideal_ns: FloatArray, *, bound_ratio: float) -> d
     actual, best = replay_runs(job.graph, work, ideal_ns, [Mixture(every), Mixture(~every)])
     longer, mean = _growth(actual, best), float(_growth(actual.sum(), best.sum()))
     state = "meets" if mean <= bound_ratio else "breaks"
-    place = {"n_ranks": n_slow, "share_ratio": n_slow / n_rank, "duration_ratio": 1.0}
+    place = {
+        "n_ranks": n_slow,
+        "share_ratio": n_slow / n_rank,
+        "duration_ratio": 1.0,
+        "n_tried": 1,
+        "n_possible": 1.0,
+        "basis": "replayed: the job as recorded",
+    }
     figures = [mean, float(longer.min()), float(longer.max())]
     return place | _row("job", float(excess.max()), figures, state)
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.couple.steps import windows
+from loadpath.diagnose.judgement import Judged, Judgement
 from loadpath.diagnose.levels import FloatArray
-from loadpath.diagnose.verdict import Judged, Judgement
 from loadpath.replay import Scenarios, replay, replay_scenarios, step_time_ns
 from loadpath.tables.results import INTERACTION
 

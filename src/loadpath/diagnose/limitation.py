@@ -18,7 +18,7 @@ from loadpath.couple.steps import windows
 from loadpath.diagnose.labels import compact
 from loadpath.diagnose.phases import PHASES, op_phases
 from loadpath.diagnose.resources import RESOURCES, op_resources
-from loadpath.diagnose.step_intervals import drawn_sums, with_interval
+from loadpath.diagnose.step_intervals import FEW_STEPS, drawn_sums, with_interval
 from loadpath.replay import (
     Scenarios,
     Timeline,
@@ -35,6 +35,8 @@ SCALES = (-0.1, 0.1, -0.5, -1.0)
 """Changes of each kind of work: a tenth less and more, half of it, none."""
 
 NAMES = tuple(RESOURCES)
+NO_MARGIN = "; no margin: of the resources of a phase alone, where there are several"
+"""Added to the basis of spread, of classes, and of a lone resource."""
 FloatArray = NDArray[np.float64]
 Int32Array = NDArray[np.int32]
 
@@ -210,8 +212,11 @@ def _table(targets: list[_Target], sums_ns: FloatArray) -> pl.DataFrame:
         columns |= {f"{name}_ratio": value, f"{name}_low_ratio": low, f"{name}_high_ratio": high}
     gains = {"tenth": 1 - less, "half": 1 - half, "whole": 1 - none, "tenth_more": 1 - more}
     columns |= {f"gain_{name}_ratio": gain for name, gain in gains.items()}
-    table = LIMITATION.build(pl.DataFrame(columns).fill_nan(None))
-    return _ordered(table)
+    frame = pl.DataFrame(columns).fill_nan(None)
+    few = pl.when(pl.col("elasticity_low_ratio").is_null()).then(pl.lit(FEW_STEPS))
+    alone = pl.when(pl.col("margin_ratio").is_null()).then(pl.lit(NO_MARGIN))
+    basis = pl.lit("replayed") + few.otherwise(pl.lit("")) + alone.otherwise(pl.lit(""))
+    return _ordered(LIMITATION.build(frame.with_columns(basis=basis)))
 
 
 def _margins(targets: list[_Target], slope: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 
-__all__ = ["half_rate_bytes", "is_latency_like"]
+__all__ = ["half_rate_bytes", "is_latency_like", "latency_and_rate"]
 
 FloatArray = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def _least_ns(work_ns: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def half_rate_bytes(size_bytes: FloatArray, least_ns: FloatArray) -> float:
-    """Fit latency and rate to the fastest transfer of each size, each weighted by its own time.
+    """Say at which size latency and bandwidth cost the same.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def half_rate_bytes(size_bytes: FloatArray, least_ns: FloatArray) -> float:
     -------
     float
         Size at which half of the rate is reached, in bytes; -1 where the sizes do not tell latency
-        from rate (fewer than two, or longer messages are not slower).
+        from rate.
 
     Examples
     --------
@@ -87,8 +87,36 @@ def half_rate_bytes(size_bytes: FloatArray, least_ns: FloatArray) -> float:
     >>> half_rate_bytes(size[:1], size[:1])
     -1.0
     """
+    fitted = latency_and_rate(size_bytes, least_ns)
+    return fitted[0] / fitted[1] if fitted else -1.0
+
+
+def latency_and_rate(size_bytes: FloatArray, least_ns: FloatArray) -> tuple[float, float] | None:
+    """Fit latency and rate to the fastest transfer of each size, each weighted by its own time.
+
+    Parameters
+    ----------
+    size_bytes : (n,) array of float64
+        Different payloads.
+    least_ns : (n,) array of float64
+        Shortest transfer of each, in ns.
+
+    Returns
+    -------
+    tuple of float, or None
+        Latency in ns, and ns for each byte; None where the sizes do not tell one from the other
+        (fewer than two, or longer messages are not slower).
+
+    Examples
+    --------
+    >>> size = np.array([1e3, 1e4, 1e6])
+    >>> latency_and_rate(size[1:], size[:2]) is None
+    False
+    >>> latency_and_rate(size, size[::-1]) is None
+    True
+    """
     if size_bytes.size < 2:
-        return -1.0
+        return None
     terms = np.stack([1 / least_ns, size_bytes / least_ns], axis=1)
     latency, per_byte = np.linalg.lstsq(terms, np.ones(size_bytes.size), rcond=None)[0]
-    return float(latency / per_byte) if latency > 0 and per_byte > 0 else -1.0
+    return (float(latency), float(per_byte)) if latency > 0 and per_byte > 0 else None

@@ -16,6 +16,9 @@ NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
 NONE_OF_IT = "not assessed: the recording has none of it"
 
 
+NO_WORK = "not assessed: the steps hold no work that it could be taken of"
+
+
 class Row(NamedTuple):
     """A row of table `STABILITY`; fields as there."""
 
@@ -87,7 +90,7 @@ def under(load: str, factor: float, rows: Iterable[Row]) -> list[Row]:
 
 
 def stability_table(rows: Iterable[Row]) -> pl.DataFrame:
-    """Make a table of rows; what is not a number is empty.
+    """Make a table of rows; what is not a number is empty, and its basis says why.
 
     Parameters
     ----------
@@ -100,4 +103,15 @@ def stability_table(rows: Iterable[Row]) -> pl.DataFrame:
         Table `STABILITY`.
     """
     frame = pl.DataFrame(list(rows), schema=STABILITY.schema, orient="row")
-    return STABILITY.build(frame.with_columns(pl.col("value", "low", "high").fill_nan(None)))
+    known = frame.with_columns(pl.col("value", "low", "high").fill_nan(None))
+    steps = known.filter(quantity="n_steps")["value"]
+    few = "one step" if not steps.is_empty() and steps[0] < 2 else "one figure of all steps"
+    basis = pl.col("basis")
+    said = (
+        pl.when(pl.col("value").is_null() & basis.is_in(["measured", "replayed", "modelled"]))
+        .then(pl.lit(NO_WORK))
+        .when(pl.col("value").is_not_null() & pl.col("low").is_null())
+        .then(basis + f"; no interval: {few}")
+        .otherwise(basis)
+    )
+    return STABILITY.build(known.with_columns(basis=said))

@@ -5,10 +5,12 @@ from numpy.typing import NDArray
 
 from loadpath.diagnose.resampling import resample
 
-__all__ = ["LEAST_STEPS", "N_DRAW", "drawn_sums", "with_interval"]
+__all__ = ["FEW_STEPS", "LEAST_STEPS", "N_DRAW", "drawn_sums", "with_interval"]
 
 LEAST_STEPS = 4
 """Fewer steps are too few to draw from: no interval is given."""
+FEW_STEPS = f"; no interval: under {LEAST_STEPS} steps"
+"""Added to the basis of a figure without interval."""
 LEVEL = 0.95
 N_DRAW = 1000
 """Draws behind an interval."""

@@ -1,7 +1,7 @@
 """The decision: which candidate, if any, costs the time, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +18,9 @@ from loadpath.diagnose.gains import (
     steps_with_s,
     without,
 )
+from loadpath.diagnose.judgement import Judged, Judgement
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.resampling import resample
-from loadpath.tables.results import CAUSE
 
 __all__ = ["POLICY_RATIO", "Judged", "Judgement", "judge"]
 
@@ -38,109 +38,6 @@ N_RESAMPLE = 1000
 """Bootstrap resamples behind confidence and intervals."""
 LEVEL = 0.95
 """Level of all intervals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A candidate with what its removal returns.
-
-    Attributes
-    ----------
-    candidate : Candidate
-        Place and mechanism.
-    gain_s : float
-        Mean seconds a step that its removal returns, by replay.
-    low_s, high_s : float
-        Its 95 % interval over resampled blocks.
-    removal_ratio, addition_ratio : float
-        Shares of the waste; NaN where there is no waste to share.
-    excess_s : float
-        Its own excess work a step on its busiest rank, absorbed or not.
-    state : str
-        verdict, present, absorbed, within_noise or below_policy.
-    """
-
-    candidate: Candidate
-    gain_s: float
-    low_s: float
-    high_s: float
-    removal_ratio: float
-    addition_ratio: float
-    excess_s: float
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The verdict and all that was considered.
-
-    Attributes
-    ----------
-    kind, place, mechanism : str
-        As in docs/verdicts.
-    cause : Judged or None
-        The winner, or what slack absorbs; None where nobody is named.
-    runner_up : Judged or None
-        Best other candidate of another place.
-    causes : tuple of Judged
-        All candidates, the winner first, then by gain.
-    confidence : float
-        Share of resamples in which the same verdict wins.
-    step_s, step_without_s, ideal_s : float
-        Mean replayed step: as measured, without the cause, and without any effect.
-    without_ns : (n_op,) or (n_run, n_op) array of float64
-        Work without the cause.
-    noise_gain_s : float
-        What removing all noise would return beyond the places named present.
-    indistinguishable_from : tuple of str
-        What the record cannot tell from the cause.
-    contradiction : str
-        Why the judgement cannot stand although the replay fits; empty where it can.
-    """
-
-    kind: str
-    place: str
-    mechanism: str
-    cause: Judged | None
-    runner_up: Judged | None
-    causes: tuple[Judged, ...]
-    confidence: float
-    step_s: float
-    step_without_s: float
-    ideal_s: float
-    without_ns: FloatArray
-    noise_gain_s: float
-    indistinguishable_from: tuple[str, ...]
-    contradiction: str = ""
-
-    def table(self) -> pl.DataFrame:
-        """Return the table of causes.
-
-        Returns
-        -------
-        polars.DataFrame
-            Table `CAUSE`.
-        """
-        rows = [
-            {
-                "order": order,
-                "kind": j.candidate.kind,
-                "place": j.candidate.place,
-                "key": j.candidate.key,
-                "mechanism": j.candidate.mechanism,
-                "ranks": list(j.candidate.ranks),
-                "gain_s": j.gain_s,
-                "gain_low_s": j.low_s,
-                "gain_high_s": j.high_s,
-                "removal_ratio": j.removal_ratio,
-                "addition_ratio": j.addition_ratio,
-                "excess_s": j.excess_s,
-                "state": j.state,
-                "intermittent": j.candidate.intermittent,
-            }
-            for order, j in enumerate(self.causes)
-        ]
-        return CAUSE.build(pl.DataFrame(rows, schema=CAUSE.schema))
 
 
 class _Scales(NamedTuple):

@@ -12,11 +12,14 @@ from numba import njit
 
 __all__ = [
     "BLOCK",
+    "OPTIONS",
     "bind",
     "lay_out",
+    "note_stop",
     "spread_slack",
     "sweep",
     "sweep_block",
+    "wait_for_all",
     "weigh",
 ]
 
@@ -205,6 +208,66 @@ def lay_out(
     )
 
 
+@njit(inline="always", **OPTIONS)
+def wait_for_all(
+    stop: Any,
+    o: Any,
+    first_row: Any,
+    second_row: Any,
+    overflow_row: Any,
+    first_slack: Any,
+    second_slack: Any,
+    overflow_slack: Any,
+    further: Any,
+    state: Any,
+) -> None:
+    """Write to row `o` the deviations of the latest of all predecessors of a stop."""
+    for s in range(BLOCK):
+        x = state[first_row[stop], s] - first_slack[stop]
+        y = state[second_row[stop], s] - second_slack[stop]
+        state[o, s] = max(x, y)
+    for k in range(further[0], further[1]):
+        a = overflow_row[k]
+        p = overflow_slack[k]
+        for s in range(BLOCK):
+            x = state[a, s] - p
+            y = state[o, s]
+            state[o, s] = max(x, y)
+
+
+@njit(inline="always", **OPTIONS)
+def note_stop(
+    now: Any,
+    o: Any,
+    begin_step: Any,
+    end_step: Any,
+    rebase: Any,
+    shift: Any,
+    state: Any,
+    begin_ns: Any,
+    end_ns: Any,
+) -> None:
+    """Note that a stop at time `now`, whose deviations are in row `o`, may begin or end a step.
+
+    With `rebase` all deviations are made relative to this stop's.
+    """
+    if begin_step >= 0:
+        for s in range(BLOCK):
+            x = now + shift[s] + state[o, s]
+            begin_ns[begin_step, s] = min(begin_ns[begin_step, s], x)
+    if end_step >= 0:
+        for s in range(BLOCK):
+            x = now + shift[s] + state[o, s]
+            end_ns[end_step, s] = max(end_ns[end_step, s], x)
+    if rebase:
+        origin = state[o].copy()
+        for s in range(BLOCK):
+            shift[s] += origin[s]
+        for k in range(state.shape[0]):
+            for s in range(BLOCK):
+                state[k, s] -= origin[s]
+
+
 @njit(**OPTIONS)
 def sweep_block(
     row: Any,
@@ -253,31 +316,28 @@ def sweep_block(
         if stop == first_row.size:
             break
         o = row[stop + 1]
-        for s in range(BLOCK):
-            x = state[first_row[stop], s] - first_slack[stop]
-            y = state[second_row[stop], s] - second_slack[stop]
-            state[o, s] = max(x, y)
-        for k in range(stop_start[q], stop_start[q + 1]):
-            a = overflow_row[k]
-            p = overflow_slack[k]
-            for s in range(BLOCK):
-                x = state[a, s] - p
-                y = state[o, s]
-                state[o, s] = max(x, y)
+        wait_for_all(
+            stop,
+            o,
+            first_row,
+            second_row,
+            overflow_row,
+            first_slack,
+            second_slack,
+            overflow_slack,
+            (stop_start[q], stop_start[q + 1]),
+            state,
+        )
         for s in range(BLOCK):
             state[o, s] += delta[stop] * scale[group[stop], s]
-        if stop_begin[q] >= 0:
-            for s in range(BLOCK):
-                x = time[stop + 1] + shift[s] + state[o, s]
-                begin_ns[stop_begin[q], s] = min(begin_ns[stop_begin[q], s], x)
-        if stop_end[q] >= 0:
-            for s in range(BLOCK):
-                x = time[stop + 1] + shift[s] + state[o, s]
-                end_ns[stop_end[q], s] = max(end_ns[stop_end[q], s], x)
-        if stop_rebase[q]:
-            origin = state[o].copy()
-            for s in range(BLOCK):
-                shift[s] += origin[s]
-            for k in range(state.shape[0]):
-                for s in range(BLOCK):
-                    state[k, s] -= origin[s]
+        note_stop(
+            time[stop + 1],
+            o,
+            stop_begin[q],
+            stop_end[q],
+            stop_rebase[q],
+            shift,
+            state,
+            begin_ns,
+            end_ns,
+        )

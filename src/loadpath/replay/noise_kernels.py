@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from loadpath.replay.kernels import BLOCK, OPTIONS
+from loadpath.replay.kernels import BLOCK, OPTIONS, note_stop, wait_for_all
 
 __all__ = ["sweep_noise"]
 
@@ -68,33 +68,30 @@ def sweep_noise(
         if stop == first_row.size:
             break
         o = row[stop + 1]
-        for s in range(BLOCK):
-            x = state[first_row[stop], s] - first_slack[stop]
-            y = state[second_row[stop], s] - second_slack[stop]
-            state[o, s] = max(x, y)
-        for k in range(stop_start[q], stop_start[q + 1]):
-            a = overflow_row[k]
-            p = overflow_slack[k]
-            for s in range(BLOCK):
-                x = state[a, s] - p
-                y = state[o, s]
-                state[o, s] = max(x, y)
+        wait_for_all(
+            stop,
+            o,
+            first_row,
+            second_row,
+            overflow_row,
+            first_slack,
+            second_slack,
+            overflow_slack,
+            (stop_start[q], stop_start[q + 1]),
+            state,
+        )
         if place[stop] > 0:
             for s in range(BLOCK):
                 d = residual[place[stop] + start[block[stop], s]]
                 state[o, s] += max(d, least[stop])
-        if stop_begin[q] >= 0:
-            for s in range(BLOCK):
-                x = time[stop + 1] + shift[s] + state[o, s]
-                begin_ns[stop_begin[q], s] = min(begin_ns[stop_begin[q], s], x)
-        if stop_end[q] >= 0:
-            for s in range(BLOCK):
-                x = time[stop + 1] + shift[s] + state[o, s]
-                end_ns[stop_end[q], s] = max(end_ns[stop_end[q], s], x)
-        if stop_rebase[q]:
-            origin = state[o].copy()
-            for s in range(BLOCK):
-                shift[s] += origin[s]
-            for k in range(state.shape[0]):
-                for s in range(BLOCK):
-                    state[k, s] -= origin[s]
+        note_stop(
+            time[stop + 1],
+            o,
+            stop_begin[q],
+            stop_end[q],
+            stop_rebase[q],
+            shift,
+            state,
+            begin_ns,
+            end_ns,
+        )

@@ -2,7 +2,15 @@
 
 import polars as pl
 
+from loadpath.tables.limit_results import EFFICIENCY, FACTORS, FAILURE_ENVELOPE, LIMITATION
 from loadpath.tables.schema import Column, TableSchema
+from loadpath.tables.stability_results import (
+    INTERACTION,
+    LOAD_CURVE,
+    POLICY,
+    STABILITY,
+    VARIANCE,
+)
 
 __all__ = [
     "ATTRIBUTION",
@@ -192,6 +200,7 @@ MISSED = TableSchema(
         Column("share_ratio", pl.Float64, "of what is explained"),
         Column("share_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
         Column("share_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
+        Column("basis", pl.String, "how it was got; and why it has no interval"),
     ),
 )
 
@@ -250,180 +259,6 @@ BLINDNESS = TableSchema(
             "it agrees with the proof; empty where there is none",
             nullable=True,
         ),
-    ),
-)
-
-LIMITATION = TableSchema(
-    "limitation",
-    "one kind of work, scaled: how the mean step follows, by replay",
-    (
-        Column("phase", pl.String, "all, or forward, backward, update, other where told"),
-        Column(
-            "resource",
-            pl.String,
-            "device, compute, interconnect, overhead, host, input, launch, lag, boundary; or spread",
-        ),
-        Column("limit", pl.String, "class of the resource, or all of it"),
-        Column(
-            "elasticity_ratio", pl.Float64, "relative change of the step per relative change of it"
-        ),
-        Column("elasticity_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
-        Column(
-            "elasticity_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True
-        ),
-        Column(
-            "margin_ratio",
-            pl.Float64,
-            "elasticity less the largest of the phase's other resources",
-            nullable=True,
-        ),
-        Column("margin_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
-        Column("margin_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
-        Column("gain_tenth_ratio", pl.Float64, "share of the step returned if it took 10 % less"),
-        Column("gain_half_ratio", pl.Float64, "if it took half the time"),
-        Column("gain_whole_ratio", pl.Float64, "if it took no time"),
-        Column("gain_tenth_more_ratio", pl.Float64, "if it took 10 % more; negative"),
-    ),
-)
-
-FACTORS = (
-    "parallel_efficiency",
-    "load_balance",
-    "communication_efficiency",
-    "serialisation",
-    "transfer",
-    "orchestration",
-)
-"""Factors of the efficiency hierarchy: parallel = load balance x communication, communication =
-serialisation x transfer, and orchestration is a factor of serialisation."""
-
-EFFICIENCY = TableSchema(
-    "efficiency",
-    "one factor of the efficiency of the job or of one step",
-    (
-        Column("step", pl.Int64, "step number, -1 for the whole job"),
-        Column("factor", pl.Enum(FACTORS), "which factor"),
-        Column(
-            "value_ratio", pl.Float64, "its value, part_s over whole_s; empty if 0 s", nullable=True
-        ),
-        Column("value_low_ratio", pl.Float64, "lower end of the 95 % interval", nullable=True),
-        Column("value_high_ratio", pl.Float64, "upper end of the 95 % interval", nullable=True),
-        Column("part_s", pl.Float64, "useful time (mean or most of the ranks) or step, a step"),
-        Column("whole_s", pl.Float64, "what it is a share of, a step"),
-    ),
-)
-
-FAILURE_ENVELOPE = TableSchema(
-    "failure_envelope",
-    "the ideal job with slow ranks: by how much its step is longer, and whether that is within the bound",
-    (
-        Column(
-            "what",
-            pl.Enum(("grid", "limit", "job")),
-            "grid: one size; limit: the largest size within the bound; job: where the job stands",
-        ),
-        Column("n_ranks", pl.Int32, "ranks that are slow"),
-        Column("share_ratio", pl.Float64, "their share of all"),
-        Column("duration_ratio", pl.Float64, "share of a step that the slowness lasts"),
-        Column(
-            "size_ratio",
-            pl.Float64,
-            "how much longer their work takes, 0.5 is half as long again; of a limit 2 is the largest tried",
-        ),
-        Column(
-            "most_ratio",
-            pl.Float64,
-            "of a limit: with the mildest choice of ranks and times",
-            nullable=True,
-        ),
-        Column(
-            "growth_ratio",
-            pl.Float64,
-            "by how much the step is longer than the ideal one, mean over choices of ranks and times",
-        ),
-        Column("growth_low_ratio", pl.Float64, "the mildest choice; of the job: its shortest step"),
-        Column("growth_high_ratio", pl.Float64, "the worst choice; of the job: its longest step"),
-        Column(
-            "state",
-            pl.Enum(("meets", "depends", "breaks")),
-            "within the bound; depends: on which ranks, and when",
-        ),
-    ),
-)
-
-STABILITY = TableSchema(
-    "stability",
-    "one figure of the stability vector, of the whole job or of a part of it",
-    (
-        Column("load", pl.String, "recorded, transfers or launches: what was made heavier"),
-        Column("factor", pl.Float64, "how many times heavier; 1 as recorded"),
-        Column("quantity", pl.String, "name of the figure, see docs/stability.md"),
-        Column("by", pl.String, "job, or what the job is divided by: rank, op_class, part, ..."),
-        Column("key", pl.String, "which part of it"),
-        Column("value", pl.Float64, "the figure", nullable=True),
-        Column("low", pl.Float64, "lower end of the 95 % interval", nullable=True),
-        Column("high", pl.Float64, "upper end of the 95 % interval", nullable=True),
-        Column("unit", pl.String, "ratio (1 is all), s or count"),
-        Column("basis", pl.String, "measured, replayed or modelled; or why it is not assessed"),
-    ),
-)
-
-LOAD_CURVE = TableSchema(
-    "load_curve",
-    "the mean step under a load",
-    (
-        Column("load", pl.String, "transfers or launches: what was made heavier"),
-        Column("factor", pl.Float64, "how many times heavier; 1 as recorded"),
-        Column("step_s", pl.Float64, "mean step, replayed"),
-        Column(
-            "gain_ratio",
-            pl.Float64,
-            "seconds of step for each second that the loaded work of a rank grows by from here on",
-        ),
-    ),
-)
-
-VARIANCE = TableSchema(
-    "variance",
-    "one part of the variance over steps; the parts of a place sum to its total",
-    (
-        Column("of", pl.String, "step (its time) or work (a rank's own, beside its peers')"),
-        Column("place", pl.String, "job, all ranks, or a rank"),
-        Column("part", pl.String, "persistent, periodic, rare, noise, or total"),
-        Column("variance_s2", pl.Float64, "mean square in s squared", nullable=True),
-        Column("share_ratio", pl.Float64, "share of the total", nullable=True),
-        Column("period_n_steps", pl.Float64, "period of the periodic part", nullable=True),
-        Column("n_events", pl.Int64, "rare events", nullable=True),
-        Column("basis", pl.String, "how it was estimated; or why it is not assessed"),
-    ),
-)
-
-POLICY = TableSchema(
-    "policy",
-    "what can be done where non-determinism is the normal state, and what it would return",
-    (
-        Column("policy", pl.String, "exclude, remap, bucket, overlap, backup, checkpoint"),
-        Column("target", pl.String, "what it is applied to"),
-        Column("step_s", pl.Float64, "mean step with it", nullable=True),
-        Column("gain_s", pl.Float64, "seconds a step that it returns", nullable=True),
-        Column("gain_low_s", pl.Float64, "lower end of the 95 % interval", nullable=True),
-        Column("gain_high_s", pl.Float64, "upper end of the 95 % interval", nullable=True),
-        Column("gain_ratio", pl.Float64, "the same as a share of the step", nullable=True),
-        Column("basis", pl.String, "how it was replayed, or not assessed"),
-        Column("missing", pl.String, "input without which it is not assessed, empty for none"),
-    ),
-)
-
-INTERACTION = TableSchema(
-    "interaction",
-    "one of several causes whose removal and addition disagree: its fair share of what all return",
-    (
-        Column("key", pl.String, "which cause"),
-        Column("removal_s", pl.Float64, "seconds a step that its removal alone returns"),
-        Column("addition_s", pl.Float64, "seconds a step that it costs where it is the only one"),
-        Column("shapley_s", pl.Float64, "its Shapley value, seconds a step"),
-        Column("error_s", pl.Float64, "standard error of sampling, 0 where all orders count"),
-        Column("method", pl.String, "exact, or sampled orders"),
     ),
 )
 
