@@ -152,7 +152,14 @@ def stability_tables(step_s, kind):
     factors = [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0]
     n = len(factors)
     gains = {"exclude": 0.5, "remap": -0.01, "bucket": None, "overlap": 0.02, "checkpoint": None}
-    parts = {"persistent": 0.9, "periodic": 0.0, "rare": 0.02, "noise": 0.08, "total": 1.0}
+    parts = {
+        "persistent": 0.9,
+        "periodic": 0.0,
+        "rare": 0.02,
+        "trend": 0.0,
+        "noise": 0.08,
+        "total": 1.0,
+    }
     return {
         "stability": stability_rows(step_s, emergent),
         "load_curve": LOAD_CURVE.build(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from loadpath.audit.course_document import course_section, course_words
 from loadpath.audit.limits_document import limits_document
 from loadpath.audit.settings import Settings
 from loadpath.audit.stability import stability_section
@@ -16,7 +17,9 @@ from loadpath.audit.store import SCHEMA
 from loadpath.brief.wording import cause_name
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.course import COURSES
 from loadpath.diagnose.fidelity import Fidelity
+from loadpath.diagnose.resampling import FEWEST_DRAWN
 from loadpath.diagnose.verdict import N_RESAMPLE, POLICY_RATIO, Judged, Judgement
 from loadpath.units import format_ratio, format_seconds
 
@@ -139,6 +142,7 @@ def _verdict(
     named = cause.candidate if cause else None
     shares = cause if cause and _is_resolved(cause) else None
     waits_for = _waits_for(job, named)
+    course = course_section(job, cause)
     return {
         "kind": judgement.kind,
         "place": judgement.place,
@@ -156,14 +160,11 @@ def _verdict(
         "step_s_without": judgement.step_without_s,
         "gain_s": judgement.step_s - judgement.step_without_s if cause else None,
         "confidence": judgement.confidence,
-        "n_resamples": N_RESAMPLE,
-        "confidence_method": (
-            f"share of {N_RESAMPLE:,} resamples of "
-            + ("steps" if job.step_number.size > 1 else "communications")
-            + " with this verdict"
-        ),
+        "n_resamples": N_RESAMPLE if judgement.n_drawn >= FEWEST_DRAWN else None,
+        "confidence_method": _confidence_method(job, judgement),
         "policy_ratio": POLICY_RATIO,
         "intermittent": bool(named and named.intermittent),
+        "course": course,
         "indistinguishable_from": list(judgement.indistinguishable_from),
         "gain_by_baseline": findings["gain_by_baseline"],
         "victims": findings["victims"],
@@ -172,13 +173,21 @@ def _verdict(
             _cause(j) for j in judgement.causes if j.state in {"verdict", "present", "absorbed"}
         ],
         "runner_up": _cause(judgement.runner_up) if judgement.runner_up else None,
-        "summary": _sentence(judgement, waits_for),
+        "summary": _sentence(judgement, waits_for, course),
     }
+
+
+def _confidence_method(job: CoupledJob, judgement: Judgement) -> str:
+    """Say what was drawn again, or why nothing was."""
+    what = "steps" if job.step_number.size > 1 else "communications"
+    if judgement.n_drawn < FEWEST_DRAWN:
+        return f"not assessed: {FEWEST_DRAWN} {what} are needed, the record has {judgement.n_drawn}"
+    return f"share of {N_RESAMPLE:,} resamples of {what} with this verdict"
 
 
 def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
     nothing = dict.fromkeys(
-        ("waits_for", "stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
+        ("course", "waits_for", "stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
          "gain_s", "n_resamples", "confidence", "confidence_method", "gain_by_baseline", "runner_up", "distance")
     )  # fmt: skip
     empty: dict[str, list[Any]] = {
@@ -231,6 +240,7 @@ MECHANISM_TEXT = {
     "communication": "slow transfers",
     "workload": "uneven work",
     "noise": "no one place, but noise",
+    **dict.fromkeys(COURSES, "slow for all alike, so aligning ranks returns nothing"),
     "unknown": "slow work (device or host: the record cannot tell)",
 }
 
@@ -256,18 +266,24 @@ def _is_resolved(cause: Judged) -> bool:
     return not cause.low_s <= 0 <= cause.high_s
 
 
-def _sentence(judgement: Judgement, waits_for: str | None = None) -> str:
+def _sentence(
+    judgement: Judgement,
+    waits_for: str | None = None,
+    course: Mapping[str, Any] | None = None,
+) -> str:
     cause = judgement.cause
     if cause is None:
         return _blameless(judgement)
     mechanism = WAITING_TEXT.get(waits_for or "", MECHANISM_TEXT[cause.candidate.mechanism])
     what = f"{cause_name(_cause(cause))}: {mechanism}"
+    if course:
+        what += f"; {course_words(course)}"
     if judgement.kind == "absorbed":
         returns = _returns(cause.gain_s, judgement.step_s, "returns only")
         return f"{what}; slack absorbs it: removing it {returns}, and nothing else costs time."
     without, step = format_seconds(judgement.step_without_s), format_seconds(judgement.step_s)
     text = f"{what}; without it a step takes {without} instead of {step}{_change(judgement)}"
-    if judgement.kind == "jitter":
+    if judgement.mechanism == "noise":
         text += ": an upper bound, for no job runs without noise"
     if _is_resolved(cause):
         return f"{text}."

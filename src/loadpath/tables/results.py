@@ -112,7 +112,9 @@ CAUSE = TableSchema(
         Column("place", pl.String, "rank, host, stage, link, group, microbatch, all or nobody"),
         Column("key", pl.String, "which one, such as 'rank 2' or 'stage 3'"),
         Column(
-            "mechanism", pl.String, "device, host, input, communication, workload, noise, unknown"
+            "mechanism",
+            pl.String,
+            "device, host, input, communication, workload, noise, unknown; or a course",
         ),
         Column("ranks", pl.List(pl.Int32), "ranks it sits on"),
         Column("gain_s", pl.Float64, "seconds a step that removing it returns, by replay"),
@@ -382,7 +384,7 @@ VARIANCE = TableSchema(
     (
         Column("of", pl.String, "step (its time) or work (a rank's own, beside its peers')"),
         Column("place", pl.String, "job, all ranks, or a rank"),
-        Column("part", pl.String, "persistent, periodic, rare, noise, or total"),
+        Column("part", pl.String, "persistent, periodic, rare, trend, noise, or total"),
         Column("variance_s2", pl.Float64, "mean square in s squared", nullable=True),
         Column("share_ratio", pl.Float64, "share of the total", nullable=True),
         Column("period_n_steps", pl.Float64, "period of the periodic part", nullable=True),
