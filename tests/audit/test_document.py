@@ -286,7 +286,7 @@ def test_a_gain_whose_interval_holds_0_has_no_share():
 
 
 def test_noise_is_said_to_be_an_upper_bound():
-    assert "an upper bound" in verdict_sentence(judged(kind="jitter"))
+    assert "an upper bound" in verdict_sentence(judged(kind="jitter", mechanism="noise"))
 
 
 def test_steps_that_take_no_time_divide_nothing():

@@ -159,7 +159,14 @@ def stability_tables(step_s, kind):
         "overlap": 0.02,
         "checkpoint": None,
     }
-    parts = {"persistent": 0.9, "periodic": 0.0, "rare": 0.02, "noise": 0.08, "total": 1.0}
+    parts = {
+        "persistent": 0.9,
+        "periodic": 0.0,
+        "rare": 0.02,
+        "trend": 0.0,
+        "noise": 0.08,
+        "total": 1.0,
+    }
     return {
         "stability": stability_rows(step_s, emergent),
         "load_curve": LOAD_CURVE.build(

@@ -205,7 +205,11 @@ def test_options_and_a_command_in_words_are_part_of_the_evidence(audited):
         ("link", {"place": "group", "ranks": [1, 2]}, "The group of ranks 1, 2"),
         ("host", {"place": "host", "hosts": ["b"], "ranks": [2]}, "The host side of b (rank 2)"),
         ("data", {"place": "microbatch"}, "Uneven work between microbatches slows the job"),
-        ("jitter", {"place": "all"}, "No culprit: noise on all ranks costs time"),
+        (
+            "jitter",
+            {"place": "all", "mechanism": "noise"},
+            "No culprit: noise on all ranks costs time",
+        ),
         ("absorbed", {"place": "rank", "ranks": [5], "hosts": []}, "Rank 5 is slow, but slack"),
     ],
 )

@@ -72,7 +72,7 @@ def test_without_a_rate_the_bound_is_in_gpu_hours(audited):
 
 def test_noise_returns_at_most_what_its_removal_would(audited):
     document, _ = audited("rank")
-    document["verdict"] |= {"kind": "jitter", "place": "all"}
+    document["verdict"] |= {"kind": "jitter", "place": "all", "mechanism": "noise"}
     text = said(document)
     assert text["A fix returns"].startswith("at most 2.28 s a step")
     assert text["At stake"].startswith("at most ")
@@ -81,7 +81,13 @@ def test_noise_returns_at_most_what_its_removal_would(audited):
 def test_a_gain_of_another_step_is_not_given_as_that_of_this_one(audited):
     document, _ = audited("rank")
     verdict = document["verdict"]
-    verdict |= {"kind": "jitter", "place": "all", "gain_s": 0.7, "step_s_without": 3.9336}
+    verdict |= {
+        "kind": "jitter",
+        "place": "all",
+        "mechanism": "noise",
+        "gain_s": 0.7,
+        "step_s_without": 3.9336,
+    }
     text = said(document)["A fix returns"]
     assert text.startswith("at most 700 ms a step 2.28 s beyond the slow places, 2.19 s to")
 

@@ -92,7 +92,7 @@ def test_a_gain_whose_interval_holds_0_has_no_share_in_the_summary(audited):
 
 def test_noise_is_given_as_an_upper_bound(audited):
     document, _ = audited("rank")
-    document["verdict"] |= {"kind": "jitter", "place": "all"}
+    document["verdict"] |= {"kind": "jitter", "place": "all", "mechanism": "noise"}
     assert "returns at most 2.28 s of a step" in render_summary(document)
 
 

@@ -29,7 +29,11 @@ def test_a_verdict_that_most_resamples_contradict_is_weak(audited):
 
 
 def test_the_headline_of_noise_gives_an_upper_bound(audited):
-    verdict = audited("rank")[0]["verdict"] | {"kind": "jitter", "place": "all"}
+    verdict = audited("rank")[0]["verdict"] | {
+        "kind": "jitter",
+        "place": "all",
+        "mechanism": "noise",
+    }
     assert headline(verdict).endswith("noise on all ranks costs time, at most 2.28 s a step")
 
 

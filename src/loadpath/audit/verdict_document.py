@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from loadpath.audit.course_document import course_section, course_words
 from loadpath.brief.wording import cause_name
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.course import COURSES
 from loadpath.diagnose.fidelity import Fidelity
 from loadpath.diagnose.judgement import Judged, Judgement
+from loadpath.diagnose.resampling import FEWEST_DRAWN
 from loadpath.diagnose.verdict import N_RESAMPLE, POLICY_RATIO
 from loadpath.units import format_ratio, format_seconds
 
@@ -23,6 +26,7 @@ MECHANISM_TEXT = {
     "communication": "slow transfers",
     "workload": "uneven work",
     "noise": "no one place, but noise",
+    **dict.fromkeys(COURSES, "slow for all alike, so aligning ranks returns nothing"),
     "unknown": "slow work (device or host: the record cannot tell)",
 }
 
@@ -58,6 +62,7 @@ def verdict_document(
     named = cause.candidate if cause else None
     shares = cause if cause and _is_resolved(cause) else None
     waits_for = _waits_for(job, named)
+    course = course_section(job, cause)
     return {
         "kind": judgement.kind,
         "place": judgement.place,
@@ -75,14 +80,11 @@ def verdict_document(
         "step_s_without": judgement.step_without_s,
         "gain_s": judgement.step_s - judgement.step_without_s if cause else None,
         "confidence": judgement.confidence,
-        "n_resamples": N_RESAMPLE,
-        "confidence_method": (
-            f"share of {N_RESAMPLE:,} resamples of "
-            + ("steps" if job.step_number.size > 1 else "communications")
-            + " with this verdict"
-        ),
+        "n_resamples": N_RESAMPLE if judgement.n_drawn >= FEWEST_DRAWN else None,
+        "confidence_method": _confidence_method(job, judgement),
         "policy_ratio": POLICY_RATIO,
         "intermittent": bool(named and named.intermittent),
+        "course": course,
         "indistinguishable_from": list(judgement.indistinguishable_from),
         "gain_by_baseline": findings["gain_by_baseline"],
         "victims": findings["victims"],
@@ -91,13 +93,21 @@ def verdict_document(
             _cause(j) for j in judgement.causes if j.state in {"verdict", "present", "absorbed"}
         ],
         "runner_up": _cause(judgement.runner_up) if judgement.runner_up else None,
-        "summary": verdict_sentence(judgement, waits_for),
+        "summary": verdict_sentence(judgement, waits_for, course),
     }
+
+
+def _confidence_method(job: CoupledJob, judgement: Judgement) -> str:
+    """Say what was drawn again, or why nothing was."""
+    what = "steps" if job.step_number.size > 1 else "communications"
+    if judgement.n_drawn < FEWEST_DRAWN:
+        return f"not assessed: {FEWEST_DRAWN} {what} are needed, the record has {judgement.n_drawn}"
+    return f"share of {N_RESAMPLE:,} resamples of {what} with this verdict"
 
 
 def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
     nothing = dict.fromkeys(
-        ("waits_for", "stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
+        ("course", "waits_for", "stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
          "gain_s", "n_resamples", "confidence", "confidence_method", "gain_by_baseline", "runner_up", "distance")
     )  # fmt: skip
     empty: dict[str, list[Any]] = {
@@ -158,7 +168,11 @@ def _is_resolved(cause: Judged) -> bool:
     return not cause.low_s <= 0 <= cause.high_s
 
 
-def verdict_sentence(judgement: Judgement, waits_for: str | None = None) -> str:
+def verdict_sentence(
+    judgement: Judgement,
+    waits_for: str | None = None,
+    course: Mapping[str, Any] | None = None,
+) -> str:
     """Say a verdict in one sentence: who, what, and what a step would take without it.
 
     Parameters
@@ -167,6 +181,8 @@ def verdict_sentence(judgement: Judgement, waits_for: str | None = None) -> str:
         What was decided.
     waits_for : str, optional
         Kind of data that the cause waits for, of an input fault.
+    course : mapping, optional
+        How the excess lies over steps: ``verdict.course``.
 
     Returns
     -------
@@ -178,12 +194,14 @@ def verdict_sentence(judgement: Judgement, waits_for: str | None = None) -> str:
         return _blameless(judgement)
     mechanism = WAITING_TEXT.get(waits_for or "", MECHANISM_TEXT[cause.candidate.mechanism])
     what = f"{cause_name(_cause(cause))}: {mechanism}"
+    if course:
+        what += f"; {course_words(course)}"
     if judgement.kind == "absorbed":
         returns = _returns(cause.gain_s, judgement.step_s, "returns only")
         return f"{what}; slack absorbs it: removing it {returns}, and nothing else costs time."
     without, step = format_seconds(judgement.step_without_s), format_seconds(judgement.step_s)
     text = f"{what}; without it a step takes {without} instead of {step}{_change(judgement)}"
-    if judgement.kind == "jitter":
+    if judgement.mechanism == "noise":
         text += ": an upper bound, for no job runs without noise"
     if _is_resolved(cause):
         return f"{text}."

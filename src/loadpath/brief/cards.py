@@ -11,6 +11,7 @@ from loadpath.brief.certainty import (
     is_resolved,
     resampled,
     returns_little,
+    unassessed,
     unit_cost,
 )
 from loadpath.brief.grid import Cell, shown
@@ -150,7 +151,7 @@ def _little_stake(verdict: Mapping[str, Any], stake: Mapping[str, Any], heading:
 
 def _confidence(verdict: Mapping[str, Any]) -> Card:
     count = agreeing(verdict)
-    method = resampled(verdict) if count else ""
+    method = resampled(verdict) if count else unassessed(verdict)
     notes = [(Cell(method),)] if method else []
     if verdict["runner_up"]:
         notes.append((Cell(f"runner-up: {cause_name(verdict['runner_up'])}"),))

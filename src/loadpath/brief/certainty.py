@@ -11,6 +11,7 @@ __all__ = [
     "is_weak",
     "resampled",
     "returns_little",
+    "unassessed",
     "unit_cost",
 ]
 
@@ -59,6 +60,28 @@ def resampled(verdict: Mapping[str, Any]) -> str:
     method = str(verdict.get("confidence_method") or "")
     _, _, what = method.partition(" resamples of ")
     return f"resamples of {what}" if what else method
+
+
+def unassessed(verdict: Mapping[str, Any]) -> str:
+    """Say why confidence was not assessed.
+
+    Parameters
+    ----------
+    verdict : mapping
+        ``verdict`` of audit.json.
+
+    Returns
+    -------
+    str
+        The reason alone; empty where none is recorded.
+
+    Examples
+    --------
+    >>> unassessed({"confidence_method": "not assessed: 4 steps are needed, the record has 1"})
+    '4 steps are needed, the record has 1'
+    """
+    head, _, why = str(verdict.get("confidence_method") or "").partition(": ")
+    return why if head == "not assessed" else ""
 
 
 def is_weak(verdict: Mapping[str, Any]) -> bool:
@@ -113,7 +136,7 @@ def is_bound(verdict: Mapping[str, Any]) -> bool:
     bool
         True for noise of all ranks.
     """
-    return bool(verdict["kind"] == "jitter")
+    return bool(verdict["kind"] == "jitter" and verdict["mechanism"] == "noise")
 
 
 def is_gain_of_step(verdict: Mapping[str, Any]) -> bool:

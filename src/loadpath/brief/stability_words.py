@@ -24,6 +24,7 @@ _QUANTITIES = {
 _PLAIN = ("waiting_gain", "noise_gain", "noise_gain_independent", "step_p99_over_p50_ratio")
 _LOADS = {"transfers": "transfers", "launches": "launch delays"}
 _HALF = 0.5
+_LEAST_S = 1e-6
 _RECORDED = ("recorded", 1.0)
 
 
@@ -126,7 +127,7 @@ def variance_grid(tables: Mapping[str, pl.DataFrame]) -> Grid:
         One row for each place.
     """
     table = tables["variance"].drop_nulls("share_ratio")
-    parts = ("persistent", "periodic", "rare", "noise")
+    parts = ("persistent", "periodic", "rare", "trend", "noise")
     totals = table.filter(pl.col("part") == "total")
     ranks = totals.filter(pl.col("place").str.starts_with("rank "))
     first = [
@@ -142,7 +143,7 @@ def variance_grid(tables: Mapping[str, pl.DataFrame]) -> Grid:
             of = "step time" if place == "job" else f"own work of {place}"
             cells = (Cell(shown("_ratio", shares[part]), shares[part]) for part in parts)
             rows.append((Cell(of), *cells))
-    return Grid(("variance of", *parts), ("text", *["number"] * 4), tuple(rows), 0)
+    return Grid(("variance of", *parts), ("text", *["number"] * 5), tuple(rows), 0)
 
 
 def _figure(name: str, value: float | None) -> Cell:
@@ -175,9 +176,11 @@ def _moves(written: Callable[[float], Cell], values: Sequence[float]) -> Iterato
 
 def _fault(section: Mapping[str, Any]) -> Iterator[Cell]:
     share, loss = section["emergent_share_ratio"], section["loss"]
+    yield from _together(loss)
     if share["value"] is None:
         yield Cell(f"{share['basis'].capitalize()}.")
     else:
+        yield Cell("Of the rest: " if _common(loss) else "")
         component, emergent = (loss[part]["value"] for part in ("component", "emergent"))
         yield Cell(_blame(share))
         yield from (Cell(" Slow ranks and links cost "), _seconds(component), Cell(" a step, "))
@@ -194,7 +197,28 @@ def _blame(share: Mapping[str, Any]) -> str:
         return (
             "The loss is emergent: no part is to blame, ranks wait for whoever is slow this time."
         )
-    return "Slow parts and noise share the loss; neither is told to be the larger."
+    larger = "Slow parts make" if share["value"] < _HALF else "Noise makes"
+    return (
+        f"{larger} most of the recorded loss, but steps differ so that the interval leaves it open."
+    )
+
+
+def _together(loss: Mapping[str, Any]) -> Iterator[Cell]:
+    """Loss that is no part's and no noise's: what all ranks take longer in the same steps."""
+    found = {part: entry["value"] or 0.0 for part, entry in loss.items()}
+    common = _common(loss)
+    if not common:
+        return
+    most = common > found.get("component", 0.0) + found.get("emergent", 0.0)
+    yield Cell("Mostly nobody's: all ranks are slow together. " if most else "In part nobody's. ")
+    yield from (Cell("What all take longer in the same steps costs "), _seconds(common))
+    yield Cell(" a step; no rank waits for another for it. ")
+
+
+def _common(loss: Mapping[str, Any]) -> float:
+    """Seconds a step that all ranks take longer in the same steps; 0 below what clocks tell."""
+    value = (loss.get("common") or {}).get("value") or 0.0
+    return value if value >= _LEAST_S else 0.0
 
 
 def _design(loss: Mapping[str, Any]) -> Iterator[Cell]:

@@ -10,6 +10,7 @@ from loadpath.brief.certainty import (
     is_resolved,
     resampled,
     returns_little,
+    unassessed,
     unit_cost,
 )
 from loadpath.brief.lines import N_LINES, entry, wrap
@@ -150,7 +151,10 @@ def _money(stake: Mapping[str, Any]) -> str:
 
 def _confidence(verdict: Mapping[str, Any]) -> str:
     count = agreeing(verdict)
-    return f"{count} {resampled(verdict)}".rstrip() if count else "not assessed"
+    if count:
+        return f"{count} {resampled(verdict)}".rstrip()
+    why = unassessed(verdict)
+    return f"not assessed: {why}" if why else "not assessed"
 
 
 def _runner_up(verdict: Mapping[str, Any]) -> str:

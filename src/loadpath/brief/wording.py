@@ -33,6 +33,11 @@ _MECHANISMS = {
     "communication": "communication",
     "workload": "uneven workload",
     "noise": "noise",
+    "rare": "events common to all ranks",
+    "periodic": "periodic, common to all ranks",
+    "drift": "drift, common to all ranks",
+    "shift": "a lasting change, common to all ranks",
+    "irregular": "slow steps, common to all ranks",
     "unknown": "device or host work, which this recording cannot tell apart",
 }
 _WAITS = {"checkpoint": "saving or loading a checkpoint", "storage": "reading or writing files"}
@@ -43,7 +48,12 @@ _SPEECH = {
     "stage": ("{place} {slows} the job", "Move work out of {place}?"),
     "link": ("{place} {slows} the job", "Repair {place}, or route around it?"),
     "data": ("Uneven work between microbatches slows the job", "Balance the work of microbatches?"),
-    "jitter": ("No culprit: noise on all ranks costs time", "Damp the noise that all ranks share?"),
+    "jitter": ("No culprit: noise on all ranks costs time", "Damp the noise of the ranks?"),
+    "together": (
+        "{course} {is_} slow for all ranks together",
+        "Find what all ranks do in {course}?",
+    ),
+    "drift": ("All ranks together take {course}", "Find what makes all ranks drift?"),
     "absorbed": (
         "{place} {is_} slow, but slack absorbs it",
         "Act on {place} although nothing waits?",
@@ -90,9 +100,15 @@ def headline(verdict: Mapping[str, Any]) -> str:
         Such as ``Rank 2 slows the job``.
     """
     speech = _speech(verdict)[0]
-    several = verdict["place"] == "rank" and len(verdict["ranks"] or ()) > 1
+    course = verdict.get("course") or {}
+    several = (verdict["place"] == "rank" and len(verdict["ranks"] or ()) > 1) or (
+        verdict["place"] == "all" and str(course.get("words", "")).startswith("steps ")
+    )
     verbs = {"slows": "slow", "is_": "are"} if several else {"slows": "slows", "is_": "is"}
-    text = speech.format(place=place_name(verdict), **verbs)
+    words = course.get("words", "")
+    text = speech.format(place=place_name(verdict), course=words, **verbs)
+    if words and verdict["place"] != "all":
+        text += f", {words}" if course["name"] in {"drift", "periodic"} else f" in {words}"
     gain_s = returned_s(verdict)
     if is_bound(verdict) and gain_s is not None and gain_s > 0:
         text += f", at most {format_seconds(gain_s)} a step"
@@ -149,7 +165,8 @@ def decision(verdict: Mapping[str, Any]) -> str:
     str
         A question.
     """
-    return _speech(verdict)[1].format(place=place_name(verdict))
+    course = (verdict.get("course") or {}).get("words", "")
+    return _speech(verdict)[1].format(place=place_name(verdict), course=course)
 
 
 def mechanism_name(verdict: Mapping[str, Any]) -> str:
@@ -333,6 +350,8 @@ def _speech(verdict: Mapping[str, Any]) -> tuple[str, str]:
             f"audit.json: verdict of unknown kind {verdict['kind']!r}. "
             f"Use the version of loadpath that wrote it, or one of {', '.join(_SPEECH)}."
         )
+    if verdict["kind"] == "jitter" and verdict["mechanism"] != "noise":
+        return _SPEECH["drift" if verdict["mechanism"] == "drift" else "together"]
     return _SPEECH[verdict["kind"]]
 
 

@@ -11,9 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.diagnose.components import place_in_group
 from loadpath.diagnose.footing import Footing
-from loadpath.diagnose.labels import compact, joint_code, sum_by
+from loadpath.diagnose.labels import compact, joint_code, place_in_group, sum_by
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.message_size import latency_and_rate
 from loadpath.diagnose.phases import PHASES, op_phases

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loadpath.diagnose.course import Course
 from loadpath.diagnose.levels import FloatArray
 
 __all__ = ["Candidate", "join"]
@@ -44,6 +45,8 @@ class Candidate:
         Nine tenths of its excess lie in half of the steps.
     members : tuple of str
         Keys of the candidates that it joins.
+    course : Course or None
+        How its excess lies over the steps; None where it is steady, or follows no course.
     """
 
     kind: str
@@ -61,6 +64,7 @@ class Candidate:
     p_value: float = float("nan")
     intermittent: bool = False
     members: tuple[str, ...] = field(default_factory=tuple)
+    course: Course | None = None
 
 
 def join(candidates: Sequence[Candidate], **fields: Any) -> Candidate:

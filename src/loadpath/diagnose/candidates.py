@@ -4,6 +4,7 @@ import numpy as np
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.common_steps import common_candidates
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.link_candidates import link_candidates
 from loadpath.diagnose.rank_candidates import (
@@ -33,7 +34,7 @@ def find_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     Returns
     -------
     list of Candidate
-        Ranks, sets of ranks, hosts, all hosts, links, stages and data; noise is not among them.
+        Ranks, sets of ranks, hosts, all hosts, common steps, links, stages and data; noise is not among them.
     """
     ranks = rank_candidates(job, effects, rng)
     return [
@@ -42,6 +43,7 @@ def find_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         *shared_hosts(job, ranks),
         *sets_of_ranks(ranks),
         *common_hosts(job, effects),
+        *common_candidates(job, effects.common),
         *link_candidates(job, effects, rng),
         *stage_candidates(job, effects),
         *_unequal_data(job, effects),

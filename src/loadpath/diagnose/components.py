@@ -1,6 +1,7 @@
 r"""What is persistent in the work of ranks and links, and what is noise: shrunken estimates.
 
-Work = what peers take on the mean + persistent deviation of the rank or link + workload + noise.
+Work = what peers take on the mean + deviation of the rank or link + workload + what all ranks take longer
+in the same steps + noise.
 A mean over K steps is itself noisy; taken at face value, every rank would deviate from its peers. A
 deviation beyond chance is believed whole, the others are shrunk towards their mean by what chance
 makes of them (James and Stein).
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.exposure import rank_index
-from loadpath.diagnose.labels import compact, joint_code, sum_by
+from loadpath.diagnose.labels import compact, joint_code, place_in_group, sum_by
 from loadpath.diagnose.levels import WAITS_FOR_DATA, FloatArray
+from loadpath.diagnose.lone_events import smooth_courses, stands_out
 from loadpath.diagnose.medians import medians
 from loadpath.diagnose.significance import ALPHA
 from loadpath.diagnose.tails import student_tail
@@ -26,7 +28,6 @@ __all__ = [
     "Components",
     "Peers",
     "find_peers",
-    "place_in_group",
     "split_components",
 ]
 
@@ -48,17 +49,21 @@ class Components:
     mean_ns : (n_op,) array of float64
         Mean of the op's peers, what is persistent in them left out.
     persistent_ns : (n_op,) array of float64
-        Persistent deviation of its rank, or of its link; 0 under `FEWEST_STEPS` steps.
+        Persistent deviation of its rank, or of its link, and its rank's events (single steps far beyond
+        the noise of others); 0 under `FEWEST_STEPS` steps.
     data_ns : (n_op,) array of float64
         Part that all ops of a microbatch share.
     noise_ns : (n_op,) array of float64
         The rest.
+    common_ns : (n_op,) array of float64
+        What all ranks take longer in the same steps.
     """
 
     mean_ns: FloatArray
     persistent_ns: FloatArray
     data_ns: FloatArray
     noise_ns: FloatArray
+    common_ns: FloatArray
 
 
 class Peers(NamedTuple):
@@ -116,34 +121,6 @@ def find_peers(job: CoupledJob, is_transfer: NDArray[np.bool_]) -> Peers:
     return Peers(unit, turn, cell.astype(np.int64), family.astype(np.int64), place)
 
 
-def place_in_group(group: IntArray, start: NDArray[np.int64]) -> IntArray:
-    """Give each entry its place among those of its group.
-
-    Parameters
-    ----------
-    group : (n,) array of int64
-        Group of each entry.
-    start : (n,) array of int64
-        What they are ordered by; of equals the first entry comes first.
-
-    Returns
-    -------
-    (n,) array of int64
-        From 0 in each group.
-
-    Examples
-    --------
-    >>> place_in_group(np.array([5, 7, 5]), np.array([9, 1, 4])).tolist()
-    [1, 0, 0]
-    """
-    order = np.lexsort((start, group))
-    first = np.flatnonzero(np.diff(group[order], prepend=-1))
-    size = np.diff(np.append(first, group.size))
-    place = np.empty(group.size, np.int64)
-    place[order] = np.arange(group.size) - np.repeat(first, size)
-    return place
-
-
 def split_components(job: CoupledJob, effects: Effects, peers: Peers) -> Components:
     r"""Split every op's work into the mean of its peers, persistent deviation, data and noise.
 
@@ -174,7 +151,8 @@ def split_components(job: CoupledJob, effects: Effects, peers: Peers) -> Compone
     .. [2] B. Efron, C. Morris, "Limiting the risk of Bayes and empirical Bayes estimators, part
        II", Journal of the American Statistical Association 67, 1972.
     """
-    work = effects.work_ns - effects.data_ns
+    events = _rank_events(job, effects, peers)
+    work = effects.usual_ns - effects.data_ns - events
     pairs = _pair_up(joint_code(peers.cell, peers.unit), work)
     cell = peers.cell[pairs.first]
     persistent = np.zeros(cell.size)
@@ -185,7 +163,25 @@ def split_components(job: CoupledJob, effects: Effects, peers: Peers) -> Compone
     size = np.bincount(cell)
     typical = sum_by(cell, pairs.mean - persistent, size.size) / size
     mean_ns, persistent_ns = typical[peers.cell], persistent[pairs.number]
-    return Components(mean_ns, persistent_ns, effects.data_ns, work - mean_ns - persistent_ns)
+    noise_ns = work - mean_ns - persistent_ns
+    common_ns = effects.work_ns - effects.usual_ns
+    return Components(mean_ns, persistent_ns + events, effects.data_ns, noise_ns, common_ns)
+
+
+def _rank_events(job: CoupledJob, effects: Effects, peers: Peers) -> FloatArray:
+    """Give ops what they have of their rank's events (all of the residual), its drift or period."""
+    rank, n_step = rank_index(job).astype(np.int64), job.graph.step.size
+    apart = effects.is_transfer | _waits_alone(job, effects)  # those are its own whole
+    own = np.where(apart, 0.0, effects.residual_ns)
+    cell = rank * (n_step + 1) + peers.step
+    by_step = sum_by(cell, own / 1e9, job.rank.height * (n_step + 1)).reshape(-1, n_step + 1)
+    event, course = np.zeros(by_step.shape, np.bool_), np.zeros(by_step.shape)
+    event[:, :n_step] = stands_out(by_step[:, :n_step])
+    course[:, :n_step] = smooth_courses(by_step[:, :n_step], event[:, :n_step], job.graph.step)
+    level = np.where(apart, 0.0, effects.level_ns)
+    whole = sum_by(cell, level, by_step.size)[cell]
+    share = np.divide(level, whole, out=np.zeros(level.size), where=whole > 0)
+    return np.where(event.ravel()[cell], own, share * course.ravel()[cell] * 1e9)
 
 
 def _waits_alone(job: CoupledJob, effects: Effects) -> NDArray[np.bool_]:

@@ -1,16 +1,17 @@
 """Nested effects: what each op's work consists of.
 
-Stage effect (its level against the other stages'), data effect (what all ops of one microbatch
-share), and the residual: what remains of an op against its peers.
+What all ranks take longer in the same steps, stage effect (its level against the other stages'), data
+effect (what all ops of one microbatch share), and the residual: what remains of an op against its peers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.common_steps import CommonPart, common_parts
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray, peer_levels, stage_level_ns
 from loadpath.diagnose.medians import medians, medians_by_run, reduced
@@ -41,6 +42,8 @@ class Effects:
         Members of communications.
     paused : (n_op,) array of bool
         Time between calls in which all ranks pause at one place of their program.
+    common : tuple of CommonPart
+        What all ranks take longer in the same steps; neither level nor data holds any of it.
     """
 
     work_ns: FloatArray
@@ -49,11 +52,20 @@ class Effects:
     data_ns: FloatArray
     is_transfer: NDArray[np.bool_]
     paused: NDArray[np.bool_]
+    common: tuple[CommonPart, ...] = ()
+
+    @cached_property
+    def usual_ns(self) -> FloatArray:
+        """Work without what all ranks take longer in the same steps."""
+        usual = self.work_ns
+        for part in self.common:
+            usual = usual - part.part_ns
+        return usual
 
     @cached_property
     def residual_ns(self) -> FloatArray:
-        """Work beyond level and data."""
-        beyond = self.work_ns - self.level_ns
+        """Usual work beyond level and data."""
+        beyond = self.usual_ns - self.level_ns
         beyond -= self.data_ns
         return beyond
 
@@ -64,7 +76,7 @@ class Effects:
 
 
 def nest_effects(job: CoupledJob) -> Effects:
-    """Split every op's work into level, stage effect, data effect and the rest.
+    """Split every op's work into what steps have in common, level, stage and data effect, and the rest.
 
     Parameters
     ----------
@@ -76,6 +88,9 @@ def nest_effects(job: CoupledJob) -> Effects:
     Effects
         Parts per op, in ns.
     """
+    recorded = job.work_ns.astype(np.float64)
+    common = common_parts(job, recorded)
+    job = _without_common(job, common) if common else job
     work = job.work_ns.astype(np.float64)
     level, paused = peer_levels(job)
     is_transfer = np.zeros(job.n_op, np.bool_)
@@ -88,7 +103,14 @@ def nest_effects(job: CoupledJob) -> Effects:
         data = shared_work_ns(job, work, level)
     elif shares_workload(job, relative):
         data = _data_effect(job, relative) * level
-    return Effects(work, level, stage_level_ns(job, level), data, is_transfer, paused)
+    across = stage_level_ns(job, level)
+    return Effects(recorded, level, across, data, is_transfer, paused, common)
+
+
+def _without_common(job: CoupledJob, common: tuple[CommonPart, ...]) -> CoupledJob:
+    """Give the job as it would be if no step were slow for all ranks together."""
+    work = job.work_ns.astype(np.float64) - sum(part.part_ns for part in common)
+    return replace(job, work_ns=np.maximum(np.rint(work), 0.0).astype(np.int64))
 
 
 def lay_out_effects(effects: Effects, kept: NDArray[np.integer]) -> Effects:
@@ -112,9 +134,13 @@ def lay_out_effects(effects: Effects, kept: NDArray[np.integer]) -> Effects:
     level, across = (
         np.broadcast_to(part, shape).ravel() for part in (effects.level_ns, effects.across_ns)
     )
-    marks = (np.broadcast_to(mark, shape).ravel() for mark in (effects.is_transfer, effects.paused))
+    transfer, paused = (
+        np.broadcast_to(mark, shape).ravel() for mark in (effects.is_transfer, effects.paused)
+    )
     data = np.broadcast_to(effects.data_ns, effects.work_ns.shape)[kept].ravel()
-    return Effects(effects.work_ns[kept].ravel(), level, across, data, *marks)
+    common = tuple(replace(part, part_ns=part.part_ns[kept].ravel()) for part in effects.common)
+    work = effects.work_ns[kept].ravel()
+    return Effects(work, level, across, data, transfer, paused, common)
 
 
 def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:

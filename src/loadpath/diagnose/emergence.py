@@ -2,7 +2,8 @@ r"""How much of the loss is emergent: there although no rank or link is persiste
 
 The step time is a convex function of the ops' work (a maximum of sums), so by Jensen's inequality
 :math:`E[T(w)] \ge T(E[w])`: ranks that are alike on the mean still wait for whoever is slow *this*
-time. That gap, once persistent deviations and uneven data are taken out, is the emergent core.
+time. That gap, once what steps have in common, slow parts and uneven data are taken out, is the emergent
+core.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from loadpath.diagnose.components import Components
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.resampling import Estimate, mean_estimate, resample, spread
+from loadpath.diagnose.sway import mean_work_s, sway
 from loadpath.replay import replay, step_time_ns
 
 __all__ = ["Losses", "emergent_share", "measure_losses", "step_s"]
@@ -27,26 +29,34 @@ class Losses:
     ----------
     recorded_s : (n_step,) array of float64
         Replay of what was recorded.
+    usual_s : (n_step,) array of float64
+        Without what all ranks take longer in the same steps.
     alike_s : (n_step,) array of float64
-        Without persistent deviations of ranks and links from their peers.
+        Nor persistent deviations of ranks and links from their peers, and events of single ranks.
     even_s : (n_step,) array of float64
         Nor uneven data.
     quiet_s : (n_step,) array of float64
-        Nor noise: the replay of means.
+        Nor noise: the replay of means, which sways about its mean as all ranks together do.
     level_s : (n_step,) array of float64
-        Nor unequal stages.
+        Nor unequal stages; it sways alike.
     """
 
     recorded_s: FloatArray
+    usual_s: FloatArray
     alike_s: FloatArray
     even_s: FloatArray
     quiet_s: FloatArray
     level_s: FloatArray
 
     @property
+    def common_s(self) -> FloatArray:
+        """What is slow for all ranks together costs each step, in s."""
+        return self.recorded_s - self.usual_s
+
+    @property
     def component_s(self) -> FloatArray:
-        """What persistent deviations cost each step, in s."""
-        return self.recorded_s - self.alike_s
+        """What slow parts cost each step, persistently or by their own events, in s."""
+        return self.usual_s - self.alike_s
 
     @property
     def workload_s(self) -> FloatArray:
@@ -102,12 +112,16 @@ def measure_losses(job: CoupledJob, effects: Effects, parts: Components) -> Loss
     """
     even = parts.mean_ns + parts.noise_ns
     alike = even + parts.data_ns
-    recorded = alike + parts.persistent_ns
+    usual = alike + parts.persistent_ns
+    recorded = usual + parts.common_ns
     equal = np.divide(
         effects.across_ns, effects.level_ns, out=np.ones(job.n_op), where=effects.level_ns > 0
     )
     level = parts.mean_ns * np.minimum(equal, 1.0)
-    return Losses(*(step_s(job, work) for work in (recorded, alike, even, parts.mean_ns, level)))
+    works = (recorded, usual, alike, even, parts.mean_ns, level)
+    recorded_s, usual_s, alike_s, even_s, quiet_s, level_s = (step_s(job, work) for work in works)
+    together = sway(even_s - quiet_s, mean_work_s(job, even))
+    return Losses(recorded_s, usual_s, alike_s, even_s, quiet_s + together, level_s + together)
 
 
 def emergent_share(losses: Losses, weights: FloatArray) -> Estimate:
@@ -133,7 +147,7 @@ def emergent_share(losses: Losses, weights: FloatArray) -> Estimate:
     Steps of 10 s, of which 3 s go without the slow rank, and 1 s more without noise:
 
     >>> steps = np.ones(8)
-    >>> losses = Losses(10 * steps, 7 * steps, 7 * steps, 6 * steps, 6 * steps)
+    >>> losses = Losses(10 * steps, 10 * steps, 7 * steps, 7 * steps, 6 * steps, 6 * steps)
     >>> emergent_share(losses, np.ones((1, 8), int)).value
     0.25
     """

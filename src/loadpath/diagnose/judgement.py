@@ -22,7 +22,7 @@ class Judged:
     gain_s : float
         Mean seconds a step that its removal returns, by replay.
     low_s, high_s : float
-        Its 95 % interval over resampled blocks.
+        Its 95 % interval over resampled blocks; NaN under four blocks.
     removal_ratio, addition_ratio : float
         Shares of the waste; NaN where there is no waste to share.
     excess_s : float
@@ -56,7 +56,9 @@ class Judgement:
     causes : tuple of Judged
         All candidates, the winner first, then by gain.
     confidence : float
-        Share of resamples in which the same verdict wins.
+        Share of resamples in which the same verdict wins; NaN under four blocks.
+    n_drawn : int
+        What resamples were drawn from: steps, or communications of a single step.
     step_s, step_without_s, ideal_s : float
         Mean replayed step: as measured, without the cause, and without any effect.
     without_ns : (n_op,) or (n_run, n_op) array of float64
@@ -76,6 +78,7 @@ class Judgement:
     runner_up: Judged | None
     causes: tuple[Judged, ...]
     confidence: float
+    n_drawn: int
     step_s: float
     step_without_s: float
     ideal_s: float

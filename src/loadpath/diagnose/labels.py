@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["compact", "joint_code", "numbered", "sum_by"]
+__all__ = ["compact", "joint_code", "numbered", "place_in_group", "sum_by"]
 
 ROOM = 4
 """Codes are numbered by a table, not by sorting, where it has at most this many entries a row."""
@@ -95,6 +95,34 @@ def joint_code(*columns: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.
         low, high = (int(column.min()), int(column.max())) if column.size else (0, 0)
         code = code * (high - low + 1) + (column.astype(np.int64) - low)
     return code
+
+
+def place_in_group(group: NDArray[np.int64], start: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give each entry its place among those of its group.
+
+    Parameters
+    ----------
+    group : (n,) array of int64
+        Group of each entry.
+    start : (n,) array of int64
+        What they are ordered by; of equals the first entry comes first.
+
+    Returns
+    -------
+    (n,) array of int64
+        From 0 in each group.
+
+    Examples
+    --------
+    >>> place_in_group(np.array([5, 7, 5]), np.array([9, 1, 4])).tolist()
+    [1, 0, 0]
+    """
+    order = np.lexsort((start, group))
+    first = np.flatnonzero(np.diff(group[order], prepend=-1))
+    size = np.diff(np.append(first, group.size))
+    place = np.empty(group.size, np.int64)
+    place[order] = np.arange(group.size) - np.repeat(first, size)
+    return place
 
 
 def sum_by(

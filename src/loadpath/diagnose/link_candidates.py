@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate, join
+from loadpath.diagnose.course import main_course
 from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.evidence import unit_p_values
@@ -72,6 +73,7 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                     link=str(row["name"]),
                     p_value=float(p[place]),
                     intermittent=is_intermittent(by_step[place]),
+                    course=main_course(by_step[place], job.step_number),
                 )
             )
     return [*found, *_same_members(found)]

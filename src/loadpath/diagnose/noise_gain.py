@@ -30,7 +30,9 @@ LEAST_S = 1e-9
 
 
 def rank_noise_s(model: NoiseModel) -> float:
-    """Typical standard deviation of one rank's own work over steps.
+    """Typical standard deviation over steps of what one rank's own work has alone.
+
+    What ranks have in common in a step is no noise between them: it is taken out.
 
     Parameters
     ----------
@@ -44,7 +46,15 @@ def rank_noise_s(model: NoiseModel) -> float:
     """
     if model.rank_s.shape[1] < 2:
         return 0.0
-    return float(np.sqrt(model.rank_s.var(axis=1, ddof=1).mean()))
+    return float(np.sqrt(_own_squares(model.rank_s).mean()))
+
+
+def _own_squares(rank_s: FloatArray) -> FloatArray:
+    """Square of one rank's own noise in each step, without bias where ranks are independent."""
+    n_rank, n_step = rank_s.shape
+    off = rank_s - rank_s.mean(axis=1, keepdims=True)
+    off = off - off.mean(axis=0)
+    return np.asarray((off**2).sum(axis=0) / max(1, n_rank - 1) * n_step / (n_step - 1))
 
 
 def draw_steps_under_noise(
@@ -173,10 +183,9 @@ def _recorded_gain(footing: Footing, losses: Losses, model: NoiseModel) -> Row:
     """Gain of the recorded steps' own noise, with what their ranks have in common."""
     rank_s = rank_noise_s(model)
     if rank_s < LEAST_S:
-        return row("noise_gain", NOTHING, basis="not assessed: the ranks' own work has no noise")
+        return row("noise_gain", NOTHING, basis="not assessed: no rank's work has noise of its own")
     n_step = losses.emergent_s.size
-    off = model.rank_s - model.rank_s.mean(axis=1, keepdims=True)
-    square = (off**2).mean(axis=0) * n_step / (n_step - 1)
+    square = _own_squares(model.rank_s)
     lost, noise = (resample(footing.weights, part) for part in (losses.emergent_s, square))
     known = noise > 0
     drawn = lost[known] / n_step / np.sqrt(noise[known] / n_step)

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate, join
+from loadpath.diagnose.course import main_course
 from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.evidence import unit_p_values
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.lone_events import lone_events, smooth_courses
 from loadpath.diagnose.rare_pauses import PAUSES_P, TAIL_SHAPES, in_spreads, pause_p_values
 from loadpath.diagnose.significance import (
     ALPHA,
@@ -63,10 +65,11 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         on_host = mechanism in {"host", "input"}
         comparable = _comparable(job, effects, cells, mine)
         p = unit_p_values(cells, *comparable, by_step_s=by_step, rng=rng, is_heavy=on_host)
-        beyond = p <= ALPHA
         if on_host:
             rare = pause_p_values(job, effects, mine, cells.unit)
-            p, beyond = np.minimum(p, rare), beyond | (rare <= PAUSES_P)
+            p, beyond = np.minimum(p, rare), (p <= ALPHA) | (rare <= PAUSES_P)
+        else:
+            beyond = (p <= ALPHA) | _has_course(by_step, job.step_number)
         for place in worth_judging(cells, np.where(beyond, 0.0, p)):
             number = int(cells.unit[place])
             op = np.flatnonzero(mine & (rank == number)).astype(np.int32)
@@ -84,9 +87,16 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
                     hosts=tuple(h for h in (hosts.get(number, ""),) if h),
                     p_value=float(p[place]),
                     intermittent=is_intermittent(by_step[place]),
+                    course=main_course(by_step[place], job.step_number),
                 )
             )
     return found
+
+
+def _has_course(by_step_s: FloatArray, step: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which ranks have events, a drift or a period of their own."""
+    event = lone_events(by_step_s)
+    return np.asarray(event.any(axis=1) | smooth_courses(by_step_s, event, step).any(axis=1))
 
 
 def _with_idle_ranks(job: CoupledJob, cells: Cells) -> Cells:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from loadpath.diagnose.labels import sum_by
 
 __all__ = [
+    "FEWEST_DRAWN",
     "LEVEL",
     "Estimate",
     "draw_steps",
@@ -21,6 +22,9 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
+FEWEST_DRAWN = 4
+"""Fewer blocks give no interval of 95 %: one block K times over has a probability of 1/K to the K, and
+is within a tail of 2.5 % only from four blocks on."""
 N_RESAMPLE = 1000
 """Bootstrap resamples behind an interval."""
 MOST_PRODUCTS = 200_000
@@ -56,14 +60,14 @@ def draw_steps(n_step: int, rng: np.random.Generator) -> FloatArray:
     Returns
     -------
     (n_resample, n_step) array of float64
-        How often each step is drawn in each resample; no resamples of fewer than two steps.
+        How often each step is drawn in each resample; no resamples under `FEWEST_DRAWN` steps.
 
     References
     ----------
     .. [1] B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7,
        1979.
     """
-    n = N_RESAMPLE if n_step > 1 else 0
+    n = N_RESAMPLE if n_step >= FEWEST_DRAWN else 0
     drawn = rng.multinomial(n_step, np.full(n_step, 1 / max(1, n_step)), n)
     return drawn.astype(np.float64)  # products with whole numbers are many times slower
 
@@ -155,8 +159,8 @@ def ratio_estimate(over: FloatArray, under: FloatArray, weights: FloatArray) -> 
 
     Examples
     --------
-    >>> steps = draw_steps(2, np.random.default_rng(0))
-    >>> ratio_estimate(np.array([1.0, 1.0]), np.array([2.0, 2.0]), steps)
+    >>> steps = draw_steps(4, np.random.default_rng(0))
+    >>> ratio_estimate(np.ones(4), 2 * np.ones(4), steps)
     Estimate(value=0.5, low=0.5, high=0.5)
     """
     total = float(under.sum())

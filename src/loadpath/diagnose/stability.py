@@ -119,6 +119,7 @@ def _loss_rows(footing: Footing, losses: Losses) -> Iterator[Row]:
     known = np.isfinite(share.value)
     yield row("emergent_share_ratio", share, basis="replayed" if known else NO_LOSS)
     parts = {
+        "common": losses.common_s,
         "component": losses.component_s,
         "workload": losses.workload_s,
         "stages": losses.stage_s,

@@ -1,37 +1,32 @@
-r"""Variance over steps, split into persistent, periodic, rare and noise parts.
+r"""Variance over steps, split into persistent, periodic, rare, trend and noise parts.
 
 Of a series of steps x with the reference :math:`\mu_0` (what peers take) the mean square deviation is
 :math:`(\bar x - \mu_0)^2` (persistent) plus the variance about :math:`\bar x`; that is split by the
 covariance of each part with the whole, so that the parts sum to it exactly.
 """
 
-from math import exp, lgamma, log, log1p
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from loadpath.diagnose.components import FEWEST_STEPS
+from loadpath.diagnose.course import find_courses
 from loadpath.diagnose.emergence import Losses
 from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.footing import Footing
 from loadpath.diagnose.labels import sum_by
 from loadpath.diagnose.levels import FloatArray
-from loadpath.diagnose.significance import ALPHA
 from loadpath.tables.results import VARIANCE
 
 __all__ = ["Split", "split_series", "variance_table"]
 
-PARTS = ("persistent", "periodic", "rare", "noise")
-RARE_RATIO = 0.05
-"""Events in more than this share of the steps (and more than one) are not rare; a stated policy."""
-N_TRIED = 8
-"""Lines of the spectrum whose probability is computed: those that stand out most."""
+PARTS = ("persistent", "periodic", "rare", "trend", "noise")
 BASIS = {
     "persistent": "squared mean deviation from peers, shrunken",
-    "periodic": "a line of the periodogram with its harmonics, at 0.5 %",
-    "rare": "beyond what the largest of as many normal steps would be, at 0.5 %",
+    "periodic": "means of the phases of a period that no shuffled series shows, at 0.5 %",
+    "rare": "beyond what the largest of as many steps would be by chance, at 0.5 %",
+    "trend": "a drift, or a shift from one step on, at 0.5 %",
     "noise": "the rest",
     "total": "mean square deviation",
 }
@@ -42,7 +37,7 @@ class Split(NamedTuple):
 
     Attributes
     ----------
-    persistent, periodic, rare, noise : float
+    persistent, periodic, rare, trend, noise : float
         Parts; they sum to the mean square deviation from the reference.
     period : float
         Steps of the period; NaN for none.
@@ -53,6 +48,7 @@ class Split(NamedTuple):
     persistent: float
     periodic: float
     rare: float
+    trend: float
     noise: float
     period: float
     n_events: int
@@ -75,11 +71,6 @@ def split_series(value: FloatArray, persistent: float, *, even: bool) -> Split:
     Split
         Parts.
 
-    References
-    ----------
-    .. [1] R. A. Fisher, "Tests of significance in harmonic analysis", Proceedings of the Royal
-       Society A 125, 1929.
-
     Examples
     --------
     Every fourth step takes 2 longer than 10 or so, and step 5 takes 50 longer once:
@@ -87,19 +78,23 @@ def split_series(value: FloatArray, persistent: float, *, even: bool) -> Split:
     >>> steps = np.arange(64)
     >>> series = 10 + np.sin(steps**2) + 2 * (steps % 4 == 0) + 50 * (steps == 5)
     >>> split = split_series(series, 0.0, even=True)
-    >>> split.n_events, split.period, bool(abs(sum(split[:4]) - series.var()) < 1e-9)
+    >>> split.n_events, split.period, bool(abs(sum(split[:5]) - series.var()) < 1e-9)
     (1, 4.0, True)
     """
     off = value - value.mean()
-    rare = _events(off)
-    rest = off - rare
-    periodic, period = _wave(rest) if even else (np.zeros(off.size), float("nan"))
-    noise = off - rare - periodic
-    periodic_s2, rare_s2, noise_s2 = (
-        float((part * off).mean()) for part in (periodic, rare, noise)
+    # where steps are not evenly spaced, squares have no two distances alike: no period
+    courses = find_courses(value, np.arange(value.size) ** (1 if even else 2))
+    part = {course.name: course.part for course in courses}
+    none = np.zeros(off.size)
+    rare, periodic = part.get("rare", none), part.get("periodic", none)
+    trend = part.get("drift", part.get("shift", none))
+    noise = off - rare - periodic - trend
+    periodic_s2, rare_s2, trend_s2, noise_s2 = (
+        float((share * off).mean()) for share in (periodic, rare, trend, noise)
     )
+    period = max((float(course.period) for course in courses), default=0.0) or float("nan")
     n_events = int(np.count_nonzero(rare))
-    return Split(persistent**2, periodic_s2, rare_s2, noise_s2, period, n_events)
+    return Split(persistent**2, periodic_s2, rare_s2, trend_s2, noise_s2, period, n_events)
 
 
 def variance_table(footing: Footing, losses: Losses, measured_s: FloatArray) -> pl.DataFrame:
@@ -138,10 +133,10 @@ def variance_table(footing: Footing, losses: Losses, measured_s: FloatArray) -> 
 
 def _pooled(splits: list[Split]) -> Split:
     """Mean of the parts over ranks, and all their events."""
-    means = np.mean([split[:4] for split in splits], axis=0)
-    persistent, periodic, rare, noise = (float(mean) for mean in means)
+    means = np.mean([split[:5] for split in splits], axis=0)
+    persistent, periodic, rare, trend, noise = (float(mean) for mean in means)
     n_events = sum(split.n_events for split in splits)
-    return Split(persistent, periodic, rare, noise, float("nan"), n_events)
+    return Split(persistent, periodic, rare, trend, noise, float("nan"), n_events)
 
 
 def _rank_work(footing: Footing) -> tuple[FloatArray, FloatArray]:
@@ -157,57 +152,10 @@ def _rank_work(footing: Footing) -> tuple[FloatArray, FloatArray]:
     return work, persistent.mean(axis=1)
 
 
-def _events(off: FloatArray) -> FloatArray:
-    """Rare events of a series: what they deviate from its median; 0 elsewhere."""
-    middle = float(np.median(off))
-    spread = 1.4826 * float(np.median(np.abs(off - middle)))
-    far = NormalDist().inv_cdf(1 - ALPHA / (2 * off.size)) * spread
-    beyond = np.abs(off - middle) > far
-    if beyond.sum() > max(1, RARE_RATIO * off.size):
-        return np.zeros(off.size)
-    return np.where(beyond, off - middle, 0.0)
-
-
-def _wave(rest: FloatArray) -> tuple[FloatArray, float]:
-    """Periodic part of a series: a line of its spectrum with all its harmonics; and its period."""
-    n = rest.size
-    spectrum = np.fft.rfft(rest - rest.mean())
-    power = np.abs(spectrum) ** 2
-    power[0] = 0.0
-    if n % 2 == 0:
-        power[-1] /= 2  # the highest frequency of an even series has one half of the freedom
-    m, total = power.size - 1, float(power.sum())
-    if total <= 0 or m < 3:
-        return np.zeros(n), float("nan")
-    line = np.arange(2, m + 1)  # at least two periods are seen
-    share = np.array([power[k::k].sum() for k in line]) / total
-    n_line = m // line
-    z = (share - n_line / m) / np.sqrt(n_line * (m - n_line) / (m * m * (m + 1)))
-    tried = np.argsort(-z, kind="stable")[:N_TRIED]
-    chance = [_share_tail(float(share[k]), int(n_line[k]), m) * line.size for k in tried]
-    if min(chance) >= ALPHA:
-        return np.zeros(n), float("nan")
-    ground = int(line[tried[int(np.argmin(chance))]])
-    kept = np.zeros_like(spectrum)
-    kept[ground::ground] = spectrum[ground::ground]
-    return np.fft.irfft(kept, n), n / ground
-
-
-def _share_tail(share: float, n_line: int, m: int) -> float:
-    """Probability that of m lines of white noise n chosen ones hold this share or more."""
-    if not 0 < share < 1:
-        return 1.0 if share <= 0 else 0.0
-    logs = [
-        lgamma(m) - lgamma(i + 1) - lgamma(m - i) + i * log(share) + (m - 1 - i) * log1p(-share)
-        for i in range(n_line)
-    ]
-    return min(1.0, sum(exp(value) for value in logs))
-
-
 def _entries(of: str, place: str, split: Split) -> list[dict[str, Any]]:
-    total = sum(split[:4])
+    total = sum(split[:5])
     entries = []
-    for part, value in zip((*PARTS, "total"), (*split[:4], total), strict=True):
+    for part, value in zip((*PARTS, "total"), (*split[:5], total), strict=True):
         entry = _entry(of, place, part, value=value, total=total)
         if part == "periodic" and np.isfinite(split.period):
             entry["period_n_steps"] = split.period

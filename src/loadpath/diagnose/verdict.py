@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
@@ -18,9 +17,12 @@ from loadpath.diagnose.gains import (
     steps_with_s,
     without,
 )
+from loadpath.diagnose.indistinguishable import indistinguishable
 from loadpath.diagnose.judgement import Judged, Judgement
 from loadpath.diagnose.levels import FloatArray
-from loadpath.diagnose.resampling import resample
+from loadpath.diagnose.noise_candidate import noise_candidate
+from loadpath.diagnose.resampling import FEWEST_DRAWN, resample
+from loadpath.diagnose.sway import mean_work_s, sway
 
 __all__ = ["POLICY_RATIO", "Judged", "Judgement", "judge"]
 
@@ -29,7 +31,7 @@ POLICY_RATIO = 0.005
 NEAR_BEST_RATIO = 0.8
 """Among candidates that return this share of the best, the most specific wins."""
 OVER_NOISE_RATIO = 0.2
-"""A place is named before noise unless noise costs over five times as much."""
+"""A place is named unless all other variation costs over five times as much."""
 CONTRADICTION_RATIO = 0.02
 """If making slow places normal lengthens the step by this share, waiting was taken for work."""
 JOINT_RATIO = 1.05
@@ -87,14 +89,19 @@ def judge(
     scales = _Scales(mean_step_s(job, effects.work_ns), mean_step_s(job, effects.ideal_ns))
     everyone, gain, longer_s = _remove_each(job, effects, candidates, scales)
     winner = int(_winners(everyone, gain.sum(axis=1)[None], scales.policy_s)[0])
-    low, high, confidence = _resample(everyone, gain, scales.policy_s, winner=winner, rng=rng)
+    if _n_drawn(job, gain) >= FEWEST_DRAWN:
+        low, high, confidence = _resample(everyone, gain, scales.policy_s, winner=winner, rng=rng)
+    else:
+        confidence = float("nan")
+        low = high = [confidence] * len(everyone)
     with_it = steps_with_s(job, effects.ideal_ns, everyone)
     judged = [
         _judged(job, c, figures=figures, scales=scales)
-        for c, *figures in zip(everyone, gain.sum(axis=1), low, high, with_it, strict=True)
+        for c, *figures in zip(everyone, gain.sum(axis=1)[:-1], low, high, with_it, strict=True)
     ]
     stated = [replace(j, state=_state(j, i == winner, scales)) for i, j in enumerate(judged)]
-    judgement = _decide(job, effects, stated, confidence=confidence, scales=scales)
+    drawn = (confidence, _n_drawn(job, gain))
+    judgement = _decide(job, effects, stated, drawn=drawn, scales=scales)
     return replace(judgement, contradiction=_contradiction(longer_s, scales))
 
 
@@ -103,9 +110,10 @@ def _remove_each(
 ) -> tuple[list[Candidate], FloatArray, float]:
     """Replay every removal: candidates with noise last, gains by block, and a cross-check.
 
-    Noise is what is left once the places that cost time are ideal; where no place does, it is all
-    that ops differ by from their peers. The cross-check is by how many seconds making all
-    significant places ideal lengthens the step.
+    The last row of gains is that of all variation, beyond which no candidate stands out.
+
+    Noise is what ops still differ by from their peers once the places that cost time are ideal. The
+    cross-check is by how many seconds making all significant places ideal lengthens the step.
     """  # noqa: DOC201
     blocks = removal_gains_s(job, effects.work_ns, candidates)
     gains = blocks.sum(axis=1)
@@ -113,12 +121,14 @@ def _remove_each(
     removed, taken = _without_places(job, effects, candidates)
     longer_s = mean_step_s(job, removed) - scales.step_s
     costs = (g >= scales.policy_s for g in gains)
-    if any(c.significant and cost for c, cost in zip(candidates, costs, strict=True)):
-        noise = _noise(job, effects.residual_ns, taken)
-        quiet = removal_gains_s(job, removed, [noise])
-    else:
-        noise = _noise(job, effects.work_ns - effects.level_ns, np.zeros(job.n_op, np.bool_))
-        quiet = removal_gains_s(job, effects.work_ns, [noise])
+    if not any(c.significant and cost for c, cost in zip(candidates, costs, strict=True)):
+        removed, taken = effects.work_ns, np.zeros(job.n_op, np.bool_)
+    noise = noise_candidate(job, removed, taken)
+    op = np.flatnonzero(~taken).astype(np.int32)
+    variation = replace(noise, op=op, change_ns=-effects.residual_ns[..., op])
+    quiet = removal_gains_s(job, removed, [noise, variation])
+    if quiet.shape[1] == job.step_number.size:
+        quiet[0] -= sway(quiet[0], mean_work_s(job, removed))
     return (
         [*(candidates[i] for i in kept), noise],
         np.vstack([blocks[kept], quiet]),
@@ -147,26 +157,11 @@ def _without_places(
     taken = np.zeros(job.n_op, np.bool_)
     removed = effects.work_ns.copy()
     for c in sorted(candidates, key=lambda c: c.specificity):
-        if c.significant and not taken[c.op].any():
+        apart = c.kind in {"stage", "data", "jitter"}
+        if c.significant and (c.kind == "jitter" or not taken[c.op].any()):
             removed[..., c.op] += c.change_ns
-            taken[c.op] = c.kind not in {"stage", "data"}
+            taken[c.op] |= not apart
     return removed, taken
-
-
-def _noise(job: CoupledJob, residual: FloatArray, taken: NDArray[np.bool_]) -> Candidate:
-    """Take the residual of everything that no significant place has taken as a candidate."""
-    op = np.flatnonzero(~taken).astype(np.int32)
-    return Candidate(
-        kind="jitter",
-        place="all",
-        mechanism="noise",
-        key="noise of all ranks",
-        op=op,
-        change_ns=-residual[..., op],
-        significant=True,
-        specificity=4,
-        ranks=tuple(job.rank["rank"].to_list()),
-    )
 
 
 def _contradiction(longer_s: float, scales: _Scales) -> str:
@@ -183,17 +178,26 @@ def _contradiction(longer_s: float, scales: _Scales) -> str:
 def _winners(
     candidates: Sequence[Candidate], gain: FloatArray, policy_s: float
 ) -> NDArray[np.intp]:
-    """Choose the winner in each row of gains, -1 for none; the last candidate is noise."""
+    """Choose the winner in each row of gains, -1 for none; the last candidate is noise.
+
+    A place is weighed against all variation, of which waiting for whoever is slow is a part.
+    """  # noqa: DOC201
     noise = len(candidates) - 1
     specificity = np.array([c.specificity for c in candidates])
     is_place = np.array([c.significant for c in candidates]) & (np.arange(noise + 1) < noise)
+    gain, variation = gain[:, :-1], gain[:, -1]
     present = is_place & (gain >= policy_s)
     best = np.where(present, gain, 0.0).max(axis=1)
     near = present & (gain >= NEAR_BEST_RATIO * best[:, None])
     most = np.where(near, specificity, specificity.max() + 1).min(axis=1)
     first = np.where(near & (specificity == most[:, None]), gain, -np.inf).argmax(axis=1)
-    named = present.any(axis=1) & (best >= OVER_NOISE_RATIO * gain[:, noise])
+    named = present.any(axis=1) & (best >= OVER_NOISE_RATIO * variation)
     return np.where(named, first, np.where(gain[:, noise] >= policy_s, noise, -1))
+
+
+def _n_drawn(job: CoupledJob, blocks: FloatArray) -> int:
+    """Count steps, or the communications that cut a single step into blocks."""
+    return int(blocks.shape[1]) - (job.step_number.size == 1)
 
 
 def _resample(
@@ -209,7 +213,7 @@ def _resample(
     weight = rng.multinomial(n_block, np.full(n_block, 1 / n_block), N_RESAMPLE)
     drawn = resample(weight.astype(np.float64), blocks.T)
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    low, high = np.quantile(drawn[:, :-1], [tail, 1 - tail], axis=0)
     same = _winners(candidates, drawn, policy_s) == winner
     return low.tolist(), high.tolist(), float(same.mean())
 
@@ -219,13 +223,15 @@ def _judged(
 ) -> Judged:
     """Give a candidate its gain, interval, and shares of the waste by removal and addition."""
     gain_s, low_s, high_s, with_it = map(float, figures)
+    # steady work is not the ideal that waste is counted from; of all there is, all can be noise
+    waste_s = scales.waste_s if candidate.mechanism != "noise" else max(scales.waste_s, gain_s)
     return Judged(
         candidate=candidate,
         gain_s=gain_s,
         low_s=low_s,
         high_s=high_s,
-        removal_ratio=gain_s / scales.waste_s,
-        addition_ratio=(with_it - scales.ideal_s) / scales.waste_s,
+        removal_ratio=gain_s / waste_s,
+        addition_ratio=(with_it - scales.ideal_s) / waste_s,
         excess_s=excess_s(job, candidate),
         state="",
     )
@@ -247,7 +253,7 @@ def _decide(
     effects: Effects,
     judged: Sequence[Judged],
     *,
-    confidence: float,
+    drawn: tuple[float, int],
     scales: _Scales,
 ) -> Judgement:
     """Put the verdict together."""
@@ -266,13 +272,14 @@ def _decide(
         cause=named,
         runner_up=_runner_up(cause, rest, scales),
         causes=tuple([cause, *rest] if cause else rest),
-        confidence=confidence,
+        confidence=drawn[0],
+        n_drawn=drawn[1],
         step_s=scales.step_s,
         step_without_s=mean_step_s(job, work) if cause else scales.step_s,
         ideal_s=scales.ideal_s,
         without_ns=work,
         noise_gain_s=judged[-1].gain_s,
-        indistinguishable_from=_indistinguishable(job, named.candidate) if named else (),
+        indistinguishable_from=indistinguishable(job, named.candidate) if named else (),
     )
 
 
@@ -284,27 +291,3 @@ def _runner_up(cause: Judged | None, rest: Sequence[Judged], scales: _Scales) ->
         if other.gain_s >= scales.policy_s and not same:
             return other
     return None
-
-
-def _indistinguishable(job: CoupledJob, cause: Candidate) -> tuple[str, ...]:
-    """List what the record cannot tell from the cause: other names of the same ranks."""
-    stages = _ranks_of(job.op.group_by("stage").agg(pl.col("rank").unique().sort()).sort("stage"))
-    known = job.rank.filter(pl.col("host") != "")
-    hosts = _ranks_of(known.group_by("host").agg(pl.col("rank").sort()).sort("host"))
-    several = len(stages) > 1
-    alike = []
-    if cause.kind != "stage" and several:
-        alike += [f"stage {stage}" for stage, ranks in stages.items() if ranks == cause.ranks]
-    if cause.kind == "stage" and len(cause.ranks) <= 2:
-        alike.append(f"rank{'s' * (len(cause.ranks) > 1)} {', '.join(map(str, cause.ranks))}")
-    if cause.kind == "stage":
-        alike += [f"host {host}" for host, ranks in hosts.items() if ranks == cause.ranks]
-    if cause.place == "rank" and cause.mechanism == "unknown":
-        alike.append(f"host of {cause.key}")
-        if not several and (job.op["microbatch"] >= 0).any():
-            alike.append(f"the microbatches that {cause.key} was given")
-    return tuple(alike)
-
-
-def _ranks_of(table: pl.DataFrame) -> dict[int | str, tuple[int, ...]]:
-    return {place: tuple(ranks) for place, ranks in table.iter_rows()}

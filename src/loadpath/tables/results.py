@@ -125,7 +125,9 @@ CAUSE = TableSchema(
         Column("place", pl.String, "rank, host, stage, link, group, microbatch, all or nobody"),
         Column("key", pl.String, "which one, such as 'rank 2' or 'stage 3'"),
         Column(
-            "mechanism", pl.String, "device, host, input, communication, workload, noise, unknown"
+            "mechanism",
+            pl.String,
+            "device, host, input, communication, workload, noise, unknown; or a course",
         ),
         Column("ranks", pl.List(pl.Int32), "ranks it sits on"),
         Column("gain_s", pl.Float64, "seconds a step that removing it returns, by replay"),

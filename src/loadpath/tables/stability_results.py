@@ -44,7 +44,7 @@ VARIANCE = TableSchema(
     (
         Column("of", pl.String, "step (its time) or work (a rank's own, beside its peers')"),
         Column("place", pl.String, "job, all ranks, or a rank"),
-        Column("part", pl.String, "persistent, periodic, rare, noise, or total"),
+        Column("part", pl.String, "persistent, periodic, rare, trend, noise, or total"),
         Column("variance_s2", pl.Float64, "mean square in s squared", nullable=True),
         Column("share_ratio", pl.Float64, "share of the total", nullable=True),
         Column("period_n_steps", pl.Float64, "period of the periodic part", nullable=True),

@@ -1,0 +1,150 @@
+"""Events of single ranks: steps in which one rank takes far longer than noise makes any."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadpath.diagnose.course import find_courses
+from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.significance import ALPHA
+from loadpath.diagnose.tails import student_tail
+
+__all__ = ["events_of_units", "lone_events", "smooth_courses", "stands_out"]
+
+FEWEST = 8
+"""Fewer steps have no law of noise that an event could be beyond; a stated policy."""
+LONE_RATIO = 0.8
+"""Share of all events that one unit must hold; the share that makes a cause the most specific one."""
+FEWEST_TOP, MOST_TOP = 3, 50
+"""Largest values that tell the tail of noise: a tenth of all, within these bounds."""
+FLOOR_S = 1e-6
+"""Excess below a microsecond a step is not told from none."""
+
+
+def events_of_units(excess_s: FloatArray) -> NDArray[np.bool_]:
+    r"""Find steps of a unit beyond what the noise of the other units has in 0.5 % of jobs.
+
+    Of noise whose tail is no heavier than an exponential one the k spacings below the largest value,
+    the i-th times i, tell the scale of the gap above it: gap over scale exceeds g with the
+    probability :math:`(1 + g/k)^{-k}`. A unit noisier than most has its limit in proportion.
+
+    Parameters
+    ----------
+    excess_s : (n_unit, n_step) array of float64
+        Excess of each unit in each step.
+
+    Returns
+    -------
+    (n_unit, n_step) array of bool
+        Events; none under two units or `FEWEST` steps.
+
+    References
+    ----------
+    .. [1] I. Weissman, "Estimation of parameters and large quantiles based on the k largest
+       observations", Journal of the American Statistical Association 73, 1978.
+
+    Examples
+    --------
+    >>> excess = np.random.default_rng(1).normal(size=(4, 20))
+    >>> excess[2, 5] = 40.0
+    >>> np.argwhere(events_of_units(excess)).tolist()
+    [[2, 5]]
+    """
+    n_unit, n_step = excess_s.shape
+    if n_unit < 2 or n_step < FEWEST:
+        return np.zeros(excess_s.shape, np.bool_)
+    off = excess_s - np.median(excess_s, axis=1, keepdims=True)
+    # below the middle no event disturbs: how noisy a unit is, whatever strikes it
+    calm = np.maximum(-np.minimum(off, 0.0).mean(axis=1), FLOOR_S)
+    noisier = np.maximum(calm / np.quantile(calm, 0.5, method="lower"), 1.0)
+    slow = _exceeds_others(excess_s)
+    limit = np.full(n_unit, np.inf)
+    for unit in range(n_unit):
+        others = ~slow
+        others[unit] = False
+        if others.any():
+            limit[unit] = _limit(off[others].ravel()) * noisier[unit]
+    return np.asarray(off > limit[:, None])
+
+
+def _exceeds_others(excess_s: FloatArray) -> NDArray[np.bool_]:
+    """Say which units exceed the middle ones on the mean over steps (Student, family-wise 0.5 %)."""
+    n_unit, n_step = excess_s.shape
+    off = excess_s - np.median(excess_s, axis=0)
+    error = np.maximum(off.std(axis=1, ddof=1) / np.sqrt(n_step), FLOOR_S)
+    tails = [student_tail(min(t, 1e6), n_step - 1) for t in (off.mean(axis=1) / error).tolist()]
+    return np.asarray(n_unit * np.array(tails) < ALPHA)
+
+
+def _limit(noise: FloatArray) -> float:
+    """Place the limit that one value more of the same noise passes in 0.5 % of jobs."""
+    n_top = min(max(FEWEST_TOP, noise.size // 10), MOST_TOP, noise.size - 1)
+    top = np.sort(noise)[::-1][: n_top + 1]
+    scale = float((np.arange(1, n_top + 1) * -np.diff(top)).mean())
+    gap = float(n_top * (ALPHA ** (-1 / n_top) - 1) * scale)
+    return max(float(top[0]), 0.0) + max(gap, FLOOR_S)
+
+
+def lone_events(excess_s: FloatArray) -> NDArray[np.bool_]:
+    """Keep the events of the one unit that holds nearly all of them.
+
+    Parameters
+    ----------
+    excess_s : (n_unit, n_step) array of float64
+        Excess of each unit in each step.
+
+    Returns
+    -------
+    (n_unit, n_step) array of bool
+        Events of one unit; none where others have more than a fifth.
+    """
+    events = events_of_units(excess_s)
+    held = np.where(events, excess_s, 0.0).sum(axis=1)
+    return np.asarray(events & (held >= LONE_RATIO * held.sum())[:, None])
+
+
+def stands_out(excess_s: FloatArray) -> NDArray[np.bool_]:
+    """Keep the events of units that have nearly all of them, or exceed the others on the mean.
+
+    Parameters
+    ----------
+    excess_s : (n_unit, n_step) array of float64
+        Excess of each unit in each step.
+
+    Returns
+    -------
+    (n_unit, n_step) array of bool
+        Events that are faults of parts rather than noise of all.
+    """
+    events = events_of_units(excess_s)
+    if not events.any():
+        return events
+    lone = lone_events(excess_s)
+    return np.asarray(lone | (events & _exceeds_others(excess_s)[:, None]))
+
+
+def smooth_courses(
+    excess_s: FloatArray, event: NDArray[np.bool_], step: NDArray[np.int64]
+) -> FloatArray:
+    """Give what each unit has of a drift, shift or period of its own, at a family-wise 0.5 %.
+
+    Parameters
+    ----------
+    excess_s : (n_unit, n_step) array of float64
+        Excess of each unit in each step over its peers', so that a course is the unit's own.
+    event : (n_unit, n_step) array of bool
+        Events, which are apart.
+    step : (n_step,) array of int64
+        Numbers of the steps.
+
+    Returns
+    -------
+    (n_unit, n_step) array of float64
+        Seconds about the unit's mean; 0 for units without such a course.
+    """
+    part = np.zeros(excess_s.shape)
+    for unit, (excess, apart) in enumerate(zip(excess_s, event, strict=True)):
+        calm = np.where(apart, np.median(excess), excess)
+        for course in find_courses(calm, step, alpha=ALPHA / len(excess_s)):
+            if course.name not in {"rare", "irregular"} and course.slow.any():
+                part[unit] += course.part
+    return part

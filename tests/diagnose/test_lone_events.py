@@ -1,0 +1,64 @@
+"""Events of single ranks among the noise of all."""
+
+import numpy as np
+import pytest
+from tests.diagnose.peer_jobs import peers
+from tests.diagnose.test_verdict import judged, named
+
+from loadpath.diagnose.lone_events import events_of_units, lone_events, smooth_courses, stands_out
+
+
+def draws(law, n_unit, n_step, seed):
+    rng = np.random.default_rng(seed)
+    size = (n_unit, n_step)
+    return rng.normal(size=size) if law == "normal" else rng.exponential(size=size)
+
+
+@pytest.mark.parametrize("law", ["normal", "exponential"])
+@pytest.mark.parametrize(("n_unit", "n_step"), [(2, 20), (4, 8), (8, 16), (16, 60)])
+def test_noise_seldom_has_an_event(law, n_unit, n_step):
+    found = sum(lone_events(draws(law, n_unit, n_step, seed)).any() for seed in range(200))
+    assert found <= 6
+
+
+def test_a_noisier_unit_has_no_events_for_that():
+    found = 0
+    for seed in range(100):
+        excess = draws("normal", 8, 40, seed)
+        excess[3] *= 5
+        found += bool(events_of_units(excess).any())
+    assert found <= 4
+
+
+def test_events_of_several_units_are_nobodys():
+    excess = draws("normal", 8, 40, 1)
+    excess[[1, 4, 6], [3, 9, 30]] = 60.0
+    assert not lone_events(excess).any()
+    assert not stands_out(excess).any()
+
+
+def test_a_units_own_period_is_taken_for_its_own():
+    excess = draws("normal", 4, 40, 1)
+    excess[2, ::4] += 10
+    part = smooth_courses(excess, np.zeros(excess.shape, bool), np.arange(40))
+    assert np.flatnonzero(part.any(axis=1)).tolist() == [2]
+    assert np.ptp(part[2]) == pytest.approx(10, abs=1.0)
+
+
+def test_one_event_on_one_rank_is_the_ranks_and_not_noise_of_all():
+    work = 70 * (1 + 0.01 * np.random.default_rng(1).standard_normal((40, 8)))
+    work[7, 3] += 400
+    found = judged(peers(work))
+    assert named(found) == ("rank", "rank", "rank 3")
+    assert found.cause.candidate.intermittent
+    assert found.cause.candidate.course.name == "rare"
+    assert found.cause.gain_s == pytest.approx(0.010, rel=0.05)
+    assert "an event that strikes any rank" in found.indistinguishable_from
+
+
+def test_events_that_strike_every_rank_in_turn_accuse_none():
+    rng = np.random.default_rng(4)
+    work = 70 * (1 + 0.01 * rng.standard_normal((40, 8)))
+    work[rng.permutation(40)[:16], np.arange(16) % 8] += 200
+    found = judged(peers(work))
+    assert named(found) == ("jitter", "all", "noise of all ranks")
