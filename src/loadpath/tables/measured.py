@@ -86,8 +86,12 @@ ITERATION_POINT = TableSchema(
     "one measured iteration of a served model",
     (
         Column("tokens", pl.Int64, "tokens that went through the model: of prompts and of answers"),
-        Column("cached_tokens", pl.Int64, "tokens that answering sequences had in their caches, summed"),
-        Column("prompt_pairs", pl.Float64, "pairs of a prompt's token and one it attends to, summed"),
+        Column(
+            "cached_tokens", pl.Int64, "tokens that answering sequences had in their caches, summed"
+        ),
+        Column(
+            "prompt_pairs", pl.Float64, "pairs of a prompt's token and one it attends to, summed"
+        ),
         Column("step_s", pl.Float64, "time of the iteration"),
     ),
 )
