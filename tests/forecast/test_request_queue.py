@@ -113,7 +113,7 @@ def test_tokens_are_conserved_and_no_token_comes_before_its_request():
     assert (served["ttft_ns"] > 0).all()
     more = served["tpot_ns"].fill_null(0) * (served["output_tokens"] - 1)
     assert np.allclose(served["latency_ns"] - served["ttft_ns"], more)
-    assert 0 < busy <= (served["arrival_ns"] + served["latency_ns"]).max() / 1e9
+    assert 0 < busy <= (served["arrival_ns"] + served["latency_ns"]).to_numpy().max() / 1e9
 
 
 def test_request_without_an_answer_ends_with_its_prompt():
