@@ -48,7 +48,7 @@ def draw_runs(
         what = "runs: a failure comes long before a checkpoint is written; no run would end."
         raise UsageError(f"{what} Shorten the checkpoint or make failures rarer.")
     left = np.full(n_run, work_s)
-    blocked, discarded, unavailable = np.zeros((3, n_run))
+    blocked, discarded, unavailable, clock = np.zeros((4, n_run))
     while np.any(left > 0):
         runs = np.flatnonzero(left > 0)
         until = rng.exponential(mttf_s, len(runs))
@@ -60,8 +60,11 @@ def draw_runs(
         discarded[runs] += np.where(ends, 0.0, until - whole * segment)
         left[runs] = np.where(ends, 0.0, left[runs] - whole * interval)
         failed = runs[~ends]
-        unavailable[failed] += _recoveries(float(failures.recovery_s), mttf_s, rng, len(failed))
-    return Accounting(np.full(n_run, work_s), blocked, discarded, unavailable)
+        away = _recoveries(float(failures.recovery_s), mttf_s, rng, len(failed))
+        unavailable[failed] += away
+        clock[runs] += np.where(ends, needed, until)
+        clock[failed] += away
+    return Accounting(np.full(n_run, work_s), blocked, discarded, unavailable, clock)
 
 
 def _recoveries(recovery_s: float, mttf_s: float, rng: np.random.Generator, n: int) -> Array:
@@ -126,5 +129,5 @@ def replay_run(
             unavailable += now - at
         now += segment
     blocked = len(segments) * failures.checkpoint_s
-    parts = (steps.sum(), blocked, discarded, unavailable)
+    parts = (steps.sum(), blocked, discarded, unavailable, now)
     return Accounting(*(np.asarray(part, dtype=np.float64) for part in parts))
