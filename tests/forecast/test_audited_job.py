@@ -80,6 +80,29 @@ def test_job_at_another_size_takes_what_one_made_at_that_size_takes(recorded, si
     assert drawn.mean() == pytest.approx(steps.mean(), rel=0.02)
 
 
+def test_interleaved_job_is_met_at_its_size_and_as_a_plain_one(recorded):
+    job = recorded(pp=2, dp=2, vpp=2, noise=0.02)
+    assert forecast(job, JobSize()).mean() == pytest.approx(step_times_s(job)[1].mean(), rel=0.02)
+    found = measured(job)
+    assert (found.seconds[OpKind.SEND] > 0).all()
+    plain, interleaved = (ideal_step_s(found, JobSize(chunks=n)) for n in (1, 2))
+    # Half of a chunk's bubble; the transfers are small.
+    assert interleaved < plain
+
+
+@pytest.mark.parametrize(
+    ("size", "word"),
+    [
+        (JobSize(stages=-1), "stages is -1"),
+        (JobSize(chunks=2, microbatches=5), "5 on 2"),
+        (JobSize(chunks=2, stages=1), "more than one stage"),
+    ],
+)
+def test_size_that_no_job_has_is_refused(recorded, size, word):
+    with pytest.raises(UsageError, match=word):
+        resized(measured(recorded(pp=2, dp=2)), size)
+
+
 def test_noise_costs_more_with_more_replicas(recorded):
     job = recorded(pp=2, dp=2, noise=0.2)
     few, many = (forecast(job, JobSize(replicas=n)).mean() for n in (2, 64))

@@ -91,7 +91,8 @@ def resized(
     Raises
     ------
     UsageError
-        If it is to have replicas, but one alone was recorded: nothing tells what their gradients cost.
+        If no job has that size, or it is to have replicas, but one alone was recorded: nothing tells what
+        their gradients cost.
     """
     to = _whole(measured, size)
     if to.replicas > 1 and measured.replicas == 1:
@@ -129,13 +130,18 @@ _TRAVELS = (OpKind.SEND, OpKind.REDUCE, OpKind.GATHER, OpKind.TIE, OpKind.CLIP)
 
 
 def _whole(measured: MeasuredPipeline, size: JobSize) -> JobSize:
-    """Fill in what was recorded."""
-    return JobSize(
-        **{
-            name: getattr(size, name) or getattr(measured, name)
-            for name in JobSize.__struct_fields__
-        }
-    )
+    """Fill in what was recorded, and refuse what no pipeline can be."""
+    names = JobSize.__struct_fields__
+    to = JobSize(**{name: getattr(size, name) or getattr(measured, name) for name in names})
+    problems = [f"{name} is {getattr(to, name)}" for name in names if getattr(to, name) < 1]
+    if to.chunks > 1 and (to.stages == 1 or to.microbatches % to.stages):
+        problems.append(
+            f"{to.chunks} chunks of a stage need more than one stage, and microbatches in multiples of "
+            f"the stages: {to.microbatches} on {to.stages}"
+        )
+    if problems:
+        raise UsageError(f"No job has this size: {'; '.join(problems)}.")
+    return to
 
 
 def _form(measured: MeasuredPipeline, to: JobSize, *, apart: bool) -> Form:
