@@ -37,8 +37,8 @@ def test_calibrated_design_foretells_what_was_recorded():
     found = calibrate_classes(job(), told)
     assert set(found.priors) == {"sustained_ratio", "memory_ratio", "link_ratio", "launch"}
     again = calibrate_classes(replace(job(), priors=found.priors), told).foretold_s
-    # Filling and draining a product does not slow down with its rate.
-    assert again["compute"] == pytest.approx(1.2 * blind["compute"], rel=0.05)
+    # Filling and draining small products takes what it took, whatever their rate.
+    assert 1.1 * blind["compute"] < again["compute"] <= 1.2 * blind["compute"]
     assert again["memory"] == pytest.approx(1.2 * blind["memory"], rel=0.01)
     assert again["transfer"] == pytest.approx(1.3 * blind["transfer"], rel=0.01)
     assert found.priors["launch"] == 8e-6
