@@ -1,6 +1,6 @@
-"""Time of a forecast: one design again and again, and a sweep over layouts.
+"""Time of a forecast: one design again and again, a search among layouts and sizes, noise on all ranks.
 
-python benchmarks/forecast_speed.py [--designs 10000] [--processes 2]
+python benchmarks/forecast_speed.py [--processes 2]
 """
 
 import argparse
@@ -8,12 +8,17 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from importlib.resources import files
-from itertools import product
 from statistics import median
 
-from msgspec.structs import replace
+import numpy as np
 
-from loadpath.forecast import Design, check_design, parse_design, step_time
+from loadpath.forecast import Design, parse_design, step_time
+from loadpath.forecast.design import Batch, Cluster, Noise, Parallelism, Transformer
+from loadpath.forecast.noisy_step import noisy_steps_s
+from loadpath.forecast.search import search
+from loadpath.forecast.search_space import default_space
+
+SIZES = tuple(64 * n for n in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256))
 
 
 @cache
@@ -22,38 +27,45 @@ def dense() -> Design:
     return parse_design(text)
 
 
-def layouts(count: int) -> list[Design]:
-    """List sound layouts of the dense example, of all sizes, in the order of their parameters."""
-    base, found = dense(), []
-    choices = product(
-        (128, 256, 512, 1024, 2048, 4096, 8192, 16384), (1, 2, 4, 8), (1, 2, 4, 8, 12, 16),
-        (1, 2, 3, 4, 6, 12), (1, 2, 4), ("optimizer", "full"), ("none", "selective", "full"),
-        ("pipelined", "none"), (2048, 4096, 3072, 6144), (True, False),
+def part(sizes: tuple[int, ...]) -> tuple[int, int, float]:
+    """Search the layouts of some sizes; give how many were timed and refused, and the best."""
+    found = search(dense(), default_space(dense(), sizes))
+    return (
+        found.layouts.height,
+        found.refused["count"].sum(),
+        found.layouts["accelerator_s_per_unit"].min(),
+    )
+
+
+def noisy() -> None:
+    """Time 256 noisy steps of 16,384 ranks that are laid out one by one."""
+    model = Transformer(
+        layers=32, hidden=4096, heads=32, kv_heads=8, feed_forward=14336, sequence=8192,
+        vocabulary=128256, gated=True, rotary=True, tied_embeddings=False,
     )  # fmt: skip
-    for n, tensor, pipeline, chunks, micro, sharding, again, overlap, sequences, data in choices:
-        parallelism = replace(
-            base.parallelism, tensor=tensor, pipeline=pipeline, chunks=chunks, sharding=sharding,
-            recompute=again, tensor_overlap=overlap, data_overlap=data,
-        )  # fmt: skip
-        design = replace(
-            base,
-            cluster=replace(base.cluster, accelerators=n, tiers=()),
-            parallelism=parallelism,
-            batch=replace(base.batch, sequences=sequences, microbatch=micro),
+    for sharding, pipeline, microbatches in (
+        ("optimizer", 1, 4),
+        ("optimizer", 4, 16),
+        ("full", 1, 1),
+    ):
+        design = Design(
+            name="Llama 3 8B",
+            model=model,
+            cluster=Cluster(device="H100-SXM5-80GB", accelerators=16384),
+            batch=Batch(sequences=16384 // pipeline * microbatches),
+            parallelism=Parallelism(sharding=sharding, pipeline=pipeline),
+            noise=Noise(variation_ratio=0.02),
         )
-        if not check_design(design):
-            found.append(design)
-    stride = max(1, len(found) // count)
-    return found[::stride][:count]
-
-
-def steps(designs: list[Design]) -> list[float]:
-    return [step_time(design, condensed=True).step_s for design in designs]
+        calm, start = step_time(design).step_s, time.perf_counter()
+        steps = noisy_steps_s(design, np.random.default_rng(0), n_scenario=256)
+        print(
+            f"16,384 ranks, {pipeline} stages, {microbatches} microbatches, sharding {sharding}: 256 steps "
+            f"in {time.perf_counter() - start:.1f} s, mean {steps.mean():.3f} s, without noise {calm:.3f} s"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--designs", type=int, default=10_000)
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     start = time.perf_counter()
@@ -66,18 +78,17 @@ def main() -> None:
         times.append(time.perf_counter() - start)
     print(f"dense example {1e3 * median(times):.2f} ms, with limitation and memory")
     start = time.perf_counter()
-    designs = layouts(given.designs)
-    print(f"{len(designs)} sound layouts found in {time.perf_counter() - start:.1f} s")
-    start = time.perf_counter()
     with ProcessPoolExecutor(given.processes) as pool:
-        size = -(-len(designs) // (8 * given.processes))
-        parts = [designs[at : at + size] for at in range(0, len(designs), size)]
-        found = [value for part in pool.map(steps, parts) for value in part]
+        found = list(
+            pool.map(part, [SIZES[at :: 2 * given.processes] for at in range(2 * given.processes)])
+        )
     wall = time.perf_counter() - start
+    timed, refused, best = map(tuple, zip(*found, strict=True))
     print(
-        f"swept in {wall:.1f} s on {given.processes} processes: {1e3 * wall / len(found):.2f} ms each"
+        f"{sum(timed)} layouts timed, {sum(refused)} refused, in {wall:.1f} s on {given.processes} "
+        f"processes: {1e3 * wall / sum(timed):.2f} ms each; best {1e3 * min(best):.3f} ms a token"
     )
-    print(f"best {min(found):.3f} s a step, worst {max(found):.3f} s")
+    noisy()
 
 
 if __name__ == "__main__":

@@ -123,6 +123,37 @@ _SYSTEMS = {
 _PRECISION = {"BF16": "bf16", "FP8": "fp8", "MXFP8": "mxfp8", "NVFP4": "fp4"}
 
 
+def _expert_recipe(base: str, device: str, precision: str, release: str) -> tuple[bool, bool, bool]:
+    """Say whether experts' products are joined, tokens travel under computation, and all is one graph.
+
+    scripts/performance/configs of Megatron-Bridge v0.3.0 (26.02), v0.3.1 (26.02.01), v0.4.0 (26.04, 26.04.01) and
+    v0.5.0 (26.06 and later): fused_grouped_mlp, moe_a2a_overlap, cuda_graph_impl "full_iteration".
+    """
+    joined = {
+        "deepseek-v3": ("GB300-NVL72", "GB200-NVL72"),
+        "qwen3-235b-a22b": ("GB300-NVL72", "GB200-NVL72"),
+        "qwen3-30b-a3b": ("GB300-NVL72", "GB200-NVL72", "B300-SXM"),
+        "gpt-oss-120b": ("GB300-NVL72", "GB200-NVL72"),
+    }[base]
+    if release >= "26.06" and precision == "mxfp8" and device in joined:
+        return True, True, True
+    overlapped = {
+        ("deepseek-v3", "B200-SXM"): ("26.04.01", "26.06"),
+        ("qwen3-235b-a22b", H100): ("26.02", "99"),
+        ("qwen3-235b-a22b", "B300-SXM"): ("26.02", "26.02"),
+        ("qwen3-30b-a3b", H100): ("26.02", "26.02"),
+        ("gpt-oss-120b", "GB200-NVL72"): ("26.04", "99"),
+    }
+    first, last = overlapped.get((base, device), ("99", ""))
+    return False, first <= release <= last, False
+
+
+def _recomputed(base: str, device: str, release: str) -> str:
+    """Give recompute_modules of the same files: DeepSeek's up-projections, but for GB300 from v0.5.0 on."""
+    again = base == "deepseek-v3" and not (device == "GB300-NVL72" and release >= "26.06")
+    return "latent" if again else "none"
+
+
 def megatron_bridge(folder: Path) -> Iterator[Case]:
     """Rows that name a transformer of public dimensions; hybrids are left out."""
     for row in rows(folder, "megatron_bridge_perf_summary"):
@@ -143,6 +174,10 @@ def megatron_bridge(folder: Path) -> Iterator[Case]:
         replicas = gpus // (width["TP"] * width["PP"] * width["CP"])
         if fitted is None or batch % (replicas * micro):
             continue
+        joined, overlapped, graphs = True, False, device != H100
+        if model.experts is not None:
+            release = row["doc"].split()[0]
+            joined, overlapped, graphs = _expert_recipe(base, device, precision, release)
         alone = width["PP"] == 1 and width["TP"] == 1 and base == "llama3-70b"
         design = Design(
             name=base,
@@ -159,8 +194,12 @@ def megatron_bridge(folder: Path) -> Iterator[Case]:
                 sequence_parallel=width["TP"] > 1,
                 tensor_overlap="pipelined",
                 embedding_apart=fitted[1],
+                expert_overlap=overlapped,
+                recompute=_recomputed(base, device, row["doc"]),
             ),
-            software=Software(precision=precision, graphs=device != H100),
+            software=Software(
+                precision=precision, graphs=graphs, expert_kernels="joined" if joined else "apart"
+            ),
         )
         rate = float(row["Tokens / sec / GPU"].split()[0])
         label = f"{row['doc'].split()[0]} {base} {device} {precision} {gpus}"

@@ -56,6 +56,7 @@ def test_eight_published_a100_steps_are_met_as_well_as_by_calculon(validation, t
         ("mosaicml_llmfoundry_mpt_mfu", 216),
         ("dgxcloud_benchmarking_weak_scaling", 150),
         ("torchtitan_llama3_h100_202412", 28),
+        ("megatron_bridge_perf_summary", 160),
     ],
 )
 def test_uncalibrated_median_is_within_a_tenth(validation, tables, name, rows):

@@ -111,3 +111,34 @@ def test_power_cap_slows_computation_by_its_exponent():
 
 def test_larger_batch_has_more_tokens():
     assert shard_of(design(batch=Batch(sequences=64, microbatch=4)), 1.0).tokens == 4096
+
+
+def routed(**software):
+    model = replace(GPT3, layers=1, experts=Experts(count=64, chosen=4, feed_forward=4096))
+    return design(8, model=model, expert=8, device="B200-SXM", software=Software(**software))
+
+
+def test_experts_apart_are_launched_one_by_one_and_cast_their_rows():
+    joined, apart = (
+        layer(routed(precision="fp8", expert_kernels=how), mixed=True)[0]
+        for how in ("joined", "apart")
+    )
+    assert sum(k.launches for k in joined) == len(joined)
+    casts = [k for k in apart if k.name == "cast"]
+    rows = 2048 * 4
+    assert [k.nbytes for k in casts] == [rows * 4 * 12288, rows * 4 * 4096]
+    products = [k for k in apart if k.name.startswith("expert")]
+    # Eight experts on a rank, on four streams.
+    assert {(k.launches, k.ramps) for k in products} == {(8.0, 2.0)}
+    assert flop(apart) == pytest.approx(flop(joined))
+
+
+def test_experts_apart_cast_nothing_at_sixteen_bit():
+    assert not [k for k in layer(routed(expert_kernels="apart"), mixed=True)[0] if k.name == "cast"]
+
+
+def test_backward_pass_casts_gradients_not_what_the_forward_pass_cast():
+    _, joined, _ = layer(routed(precision="fp8"), mixed=True)
+    _, apart, _ = layer(routed(precision="fp8", expert_kernels="apart"), mixed=True)
+    moved = [sum(k.nbytes for k in back if k.name == "cast") for back in (joined, apart)]
+    assert moved[0] == pytest.approx(moved[1])

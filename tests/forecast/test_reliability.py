@@ -65,7 +65,7 @@ def test_every_second_of_every_path_has_one_place(work, mttf, checkpoint, recove
     for run in (expected, drawn):
         parts = run.productive_s + run.blocked_s + run.discarded_s + run.unavailable_s
         assert run.productive_s == pytest.approx(work)
-        assert np.all(parts == run.total_s)
+        assert np.allclose(parts, run.total_s, rtol=1e-9)
         for part in (run.blocked_s, run.discarded_s, run.unavailable_s):
             assert np.all(part >= -1e-6 * run.total_s)
 
@@ -91,6 +91,21 @@ def test_failures_over_replayed_steps_agree_with_the_expectation():
         totals.append(float(replay_run(np.full(5000, 10.0), at, costs, 100).total_s))
     expected = float(account_run(50_000, 4 * HOUR, costs).total_s)
     assert np.mean(totals) == pytest.approx(expected, abs=4 * np.std(totals) / np.sqrt(200) + 20)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.floats(0.1, 50), min_size=1, max_size=60),
+    st.lists(st.floats(0, 5000), max_size=30),
+    st.floats(0, 60),
+    st.floats(0, 500),
+    st.integers(1, 20),
+)
+def test_every_second_of_a_replayed_run_has_one_place(steps, at, checkpoint, recovery, every):
+    costs = Failures(0, checkpoint_s=checkpoint, recovery_s=recovery)
+    run = replay_run(steps, at, costs, every)
+    parts = run.productive_s + run.blocked_s + run.discarded_s + run.unavailable_s
+    assert float(parts) == pytest.approx(float(run.total_s), rel=1e-9)
 
 
 def test_replayed_run_without_failures_only_pays_for_checkpoints():

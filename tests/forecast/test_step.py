@@ -211,3 +211,38 @@ def test_condensed_pipeline_takes_as_long_as_the_whole_one(
     whole, condensed = step_time(job), step_time(job, condensed=True)
     assert condensed.step_s == pytest.approx(whole.step_s, rel=1e-9)
     assert condensed.limitation == pytest.approx(whole.limitation, abs=1e-9)
+
+
+def mixed(**more):
+    model = replace(GPT3, layers=8, experts=Experts(count=64, chosen=4, feed_forward=4096))
+    return without_overheads(design(32, 128, model=model, device="B200-SXM", expert=32, **more))
+
+
+def test_tokens_that_travel_under_computation_cost_what_it_cannot_hide():
+    shown, hidden = step_time(mixed()), step_time(mixed(expert_overlap=True))
+    near = replace(mixed(), cluster=Cluster(device="B200-SXM", accelerators=32, node_size=32))
+    at_hand = step_time(replace(near, parallelism=replace(near.parallelism, expert_overlap=True)))
+    assert shown.limitation["inter_node"] > hidden.limitation["inter_node"] > 0
+    assert hidden.step_s < shown.step_s
+    assert at_hand.limitation["intra_node"] < 0.02
+
+
+def test_latent_form_is_worked_out_again_in_the_backward_pass():
+    model = replace(GPT3, layers=8, latent_width=576, query_latent_width=1536)
+    kept, again = (seconds(design(8, model=model, tensor=8, device="H200-SXM5-141GB", recompute=how))
+                   for how in ("none", "latent"))  # fmt: skip
+    assert 1.003 * kept < again < 1.03 * kept
+
+
+def test_recomputing_a_latent_form_costs_nothing_without_one():
+    job = design(8, model=SMALL)
+    assert seconds(design(8, model=SMALL, recompute="latent")) == seconds(job)
+
+
+def test_gradients_that_are_added_apart_cost_a_pass_over_memory_for_each_microbatch():
+    job = without_overheads(design(8, 32, model=SMALL))
+    fused, apart = (
+        seconds(replace(job, software=Software(accumulation=how))) for how in ("fused", "apart")
+    )
+    weights = 8 * 12 * 1024**2 + 50304 * 1024
+    assert apart - fused == pytest.approx(4 * 10 * weights / (2039e9 * 0.8), rel=0.1)

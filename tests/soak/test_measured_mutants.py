@@ -9,6 +9,7 @@ from tests.soak.hostile import MOST_SECONDS, mutant, places
 
 from loadpath.errors import InputError
 from loadpath.ingest.nccl_tests import is_nccl_tests, read_nccl_tests
+from loadpath.ingest.request_trace import read_requests
 from loadpath.ingest.run_table import read_runs
 
 DEVICE = "#  Rank {0:2d} Group  0 Pid {0} on {1} device  0 [0000:1b:00] NVIDIA H100 80GB HBM3\n"
@@ -27,15 +28,23 @@ RECORDS = {
     + 5 * "0.347,16,67108864,all_reduce,8\n",
     "links.csv": "file,test,N,G,nodes,minBytes,maxBytes,avg_bus_bw_GBs,peak_busbw_GBs\n"
     + 5 * 'a.log,alltoall_perf,2,1,"a,b",4,8,41.5,43.73\n',
+    "requests.csv": "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    + 5 * "2023-11-16 18:15:46.6805900,374,44\n",
     "runs.csv": "n,step_s,microbatches,global_batch,power_w\n8,4.5,16,256,5600\n16,2.5,8,256,\n",
 }
 
 
 def read(path):
-    """Read either kind of measurement; what was read is above 0."""
+    """Read any kind of measurement; what was read is above 0."""
     if path.name == "runs.csv":
         table = read_runs(path)
         assert table.filter(table["step_s"] <= 0).is_empty()
+        return
+    if path.name == "requests.csv":
+        requests = read_requests(path)
+        assert requests.filter(
+            (requests["arrival_ns"] < 0) | (requests["prompt_tokens"] < 1)
+        ).is_empty()
         return
     is_nccl_tests(path)
     points = read_nccl_tests(path).points

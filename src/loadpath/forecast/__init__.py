@@ -5,7 +5,9 @@ has a module for each quantity (docs/forecast).
 `design` says what a design is, `design_file` reads one, `design_checks` says what is wrong with it;
 `transformer`, `layer_work` and `memory` count, `rates` and `fabric` time kernels and collectives,
 `pipeline` couples a training step, `training`, `serving` and `stencil` give its ops durations, `step`
-replays them, `calibration` fits named priors to measured steps.
+replays them, `calibration` fits named priors to measured steps. `search` sorts layouts of a design,
+`noisy_step` draws steps of all its ranks, `serving_curve` replays requests; `measured_pipeline`, `audited_job`
+and `measured_classes` take what an audited job tells.
 """
 
 from loadpath.forecast.calibration import (

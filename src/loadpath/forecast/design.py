@@ -56,8 +56,9 @@ class Parallelism(Struct, frozen=True, kw_only=True):
         None.
     sequence_parallel : bool
         Whether tensor-parallel ranks share out what lies between the matrix products.
-    recompute : {"none", "selective", "alternate", "full"}
-        What the backward pass computes again: nothing, the attention core, half of the layer, or all.
+    recompute : {"none", "selective", "latent", "alternate", "full"}
+        What the backward pass computes again: nothing, the attention core, queries, keys and values from
+        their latent form, half of the layer, or all.
     tensor_overlap : {"none", "weight_gradient", "pipelined"}
         Which tensor-parallel transfers run under computation: none, those of the backward pass
         under weight gradients, or all in pieces beside their matrix product.
@@ -67,6 +68,8 @@ class Parallelism(Struct, frozen=True, kw_only=True):
         Whether transfers between stages run under computation; as `chunks` > 1 where None.
     embedding_apart : bool
         Whether the first and the last stage have one layer less each, for embedding and loss.
+    expert_overlap : bool
+        Whether tokens travel to experts and back under computation of another microbatch.
     """
 
     tensor: Count = 1
@@ -77,11 +80,12 @@ class Parallelism(Struct, frozen=True, kw_only=True):
     sharding: Literal["none", "optimizer", "gradients", "full"] = "none"
     shard_group: Count | None = None
     sequence_parallel: bool = False
-    recompute: Literal["none", "selective", "alternate", "full"] = "none"
+    recompute: Literal["none", "selective", "latent", "alternate", "full"] = "none"
     tensor_overlap: Literal["none", "weight_gradient", "pipelined"] = "weight_gradient"
     data_overlap: bool = True
     stage_overlap: bool | None = None
     embedding_apart: bool = False
+    expert_overlap: bool = False
 
 
 class Tier(Struct, frozen=True, kw_only=True):
@@ -147,17 +151,25 @@ class Software(Struct, frozen=True, kw_only=True):
         the one before it.
     fusion : {"fused", "eager"}
         Whether element-wise operations share passes over memory.
+    expert_kernels : {"joined", "apart"}
+        Whether the products of a rank's experts are one kernel that casts on the way, or one each with
+        casts of their own.
     graphs : bool
         Whether kernels are launched as recorded graphs, without the host.
     gradient_bytes : int
         Bytes of one gradient in memory and on the network.
+    accumulation : {"fused", "apart"}
+        Whether gradients are added to those of earlier microbatches inside their matrix product, or by
+        a pass over memory.
     """
 
     precision: Literal["fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "int8", "fp4"] = "bf16"
     attention: Literal["flash", "portable", "unfused"] = "flash"
     fusion: Literal["fused", "eager"] = "fused"
+    expert_kernels: Literal["joined", "apart"] = "joined"
     graphs: bool = False
     gradient_bytes: Literal[2, 4] = 4
+    accumulation: Literal["fused", "apart"] = "fused"
 
 
 class Design(Struct, frozen=True, kw_only=True):

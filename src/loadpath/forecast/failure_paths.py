@@ -40,15 +40,10 @@ def draw_runs(
     UsageError
         If runs would hardly ever end: the time between failures is far below that of a checkpoint.
     """
-    interval = float(failures.interval_s or best_interval_s(mttf_s, failures))
-    interval = min(interval, work_s)
+    interval = _interval_s(work_s, mttf_s, failures)
     segment = interval + failures.checkpoint_s
-    expected = work_s / interval * np.expm1(min(segment / mttf_s, 700.0)) if mttf_s else np.inf
-    if expected * np.exp(min(failures.recovery_s / mttf_s, 700.0)) > MOST_FAILURES:
-        what = "runs: a failure comes long before a checkpoint is written; no run would end."
-        raise UsageError(f"{what} Shorten the checkpoint or make failures rarer.")
     left = np.full(n_run, work_s)
-    blocked, discarded, unavailable = np.zeros((3, n_run))
+    blocked, discarded, unavailable, clock = np.zeros((4, n_run))
     while np.any(left > 0):
         runs = np.flatnonzero(left > 0)
         until = rng.exponential(mttf_s, len(runs))
@@ -60,8 +55,22 @@ def draw_runs(
         discarded[runs] += np.where(ends, 0.0, until - whole * segment)
         left[runs] = np.where(ends, 0.0, left[runs] - whole * interval)
         failed = runs[~ends]
-        unavailable[failed] += _recoveries(float(failures.recovery_s), mttf_s, rng, len(failed))
-    return Accounting(np.full(n_run, work_s), blocked, discarded, unavailable)
+        away = _recoveries(float(failures.recovery_s), mttf_s, rng, len(failed))
+        unavailable[failed] += away
+        clock[runs] += np.where(ends, needed, until)
+        clock[failed] += away
+    return Accounting(np.full(n_run, work_s), blocked, discarded, unavailable, clock)
+
+
+def _interval_s(work_s: float, mttf_s: float, failures: Failures) -> float:
+    """Give the work between checkpoints, and refuse runs that would hardly ever end."""
+    interval = min(float(failures.interval_s or best_interval_s(mttf_s, failures)), work_s)
+    segment = interval + failures.checkpoint_s
+    expected = work_s / interval * np.expm1(min(segment / mttf_s, 700.0)) if mttf_s else np.inf
+    if expected * np.exp(min(failures.recovery_s / mttf_s, 700.0)) > MOST_FAILURES:
+        what = "runs: a failure comes long before a checkpoint is written; no run would end."
+        raise UsageError(f"{what} Shorten the checkpoint or make failures rarer.")
+    return interval
 
 
 def _recoveries(recovery_s: float, mttf_s: float, rng: np.random.Generator, n: int) -> Array:
@@ -126,5 +135,5 @@ def replay_run(
             unavailable += now - at
         now += segment
     blocked = len(segments) * failures.checkpoint_s
-    parts = (steps.sum(), blocked, discarded, unavailable)
+    parts = (steps.sum(), blocked, discarded, unavailable, now)
     return Accounting(*(np.asarray(part, dtype=np.float64) for part in parts))

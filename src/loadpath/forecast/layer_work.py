@@ -50,6 +50,10 @@ class Kernel:
         The same with each side rounded up to whole tiles.
     core : bool
         Whether it belongs to the attention core, which selective recomputation repeats.
+    launches : float
+        Kernels that it really is, each launched for itself.
+    ramps : float
+        Of these, how many fill and drain the device one after the other.
     """
 
     name: str
@@ -59,6 +63,8 @@ class Kernel:
     tiles: float = 0.0
     rounded: float = 0.0
     core: bool = False
+    launches: float = 1.0
+    ramps: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ class Shard:
         Passes over memory of element-wise operations, to those of fused ones.
     gradient_bytes : int
         Bytes of one gradient.
+    apart : bool
+        Whether each expert's products are kernels of their own.
     """
 
     tokens: float
@@ -90,6 +98,7 @@ class Shard:
     element: float
     traffic: float
     gradient_bytes: int
+    apart: bool = False
 
 
 _ELEMENT = {
@@ -103,6 +112,9 @@ _ELEMENT = {
     "fp4": 0.5,
 }
 ACTIVATION_BYTES = 2
+
+STREAMS = 4
+"""Streams over which kernels of single experts are spread, as Transformer Engine spreads them."""
 
 TILE = 128
 """Side of the tile of a result that one processor of a device computes at a time."""
@@ -134,6 +146,7 @@ def shard_of(design: Design, eager_ratio: float) -> Shard:
         element=_ELEMENT[design.software.precision],
         traffic=eager_ratio if design.software.fusion == "eager" else 1.0,
         gradient_bytes=design.software.gradient_bytes,
+        apart=design.software.expert_kernels == "apart",
     )
 
 
@@ -197,7 +210,7 @@ def backward(kernels: list[Kernel], shard: Shard) -> list[Kernel]:
         elif kernel.kind == KernelKind.ATTENTION:
             kind = KernelKind.ATTENTION_BACKWARD
             derived.append(Kernel("attention:data", kind, 2.5 * kernel.flop, 2.5 * kernel.nbytes))
-        else:
+        elif kernel.name != "cast":
             derived.append(replace(kernel, nbytes=2 * kernel.nbytes))
     return derived
 
@@ -263,7 +276,8 @@ def _vector(name: str, nbytes: float, shard: Shard) -> Kernel:
 def _cast(kernel: Kernel, shard: Shard) -> Kernel:
     # An incoming gradient is read at 16 bit and written twice at low precision, once transposed.
     rows = kernel.nbytes / (ACTIVATION_BYTES + 2 * shard.element)
-    return Kernel("cast", KernelKind.VECTOR, 0.0, (ACTIVATION_BYTES + 2 * shard.element) * rows / 2)
+    moved = (ACTIVATION_BYTES + 2 * shard.element) * rows / 2
+    return Kernel("cast", KernelKind.VECTOR, 0.0, moved, launches=kernel.launches)
 
 
 def _renamed(kernel: Kernel, name: str) -> Kernel:
@@ -346,7 +360,13 @@ def _routed(model: Transformer, experts: Experts, shard: Shard) -> list[Kernel]:
     shared: list[Kernel] = []
     if experts.shared_feed_forward:
         shared = _dense(model, shard, experts.shared_feed_forward)
-    return [router, moved, up, act, down, moved, *shared]
+    casts: list[list[Kernel]] = [[], []]
+    if shard.apart and shard.element < ACTIVATION_BYTES:
+        # Read at 16 bit and written at low precision twice, once transposed.
+        each = (ACTIVATION_BYTES + 2 * shard.element) * rows
+        casts = [[_vector("cast", each * width, shard)] for width in (model.hidden, inner)]
+        casts = [[replace(cast, launches=held) for cast in one] for one in casts]
+    return [router, moved, *casts[0], up, act, *casts[1], down, moved, *shared]
 
 
 def _grouped(name: str, shape: tuple[float, float, float], held: float, shard: Shard) -> Kernel:
@@ -354,4 +374,7 @@ def _grouped(name: str, shape: tuple[float, float, float], held: float, shard: S
     weights = held * columns * inner
     moved = shard.element * (rows * inner + weights) + ACTIVATION_BYTES * rows * columns
     kind = KernelKind.MATRIX if shard.element < ACTIVATION_BYTES else KernelKind.MATRIX16
-    return _product(name, kind, (rows / held, columns, inner), moved, times=held)
+    product = _product(name, kind, (rows / held, columns, inner), moved, times=held)
+    if not shard.apart:
+        return product
+    return replace(product, launches=held, ramps=max(1.0, held / STREAMS))

@@ -130,25 +130,27 @@ def layers_of_chunks(model: Transformer, n_chunk: int, *, apart: bool) -> FloatA
 
 
 def _busy(kernels: list[Kernel], rates: Rates) -> FloatArray:
-    return _in_a_row(kernel_times_s(kernels, rates), rates)
+    return _in_a_row(kernels, kernel_times_s(kernels, rates), rates)
 
 
-def _in_a_row(times: FloatArray, rates: Rates) -> FloatArray:
+def _in_a_row(kernels: list[Kernel], times: FloatArray, rates: Rates) -> FloatArray:
     """Add up kernels that follow each other; the host adds what its launches take beyond them."""
     parts: FloatArray = times.sum(axis=0)
-    parts[5] = max(rates.launch_s * len(times) - parts.sum(), 0.0)
+    launches = sum(kernel.launches for kernel in kernels)
+    parts[5] = max(rates.launch_s * launches - parts.sum(), 0.0)
     return parts
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One layer on one rank: what it runs on, and how long each of its kernels takes, in s."""
+    """One layer on one rank: what it runs on, how long each kernel and all of a pass take, in s."""
 
     design: Design
     layout: Layout
     machine: Machine
     shard: Shard
     busy: dict[str, float]
+    mean_pass: float
 
     def beside(self, parts: FloatArray, name: str, pieces: int) -> FloatArray:
         """Give what a transfer adds to the kernel beside it."""
@@ -159,7 +161,7 @@ def _layer_times(
     design: Design, layout: Layout, machine: Machine, shard: Shard, *, mixed: bool
 ) -> tuple[FloatArray, FloatArray]:
     """Time one layer, forward and backward."""
-    model, p = model_of(design), design.parallelism
+    model = model_of(design)
     if mixed and model.experts is None:
         return np.zeros(len(COMPONENTS)), np.zeros(len(COMPONENTS))
     unfused = design.software.attention == "unfused"
@@ -167,13 +169,23 @@ def _layer_times(
     derived = backward(kernels, shard)
     times = kernel_times_s([*kernels, *derived], machine.rates)
     busy = {k.name: t for k, t in zip((*kernels, *derived), times.sum(axis=1), strict=True)}
-    forth, home = _transfers(_Layer(design, layout, machine, shard, busy), mixed=mixed)
-    ahead = _in_a_row(times[: len(kernels)], machine.rates) + forth
-    back = _in_a_row(times[len(kernels) :], machine.rates) + home
-    if p.recompute == "selective" and unfused:
-        back = back + _busy([k for k in kernels if k.core], machine.rates)
-    again = {"alternate": 0.5, "full": 1.0}.get(p.recompute, 0.0)
+    layer = _Layer(design, layout, machine, shard, busy, float(times.sum()) / 2)
+    forth, home = _transfers(layer, mixed=mixed)
+    ahead = _in_a_row(kernels, times[: len(kernels)], machine.rates) + forth
+    back = _in_a_row(derived, times[len(kernels) :], machine.rates) + home
+    back = back + _busy(_repeated(design, kernels), machine.rates)
+    again = {"alternate": 0.5, "full": 1.0}.get(design.parallelism.recompute, 0.0)
     return ahead, back + again * ahead
+
+
+def _repeated(design: Design, kernels: list[Kernel]) -> list[Kernel]:
+    """Choose the kernels of the forward pass that the backward pass does again, one by one."""
+    what = design.parallelism.recompute
+    if what == "selective" and design.software.attention == "unfused":
+        return [k for k in kernels if k.core]
+    if what == "latent" and model_of(design).latent_width is not None:
+        return [k for k in kernels if k.name in _LATENT]
+    return []
 
 
 def _transfers(layer: _Layer, *, mixed: bool) -> tuple[FloatArray, FloatArray]:
@@ -232,8 +244,15 @@ def _expert_transfers(layer: _Layer) -> tuple[FloatArray, FloatArray]:
     rows = layer.shard.tokens / layer.shard.tensor * chosen
     nbytes = ACTIVATION_BYTES * rows * model.hidden
     both = 2 * transfer("all_to_all", nbytes, group, layer.machine.fabrics["expert"])
-    return both, both
+    if not layer.design.parallelism.expert_overlap:
+        return both, both
+    # The pass of another microbatch beside it: forward under backward work, and the other way round.
+    hidden = _hidden(both, layer.mean_pass, 1, layer.machine.rates.contention)
+    return hidden, hidden
 
+
+_LATENT = ("query", "qkv")
+"""Products that make queries, keys and values of their latent form."""
 
 _FLASH = ("attention", "attention:data")
 

@@ -161,7 +161,8 @@ def kernel_times_s(kernels: list[Kernel], rates: Rates) -> FloatArray:
     idle = rounds * rates.processors / np.maximum(tiles, 1e-9) - 1
     idle = np.where(tiles > 0, idle, 0.0)
     worked = flop / np.array(rates.flop_per_s)[kind] * (1 + rates.wave_ratio * idle)
-    worked = np.where(kind == KernelKind.VECTOR, 0.0, worked + np.array(rates.ramp_s)[kind])
+    ramps = np.array([k.ramps for k in kernels]) * np.array(rates.ramp_s)[kind]
+    worked = np.where(kind == KernelKind.VECTOR, 0.0, worked + ramps)
     parts = np.zeros((len(kernels), len(COMPONENTS)))
     parts[:, 0] = np.where(worked >= moved, worked, 0.0)
     parts[:, 1] = np.where(worked >= moved, 0.0, moved)

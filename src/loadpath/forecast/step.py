@@ -18,7 +18,14 @@ from loadpath.forecast.stencil import stencil_durations, stencil_work
 from loadpath.forecast.training import training_durations
 from loadpath.forecast.transformer import batch_of, flop_per_token, model_of
 
-__all__ = ["StepForecast", "step_durations", "step_seconds", "step_time", "work_of"]
+__all__ = [
+    "StepForecast",
+    "refuse_unsound",
+    "step_durations",
+    "step_seconds",
+    "step_time",
+    "work_of",
+]
 
 
 class StepForecast(Struct, frozen=True, kw_only=True):
@@ -151,11 +158,27 @@ def step_durations(
     )
 
 
-def _assumed(design: Design) -> tuple[Device, dict[str, Prior]]:
+def refuse_unsound(design: Design) -> None:
+    """Refuse a design that cannot be, with all that is wrong.
+
+    Parameters
+    ----------
+    design : Design
+        Any.
+
+    Raises
+    ------
+    UsageError
+        If `check_design` finds problems.
+    """
     problems = check_design(design)
     if problems:
         told = "; ".join(f"{'.'.join(map(str, p.path))} {p.what}" for p in problems)
         raise UsageError(f"Design {design.name!r}: {told}.")
+
+
+def _assumed(design: Design) -> tuple[Device, dict[str, Prior]]:
+    refuse_unsound(design)
     device = shipped_devices()[design.cluster.device]
     return device, assume(design.priors, measured_priors(device))
 

@@ -70,6 +70,7 @@ def training_durations(
     table = np.zeros((len(OpKind), p.pipeline, p.chunks, len(COMPONENTS)))
     table[OpKind.OVERHEAD, :, 0, 5] = priors["step_overhead"].value
     table[OpKind.FORWARD], table[OpKind.BACKWARD] = passes.forward, passes.backward
+    table[OpKind.BACKWARD, ..., 1] += _accumulation_s(design, machine)
     table[OpKind.SEND] = _send(design, layout, machine)
     _time_buckets(design, layout, machine, table)
     for op, how in ((OpKind.REDUCE, form.reduce), (OpKind.GATHER, form.gather)):
@@ -106,6 +107,16 @@ def _form(design: Design, layout: Layout) -> Form:
         every_pass=every,
         tied=model.tied_embeddings,
     )
+
+
+def _accumulation_s(design: Design, machine: Machine) -> float:
+    """Time a pass over the gradients of a chunk: read the new ones, read and write the sum."""
+    if design.software.accumulation == "fused":
+        return 0.0
+    held = weights_of(design, model_of(design))
+    each = (held.dense + held.experts) / design.parallelism.chunks
+    moved = ACTIVATION_BYTES + 2 * design.software.gradient_bytes
+    return moved * each / machine.rates.memory
 
 
 def _time_buckets(design: Design, layout: Layout, machine: Machine, table: FloatArray) -> None:

@@ -4,7 +4,14 @@ import polars as pl
 
 from loadpath.tables.schema import Column, TableSchema
 
-__all__ = ["COLLECTIVE_KINDS", "COLLECTIVE_POINT", "LINK_POINT", "RUN_POINT"]
+__all__ = [
+    "COLLECTIVE_KINDS",
+    "COLLECTIVE_POINT",
+    "ITERATION_POINT",
+    "LINK_POINT",
+    "REQUEST",
+    "RUN_POINT",
+]
 
 COLLECTIVE_KINDS = (
     "all_reduce",
@@ -61,5 +68,30 @@ RUN_POINT = TableSchema(
         Column("cp", pl.Int64, "context parallelism", nullable=True),
         Column("global_batch", pl.Int64, "samples in a step", nullable=True),
         Column("power_w", pl.Float64, "mean power of the whole job, W", nullable=True),
+    ),
+)
+
+REQUEST = TableSchema(
+    "request",
+    "one request to a served model",
+    (
+        Column("arrival_ns", pl.Int64, "since the first request"),
+        Column("prompt_tokens", pl.Int64, "tokens that it brings"),
+        Column("output_tokens", pl.Int64, "tokens that it was answered with"),
+    ),
+)
+
+ITERATION_POINT = TableSchema(
+    "iteration_point",
+    "one measured iteration of a served model",
+    (
+        Column("tokens", pl.Int64, "tokens that went through the model: of prompts and of answers"),
+        Column(
+            "cached_tokens", pl.Int64, "tokens that answering sequences had in their caches, summed"
+        ),
+        Column(
+            "prompt_pairs", pl.Float64, "pairs of a prompt's token and one it attends to, summed"
+        ),
+        Column("step_s", pl.Float64, "time of the iteration"),
     ),
 )
