@@ -19,6 +19,7 @@ from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
 from loadpath.couple.trace.streams import cross_stream
 from loadpath.couple.trace.synchronise import host_waits
 from loadpath.couple.trace.threads import Handover
+from loadpath.couple.trace.turns import processor_turns
 from loadpath.couple.trace.waits import WorkerWaits, first_part
 
 __all__ = ["couple"]
@@ -40,6 +41,7 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
     recorded: RecordedWaits,
     instances: Instances,
     ops: GraphOps,
+    machine: Int64Array,
 ) -> Coupling:
     """Collect the couplings of a trace.
 
@@ -59,6 +61,8 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
         Communications.
     ops : GraphOps
         Ops of the graph.
+    machine : (n_work,) array of int64
+        Machine of each launched op.
 
     Returns
     -------
@@ -69,6 +73,7 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
     crossing = _crossing(recorded, cross_stream(rows, work, latency, ops.label))
     parts = [
         *_lanes(work, ops),
+        _turns(rows, threads, work, waits, ops=ops, machine=machine, latency_ns=latency),
         *_calls(rows, threads, work, waits=host_waits(rows, work, recorded), ops=ops),
         _indexed(crossing, ops.of_work, ops.of_work, EdgeKind.CROSS_STREAM),
         _indexed((waits.source, waits.segment), ops.of_work, ops.of_segment, EdgeKind.HOST_WAIT),
@@ -133,6 +138,35 @@ def _calls(
         _indexed((work.call[launched], launched), of_call, ops.of_work, EdgeKind.LAUNCH),
         _indexed(waits, ops.of_work, of_call, EdgeKind.HOST_WAIT),
     ]
+
+
+def _turns(  # noqa: PLR0913 - as `couple`
+    rows: Rows,
+    threads: Handover,
+    work: DeviceWork,
+    waits: WorkerWaits,
+    *,
+    ops: GraphOps,
+    machine: Int64Array,
+    latency_ns: Int64Array,
+) -> _Edges:
+    """Couple ops of communication threads with those who gave up the processor that they got."""
+    free = np.where(work.previous >= 0, rows.end[work.row][work.previous], 0)
+    ready = np.maximum(work.launched + latency_ns, free)
+    turns = processor_turns(rows, threads.segments, work, waits, ready_ns=ready, machine=machine)
+    blocked = np.append(_op_before(ops)[ops.of_segment], -1)[turns.segment]
+    source = np.where(turns.ended >= 0, ops.of_work[turns.ended], blocked)
+    known = source >= 0
+    return _Edges(source[known], ops.of_work[turns.work[known]], EdgeKind.INCIDENTAL)
+
+
+def _op_before(ops: GraphOps) -> Int64Array:
+    """Op before each on its lane, -1 for the first (and, as the last entry, for no op)."""
+    rank, lane = ops.table["rank"].to_numpy(), ops.table["lane"].to_numpy()
+    before = np.arange(-1, rank.size)
+    before[0] = before[-1] = -1
+    before[1:-1][(rank[1:] != rank[:-1]) | (lane[1:] != lane[:-1])] = -1
+    return before
 
 
 def _coupling_members(instances: Instances) -> Int64Array:

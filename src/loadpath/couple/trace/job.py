@@ -15,6 +15,7 @@ from loadpath.couple.trace.alignment import (
     is_cut_off,
 )
 from loadpath.couple.trace.clock_doubts import clock_columns, clock_doubts
+from loadpath.couple.trace.clock_hosts import clocks_of_hosts
 from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.coordinates import rank_coordinates
 from loadpath.couple.trace.edges import couple
@@ -27,7 +28,7 @@ from loadpath.couple.trace.peers import resolve_peers
 from loadpath.couple.trace.places import Places, place_ranks
 from loadpath.couple.trace.posted import split_posted
 from loadpath.couple.trace.recorded_waits import recorded_waits
-from loadpath.couple.trace.rows import Rows, common_steps, rows_of
+from loadpath.couple.trace.rows import Int64Array, Rows, common_steps, rows_of
 from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import UNMARKED, repeated_steps
 from loadpath.errors import InputError, StructureError
@@ -112,7 +113,16 @@ def _coupling(recording: Recording, timed: Timed, ops: GraphOps) -> Coupling:
         recorded=recorded_waits(recording.synchronisation, timed.rows, timed.work),
         instances=timed.instances,
         ops=ops,
+        machine=_machines(recording)[timed.rows.rank[timed.work.row]],
     )
+
+
+def _machines(recording: Recording) -> Int64Array:
+    """Machine of each rank number, by the names of their hosts."""
+    rank = recording.rank["rank"].to_numpy()
+    machine = np.zeros(int(rank.max(initial=-1)) + 1, np.int64)
+    machine[rank] = clocks_of_hosts(recording.rank)
+    return machine
 
 
 def _wrong_ranks(recording: Recording, timed: Timed) -> list[str]:
