@@ -25,6 +25,9 @@ class Instances:
     ----------
     work : (n_member,) array of int32
         Member ops: indices into `DeviceWork`.
+    fact : (n_member,) array of int64
+        Where `Facts` tells of each member: a kernel that runs a batch of calls is a member of several
+        instances.
     instance : (n_member,) array of int32
         Instance of each member.
     contributes, waits : (n_member,) arrays of bool
@@ -45,6 +48,7 @@ class Instances:
     """
 
     work: Int32Array
+    fact: Int64Array
     instance: Int32Array
     contributes: BoolArray
     waits: BoolArray
@@ -111,6 +115,7 @@ def _judged(recording: Recording, matched: Matched, rows: Rows) -> Instances:
     causal = _causal(matched, n, roles.contributes, roles.waits)
     return Instances(
         work=facts.work,
+        fact=matched.fact,
         instance=instance,
         contributes=roles.contributes,
         waits=roles.waits,
