@@ -1,11 +1,20 @@
 """Pipelines that send and receive in batches are judged as those that do not."""
 
+from typing import Any
+
 import pytest
 
 from loadpath.audit import run_audit
 from loadpath.testing import Cause, make_job, write_kineto
 
-SHAPE = {"recorder": "kineto", "pp": 4, "dp": 2, "steps": 4, "microbatches": 6, "p2p": "batched"}
+SHAPE: dict[str, Any] = {
+    "recorder": "kineto",
+    "pp": 4,
+    "dp": 2,
+    "steps": 4,
+    "microbatches": 6,
+    "p2p": "batched",
+}
 CAUSES = {
     "rank": (Cause("rank", size=0.2), {"ranks"}),
     "link": (Cause("link", size=0.2), {"link"}),

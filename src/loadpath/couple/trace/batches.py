@@ -113,7 +113,8 @@ def _may_run(rows: Rows, kernel: Int32Array, call: Int64Array) -> BoolArray:
 
 def _rest(behind: BoolArray, first: BoolArray, rank: Int32Array, lane: Int32Array) -> Int64Array:
     """Kernels launched behind a batch, by the same thread, before anything else was asked for."""
-    found, goes_on = [], {}
+    found: list[int] = []
+    goes_on: dict[tuple[int, int], bool] = {}
     for i, thread in enumerate(zip(rank.tolist(), lane.tolist(), strict=True)):
         goes_on[thread] = bool(first[i] or (behind[i] and goes_on.get(thread, False)))
         if goes_on[thread] and not first[i]:
