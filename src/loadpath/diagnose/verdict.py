@@ -18,6 +18,7 @@ from loadpath.diagnose.gains import (
     steps_with_s,
     without,
 )
+from loadpath.diagnose.indistinct import behind_noise, other_names
 from loadpath.diagnose.levels import FloatArray
 from loadpath.tables.results import CAUSE
 
@@ -374,8 +375,18 @@ def _decide(
         ideal_s=scales.ideal_s,
         without_ns=work,
         noise_gain_s=judged[-1].gain_s,
-        indistinguishable_from=_indistinguishable(job, named.candidate) if named else (),
+        indistinguishable_from=_alike(job, effects, named, judged) if named else (),
     )
+
+
+def _alike(
+    job: CoupledJob, effects: Effects, named: Judged, judged: Sequence[Judged]
+) -> tuple[str, ...]:
+    """List what the record cannot tell from the cause."""
+    if named.candidate.kind != "jitter":
+        return other_names(job, named.candidate)
+    near = [j.candidate for j in judged if j.gain_s >= NEAR_BEST_RATIO * named.gain_s]
+    return behind_noise(job, effects, near)
 
 
 def _runner_up(cause: Judged | None, rest: Sequence[Judged], scales: _Scales) -> Judged | None:
@@ -386,27 +397,3 @@ def _runner_up(cause: Judged | None, rest: Sequence[Judged], scales: _Scales) ->
         if other.gain_s >= scales.policy_s and not same:
             return other
     return None
-
-
-def _indistinguishable(job: CoupledJob, cause: Candidate) -> tuple[str, ...]:
-    """List what the record cannot tell from the cause: other names of the same ranks."""
-    stages = _ranks_of(job.op.group_by("stage").agg(pl.col("rank").unique().sort()).sort("stage"))
-    known = job.rank.filter(pl.col("host") != "")
-    hosts = _ranks_of(known.group_by("host").agg(pl.col("rank").sort()).sort("host"))
-    several = len(stages) > 1
-    alike = []
-    if cause.kind != "stage" and several:
-        alike += [f"stage {stage}" for stage, ranks in stages.items() if ranks == cause.ranks]
-    if cause.kind == "stage" and len(cause.ranks) <= 2:
-        alike.append(f"rank{'s' * (len(cause.ranks) > 1)} {', '.join(map(str, cause.ranks))}")
-    if cause.kind == "stage":
-        alike += [f"host {host}" for host, ranks in hosts.items() if ranks == cause.ranks]
-    if cause.place == "rank" and cause.mechanism == "unknown":
-        alike.append(f"host of {cause.key}")
-        if not several and (job.op["microbatch"] >= 0).any():
-            alike.append(f"the microbatches that {cause.key} was given")
-    return tuple(alike)
-
-
-def _ranks_of(table: pl.DataFrame) -> dict[int | str, tuple[int, ...]]:
-    return {place: tuple(ranks) for place, ranks in table.iter_rows()}

@@ -34,8 +34,10 @@ class Instances:
         Whether others wait for it, and whether it waits for others.
     role : (n_member,) array of object
         Part it plays.
-    n_buffered : int
-        Sends that did not wait for their receiver.
+    answers : (n_member,) array of bool
+        Those who wait for others here are waited for by them in turn.
+    n_buffered, n_rootless : int
+        Sends that did not wait for their receiver; communications whose root nothing tells.
     step, sequence, bytes : (n_instance,) arrays of int64
         Step, number within its group (or class and step), payload of one member.
     collective, communicator, n_members, n_expected : (n_instance,) arrays of int32
@@ -53,7 +55,9 @@ class Instances:
     contributes: BoolArray
     waits: BoolArray
     role: np.ndarray[tuple[int], np.dtype[np.object_]]
+    answers: BoolArray
     n_buffered: int
+    n_rootless: int
     step: Int64Array
     sequence: Int64Array
     bytes: Int64Array
@@ -120,7 +124,9 @@ def _judged(recording: Recording, matched: Matched, rows: Rows) -> Instances:
         contributes=roles.contributes,
         waits=roles.waits,
         role=roles.name,
+        answers=roles.answers,
         n_buffered=roles.n_buffered,
+        n_rootless=roles.n_rootless,
         step=facts.step[first],
         sequence=matched.number[first],
         bytes=facts.bytes[first],

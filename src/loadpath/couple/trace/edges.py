@@ -1,7 +1,7 @@
 """Who waits for whom in a trace: program, stream, launch, cross-stream, wait and step edges."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from loadpath.couple.trace.launches import (
 )
 from loadpath.couple.trace.ops import GraphOps
 from loadpath.couple.trace.recorded_waits import RecordedWaits
-from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.streams import cross_stream
 from loadpath.couple.trace.synchronise import host_waits
 from loadpath.couple.trace.threads import Handover
@@ -79,7 +79,7 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
         _indexed((waits.source, waits.segment), ops.of_work, ops.of_segment, EdgeKind.HOST_WAIT),
         _indexed((threads.source, threads.target), ops.of_segment, ops.of_segment, EdgeKind.DATA),
     ]
-    sound = _coupling_members(instances)
+    members = _coupling_members(instances)
     latency_ns = np.zeros(ops.table.height, np.int64)
     latency_ns[ops.of_work] = latency
     late = late_first_ops(rows, work)
@@ -94,10 +94,10 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
         edge_kind=np.concatenate(
             [np.full(part.source.size, part.kind, np.uint8) for part in parts]
         ),
-        member_op=ops.of_work[instances.work[sound]],
-        member_instance=instances.instance[sound],
-        member_contributes=instances.contributes[sound],
-        member_waits=instances.waits[sound],
+        member_op=ops.of_work[instances.work[members.member]],
+        member_instance=members.instance,
+        member_contributes=members.contributes,
+        member_waits=members.waits,
         begin_op=begin_op,
         begin_step=step[begin_op],
         end_op=end_op,
@@ -169,11 +169,27 @@ def _op_before(ops: GraphOps) -> Int64Array:
     return before
 
 
-def _coupling_members(instances: Instances) -> Int64Array:
+class _Members(NamedTuple):
+    """Members of communications as the graph couples them, numbered from 0."""
+
+    member: Int64Array
+    instance: Int32Array
+    contributes: BoolArray
+    waits: BoolArray
+
+
+def _coupling_members(instances: Instances) -> _Members:
     """Members of instances whose times allow that they met; none where clocks are refused."""
-    if instances.is_refused:
-        return np.empty(0, np.int64)
-    return np.flatnonzero(instances.causal[instances.instance])
+    # who answers takes part in a second meeting, in the opposite direction
+    sound = instances.causal[instances.instance] & (not instances.is_refused)
+    sound &= instances.contributes | instances.waits
+    forth, back = np.flatnonzero(sound), np.flatnonzero(sound & instances.answers)
+    return _Members(
+        np.append(forth, back),
+        np.append(instances.instance[forth], instances.instance[back] + instances.n_instance),
+        np.append(instances.contributes[forth], instances.waits[back]),
+        np.append(instances.waits[forth], instances.contributes[back]),
+    )
 
 
 def _lanes(work: DeviceWork, ops: GraphOps) -> list[_Edges]:

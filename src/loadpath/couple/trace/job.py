@@ -51,6 +51,10 @@ BUFFERED = (
     "sends that ended before their receive began: those of their size are taken as buffered, and "
     "wait for nobody; the limit is not recorded"
 )
+ROOTLESS = (
+    "communications that go from or to one rank, of which neither the record nor the times tell which: "
+    "nobody waits in them; record shapes, so that calls name their root"
+)
 LATE = (
     "communications recorded to end after they were complete, for the thread that marks it had lost its "
     "processor; cut to that time"
@@ -193,8 +197,8 @@ def _membership_table(instances: Instances, op: np.ndarray) -> pl.DataFrame:
             "op": op[instances.work],
             "instance": instances.instance,
             "role": instances.role,
-            "contributes": instances.contributes,
-            "waits": instances.waits,
+            "contributes": instances.contributes | instances.answers,
+            "waits": instances.waits | instances.answers,
         }
     )
 
@@ -236,6 +240,7 @@ def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) ->
             (code, f"communications in which a rank ends before another starts: {said}", n_bad),
             ("incomplete_instances", INCOMPLETE, n_part),
             ("buffered_sends", BUFFERED, instances.n_buffered),
+            ("unknown_roots", ROOTLESS, instances.n_rootless),
             ("late_records", LATE, aligned.timed.n_late),
             *doubts,
             *axes,
