@@ -1,6 +1,6 @@
 """Detection on held-out jobs: another generator than the one that the engine was developed on.
 
-    python benchmarks/held_out.py [--seed 1] [--repeats 7] [--nulls 200] [--processes 2]
+    python benchmarks/held_out.py [--seed 1] [--repeats 7] [--nulls 200] [--processes 2] [--keep FILE]
     python benchmarks/held_out.py --sample
 
 Prints the tables of docs/benchmarks.md, section Held-out jobs. Jobs come from the package
@@ -163,13 +163,49 @@ def words(verdict: Any) -> str:
     return f"{verdict['kind']} {verdict['place']} {verdict['mechanism']}{shown}{more}"
 
 
-def run(drawn: Sequence[Case], processes: int, *, skew: bool = False) -> list[Outcome]:
-    """Examine all cases; in this process alone if `processes` is 1."""
+def run(
+    drawn: Sequence[Case], processes: int, *, skew: bool = False, kept: Path | None = None
+) -> list[Outcome]:
+    """Examine all cases, but those whose outcome is kept; in this process alone if `processes` is 1."""
     look = partial(examine, skew=skew)
+    done = read_kept(kept, drawn) if kept else {}
+    # mixed, so that what a stopped run leaves is a sample of all causes and forms
+    mixed = np.random.default_rng(0).permutation(len(drawn)).tolist()
+    left = [i for i in mixed if i not in done]
+    asked = [drawn[i] for i in left]
     if processes == 1:
-        return [look(case) for case in drawn]
+        found = zip(left, map(look, asked), strict=True)
+        return collected(done | dict(keeping(found, kept)))
     with get_context("spawn").Pool(processes) as pool:
-        return list(pool.imap(look, drawn, chunksize=2))
+        found = zip(left, pool.imap(look, asked, chunksize=2), strict=True)
+        return collected(done | dict(keeping(found, kept)))
+
+
+def collected(done: dict[int, Outcome]) -> list[Outcome]:
+    """Put outcomes in the order of cases."""
+    return [done[i] for i in sorted(done)]
+
+
+def keeping(
+    found: Iterable[tuple[int, Outcome]], kept: Path | None
+) -> Iterable[tuple[int, Outcome]]:
+    """Write each outcome down as it comes, so that a run that was stopped goes on."""
+    for i, outcome in found:
+        if kept:
+            told = {"number": i} | {k: v for k, v in asdict(outcome).items() if k != "case"}
+            with kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(told) + "\n")
+        yield i, outcome
+
+
+def read_kept(kept: Path, drawn: Sequence[Case]) -> dict[int, Outcome]:
+    """Outcomes of an earlier run with the same options, by number."""
+    outcomes = {}
+    for line in kept.read_text(encoding="utf-8").splitlines() if kept.exists() else ():
+        told = json.loads(line)
+        number = told.pop("number")
+        outcomes[number] = Outcome(case=drawn[number], **told)
+    return outcomes
 
 
 def sample() -> list[Case]:
@@ -286,6 +322,7 @@ def main() -> None:
     parser.add_argument("--causes", nargs="*", choices=sorted(CAUSES))
     parser.add_argument("--forms", nargs="*", choices=FORMS)
     parser.add_argument("--misses", type=Path)
+    parser.add_argument("--keep", type=Path, help="file of outcomes; those in it are not run again")
     parser.add_argument(
         "--skew", action="store_true", help="audit each trace with skewed clocks too"
     )
@@ -296,7 +333,7 @@ def main() -> None:
     drawn = [c for c in drawn if c.name in (asked.causes or CAUSES)]
     drawn = [c for c in drawn if c.form in (asked.forms or FORMS)]
     begin = time.perf_counter()
-    outcomes = run(drawn, asked.processes, skew=asked.skew)
+    outcomes = run(drawn, asked.processes, skew=asked.skew, kept=asked.keep)
     seconds = time.perf_counter() - begin
     print(report(outcomes))
     audits = sum(o.seconds for o in outcomes)

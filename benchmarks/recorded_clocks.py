@@ -3,8 +3,8 @@
     python benchmarks/recorded_clocks.py [FOLDER ...] [--seeds 6]
 
 Prints the table of docs/benchmarks.md, section Clocks. Each recording (all of `examples/` if none is
-given) is audited as it is, and with the clocks of one, half or all of its ranks up to 5 ms and 50 ppm
-off, in three ways: each rank on a host of its own, with its flight-recorder dump; all under the host
+given) is audited with its own clocks, and with the clocks of one, half or all of its ranks up to 5 ms
+and 50 ppm off, in three ways: each rank on a host of its own, with its flight-recorder dump; all under the host
 names that were recorded, though their clocks differ; and the latter with dumps on the true clock.
 Ends with 1 if kind, place or mechanism of a verdict changes.
 """
@@ -79,15 +79,20 @@ def run(folders: list[Path], seeds: range, ways: tuple[str, ...] = WAYS) -> Iter
     for folder in folders:
         files = read(folder)
         ranks = sorted({rank_of(name) for name, file in files.items() if "traceEvents" in file})
-        before = run_audit(folder, brief=False)
         for way in ways:
+            true = Clocks(np.zeros(len(ranks), np.int64), np.zeros(len(ranks)))
+            before = _told(files, ranks, true, way)
             for seed in seeds:
                 clocks = Clocks.draw(len(ranks), seed)
-                after = audited({
-                    name: shown(file, ranks.index(rank_of(name)), clocks, way)
-                    for name, file in files.items()
-                })  # fmt: skip
+                after = _told(files, ranks, clocks, way)
                 yield outcome((folder.name, way), (before, after), clocks, span_s(files))
+
+
+def _told(files: Files, ranks: list[int], clocks: Clocks, way: str) -> Audit:
+    """Audit files as these clocks would have recorded them."""
+    return audited({
+        name: shown(file, ranks.index(rank_of(name)), clocks, way) for name, file in files.items()
+    })  # fmt: skip
 
 
 def outcome(

@@ -184,3 +184,14 @@ def test_device_waits_can_be_left_out():
     job = make_job(7, recorder="kineto", steps=1, microbatches=2)
     events = kineto_trace(job, 0, sync_events=False)["traceEvents"]
     assert not [event for event in events if event.get("cat") == "cuda_sync"]
+
+
+def test_a_batch_of_sends_and_receives_is_one_kernel_behind_calls_that_launch_nothing():
+    _, events = trace_of(rank=1, pp=3, dp=1, p2p="batched")
+    asked = [e for e in events if e["name"] in {"c10d::send", "c10d::recv_"}]
+    kernels = [e for e in events if "SendRecv" in e["name"]]
+    assert len(asked) == 2 * 2 * 4
+    assert len(kernels) < len(asked)
+    assert all("Collective name" not in kernel["args"] for kernel in kernels)
+    ends = [e["ts"] + e["dur"] for e in kernels]
+    assert all(a <= b["ts"] for a, b in zip(ends, kernels[1:], strict=False))

@@ -147,6 +147,8 @@ def _below_clocks(job: CoupledJob, judgement: Judgement) -> str:
     if cause is None or cause.candidate.place == "all":
         return ""
     residual_ns, doubt_s = _clock_doubt(job)
+    if (job.caveat["code"] == "clocks_by_name").any():
+        doubt_s = _adding_up_s(job, residual_ns)
     if cause.gain_s >= doubt_s:
         return ""
     return (
@@ -166,6 +168,11 @@ def _clock_doubt(job: CoupledJob) -> tuple[int, float]:
     residual_ns = max(0, int(job.rank["clock_residual_ns"].max() or 0))  # type: ignore[arg-type]
     if not (job.lane["kind"] == "device").any():
         return residual_ns, 0.0
+    return residual_ns, _adding_up_s(job, residual_ns)
+
+
+def _adding_up_s(job: CoupledJob, residual_ns: int) -> float:
+    """Add up over a step what clocks leave open at the end of each communication of a rank."""
     members = job.op["rank"].to_numpy()[job.membership["op"].to_numpy()]
     most = int(np.bincount(members).max(initial=0)) / max(1, job.graph.step.size)
-    return residual_ns, residual_ns / 1e9 * most**0.5
+    return float(residual_ns / 1e9 * most**0.5)

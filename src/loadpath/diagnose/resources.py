@@ -108,5 +108,6 @@ def _link_classes(job: CoupledJob) -> Int32Array:
     np.minimum.at(least, instance, code[row])
     np.maximum.at(most, instance, code[row])
     between = (least != most)[instance]
-    link[op] = np.where(between, CLASSES.index("inter_node"), CLASSES.index("intra_node"))
+    link[op] = CLASSES.index("intra_node")
+    link[op[between]] = CLASSES.index("inter_node")  # a batch may do both
     return link

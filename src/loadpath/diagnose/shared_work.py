@@ -18,7 +18,7 @@ from loadpath.diagnose.labels import compact, joint_code
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.medians import medians
 
-__all__ = ["shared_work_ns", "unequal_work", "ways_to_part"]
+__all__ = ["device_kernels", "shared_work_ns", "unequal_work", "ways_to_part"]
 
 REPEATED_RATIO = 0.9
 """A step has as many parts as the counts of kernels that hold this share of its work allow."""
@@ -145,6 +145,31 @@ def ways_to_part(job: CoupledJob) -> list[NDArray[np.int64]]:
     return [way for way in ways if 1 < np.unique(way).size < way.size]
 
 
+def device_kernels(job: CoupledJob, level_ns: FloatArray) -> NDArray[np.int64]:
+    """List ops that compute on devices: threads of ranks of one host may be slow together.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Job recorded in traces.
+    level_ns : (n_op,) array of float64
+        Level of each op; those without are left out.
+
+    Returns
+    -------
+    (n,) array of int64
+        Ops inside steps.
+    """
+    devices = job.lane.filter(pl.col("kind") == "device").select("rank", "lane")
+    mine = (
+        job.op.select("rank", "lane", "kind", "step")
+        .with_columns(pl.Series("level", level_ns), pl.int_range(pl.len()).alias("op"))
+        .filter((pl.col("kind") == "compute") & (pl.col("level") > 0) & (pl.col("step") >= 0))
+        .join(devices, on=["rank", "lane"], how="semi", maintain_order="left")
+    )
+    return mine["op"].to_numpy()
+
+
 def _families(groups: Sequence[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
     """Sort groups into families of one size that have no rank in common."""
     families: list[tuple[int, set[int], list[tuple[int, ...]]]] = []
@@ -173,7 +198,7 @@ def _components(n: int, sets: Sequence[tuple[int, ...]]) -> NDArray[np.int64]:
 
 def _parts(job: CoupledJob, work_ns: FloatArray, level_ns: FloatArray) -> _Parts:
     """Take the excess of each rank in each part of each step."""
-    op = _kernels(job, level_ns)
+    op = device_kernels(job, level_ns)
     rank, lane, step, position = (
         job.op[name].to_numpy()[op] for name in ("rank", "lane", "step", "position")
     )
@@ -193,18 +218,6 @@ def _parts(job: CoupledJob, work_ns: FloatArray, level_ns: FloatArray) -> _Parts
 def _sizes(code: NDArray[np.int64]) -> NDArray[np.int64]:
     number = compact(code)[1]
     return np.bincount(number)[number]
-
-
-def _kernels(job: CoupledJob, level_ns: FloatArray) -> NDArray[np.int64]:
-    """Ops that compute on devices: threads of ranks of one host may be slow together."""
-    devices = job.lane.filter(pl.col("kind") == "device").select("rank", "lane")
-    mine = (
-        job.op.select("rank", "lane", "kind", "step")
-        .with_columns(pl.Series("level", level_ns), pl.int_range(pl.len()).alias("op"))
-        .filter((pl.col("kind") == "compute") & (pl.col("level") > 0) & (pl.col("step") >= 0))
-        .join(devices, on=["rank", "lane"], how="semi", maintain_order="left")
-    )
-    return mine["op"].to_numpy()
 
 
 def _beyond_own(rank: NDArray[np.int32], excess: FloatArray) -> FloatArray:

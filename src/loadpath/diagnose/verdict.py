@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.behind_noise import behind_noise
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.gains import (
@@ -279,8 +280,18 @@ def _decide(
         ideal_s=scales.ideal_s,
         without_ns=work,
         noise_gain_s=judged[-1].gain_s,
-        indistinguishable_from=indistinguishable(job, named.candidate) if named else (),
+        indistinguishable_from=_alike(job, effects, named, judged) if named else (),
     )
+
+
+def _alike(
+    job: CoupledJob, effects: Effects, named: Judged, judged: Sequence[Judged]
+) -> tuple[str, ...]:
+    """List what the record cannot tell from the cause."""
+    if named.candidate.mechanism != "noise":
+        return indistinguishable(job, named.candidate)
+    near = [j.candidate for j in judged if j.gain_s >= NEAR_BEST_RATIO * named.gain_s]
+    return behind_noise(job, effects, near)
 
 
 def _runner_up(cause: Judged | None, rest: Sequence[Judged], scales: _Scales) -> Judged | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from loadpath.testing.program import (
     Draft,
@@ -25,6 +26,11 @@ LOAD_NS, AWAIT_NS, COPY_NS = 300_000, 2_000, 20_000
 
 BOUND_RATIO = 0.3
 """Kernel time over host time of a launch-bound job."""
+
+P2P = ("forward-send", "forward-recv", "backward-send", "backward-recv")
+
+CALLS = {"send": "c10d::send", "recv": "c10d::recv_"}
+"""What asks for an end of a transfer."""
 
 LAYER = {
     "forward": (
@@ -58,6 +64,14 @@ class _Rank:
     last: dict[str, int] = field(default_factory=dict)
     awaited: list[int] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=dict)
+
+
+class _End(NamedTuple):
+    """One end of a transfer: of which pass, ``send`` or ``recv``, and the stage at the other end."""
+
+    unit: Pass
+    verb: str
+    stage: int
 
 
 def device_program(shape: Shape, stage_work: Sequence[float]) -> Program:
@@ -97,10 +111,9 @@ def _write_step(rank: _Rank) -> None:
     shape = rank.shape
     _host(rank, "input", "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__", LOAD_NS)
     _launch(rank, _task(rank, "compute", "copy", name="aten::copy_", work_ns=COPY_NS))
-    reduced: list[int] = []
-    for unit in pipeline_order(rank.stage, shape.pp, shape.microbatches):
-        ends = unit.direction == "backward" and unit.microbatch == shape.microbatches - 1
-        reduced += _write_pass(rank, unit, reduce=ends and shape.dp > 1)
+    order = pipeline_order(rank.stage, shape.pp, shape.microbatches)
+    passes = _pass_by_pass if shape.p2p == "streams" else _in_batches
+    reduced = passes(rank, order)
     if reduced:
         _await(rank, reduced)
     if shape.pp > 1:
@@ -117,25 +130,59 @@ def _write_step(rank: _Rank) -> None:
     wait_until(rank.draft, sync, [task for lane, task in rank.last.items() if lane != "host"])
 
 
-def _write_pass(rank: _Rank, unit: Pass, *, reduce: bool) -> list[int]:
-    # Receive, compute layer by layer, send; the gradient reductions begun are returned.
-    ahead = 1 if unit.direction == "forward" else -1
+def _pass_by_pass(rank: _Rank, order: list[Pass]) -> list[int]:
+    # Receive, compute, send, each on its own; the gradient reductions begun are returned.
     reduced: list[int] = []
-    if 0 <= rank.stage - ahead < rank.shape.pp:
-        _await(rank, [_transfer(rank, unit, "recv", rank.stage - ahead)])
-    for _ in range(rank.shape.layers):
+    for unit in order:
+        for end in _taken(rank, unit):
+            _await(rank, [_launch(rank, _transfer(rank, end))])
+        reduced += _compute(rank, unit)
+        for end in _given(rank, unit):
+            _launch(rank, _transfer(rank, end))
+    return reduced
+
+
+def _in_batches(rank: _Rank, order: list[Pass]) -> list[int]:
+    # What a pass gives and what the next one takes are one batch, which all after it waits for.
+    _launch_batch(rank, _taken(rank, order[0]))
+    reduced: list[int] = []
+    for unit, then in zip(order, [*order[1:], None], strict=True):
+        reduced += _compute(rank, unit)
+        _launch_batch(rank, _given(rank, unit) + (_taken(rank, then) if then else []))
+    return reduced
+
+
+def _taken(rank: _Rank, unit: Pass) -> list[_End]:
+    stage = rank.stage - _ahead(unit)
+    return [_End(unit, "recv", stage)] if 0 <= stage < rank.shape.pp else []
+
+
+def _given(rank: _Rank, unit: Pass) -> list[_End]:
+    stage = rank.stage + _ahead(unit)
+    return [_End(unit, "send", stage)] if 0 <= stage < rank.shape.pp else []
+
+
+def _ahead(unit: Pass) -> int:
+    return 1 if unit.direction == "forward" else -1
+
+
+def _compute(rank: _Rank, unit: Pass) -> list[int]:
+    # Compute layer by layer; the last backward pass reduces gradients.
+    shape = rank.shape
+    ends = unit.direction == "backward" and unit.microbatch == shape.microbatches - 1
+    reduce = ends and shape.dp > 1
+    reduced: list[int] = []
+    for _ in range(shape.layers):
         for name, work in LAYER[unit.direction]:
             task = _task(rank, "compute", "compute", name=name, work_ns=work * rank.kernel_ns)
             _launch(rank, task._replace(microbatch=unit.microbatch))
-        if rank.shape.tp > 1:
+        if shape.tp > 1:
             group = f"tensor/{rank.stage}/{rank.replica}"
             _await(rank, [_collective(rank, group, 0.5)])
-        if reduce and rank.shape.overlap:
+        if reduce and shape.overlap:
             reduced.append(_reduce(rank))
-    if 0 <= rank.stage + ahead < rank.shape.pp:
-        _transfer(rank, unit, "send", rank.stage + ahead)
-    if reduce and not rank.shape.overlap:
-        reduced = [_reduce(rank) for _ in range(rank.shape.layers)]
+    if reduce and not shape.overlap:
+        reduced = [_reduce(rank) for _ in range(shape.layers)]
     return reduced
 
 
@@ -155,22 +202,22 @@ def _collective(rank: _Rank, communicator: str, factor: float) -> int:
     return _launch(rank, task._replace(group=key, communicator=communicator, sequence=sequence))
 
 
-def _transfer(rank: _Rank, unit: Pass, verb: str, stage: int) -> int:
+def _transfer(rank: _Rank, end: _End) -> Task:
     # Point-to-point transfer with the same peer of another stage.
     communicator = f"pipeline/{rank.replica}/{rank.peer}"
-    source = rank.stage if verb == "send" else stage
+    unit = end.unit
+    source = rank.stage if end.verb == "send" else end.stage
     sequence = rank.calls.get(communicator, 0)
     rank.calls[communicator] = sequence + 1
-    name = "c10d::send" if verb == "send" else "c10d::recv_"
-    task = _task(rank, f"{unit.direction}-{verb}", "p2p", name=name, work_ns=_transfer_ns(rank))
-    labels = task._replace(
+    name, lane = CALLS[end.verb], f"{unit.direction}-{end.verb}"
+    task = _task(rank, lane, "p2p", name=name, work_ns=_transfer_ns(rank))
+    return task._replace(
         group=f"{communicator}/{rank.step}/{unit.direction}/{source}/{unit.microbatch}",
         communicator=communicator,
         sequence=sequence,
         microbatch=unit.microbatch,
-        peer=rank_of(rank.shape, stage, rank.replica, rank.peer),
+        peer=rank_of(rank.shape, end.stage, rank.replica, rank.peer),
     )
-    return _launch(rank, labels)
 
 
 def _transfer_ns(rank: _Rank) -> float:
@@ -189,6 +236,23 @@ def _launch(rank: _Rank, task: Task) -> int:
     rank.draft.edges.append((prepared, number, LATENCY_NS))
     rank.last[task.lane] = number
     return number
+
+
+def _launch_batch(rank: _Rank, ends: list[_End]) -> None:
+    """Ask for transfers one by one, launch them at once, and let the compute stream wait for all."""
+    if not ends:
+        return
+    asked = [_host(rank, "ask", CALLS[end.verb], PREPARE_NS) for end in ends]
+    launch = _host(rank, "launch-batch", "nccl:coalesced", LAUNCH_NS, gap_ns=0)
+    before = {rank.last.get(lane, -1) for lane in (*P2P, "compute")} | set(rank.awaited)
+    numbers = []
+    for end in ends:
+        task = _transfer(rank, end)._replace(launcher=launch)
+        numbers.append(add_task(rank.draft, task, sorted(before)))
+        rank.draft.edges.append((asked[-1], numbers[-1], LATENCY_NS))
+        rank.last[task.lane] = numbers[-1]
+    _await(rank, numbers[:1])
+    rank.awaited += numbers[1:]
 
 
 def _await(rank: _Rank, communications: list[int]) -> None:

@@ -21,6 +21,7 @@ STREAMS = {
     "forward-recv": 32,
     "backward-send": 36,
     "backward-recv": 40,
+    "pipeline": 44,
 }
 """Number of the device stream of each lane."""
 
@@ -127,12 +128,18 @@ def rank_events(tracer: Tracer, rows: Sequence[Row]) -> list[Event]:
         Trace events: step marks, then tasks in program order.
     """
     by_id = {row["id"]: row for row in rows}
-    kernels = {row["launcher"]: row for row in rows if row["lane"] != "host"}
+    kernels: dict[int, list[Row]] = {}
+    for row in rows:
+        if row["lane"] != "host":
+            kernels.setdefault(row["launcher"], []).append(row)
     events = list(_step_marks(tracer, rows))
     for row in rows:
         if row["kind"] == "launch":
             prepare = by_id[row["id"] - 1]
-            events += _launched(tracer, prepare, row, kernels[row["id"]])
+            events += _launched(tracer, prepare, row, kernels[row["id"]][0])
+        elif row["kind"] == "launch-batch":
+            asked = [by_id[row["id"] - k] for k in range(len(kernels[row["id"]]), 0, -1)]
+            events += _launched_at_once(tracer, asked, row, kernels[row["id"]])
         elif row["kind"] == "await":
             events += _awaited(tracer, row, by_id[row["launcher"]])
         elif row["kind"] == "sync":
@@ -180,6 +187,37 @@ def _launched(tracer: Tracer, prepare: Row, launch: Row, kernel: Row) -> Iterato
     if name in COLLECTIVES:
         yield _runtime(tracer, "cudaEventRecord", late(0.6), late(0.7))
         tracer.recorded[kernel["id"]] = (tracer.correlation, STREAMS[kernel["lane"]])
+
+
+def _launched_at_once(
+    tracer: Tracer, asked: Sequence[Row], launch: Row, transfers: Sequence[Row]
+) -> Iterator[Event]:
+    # A group of sends and receives: their calls launch nothing, its end launches one kernel.
+    for call, transfer in zip(asked, transfers, strict=True):
+        span = (call["start_ns"], call["end_ns"])
+        inside = _between(*span)
+        details = _details(tracer.shape, transfer)
+        yield _host(tracer, "cpu_op", call["name"], span)
+        yield _host(tracer, "cpu_op", "record_param_comms", (inside(0.2), inside(0.9)), **details)
+    span = (launch["start_ns"], launch["end_ns"])
+    inside = _between(*span)
+    yield _host(tracer, "user_annotation", launch["name"], span)
+    yield _runtime(tracer, "cudaEventRecord", inside(0.1), inside(0.2))
+    compute = (tracer.correlation, STREAMS["compute"])
+    yield _runtime(tracer, "cudaStreamWaitEvent", inside(0.3), inside(0.4))
+    ends = {"start_ns": min(row["start_ns"] for row in transfers),
+            "end_ns": max(row["end_ns"] for row in transfers)}  # fmt: skip
+    kernel = {**transfers[0], **ends, "lane": "pipeline"}
+    if tracer.sync_events:
+        began = max(kernel["start_ns"], inside(0.4))
+        yield _stream_wait(tracer, STREAMS["pipeline"], compute, began)
+    made = _runtime(tracer, "cudaLaunchKernelExC", inside(0.5), inside(0.7))
+    yield made
+    yield from _flow(tracer, made, kernel)
+    yield _device(tracer, kernel, {})
+    yield _runtime(tracer, "cudaEventRecord", inside(0.8), inside(0.9))
+    for row in transfers:
+        tracer.recorded[row["id"]] = (tracer.correlation, STREAMS["pipeline"])
 
 
 def _between(start_ns: int, end_ns: int) -> Callable[[float], int]:

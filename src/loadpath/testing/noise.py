@@ -13,7 +13,7 @@ __all__ = ["Draws", "draw_noise", "noisy_durations", "noisy_program"]
 HOST_NOISE, LAG_NOISE = 0.3, 0.5
 """Coefficients of variation of host calls and of lags in a noisy job."""
 
-HOST_KINDS = ("host", "launch", "await", "input", "sync")
+HOST_KINDS = ("host", "ask", "launch", "launch-batch", "await", "input", "sync")
 
 
 @dataclass(frozen=True, slots=True)

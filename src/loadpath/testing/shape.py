@@ -42,7 +42,7 @@ class Shape:
         Gradients are reduced while the backward pass still runs.
     p2p : {"streams", "batched"}
         Pipeline transfers on four independent streams, or sends and receives posted together
-        right after a computation and waited for before the next one. Op tables only.
+        right after a computation and waited for before the next one.
     layers : int
         Layers per stage, each some kernels and one gradient bucket. Kineto only.
     launch_bound : bool
@@ -95,8 +95,8 @@ class Shape:
         ]
         if self.vpp > 1 and (self.pp < 2 or self.microbatches % self.pp):
             problems.append("vpp > 1 needs pp > 1 and microbatches in multiples of pp")
-        if self.recorder == "kineto" and (self.vpp > 1 or self.p2p != "streams"):
-            problems.append("vpp > 1 and batched p2p are for op tables only")
+        if self.recorder == "kineto" and self.vpp > 1:
+            problems.append("vpp > 1 is for op tables only")
         if self.vpp > 1 and self.p2p == "batched":
             problems.append("batched p2p is for vpp = 1 only")
         if self.stage_work and len(self.stage_work) != self.pp:

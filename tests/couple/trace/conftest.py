@@ -39,11 +39,12 @@ def make():
 
 @pytest.fixture
 def couple(tmp_path):
-    """Couple ranks given as lists of events."""
+    """Couple ranks given as lists of events, on hosts if they are named."""
 
-    def couple_events(*ranks):
+    def couple_events(*ranks, hosts=()):
         for rank, events in enumerate(ranks):
-            (tmp_path / f"rank{rank}.json").write_text(json.dumps({"traceEvents": events}))
+            head = {"host_name": hosts[rank]} if hosts else {}
+            (tmp_path / f"rank{rank}.json").write_text(json.dumps({**head, "traceEvents": events}))
         return couple_trace(read_kineto([tmp_path]))
 
     return couple_events

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loadpath.couple.trace.clock_hosts import shared_clocks
+from loadpath.couple.trace.clock_hosts import middle_shifts, shared_clocks
 from loadpath.couple.trace.clock_lines import Sightings
 
 N = 24
@@ -127,3 +127,23 @@ def test_localhost_names_no_machine():
     found = shared_clocks(ranks("localhost", "localhost"), meetings(np.zeros((N, 2))), NONE)
     assert found.clock.tolist() == [0, 1]
     assert found.parted == ()
+
+
+@pytest.mark.parametrize("skew_us", [-4_000, -1_000, 1_000, 4_000])
+def test_ends_of_threads_that_lie_apart_in_the_middle_leave_that_much_open(skew_us):
+    ends = late(np.random.default_rng(5), 4, most=2_000)
+    ends[:, 2] += skew_us
+    found = middle_shifts(meetings(ends), dict.fromkeys(range(4), 0))
+    assert found[2] == pytest.approx(abs(skew_us) * 1_000, abs=200_000)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_marks_of_a_busy_host_leave_nothing_open(seed):
+    ends = late(np.random.default_rng(seed), 4, share=0.3)
+    assert middle_shifts(meetings(ends), dict.fromkeys(range(4), 0)) == {}
+
+
+def test_ranks_of_clocks_of_their_own_are_not_compared_by_name():
+    ends = np.zeros((N, 2))
+    ends[:, 1] += 5_000
+    assert middle_shifts(meetings(ends), {0: 0, 1: 1}) == {}

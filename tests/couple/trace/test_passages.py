@@ -38,7 +38,9 @@ def ends(*messages, open_us=0):
         work=work, rank=rank, bytes=payload, start=start * US, end=end * US,
         is_post=~is_end, is_end=is_end,
     )  # fmt: skip
-    instances: Any = SimpleNamespace(work=work, instance=instance, role=role.astype(object))
+    instances: Any = SimpleNamespace(
+        work=work, fact=work, instance=instance, role=role.astype(object)
+    )
     done = completed_ends(facts, instances, open_us * US) // US
     return [tuple(pair) for pair in done[is_end].reshape(-1, 2).tolist()]
 

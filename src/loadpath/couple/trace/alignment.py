@@ -8,7 +8,12 @@ import polars as pl
 
 from loadpath.couple.trace.clock_estimate import estimate_clocks
 from loadpath.couple.trace.clock_faults import clock_faults, clock_residuals, end_deviations
-from loadpath.couple.trace.clock_hosts import SharedClocks, clocks_of_hosts, shared_clocks
+from loadpath.couple.trace.clock_hosts import (
+    SharedClocks,
+    clocks_of_hosts,
+    middle_shifts,
+    shared_clocks,
+)
 from loadpath.couple.trace.clocks import Clocks, only, set_clocks
 from loadpath.couple.trace.collectives import (
     Facts,
@@ -92,6 +97,8 @@ class Aligned:
         What was taken off the recorded times.
     residual_ns : dict of int to int
         By rank: what its clock still disagrees by.
+    unsure_ns : dict of int to int
+        By rank: how far it ends from those that its host's name gives the same clock.
     faults : tuple of str
         Clocks that cannot be set right.
     told : Told
@@ -103,6 +110,7 @@ class Aligned:
     timed: Timed
     clocks: Clocks
     residual_ns: dict[int, int]
+    unsure_ns: dict[int, int]
     faults: tuple[str, ...]
     told: Told
     member: pl.DataFrame
@@ -139,8 +147,17 @@ def align_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Aligned:
     if faults:
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
-    residual = clock_residuals(away, clocks)
-    return Aligned(_completed(timed, residual), clocks, residual, tuple(faults), told, member)
+    residual, unsure = clock_residuals(away, clocks), middle_shifts(member, reads)
+    residual |= {rank: max(ns, residual.get(rank, 0)) for rank, ns in unsure.items()}
+    return Aligned(
+        timed=_completed(timed, residual),
+        clocks=clocks,
+        residual_ns=residual,
+        unsure_ns=unsure,
+        faults=tuple(faults),
+        told=told,
+        member=member,
+    )
 
 
 def is_cut_off(recording: Recording) -> bool:

@@ -73,7 +73,17 @@ def clock_doubts(aligned: Aligned) -> list[Doubt]:
         "parts of the job share no communication that tells their clocks apart: times between "
         "these parts are as recorded"
     )
+    unsure = aligned.unsure_ns
+    shown = ", ".join(
+        f"{rank} by {format_seconds(ns / 1e9)}" for rank, ns in [*unsure.items()][:SHOWN]
+    )
+    by_name = (
+        f"ranks taken to read the clock of their host by its name alone, though their ends lie apart from "
+        f"the others' in the middle ({shown}): this much is left open; if one name stands for several "
+        "machines, name them with --hosts"
+    )
     return [
+        ("clocks_by_name", by_name, len(unsure)),
         ("clocks_set", was_set, int(moved.sum())),
         ("bad_clocks", bad, len(aligned.faults)),
         ("clocks_apart", lone, apart),

@@ -1,6 +1,6 @@
 """Ranks of one host read one clock, unless what they recorded together says otherwise."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from loadpath.couple.trace.collectives import LEAST_TOLERANCE_NS
 from loadpath.couple.trace.roles import TOLERATED_RATIO
 from loadpath.couple.trace.rows import Int64Array
 
-__all__ = ["SharedClocks", "clocks_of_hosts", "shared_clocks"]
+__all__ = ["SharedClocks", "clocks_of_hosts", "middle_shifts", "shared_clocks"]
 
 FloatArray = NDArray[np.float64]
 NAMELESS = ("", "localhost", "localhost.localdomain")
@@ -100,6 +100,40 @@ def clocks_of_hosts(rank: pl.DataFrame, parted: Collection[str] = ()) -> Int64Ar
     names = rank["host"].to_list()
     clock = [i if name in alone else first.setdefault(name, i) for i, name in enumerate(names)]
     return np.array(clock, np.int64)
+
+
+def middle_shifts(member: pl.DataFrame, clock: Mapping[int, int]) -> dict[int, int]:
+    """Say which ranks end apart from those that are taken to read the same clock, and by how much.
+
+    Parameters
+    ----------
+    member : polars.DataFrame
+        What `meeting_members` returned.
+    clock : mapping of int to int
+        Clock that each rank reads.
+
+    Returns
+    -------
+    dict of int to int
+        By rank: middle difference of its ends from the middle of the others', in ns, where that is over
+        200 us. Marks of threads scatter too widely to part such a clock by that, but it is no chance that
+        is passed over in silence: one name may stand for several machines.
+    """
+    key = ["instance", "clock"]
+    of_rank = pl.col("rank").replace_strict(clock, return_dtype=pl.Int64)
+    met = member.filter("one_moment", "waits", "threaded").with_columns(clock=of_rank)
+    met = met.select(*key, "rank", "end")
+    apart = (
+        met.join(met, on=key, suffix="_of")
+        .filter(pl.col("rank") != pl.col("rank_of"))
+        .group_by("instance", "rank")
+        .agg(away=(pl.col("end") - pl.col("end_of")).median())
+        .group_by("rank")
+        .agg(pl.len().alias("n"), pl.col("away").median())
+        .filter((pl.col("n") >= LEAST_SIDE) & (pl.col("away").abs() > 2 * LEAST_TOLERANCE_NS))
+        .sort("rank")
+    )
+    return {rank: round(abs(away)) for rank, away in apart.select("rank", "away").rows()}
 
 
 def _impossible(met: pl.DataFrame) -> list[str]:

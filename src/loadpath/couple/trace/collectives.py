@@ -25,14 +25,19 @@ class Instances:
     ----------
     work : (n_member,) array of int32
         Member ops: indices into `DeviceWork`.
+    fact : (n_member,) array of int64
+        Where `Facts` tells of each member: a kernel that runs a batch of calls is a member of several
+        instances.
     instance : (n_member,) array of int32
         Instance of each member.
     contributes, waits : (n_member,) arrays of bool
         Whether others wait for it, and whether it waits for others.
     role : (n_member,) array of object
         Part it plays.
-    n_buffered : int
-        Sends that did not wait for their receiver.
+    answers : (n_member,) array of bool
+        Those who wait for others here are waited for by them in turn.
+    n_buffered, n_rootless : int
+        Sends that did not wait for their receiver; communications whose root nothing tells.
     step, sequence, bytes : (n_instance,) arrays of int64
         Step, number within its group (or class and step), payload of one member.
     collective, communicator, n_members, n_expected : (n_instance,) arrays of int32
@@ -45,11 +50,14 @@ class Instances:
     """
 
     work: Int32Array
+    fact: Int64Array
     instance: Int32Array
     contributes: BoolArray
     waits: BoolArray
     role: np.ndarray[tuple[int], np.dtype[np.object_]]
+    answers: BoolArray
     n_buffered: int
+    n_rootless: int
     step: Int64Array
     sequence: Int64Array
     bytes: Int64Array
@@ -111,11 +119,14 @@ def _judged(recording: Recording, matched: Matched, rows: Rows) -> Instances:
     causal = _causal(matched, n, roles.contributes, roles.waits)
     return Instances(
         work=facts.work,
+        fact=matched.fact,
         instance=instance,
         contributes=roles.contributes,
         waits=roles.waits,
         role=roles.name,
+        answers=roles.answers,
         n_buffered=roles.n_buffered,
+        n_rootless=roles.n_rootless,
         step=facts.step[first],
         sequence=matched.number[first],
         bytes=facts.bytes[first],

@@ -1,7 +1,7 @@
 """Who waits for whom in a trace: program, stream, launch, cross-stream, wait and step edges."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from loadpath.couple.trace.launches import (
 )
 from loadpath.couple.trace.ops import GraphOps
 from loadpath.couple.trace.recorded_waits import RecordedWaits
-from loadpath.couple.trace.rows import Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.streams import cross_stream
 from loadpath.couple.trace.synchronise import host_waits
 from loadpath.couple.trace.threads import Handover
+from loadpath.couple.trace.turns import processor_turns
 from loadpath.couple.trace.waits import WorkerWaits, first_part
 
 __all__ = ["couple"]
@@ -40,6 +41,7 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
     recorded: RecordedWaits,
     instances: Instances,
     ops: GraphOps,
+    machine: Int64Array,
 ) -> Coupling:
     """Collect the couplings of a trace.
 
@@ -59,6 +61,8 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
         Communications.
     ops : GraphOps
         Ops of the graph.
+    machine : (n_work,) array of int64
+        Machine of each launched op.
 
     Returns
     -------
@@ -69,12 +73,13 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
     crossing = _crossing(recorded, cross_stream(rows, work, latency, ops.label))
     parts = [
         *_lanes(work, ops),
+        _turns(rows, threads, work, waits, ops=ops, machine=machine, latency_ns=latency),
         *_calls(rows, threads, work, waits=host_waits(rows, work, recorded), ops=ops),
         _indexed(crossing, ops.of_work, ops.of_work, EdgeKind.CROSS_STREAM),
         _indexed((waits.source, waits.segment), ops.of_work, ops.of_segment, EdgeKind.HOST_WAIT),
         _indexed((threads.source, threads.target), ops.of_segment, ops.of_segment, EdgeKind.DATA),
     ]
-    sound = _coupling_members(instances)
+    members = _coupling_members(instances)
     latency_ns = np.zeros(ops.table.height, np.int64)
     latency_ns[ops.of_work] = latency
     late = late_first_ops(rows, work)
@@ -89,10 +94,10 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
         edge_kind=np.concatenate(
             [np.full(part.source.size, part.kind, np.uint8) for part in parts]
         ),
-        member_op=ops.of_work[instances.work[sound]],
-        member_instance=instances.instance[sound],
-        member_contributes=instances.contributes[sound],
-        member_waits=instances.waits[sound],
+        member_op=ops.of_work[instances.work[members.member]],
+        member_instance=members.instance,
+        member_contributes=members.contributes,
+        member_waits=members.waits,
         begin_op=begin_op,
         begin_step=step[begin_op],
         end_op=end_op,
@@ -135,11 +140,56 @@ def _calls(
     ]
 
 
-def _coupling_members(instances: Instances) -> Int64Array:
+def _turns(  # noqa: PLR0913 - as `couple`
+    rows: Rows,
+    threads: Handover,
+    work: DeviceWork,
+    waits: WorkerWaits,
+    *,
+    ops: GraphOps,
+    machine: Int64Array,
+    latency_ns: Int64Array,
+) -> _Edges:
+    """Couple ops of communication threads with those who gave up the processor that they got."""
+    free = np.where(work.previous >= 0, rows.end[work.row][work.previous], 0)
+    ready = np.maximum(work.launched + latency_ns, free)
+    turns = processor_turns(rows, threads.segments, work, waits, ready_ns=ready, machine=machine)
+    blocked = np.append(_op_before(ops)[ops.of_segment], -1)[turns.segment]
+    source = np.where(turns.ended >= 0, ops.of_work[turns.ended], blocked)
+    known = source >= 0
+    return _Edges(source[known], ops.of_work[turns.work[known]], EdgeKind.INCIDENTAL)
+
+
+def _op_before(ops: GraphOps) -> Int64Array:
+    """Op before each on its lane, -1 for the first (and, as the last entry, for no op)."""
+    rank, lane = ops.table["rank"].to_numpy(), ops.table["lane"].to_numpy()
+    before = np.arange(-1, rank.size)
+    before[0] = before[-1] = -1
+    before[1:-1][(rank[1:] != rank[:-1]) | (lane[1:] != lane[:-1])] = -1
+    return before
+
+
+class _Members(NamedTuple):
+    """Members of communications as the graph couples them, numbered from 0."""
+
+    member: Int64Array
+    instance: Int32Array
+    contributes: BoolArray
+    waits: BoolArray
+
+
+def _coupling_members(instances: Instances) -> _Members:
     """Members of instances whose times allow that they met; none where clocks are refused."""
-    if instances.is_refused:
-        return np.empty(0, np.int64)
-    return np.flatnonzero(instances.causal[instances.instance])
+    # who answers takes part in a second meeting, in the opposite direction
+    sound = instances.causal[instances.instance] & (not instances.is_refused)
+    sound &= instances.contributes | instances.waits
+    forth, back = np.flatnonzero(sound), np.flatnonzero(sound & instances.answers)
+    return _Members(
+        np.append(forth, back),
+        np.append(instances.instance[forth], instances.instance[back] + instances.n_instance),
+        np.append(instances.contributes[forth], instances.waits[back]),
+        np.append(instances.waits[forth], instances.contributes[back]),
+    )
 
 
 def _lanes(work: DeviceWork, ops: GraphOps) -> list[_Edges]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadpath.couple.trace import kernels
+from loadpath.couple.trace.batches import batched_calls
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.posted import are_ends, are_posts
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
@@ -14,12 +15,12 @@ __all__ = ["Facts", "are_collective", "communication_facts", "pick_facts"]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of each communication op; one entry per op.
+    """What is known of each communication op; one entry per op, of a batch one per call that it runs.
 
     Attributes
     ----------
     work : (n,) array of int32
-        Index into `DeviceWork`.
+        Index into `DeviceWork`, ascending.
     rank, communicator, collective, peer : (n,) arrays of int32
         As in `Rows`, from the op itself or from a call around its launch.
     start, end, step, sequence, bytes, tag, comms_id : (n,) arrays of int64
@@ -60,10 +61,10 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
     Returns
     -------
     Facts
-        One entry per communication op.
+        One entry per communication op and call.
     """
-    index = np.flatnonzero(rows.kind[work.row] == "communicate").astype(np.int32)
-    row, call = work.row[index], work.call[index]
+    index, call = _told_by(rows, work)
+    row = work.row[index]
     no_name = rows.collectives.index("")
     grouped = kernels.innermost_said(rows.parent, rows.communicator >= 0, call)
     grouped = np.where(rows.communicator[row] >= 0, row, grouped)
@@ -90,6 +91,17 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
         is_post=are_posts(rows.correlation[row]),
         is_end=are_ends(rows.correlation[row]),
     )
+
+
+def _told_by(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
+    """Communication ops, and the row that each was asked for in: one entry for each call it runs."""
+    batches = batched_calls(rows, work)
+    index = np.flatnonzero(rows.kind[work.row] == "communicate")
+    index = index[~np.isin(index, batches.work) & ~np.isin(index, batches.rest)]
+    both = np.append(index, batches.work)
+    order = np.argsort(both, kind="stable")
+    call = np.append(work.call[index], batches.call)
+    return both[order].astype(np.int32), call[order].astype(np.int32)
 
 
 def _tells(rows: Rows) -> BoolArray:

@@ -15,6 +15,7 @@ from loadpath.couple.trace.alignment import (
     is_cut_off,
 )
 from loadpath.couple.trace.clock_doubts import clock_columns, clock_doubts
+from loadpath.couple.trace.clock_hosts import clocks_of_hosts
 from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.coordinates import rank_coordinates
 from loadpath.couple.trace.edges import couple
@@ -27,7 +28,7 @@ from loadpath.couple.trace.peers import resolve_peers
 from loadpath.couple.trace.places import Places, place_ranks
 from loadpath.couple.trace.posted import split_posted
 from loadpath.couple.trace.recorded_waits import recorded_waits
-from loadpath.couple.trace.rows import Rows, common_steps, rows_of
+from loadpath.couple.trace.rows import Int64Array, Rows, common_steps, rows_of
 from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import UNMARKED, repeated_steps
 from loadpath.errors import InputError, StructureError
@@ -49,6 +50,10 @@ INCOMPLETE = "communications of which not all members were recorded or found"
 BUFFERED = (
     "sends that ended before their receive began: those of their size are taken as buffered, and "
     "wait for nobody; the limit is not recorded"
+)
+ROOTLESS = (
+    "communications that go from or to one rank, of which neither the record nor the times tell which: "
+    "nobody waits in them; record shapes, so that calls name their root"
 )
 LATE = (
     "communications recorded to end after they were complete, for the thread that marks it had lost its "
@@ -112,7 +117,16 @@ def _coupling(recording: Recording, timed: Timed, ops: GraphOps) -> Coupling:
         recorded=recorded_waits(recording.synchronisation, timed.rows, timed.work),
         instances=timed.instances,
         ops=ops,
+        machine=_machines(recording)[timed.rows.rank[timed.work.row]],
     )
+
+
+def _machines(recording: Recording) -> Int64Array:
+    """Machine of each rank number, by the names of their hosts."""
+    rank = recording.rank["rank"].to_numpy()
+    machine = np.zeros(int(rank.max(initial=-1)) + 1, np.int64)
+    machine[rank] = clocks_of_hosts(recording.rank)
+    return machine
 
 
 def _wrong_ranks(recording: Recording, timed: Timed) -> list[str]:
@@ -183,8 +197,8 @@ def _membership_table(instances: Instances, op: np.ndarray) -> pl.DataFrame:
             "op": op[instances.work],
             "instance": instances.instance,
             "role": instances.role,
-            "contributes": instances.contributes,
-            "waits": instances.waits,
+            "contributes": instances.contributes | instances.answers,
+            "waits": instances.waits | instances.answers,
         }
     )
 
@@ -226,6 +240,7 @@ def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) ->
             (code, f"communications in which a rank ends before another starts: {said}", n_bad),
             ("incomplete_instances", INCOMPLETE, n_part),
             ("buffered_sends", BUFFERED, instances.n_buffered),
+            ("unknown_roots", ROOTLESS, instances.n_rootless),
             ("late_records", LATE, aligned.timed.n_late),
             *doubts,
             *axes,

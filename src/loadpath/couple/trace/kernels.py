@@ -5,7 +5,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-__all__ = ["flatten", "innermost_said", "last_before", "robust_band"]
+__all__ = ["flatten", "innermost_said", "last_before", "outermost_said", "robust_band"]
 
 ROUNDING_NS = 2000
 BISECTIONS = 60
@@ -85,6 +85,19 @@ def innermost_said(parent: Any, said: Any, row: Any) -> Any:
             if said[i]:
                 found[k] = i
                 break
+            i = parent[i]
+    return found
+
+
+@nb.njit(cache=True, nogil=True)
+def outermost_said(parent: Any, said: Any, row: Any) -> Any:
+    """Highest row at or above each of `row` for which `said` holds, -1 if there is none."""
+    found = np.full(row.size, -1, np.int32)
+    for k in range(row.size):
+        i = row[k]
+        while i >= 0:
+            if said[i]:
+                found[k] = i
             i = parent[i]
     return found
 

@@ -26,6 +26,8 @@ class Matched:
     ----------
     facts : Facts
         What is known of them.
+    fact : (n,) array of int64
+        Where they are in what is known of all.
     instance : (n,) array of int32
         Communication of each, in order of first starts.
     number : (n,) array of int64
@@ -35,6 +37,7 @@ class Matched:
     """
 
     facts: Facts
+    fact: Int64Array
     instance: Int32Array
     number: Int64Array
     size: Int64Array
@@ -61,7 +64,8 @@ def match_ops(recording: Recording, rows: Rows, facts: Facts) -> Matched:
         no other are left out, and so are those of groups of one rank.
     """
     sizes = np.append(recording.communicator["n_members"].to_numpy(), -1)
-    facts = pick_facts(facts, sizes[facts.communicator] != 1)
+    several = sizes[facts.communicator] != 1
+    facts = pick_facts(facts, several)
     key, number = _keys(rows, facts)
     _, joined = np.unique(key, axis=0, return_inverse=True)
     part, size = split_groups(recording, _joined(rows, facts, joined.ravel()))
@@ -69,7 +73,8 @@ def match_ops(recording: Recording, rows: Rows, facts: Facts) -> Matched:
     met = np.bincount(instance[~facts.is_end], minlength=instance.max(initial=-1) + 1)
     shared = (met > 1)[instance]
     dense = np.unique(instance[shared], return_inverse=True)[1].astype(np.int32)
-    return Matched(pick_facts(facts, shared), dense, number[shared], size[shared])
+    place = np.flatnonzero(several)[shared]
+    return Matched(pick_facts(facts, shared), place, dense, number[shared], size[shared])
 
 
 def _in_order(key: Int64Array, start: Int64Array) -> Int64Array:

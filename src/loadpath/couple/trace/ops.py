@@ -77,7 +77,8 @@ def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) ->
     of_segment = np.full(segments.rank.size, -1, np.int32)
     of_segment[kept] = number[: kept.size]
     label = rows.name[work.row].astype(np.int64)
-    label[facts.work] += facts.collective.astype(np.int64) * len(rows.names)
+    one, first = np.unique(facts.work, return_index=True)
+    label[one] += facts.collective[first].astype(np.int64) * len(rows.names)
     table = frame[order].with_columns(
         pl.col("start_ns") - origin,
         position=pl.col("position").rank("dense").cast(pl.Int32) - 1,
@@ -155,8 +156,9 @@ def _launched(rows: Rows, work: DeviceWork, facts: Facts) -> pl.DataFrame:
         name: getattr(rows, name)[row].copy()
         for name in ("bytes", "collective", "communicator", "sequence", "peer")
     }
+    one, first = np.unique(facts.work, return_index=True)  # of a batch its first call
     for field, values in said.items():
-        values[facts.work] = getattr(facts, field)
+        values[one] = getattr(facts, field)[first]
     sized = pl.Series(said["bytes"] >= 0)
     frame = pl.DataFrame(
         {

@@ -1,6 +1,5 @@
 """Ends of posted sends and receives: a mark that comes late is no long passage."""
 
-import numpy as np
 import polars as pl
 
 from loadpath.couple.trace.collectives import LEAST_TOLERANCE_NS, Facts, Instances
@@ -66,7 +65,7 @@ def completed_ends(facts: Facts, instances: Instances, open_ns: int = 0) -> Int6
 
 def _pairs(facts: Facts, instances: Instances) -> pl.DataFrame:
     """List posted sends with their receives: who, when both had posted, looked, and were done."""
-    place = np.searchsorted(facts.work, instances.work)
+    place = instances.fact
     part = pl.DataFrame(
         {
             "instance": instances.instance,

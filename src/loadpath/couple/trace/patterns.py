@@ -82,8 +82,8 @@ def turns_of(timed: Timed) -> dict[int, Turns]:
 def _all_turns(timed: Timed) -> tuple[Turns, Int32Array]:
     """List the turns of all ranks, and whose they are."""
     rows, work, facts = timed.rows, timed.work, timed.facts
-    instance = np.full(work.row.size, -1, np.int32)
-    instance[timed.instances.work] = timed.instances.instance
+    instance = np.full(facts.work.size, -1, np.int32)
+    instance[timed.instances.fact] = timed.instances.instance
     call = np.where(work.call[facts.work] >= 0, work.call[facts.work], work.row[facts.work])
     said = np.stack([facts.collective, facts.communicator, facts.peer, facts.bytes], axis=1)
     optimises = _optimisers(rows)
@@ -97,7 +97,7 @@ def _all_turns(timed: Timed) -> tuple[Turns, Int32Array]:
         signature=np.concatenate([_mix(said), _mix(rows.name[optimises][:, None])]),
         start=rows.start[row],
         end=end,
-        instance=np.append(instance[facts.work], np.full(optimises.size, -1, np.int32)),
+        instance=np.append(instance, np.full(optimises.size, -1, np.int32)),
         is_optimiser=np.arange(row.size) >= call.size,
         settled=np.full(row.size, -1),
         takes_input=np.zeros(row.size, np.bool_),

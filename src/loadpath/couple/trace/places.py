@@ -64,12 +64,25 @@ def place_ranks(places: Places, membership: pl.DataFrame) -> Places:
     of_rank = pl.col("rank").replace_strict(stage, default=0, return_dtype=pl.Int32)
     rank = places.rank.with_columns(of_rank.alias("pp"))
     op = _numbered(places.op, met, ["sender_op", "receiver_op"])
+    batches = _on_several_links(met)
+    op = op.with_columns(
+        communicator=pl.when(pl.int_range(pl.len()).is_in(batches))
+        .then(places.op["communicator"])
+        .otherwise("communicator")
+    )
     return Places(
         op=_at_coordinates(op, rank),
         instance=_numbered(places.instance, met, ["instance"]),
         communicator=pl.concat([places.communicator, _table(links)]),
         rank=rank,
     )
+
+
+def _on_several_links(met: pl.DataFrame) -> list[int]:
+    """Ops of several links, whose transfer belongs to none of them alone."""
+    parts = [met.select("link", op=name) for name in ("sender_op", "receiver_op")]
+    used = pl.concat(parts).group_by("op").agg(pl.col("link").n_unique())
+    return used.filter(pl.col("link") > 1)["op"].sort().to_list()
 
 
 def _told_apart(places: Places, membership: pl.DataFrame) -> Places:

@@ -33,7 +33,8 @@ def meeting_members(rows: Rows, facts: Facts, instances: Instances) -> pl.DataFr
         all members end at nearly one moment, as they do in collectives that wait for all and in
         sends that meet their receive on devices.
     """
-    place = np.searchsorted(facts.work, instances.work)
+    place = instances.fact
+    batched = np.bincount(instances.work)[instances.work] > 1
     names = pl.Series(rows.collectives, dtype=pl.String)
     of = instances.instance
     member = (
@@ -48,6 +49,7 @@ def meeting_members(rows: Rows, facts: Facts, instances: Instances) -> pl.DataFr
                 "start": facts.start[place],
                 "end": facts.end[place],
                 "threaded": facts.is_threaded[place],
+                "batched": batched & (instances.role != "all"),
                 "waits": instances.waits,
                 "causal": instances.causal[of],
             }
@@ -56,6 +58,7 @@ def meeting_members(rows: Rows, facts: Facts, instances: Instances) -> pl.DataFr
         .group_by("instance", "rank", "role", maintain_order=True)
         .agg(
             pl.col("communicator", "number", "waits_for_all", "threaded", "causal").first(),
+            pl.col("batched").any(),
             pl.col("start").min(),
             pl.col("end").max(),
             pl.col("waits").any(),
@@ -63,9 +66,11 @@ def meeting_members(rows: Rows, facts: Facts, instances: Instances) -> pl.DataFr
         .sort("instance", "rank", maintain_order=True)
     )
     paired = pl.col("role").is_in(["sender", "receiver"])
+    # a kernel that runs a batch ends when all of it is done, a thread when it looked
+    alone = ~pl.col("threaded") & ~pl.col("batched").any().over("instance")
     return member.with_columns(
-        one_moment=pl.when(paired).then(~pl.col("threaded")).otherwise("waits_for_all")
-    )
+        one_moment=pl.when(paired).then(alone).otherwise("waits_for_all")
+    ).drop("batched")
 
 
 def sightings(member: pl.DataFrame) -> Sightings:
@@ -126,7 +131,7 @@ def _passed(member: pl.DataFrame) -> pl.DataFrame:
     sent = member.filter(pl.col("role") == "sender")
     met = sent.join(member.filter(pl.col("role") == "receiver"), on="instance", suffix="_to")
     up = pl.col("rank") < pl.col("rank_to")
-    begun = pl.when("threaded").then("start").otherwise("end")
+    begun = pl.when("one_moment").then("end").otherwise("start")
     took = pl.col("end_to") - begun
     return met.filter(pl.col("rank") != pl.col("rank_to")).select(
         low=pl.min_horizontal("rank", "rank_to"),
@@ -134,5 +139,5 @@ def _passed(member: pl.DataFrame) -> pl.DataFrame:
         time=pl.when(up).then(begun).otherwise("end_to"),
         value=pl.when(up).then(took).otherwise(-took),
         direction=pl.when(up).then(1).otherwise(-1),
-        is_delay="threaded",
+        is_delay=~pl.col("one_moment"),
     )
