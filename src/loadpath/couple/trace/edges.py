@@ -21,7 +21,7 @@ from loadpath.couple.trace.synchronise import host_waits
 from loadpath.couple.trace.threads import Handover
 from loadpath.couple.trace.waits import WorkerWaits, first_part
 
-__all__ = ["couple"]
+__all__ = ["couple", "known_crossings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
     recorded: RecordedWaits,
     instances: Instances,
     ops: GraphOps,
+    handed: tuple[Int32Array, Int32Array],
 ) -> Coupling:
     """Collect the couplings of a trace.
 
@@ -59,6 +60,8 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
         Communications.
     ops : GraphOps
         Ops of the graph.
+    handed : tuple of (n,) arrays of int32
+        Further device ops that wait for one on another stream.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
         Who waits for whom, by op.
     """
     latency = launch_latency(rows, work)
-    crossing = _crossing(recorded, cross_stream(rows, work, latency, ops.label))
+    known = known_crossings(rows, work, recorded, ops.label)
+    crossing = np.concatenate([known[0], handed[0]]), np.concatenate([known[1], handed[1]])
     parts = [
         *_lanes(work, ops),
         *_calls(rows, threads, work, waits=host_waits(rows, work, recorded), ops=ops),
@@ -110,11 +114,28 @@ def _indexed(pairs: tuple[Any, Any], of_source: Any, of_target: Any, kind: EdgeK
     return _Edges(source[known], target[known], kind)
 
 
-def _crossing(
-    recorded: RecordedWaits, inferred: tuple[Int32Array, Int32Array]
+def known_crossings(
+    rows: Rows, work: DeviceWork, recorded: RecordedWaits, label: Int64Array
 ) -> tuple[Int32Array, Int32Array]:
-    """Take recorded waits between streams, and inferred ones of ranks that recorded none."""
-    source, target = inferred
+    """Take recorded waits between streams, and inferred ones of ranks that recorded none.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops.
+    work : DeviceWork
+        What hosts launched.
+    recorded : RecordedWaits
+        Waits for device ops that the profiler recorded.
+    label : (n_work,) array of int64
+        What each launched op is.
+
+    Returns
+    -------
+    tuple of (n,) arrays of int32
+        Sources and targets, as indices into `work`.
+    """
+    source, target = cross_stream(rows, work, launch_latency(rows, work), label)
     guessed = ~recorded.is_known[target]
     return (
         np.concatenate([recorded.source, source[guessed]]),
