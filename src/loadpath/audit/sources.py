@@ -18,6 +18,7 @@ from loadpath.audit.windows import in_window, windows_caveat
 from loadpath.couple.logged import is_timed
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, first_line
+from loadpath.ingest.execution_trace import is_execution_trace, read_execution_traces
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
 from loadpath.ingest.goal import is_goal, read_goal
 from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
@@ -251,7 +252,8 @@ def _read_traces(traces: list[Path], settings: Settings, progress: Progress) -> 
     from loadpath.ingest.kineto import read_kineto  # noqa: PLC0415 - an op table starts faster
 
     dumps = [path for path in traces if is_flight_recorder(path)]
-    timed = [path for path in traces if path not in dumps] or traces
+    executions = [path for path in traces if is_execution_trace(path)]
+    timed = [path for path in traces if path not in {*dumps, *executions}] or traces
     progress(f"reading {len(timed)} traces")
     recording = read_kineto(
         timed,
@@ -261,7 +263,22 @@ def _read_traces(traces: list[Path], settings: Settings, progress: Progress) -> 
     )
     told = map(file_digest, rank_files(settings.ranks))
     recording = replace(recording, inputs=(*recording.inputs, *told))
-    return _with_flights(recording, dumps if timed is not traces else [])
+    if timed is traces:
+        return recording
+    return _with_executions(_with_flights(recording, dumps), executions)
+
+
+def _with_executions(recording: Recording, paths: Sequence[Path]) -> Recording:
+    """Add what execution traces say of the operators of the traces."""
+    if not paths:
+        return recording
+    found = read_execution_traces(paths)
+    return replace(
+        recording,
+        execution=found.node,
+        caveat=pl.concat([recording.caveat, found.caveat]),
+        inputs=(*recording.inputs, *found.inputs),
+    )
 
 
 def _with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:

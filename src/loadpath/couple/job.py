@@ -24,7 +24,7 @@ COUPLED_OP = TableSchema(
     "coupled_op",
     "one op of the coupled graph; the row number is the op's id",
     (
-        *(column for column in OP.columns if column.name not in {"tag", "comms_id"}),
+        *(column for column in OP.columns if column.name not in {"tag", "comms_id", "external"}),
         Column("op_class", pl.Categorical, "what peers share: name and shape; see also position"),
         Column("position", pl.Int32, "k-th of its class on its rank in the step; 0 where pooled"),
         Column("mechanism", pl.Enum(MECHANISMS), "what its duration depends on"),

@@ -3,6 +3,7 @@
 from loadpath.tables.recorded import (
     CAVEAT,
     COMMUNICATOR,
+    EXECUTION,
     FLIGHT,
     FLIGHT_GROUP,
     HANDSHAKE,
@@ -21,6 +22,7 @@ from loadpath.tables.schema import Column, TableSchema
 __all__ = [
     "CAVEAT",
     "COMMUNICATOR",
+    "EXECUTION",
     "FLIGHT",
     "FLIGHT_GROUP",
     "HANDSHAKE",

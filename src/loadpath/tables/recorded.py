@@ -7,6 +7,7 @@ from loadpath.tables.schema import Column, TableSchema
 __all__ = [
     "CAVEAT",
     "COMMUNICATOR",
+    "EXECUTION",
     "FLIGHT",
     "FLIGHT_GROUP",
     "HANDSHAKE",
@@ -65,6 +66,7 @@ OP = TableSchema(
         Column("bytes", pl.Int64, "payload, -1 unknown", -1),
         Column("correlation", pl.Int64, "links a launch call with what it launched, -1 none", -1),
         Column("parent", pl.Int32, "op that encloses it on its lane, -1 none", -1),
+        Column("external", pl.Int32, "number of an operator, see execution.node; -1 none", -1),
     ),
 )
 
@@ -210,6 +212,18 @@ FLIGHT_GROUP = TableSchema(
         Column("number", pl.Int64, "number that the rank itself gave to the group, -1 unknown"),
         Column("enqueued", pl.Int64, "last collective asked for, -1 if not said"),
         Column("completed", pl.Int64, "last collective that ended, -1 if not said"),
+    ),
+)
+
+EXECUTION = TableSchema(
+    "execution",
+    "one operator as an execution trace of one rank lists it",
+    (
+        Column("rank", pl.Int32, "rank"),
+        Column("node", pl.Int64, "number that it shares with traces, up to a constant"),
+        Column("name", pl.String, "operator"),
+        Column("reads", pl.List(pl.Int64), "storages of tensors that it reads"),
+        Column("writes", pl.List(pl.Int64), "storages of tensors that it writes"),
     ),
 )
 

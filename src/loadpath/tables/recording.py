@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.tables.recorded import CAVEAT, FLIGHT, HANDSHAKE, SYNCHRONISATION
+from loadpath.tables.recorded import CAVEAT, EXECUTION, FLIGHT, HANDSHAKE, SYNCHRONISATION
 from loadpath.tables.schedule import Schedule
 
 __all__ = ["AlikeSteps", "Recording", "caveat_table", "unroll"]
@@ -53,6 +53,8 @@ class Recording:
         Recorded waits between streams and of hosts; empty where none are recorded.
     flight : polars.DataFrame
         What flight recorders noted; empty where none did.
+    execution : polars.DataFrame
+        Operators of execution traces, and what they touch; empty where none are recorded.
     schedule : Schedule, optional
         What is to run, where no time was recorded: `op` is empty then.
     """
@@ -70,6 +72,7 @@ class Recording:
     synchronisation: pl.DataFrame = field(default_factory=SYNCHRONISATION.empty)
     flight: pl.DataFrame = field(default_factory=FLIGHT.empty)
     handshake: pl.DataFrame = field(default_factory=HANDSHAKE.empty)
+    execution: pl.DataFrame = field(default_factory=EXECUTION.empty)
     schedule: Schedule | None = None
 
 

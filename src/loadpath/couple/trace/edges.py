@@ -22,7 +22,7 @@ from loadpath.couple.trace.threads import Handover
 from loadpath.couple.trace.turns import processor_turns
 from loadpath.couple.trace.waits import WorkerWaits, first_part
 
-__all__ = ["couple"]
+__all__ = ["couple", "known_crossings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
     instances: Instances,
     ops: GraphOps,
     machine: Int64Array,
+    handed: tuple[Int32Array, Int32Array],
 ) -> Coupling:
     """Collect the couplings of a trace.
 
@@ -63,6 +64,8 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
         Ops of the graph.
     machine : (n_work,) array of int64
         Machine of each launched op.
+    handed : tuple of (n,) arrays of int32
+        Further device ops that wait for one on another stream.
 
     Returns
     -------
@@ -70,7 +73,8 @@ def couple(  # noqa: PLR0913 - every argument is one kind of coupling
         Who waits for whom, by op.
     """
     latency = launch_latency(rows, work)
-    crossing = _crossing(recorded, cross_stream(rows, work, latency, ops.label))
+    known = known_crossings(rows, work, recorded, ops.label)
+    crossing = np.concatenate([known[0], handed[0]]), np.concatenate([known[1], handed[1]])
     parts = [
         *_lanes(work, ops),
         _turns(rows, threads, work, waits, ops=ops, machine=machine, latency_ns=latency),
@@ -115,11 +119,28 @@ def _indexed(pairs: tuple[Any, Any], of_source: Any, of_target: Any, kind: EdgeK
     return _Edges(source[known], target[known], kind)
 
 
-def _crossing(
-    recorded: RecordedWaits, inferred: tuple[Int32Array, Int32Array]
+def known_crossings(
+    rows: Rows, work: DeviceWork, recorded: RecordedWaits, label: Int64Array
 ) -> tuple[Int32Array, Int32Array]:
-    """Take recorded waits between streams, and inferred ones of ranks that recorded none."""
-    source, target = inferred
+    """Take recorded waits between streams, and inferred ones of ranks that recorded none.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops.
+    work : DeviceWork
+        What hosts launched.
+    recorded : RecordedWaits
+        Waits for device ops that the profiler recorded.
+    label : (n_work,) array of int64
+        What each launched op is.
+
+    Returns
+    -------
+    tuple of (n,) arrays of int32
+        Sources and targets, as indices into `work`.
+    """
+    source, target = cross_stream(rows, work, launch_latency(rows, work), label)
     guessed = ~recorded.is_known[target]
     return (
         np.concatenate([recorded.source, source[guessed]]),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable, Collection
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,8 @@ from loadpath.couple.trace.clock_doubts import clock_columns, clock_doubts
 from loadpath.couple.trace.clock_hosts import clocks_of_hosts
 from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.coordinates import rank_coordinates
-from loadpath.couple.trace.edges import couple
+from loadpath.couple.trace.edges import couple, known_crossings
+from loadpath.couple.trace.executions import Settled, handovers, settle
 from loadpath.couple.trace.flights import join_flights
 from loadpath.couple.trace.handshakes import handshake_doubts
 from loadpath.couple.trace.identity import copied_ranks, misplaced_ranks
@@ -84,23 +86,40 @@ def couple_trace(recording: Recording) -> CoupledJob:
     """
     recording, aligned = _aligned(recording)
     wrong = _wrong_ranks(recording, aligned.timed)
-    runs = run_doubts(recording, aligned)
+    doubts = [*run_doubts(recording, aligned)]
     timed = aligned.timed
-    if wrong or any(code == "other_run" for code, *_ in runs):
+    if wrong or any(code == "other_run" for code, *_ in doubts):
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
     ops = graph_ops(timed.rows, timed.threads.segments, timed.work, timed.facts)
-    doubts = [*runs, _wrong_doubt(wrong), *_left_out(timed.rows, common_steps(recording))]
+    handed = _handed(recording, timed, ops)
+    doubts += [
+        *handed.doubts,
+        _wrong_doubt(wrong),
+        *_left_out(timed.rows, common_steps(recording)),
+    ]
     doubted = _with_doubts(recording, dataclasses.replace(aligned, timed=timed), doubts)
     membership = _membership_table(timed.instances, ops.of_work)
-    found = _instance_table(timed.rows, timed.instances)
-    places = place_ranks(Places(ops.table, found, doubted.communicator, doubted.rank), membership)
+    instance = _instance_table(timed.rows, timed.instances)
+    places = place_ranks(
+        Places(ops.table, instance, doubted.communicator, doubted.rank), membership
+    )
     assemble = functools.partial(
         assemble_job, op=places.op, instance=places.instance, membership=membership
     )
     placed = dataclasses.replace(doubted, communicator=places.communicator, rank=places.rank)
-    coupling = _coupling(recording, timed, ops)
-    if aligned.faults:
+    coupling = _coupling(recording, timed, ops, handed)
+    return _assembled(assemble, placed, coupling, aligned.faults)
+
+
+def _assembled(
+    assemble: Callable[..., CoupledJob],
+    placed: Recording,
+    coupling: Coupling,
+    faults: Collection[str],
+) -> CoupledJob:
+    """Assemble the job; by its lanes alone where clocks are faulty or times contradict each other."""
+    if faults:
         return assemble(placed, coupling=_lanes_only(coupling))
     try:
         return assemble(placed, coupling=coupling)
@@ -108,7 +127,19 @@ def couple_trace(recording: Recording) -> CoupledJob:
         return assemble(_contradicting(placed, error), coupling=_lanes_only(coupling))
 
 
-def _coupling(recording: Recording, timed: Timed, ops: GraphOps) -> Coupling:
+def _handed(recording: Recording, timed: Timed, ops: GraphOps) -> Settled:
+    """Find what execution traces add to the couplings between streams."""
+    none = np.empty(0, np.int32)
+    if not recording.execution.height:
+        return Settled(none, none, ())
+    rows, work = timed.rows, timed.work
+    external = recording.op["external"].to_numpy()
+    recorded = recorded_waits(recording.synchronisation, rows, work)
+    handed = handovers(rows, work, external, recording.execution)
+    return settle(handed, rows, work, known_crossings(rows, work, recorded, ops.label))
+
+
+def _coupling(recording: Recording, timed: Timed, ops: GraphOps, handed: Settled) -> Coupling:
     return couple(
         timed.rows,
         timed.threads,
@@ -118,6 +149,7 @@ def _coupling(recording: Recording, timed: Timed, ops: GraphOps) -> Coupling:
         instances=timed.instances,
         ops=ops,
         machine=_machines(recording)[timed.rows.rank[timed.work.row]],
+        handed=handed[:2],
     )
 
 

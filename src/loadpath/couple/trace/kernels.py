@@ -5,7 +5,14 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-__all__ = ["flatten", "innermost_said", "last_before", "outermost_said", "robust_band"]
+__all__ = [
+    "flatten",
+    "innermost_said",
+    "last_before",
+    "outermost_said",
+    "reached",
+    "robust_band",
+]
 
 ROUNDING_NS = 2000
 BISECTIONS = 60
@@ -190,3 +197,32 @@ def _tightest(x: Any, y: Any, is_upper: Any, kept: Any, slope: float) -> Any:
         elif not is_upper[i] and offset > lower:
             lower, at_lower = offset, i
     return upper, lower, at_upper, at_lower
+
+
+@nb.njit(cache=True, nogil=True)
+def reached(stream: Any, previous: Any, source: Any, target: Any, begin: Any, end: Any) -> Any:
+    """Tell for pairs of launched ops whether a chain of stream order and couplings joins them.
+
+    Ops are in order of launch; `source` and `target` are couplings, by target. Each op remembers
+    the last op of every stream that it comes after.
+    """
+    n = stream.size
+    n_stream = stream.max() + 1 if n else 0
+    after = np.full((n, n_stream), -1, np.int32)
+    edge = 0
+    for i in range(n):
+        if previous[i] >= 0:
+            for s in range(n_stream):
+                after[i, s] = after[previous[i], s]
+            after[i, stream[i]] = previous[i]
+        while edge < target.size and target[edge] <= i:
+            j = source[edge]
+            if target[edge] == i and j < i:
+                for s in range(n_stream):
+                    after[i, s] = max(after[i, s], after[j, s])
+                after[i, stream[j]] = max(after[i, stream[j]], j)
+            edge += 1
+    known = np.zeros(begin.size, np.bool_)
+    for k in range(begin.size):
+        known[k] = after[end[k], stream[begin[k]]] >= begin[k]
+    return known

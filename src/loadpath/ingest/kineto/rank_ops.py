@@ -24,7 +24,8 @@ BoolArray = NDArray[np.bool_]
 
 MAX_DURATION_NS = 10**16
 MAX_TIME_NS = 1 << 62
-SORTED = ("start_ns", "duration_ns", "bytes", "correlation", "name")
+MAX_NUMBER = 1 << 31
+SORTED = ("start_ns", "duration_ns", "bytes", "correlation", "name", "external")
 N_CATEGORY = len(CATEGORIES)
 CPU_OP, ANNOTATION, RUNTIME, KERNEL, SYNC = (
     CATEGORIES.index(name) for name in ("cpu_op", "annotation", "runtime", "kernel", "sync")
@@ -48,6 +49,8 @@ class RankOps:
         Lane, and enclosing row (-1 none).
     name, collective : (n,) arrays of int32
         Codes into `names` and `collectives`.
+    external : (n,) array of int32
+        Number of the operator (``External id``), -1 for none.
     kind : (n,) array of uint8
         Place in `OP_KINDS`.
     names, collectives : tuple of str
@@ -83,6 +86,7 @@ class RankOps:
     parent: Int32Array
     name: Int32Array
     collective: Int32Array
+    external: Int32Array
     kind: NDArray[np.uint8]
     names: tuple[str, ...]
     collectives: tuple[str, ...]
@@ -109,7 +113,7 @@ def rank_ops(trace: Trace) -> RankOps:
         Its ops.
     """
     columns = trace.columns
-    columns.external = np.empty(0, np.int64)
+    columns.external = _numbers(columns.external)
     is_mark, number = _marks(trace)
     lane_of, lanes = number_lanes(trace, is_mark)
     row, doubts = _sound_rows(trace, lane_of)
@@ -144,6 +148,12 @@ def rank_ops(trace: Trace) -> RankOps:
         is_marked=bool((number[row] >= 0).any()),
         doubts=(*trace.doubts, *doubts, _odd_marks(trace), impossible),
     )
+
+
+def _numbers(external: Any) -> Any:
+    """Keep numbers of operators that can be meant, in half the memory."""
+    sound = (external >= 0) & (external < MAX_NUMBER)
+    return np.where(sound, external, -1).astype(np.int32)
 
 
 def _sorted(columns: Columns, name: str, row: Int64Array) -> Any:

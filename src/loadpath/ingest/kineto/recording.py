@@ -31,7 +31,7 @@ __all__ = ["read_kineto"]
 SUFFIXES = (".json", ".json.gz")
 MOST_THREADS = 16
 """Files read at a time: each holds one trace in memory."""
-COPIED = ("lane", "step", "start_ns", "duration_ns", "correlation")
+COPIED = ("lane", "step", "start_ns", "duration_ns", "correlation", "external")
 Progress = Callable[[int, int], None]
 
 
