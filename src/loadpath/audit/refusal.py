@@ -149,12 +149,15 @@ def _below_clocks(job: CoupledJob, judgement: Judgement) -> str:
     residual_ns, doubt_s = _clock_doubt(job)
     if (job.caveat["code"] == "clocks_by_name").any():
         doubt_s = _adding_up_s(job, residual_ns)
-    if cause.gain_s >= doubt_s:
+    # what is absorbed returns nothing: it is told by its excess
+    is_absorbed = judgement.kind == "absorbed"
+    found_s = cause.excess_s if is_absorbed else cause.gain_s
+    if found_s >= doubt_s:
         return ""
     return (
         f"the clocks of the ranks disagree by up to {residual_ns / 1e3:.0f} us at the end of a "
-        f"communication, {doubt_s * 1e3:.3g} ms over a step; the best cause returns "
-        f"{cause.gain_s * 1e3:.3g} ms, which may be theirs."
+        f"communication, {doubt_s * 1e3:.3g} ms over a step; the best cause "
+        f"{'has an excess of' if is_absorbed else 'returns'} {found_s * 1e3:.3g} ms, which may be theirs."
     )
 
 
