@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from tests.diagnose.small_jobs import all_reduce_job, communicate, compute, job, random_jobs
 
 from loadpath.couple.graph import EdgeKind
-from loadpath.diagnose.exposure import (
+from loadpath.diagnose.exposure import exposed
+from loadpath.diagnose.places import (
     COMPUTE,
     HOST,
     N_PART,
@@ -11,7 +12,6 @@ from loadpath.diagnose.exposure import (
     TRANSFER,
     WAIT,
     clock_of_step,
-    exposed,
     rank_index,
 )
 from loadpath.replay import op_end_ns, op_ready_ns, op_start_ns, replay

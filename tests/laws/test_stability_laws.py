@@ -53,7 +53,7 @@ def test_shapley_values_sum_to_the_value_of_all(n, data):
 def test_parts_of_variance_sum_to_the_mean_square_deviation(series, persistent, even):
     value = np.array(series)
     split = split_series(value, persistent, even=even)
-    assert np.isclose(sum(split[:4]), value.var() + persistent**2, rtol=1e-9, atol=1e-9)
+    assert np.isclose(sum(split[:5]), value.var() + persistent**2, rtol=1e-9, atol=1e-9)
 
 
 @law

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.effects import Effects
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.labels import compact, joint_code, place_in_group, sum_by
 from loadpath.diagnose.levels import WAITS_FOR_DATA, FloatArray
 from loadpath.diagnose.lone_events import smooth_courses, stands_out
 from loadpath.diagnose.medians import medians
+from loadpath.diagnose.places import rank_index
 from loadpath.diagnose.significance import ALPHA
 from loadpath.diagnose.tails import student_tail
 

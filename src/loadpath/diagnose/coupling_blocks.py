@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.coupling_matrix import BLOCK
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.labels import compact, numbered
+from loadpath.diagnose.places import rank_index
 from loadpath.tables.results import COUPLING_BLOCK
 
 __all__ = ["coupling_blocks", "find_blocks", "modularity"]

@@ -6,14 +6,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import BETWEEN_CALLS, CoupledJob, NodeRole
 from loadpath.diagnose import kernels
-from loadpath.diagnose.exposure import (
-    COMPUTE,
-    N_PART,
-    Places,
-    computation,
-    placed_windows,
-)
+from loadpath.diagnose.exposure import computation
 from loadpath.diagnose.labels import numbered
+from loadpath.diagnose.places import COMPUTE, N_PART, Places, placed_windows
 from loadpath.replay import (
     Timeline,
     critical_path,

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, CouplingGraph
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.labels import compact, sum_by
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.places import rank_index
 from loadpath.replay import (
     ScenarioLayout,
     Scenarios,

@@ -7,10 +7,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.diagnose.delay import DELAY_RATIO, Loaded, reaching, strike
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.footing import Footing
 from loadpath.diagnose.labels import numbered, sum_by
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.places import rank_index
 from loadpath.diagnose.resampling import (
     Estimate,
     quantile_estimates,

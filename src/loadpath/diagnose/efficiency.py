@@ -15,8 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.exposure import Places, computation, placed_windows
+from loadpath.diagnose.exposure import computation
 from loadpath.diagnose.fidelity import measured_step_ns
+from loadpath.diagnose.places import Places, placed_windows
 from loadpath.diagnose.step_intervals import FEW_STEPS, drawn_sums, with_interval
 from loadpath.replay import Mixture, Timeline, replay_runs
 from loadpath.tables.results import EFFICIENCY, FACTORS

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.footing import Footing
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.places import rank_index
 from loadpath.diagnose.policy_row import (
     Cost,
     Row,

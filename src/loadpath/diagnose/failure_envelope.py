@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.exposure import rank_index
+from loadpath.diagnose.places import rank_index
 from loadpath.diagnose.slow_choices import MOST_CHOICES, N_PART, Choices, choose
 from loadpath.replay import (
     Mixture,

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
 from loadpath.couple.steps import blocks
-from loadpath.diagnose.exposure import find_places
 from loadpath.diagnose.labels import compact
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.medians import reduced
+from loadpath.diagnose.places import find_places
 from loadpath.replay import Timeline, begin_apart, replay, step_time_ns
 from loadpath.replay.timeline import TimeArray
 

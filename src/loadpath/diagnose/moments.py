@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.couple.steps import keep_runs, lay_out
 from loadpath.diagnose.distance import Told, missed_by_step, tell_causes
-from loadpath.diagnose.exposure import Places, exposed, placed_windows
+from loadpath.diagnose.exposure import exposed
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.places import Places, placed_windows
 from loadpath.diagnose.rank_time import RankSums, rank_step, rank_sums, rank_time
 from loadpath.diagnose.root_cause import WaitSums, wait_tables, walk_back
 from loadpath.diagnose.sinks import SinkKeys, sink_keys

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.components import FEWEST_STEPS, Components, Peers
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.labels import compact, joint_code, numbered, place_in_group, sum_by
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.places import rank_index
 from loadpath.replay.noise import Noise, block_noise, draw_noise_ns
 
 __all__ = ["NoiseModel", "block_length", "model_noise"]

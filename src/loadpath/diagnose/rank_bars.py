@@ -4,16 +4,9 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.exposure import (
-    COMPUTE,
-    HOST,
-    OVERHEAD,
-    TRANSFER,
-    WAIT,
-    Exposure,
-    rank_index,
-)
+from loadpath.diagnose.exposure import Exposure
 from loadpath.diagnose.levels import WAITS_FOR_DATA
+from loadpath.diagnose.places import COMPUTE, HOST, OVERHEAD, TRANSFER, WAIT, rank_index
 from loadpath.replay import Timeline, step_bounds_ns
 from loadpath.tables.results import TIMELINE
 from loadpath.units import NS_PER_S

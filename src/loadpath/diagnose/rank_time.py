@@ -8,15 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose import kernels
-from loadpath.diagnose.exposure import (
-    COMPUTE,
-    HOST,
-    N_PART,
-    OVERHEAD,
-    TRANSFER,
-    WAIT,
-    Exposure,
-)
+from loadpath.diagnose.exposure import Exposure
+from loadpath.diagnose.places import COMPUTE, HOST, N_PART, OVERHEAD, TRANSFER, WAIT
 from loadpath.replay import Timeline, replay, step_bounds_ns, step_time_ns
 from loadpath.tables.results import RANK_STEP, RANK_TIME
 from loadpath.units import NS_PER_S

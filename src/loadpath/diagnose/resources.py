@@ -7,9 +7,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.labels import numbered
 from loadpath.diagnose.message_size import is_latency_like
+from loadpath.diagnose.places import rank_index
 
 __all__ = ["MATRIX", "RESOURCES", "op_resources"]
 

@@ -26,7 +26,8 @@ from loadpath.diagnose.coupling_matrix import (
     merged_causes,
     nonzero_causes,
 )
-from loadpath.diagnose.exposure import Exposure, rank_index
+from loadpath.diagnose.exposure import Exposure
+from loadpath.diagnose.places import rank_index
 from loadpath.diagnose.sinks import KeySums, RestSums, SinkKeys, Waits, sink_table
 from loadpath.replay import Timeline, last_predecessor
 

@@ -7,10 +7,10 @@ import polars as pl
 
 from loadpath.diagnose.components import FEWEST_STEPS
 from loadpath.diagnose.exclusion import RankSet, exclude
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.footing import Footing
 from loadpath.diagnose.labels import sum_by
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.places import rank_index
 from loadpath.diagnose.policy_row import (
     FREE,
     Cost,

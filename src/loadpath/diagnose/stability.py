@@ -13,7 +13,6 @@ from loadpath.diagnose.components import FEWEST_STEPS
 from loadpath.diagnose.delay import Loaded, load_job
 from loadpath.diagnose.delay_gain import delay_rows, gain_rows
 from loadpath.diagnose.emergence import Losses, emergent_share, measure_losses, step_s
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.footing import Footing
 from loadpath.diagnose.labels import compact, joint_code, sum_by
 from loadpath.diagnose.levels import FloatArray
@@ -26,6 +25,7 @@ from loadpath.diagnose.noise_gain import (
     rank_noise_s,
 )
 from loadpath.diagnose.noise_model import NoiseModel, model_noise
+from loadpath.diagnose.places import rank_index
 from loadpath.diagnose.resampling import Estimate, mean_estimate, ratio_estimate
 from loadpath.diagnose.reserve import find_reserves, work_classes
 from loadpath.diagnose.stability_row import NOTHING, Row, row, stability_table, under

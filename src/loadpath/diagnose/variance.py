@@ -13,10 +13,10 @@ import polars as pl
 from loadpath.diagnose.components import FEWEST_STEPS
 from loadpath.diagnose.course import find_courses
 from loadpath.diagnose.emergence import Losses
-from loadpath.diagnose.exposure import rank_index
 from loadpath.diagnose.footing import Footing
 from loadpath.diagnose.labels import sum_by
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.places import rank_index
 from loadpath.tables.results import VARIANCE
 
 __all__ = ["Split", "split_series", "variance_table"]

@@ -38,7 +38,8 @@ def test_numbers_are_shifted_to_where_names_agree():
     nodes = {1: "a", 2: "b", 3: "a", 4: "c"}
     names = np.array(["a", "b", "a", "c"], object)
     assert number_shift(np.array([3, 4, 5, 6]), names, nodes) == 2
-    assert number_shift(np.array([3, 4, 5, 6]), names[::-1], nodes) is None
+    others = np.array(["d", "b", "e", "f"], object)
+    assert number_shift(np.array([3, 4, 5, 6]), others, nodes) is None
 
 
 def recording():

@@ -22,6 +22,9 @@ from loadpath.couple.trace.clocks import set_clocks
 __all__ = ["Ends", "common_ends", "whole_calls"]
 
 Int64Array = NDArray[np.int64]
+RESOLUTION_NS = 2000
+"""Both stamps are whole us."""
+MOST = 0.5
 TOGETHER = pl.col("collective").is_in(
     ["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "barrier", "send", "recv"]
 )
@@ -41,10 +44,14 @@ class Ends:
     moved_ns : int
         Farthest that an end had to be moved so that no two communications of a group overlap:
         what the recorded ends leave open.
+    is_stamped : bool
+        Ends are when communications ended on the device, not when somebody looked: most lengths
+        between recorded begin and end are the durations.
     """
 
     call: pl.DataFrame
     moved_ns: int
+    is_stamped: bool
 
 
 def whole_calls(flight: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -66,7 +73,8 @@ def whole_calls(flight: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     )
     pair, sends = pl.col("is_p2p"), pl.col("collective") == "send"
     keyed = timed.select(
-        "rank", "group", "collective", "bytes", "peer", "duration_ns", "created_ns", "completed_ns",
+        "rank", "group", "collective", "bytes", "peer", "duration_ns", "created_ns", "started_ns",
+        "completed_ns",
         size=pl.when(pair).then(2).otherwise(pl.col("members").list.len()),
         what=pl.when(pair).then(pl.lit("message")).otherwise(pl.lit("collective")),
         source=pl.when(pair).then(pl.when(sends).then("rank").otherwise("peer")).otherwise(-1),
@@ -112,10 +120,17 @@ def common_ends(call: pl.DataFrame) -> Ends:
     later = ended.with_columns(end_ns=pl.col("end_ns") + pl.Series(moved))
     return Ends(
         later.with_columns(start_ns=pl.col("end_ns") - pl.col("duration_ns"))
-        .drop("own", "duration_ns", "completed_ns")
+        .drop("own", "duration_ns", "completed_ns", "started_ns")
         .sort("rank", "end_ns", "instance"),
         int(moved.max(initial=0)),
+        _is_stamped(call),
     )
+
+
+def _is_stamped(call: pl.DataFrame) -> bool:
+    spanned = pl.col("completed_ns") - pl.col("started_ns")
+    near = (spanned - pl.col("duration_ns")).abs() <= RESOLUTION_NS + 0.01 * pl.col("duration_ns")
+    return bool(call.select((near & (pl.col("started_ns") > 0)).mean()).item() > MOST)
 
 
 def _sightings(call: pl.DataFrame) -> Sightings:

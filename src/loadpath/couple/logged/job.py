@@ -67,7 +67,7 @@ def couple_logged(recording: Recording) -> CoupledJob:
     ranks = np.unique(call["rank"].to_numpy())
     of_all = calls_of_all(ends.call, ranks.size)
     cycles = find_cycles(of_all)
-    polled = ends.moved_ns > TOLERATED_RATIO * _spacing_ns(ends.call)
+    polled = not ends.is_stamped
     level = level_ends(ends.call, of_all, cycles) if polled else None
     if level is not None:
         placed = calls_of_all(level, ranks.size)["end_ns"].to_numpy()
@@ -185,7 +185,14 @@ def _doubts(ends: Ends, cycles: Cycles, told: _Told) -> list[tuple[str, str, int
     n_cycle = max(cycles.border_ns.size - 1, 0)
     period = int(np.median(np.diff(cycles.border_ns))) if n_cycle else _spacing_ns(ends.call)
     at_once = told.overlap > TOLERATED_RATIO
-    unknown = ends.moved_ns > period or (told.polled and at_once)
+    unknown = ends.moved_ns > period or (told.polled and not told.levelled)
+    why = (
+        f"ends that follow from durations differ by {ends.moved_ns / 1e6:.3g} ms from those written, a cycle "
+        f"or call takes {period / 1e6:.3g} ms"
+        if ends.moved_ns > period
+        else "they were seen at polls, and not all of them are of all ranks and in cycles, by which they "
+        "could be spaced"
+    )
     calls = f"{cycles.length} communication{'s' if cycles.length > 1 else ''}"
     counted = f"steps are cycles of {calls} of all ranks; a training step may hold several"
     return [
@@ -195,6 +202,6 @@ def _doubts(ends: Ends, cycles: Cycles, told: _Told) -> list[tuple[str, str, int
         ("outside_cycles", "communications of all ranks before the first cycle and after the last: left out", cycles.n_left if n_cycle else 0),
         ("ends_levelled", "ends were written later than they happened: the work of the middle rank is taken to be the same in every cycle; what ranks differ by is as logged", int(told.levelled)),
         ("ends_moved", f"ends had to be moved by up to {ends.moved_ns / 1e6:.3g} ms to come one after another: that close are times within a step known", int(ends.moved_ns > 0 and not told.levelled)),
-        ("ends_unknown", f"the log does not tell when communications ended: ends that follow from durations differ by {ends.moved_ns / 1e6:.3g} ms from those written, a cycle or call takes {period / 1e6:.3g} ms (an Inspector log tells with NCCL_INSPECTOR_DUMP_VERBOSE=1)", int(unknown)),
+        ("ends_unknown", f"the log does not tell when communications ended: {why} (an Inspector log tells with NCCL_INSPECTOR_DUMP_VERBOSE=1)", int(unknown)),
         ("overlapping_calls", f"communications of a rank run at once for {told.overlap:.1%} of the time: what it does beside them is not logged (traces of all ranks tell)", int(at_once and not told.polled)),
     ]  # fmt: skip
