@@ -41,6 +41,7 @@ class HandshakeServer:
     def __init__(self, bound: socket.socket, token: bytes) -> None:
         self._socket, self._token = bound, token
         self._rows: dict[int, deque[tuple[int, ...]]] = defaultdict(lambda: deque(maxlen=MOST_ROWS))
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._answer, daemon=True)
         self._is_open = True
         self._thread.start()
@@ -56,9 +57,11 @@ class HandshakeServer:
                     n_foreign += 1
                     continue
                 _, rank, number, *times = QUESTION.unpack(data)
-                self._socket.sendto(ANSWER.pack(number, arrived, time.time_ns()), sender)
+                # kept first: whoever has the answer may ask for what was kept
                 if times[4]:
-                    self._rows[rank].append((rank, 0, *times[1:]))
+                    with self._lock:
+                        self._rows[rank].append((rank, 0, *times[1:]))
+                self._socket.sendto(ANSWER.pack(number, arrived, time.time_ns()), sender)
             except TimeoutError:
                 continue
             except OSError:
@@ -72,7 +75,8 @@ class HandshakeServer:
         folder : Path
             Gets ``clock_handshake.csv``, where any exchange ended.
         """
-        held, self._rows = self._rows, defaultdict(lambda: deque(maxlen=MOST_ROWS))
+        with self._lock:
+            held, self._rows = self._rows, defaultdict(lambda: deque(maxlen=MOST_ROWS))
         rows = [row for rank in sorted(held) for row in held[rank]]
         if rows:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
