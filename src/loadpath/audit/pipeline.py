@@ -21,7 +21,6 @@ from loadpath.audit.sources import Progress, holds_logs, load_recording, lone_du
 from loadpath.audit.store import read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
-from loadpath.couple.logged import couple_logged, is_timed
 from loadpath.couple.pipeline import couple_steps
 from loadpath.couple.steps import CoupledSteps, as_runs, as_steps, lay_out
 from loadpath.diagnose.levels import Baseline
@@ -271,6 +270,8 @@ def _hang_of_dumps(
     if settings.hosts:
         recording = with_hosts(recording, Path(settings.hosts))
     told = diagnose_dumps(flights, recording, settings, names)
+    from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
+
     return None if told[0]["verdict"]["kind"] != "hang" and is_timed(recording) else told
 
 
@@ -337,6 +338,8 @@ def couple_recording(recording: Recording, settings: Settings | None = None) -> 
 
         return as_steps(couple_schedule(recording, settings or Settings()))
     if recording.flight.height and not recording.op.height:
+        from loadpath.couple.logged import couple_logged  # noqa: PLC0415 - few need it
+
         return as_steps(couple_logged(recording))
     if recording.source == "stage_log":
         from loadpath.couple.stages import couple_stages  # noqa: PLC0415 - few need it
