@@ -190,7 +190,7 @@ def test_an_audit_of_an_op_table_does_not_load_the_compiler(tmp_path):
         import sys
         import loadpath
         from loadpath.testing import make_job, write_op_table
-        loadpath.run_audit([write_op_table(make_job(1, pp=2, dp=4, steps=4), sys.argv[1])])
+        loadpath.run_audit(write_op_table(make_job(1, pp=2, dp=4, steps=4), sys.argv[1]))
         print("numba" in sys.modules)
     """)
     told = [
