@@ -1,7 +1,6 @@
 """The order of an audit: read, couple, diagnose, write."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -26,7 +25,6 @@ from loadpath.couple.steps import CoupledSteps, as_runs, as_steps, lay_out
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import UsageError
 from loadpath.ingest.flight_recorder import read_flight_recorders
-from loadpath.replay.warm_up import warm_up
 from loadpath.tables import Recording
 
 __all__ = ["Audit", "couple_recording", "couple_sources", "open_audit", "run_audit"]
@@ -293,7 +291,7 @@ def _simulated_anew(
 def couple_sources(
     sources: Sequence[str | Path], settings: Settings, progress: Progress
 ) -> CoupledSteps:
-    """Read and couple the records of one job; kernels are loaded meanwhile.
+    """Read and couple the records of one job.
 
     Parameters
     ----------
@@ -309,9 +307,7 @@ def couple_sources(
     CoupledSteps
         The coupled job; where all steps are coupled alike, the graph of one.
     """
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(warm_up)
-        recording = load_recording(sources, settings, progress)
+    recording = load_recording(sources, settings, progress)
     progress("coupling ranks")
     return couple_recording(recording, settings)
 

@@ -9,13 +9,17 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core.runtime import nrtdynmod
+from numba.np import arrayobj
 
 from loadpath.compiled.identity import used_names
 from loadpath.compiled.kinds import REAL, TRUTH, WHOLE
 from loadpath.compiled.machine import MOST_RESULTS, target_machine
 
-untyped: Any = numba
-carray, cfunc, types = untyped.carray, untyped.cfunc, untyped.types
+njit: Any = numba.njit
+types: Any = numba.types
+from_pointer: Any = arrayobj.get_cfarray_intrinsic
+ARRAY = from_pointer("C", None)
+NOT_FROM_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 NUMBERS: dict[str, Any] = {WHOLE: types.int64, REAL: types.float64, TRUTH: types.boolean}
 C_LIBRARY = ctypes.CDLL(None)
 MEMORY_LAYOUT = "{i64, i8*, i8*, i8*, i64}"
@@ -74,14 +78,14 @@ def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     code = function.__code__
     space: dict[str, Any] = function.__globals__
     used = {name: space[name] for name in used_names(code) if name in space}
-    theirs = {name: value.numba for name, value in used.items() if _is_kernel(value)}
+    theirs = {name: value.within for name, value in used.items() if _is_kernel(value)}
     twin = FunctionType(code, space | theirs, function.__name__, function.__defaults__)
     twin.__module__, twin.__qualname__ = function.__module__, function.__qualname__
-    return numba.njit(**options)(twin)
+    return njit(**options)(twin)
 
 
 def _is_kernel(value: Any) -> bool:
-    return hasattr(value, "py_func") and hasattr(value, "numba")
+    return hasattr(value, "py_func") and hasattr(value, "within")
 
 
 def built(
@@ -112,10 +116,11 @@ def built(
         return None
     entry = _entry(compiled, kinds, results, symbol)
     parameters = [t for kind in kinds for t in _c_types(kind)]
-    signature = types.void(*parameters, types.CPointer(types.int64), types.CPointer(types.float64))
-    made = cfunc(signature, error_model=options.get("error_model", "python"))(entry)
-    name = made.native_name.removeprefix("cfunc.")
-    code = _object(made.inspect_llvm(), name)
+    signature = (*parameters, types.CPointer(types.int64), types.CPointer(types.float64))
+    made = njit(**options, **NOT_FROM_PYTHON)(entry)
+    made.compile(signature)
+    name = made.overloads[signature].fndesc.llvm_func_name
+    code = _object(made.inspect_llvm(signature), name)
     return None if code is None else (name, results, code)
 
 
@@ -162,7 +167,7 @@ def _entry(compiled: Any, kinds: Sequence[str], results: str, symbol: str) -> An
         if ":" in kind:
             shape = [f"a{i}_{k}" for k in range(int(kind[-1]))]
             parameters += shape
-            given.append(f"carray(a{i}, ({', '.join(shape)},))")
+            given.append(f"array(a{i}, ({', '.join(shape)},))")
         else:
             given.append(f"a{i}")
     call = f"kernel({', '.join(given)})"
@@ -170,8 +175,8 @@ def _entry(compiled: Any, kinds: Sequence[str], results: str, symbol: str) -> An
     for i, kind in enumerate(results.removeprefix(",")):
         place = "real" if kind == REAL else "whole"
         value = f"result[{i}]" if results.startswith(",") else "result"
-        lines.append(f"    carray({place}, ({MOST_RESULTS},))[{i}] = {value}")
-    space: dict[str, Any] = {"kernel": compiled, "carray": carray}
+        lines.append(f"    {place}[{i}] = {value}")
+    space: dict[str, Any] = {"kernel": compiled, "array": ARRAY}
     exec("\n".join(lines), space)  # noqa: S102 - the text is made above, of numbers and letters
     return space[symbol]
 

@@ -46,17 +46,22 @@ class Kernel:
         return call(arguments)
 
     @cached_property
-    def numba(self) -> Any:
-        """Numba's compiled function."""
+    def within(self) -> Any:
+        """Numba's function for calls out of compiled code."""
         building = import_module("loadpath.compiled.building")
-        return building.dispatcher(self.py_func, {**self._options, "cache": True})
+        return building.dispatcher(self.py_func, self._options | building.NOT_FROM_PYTHON)
+
+    @cached_property
+    def _numba(self) -> Any:
+        building = import_module("loadpath.compiled.building")
+        return building.dispatcher(self.py_func, self._options | {"cache": True})
 
     @cached_property
     def _identity(self) -> str:
         return identity(self.py_func, self.options)
 
     def _left(self, arguments: Any) -> Any:
-        return self.numba(*arguments)
+        return self._numba(*arguments)
 
     def _call_for(self, kinds: tuple[str, ...]) -> Callable[..., Any]:
         if "" in kinds:
@@ -76,13 +81,13 @@ class Kernel:
             try:
                 return native(arguments)
             except machine.KernelError:
-                return self.numba(*arguments)
+                return self._numba(*arguments)
 
         return call
 
     def _made(self, kinds: tuple[str, ...], name: str, key: str) -> bytes:
         building = import_module("loadpath.compiled.building")
-        made = building.built(self.numba, kinds, f"kernel_{key}", self._options)
+        made = building.built(self.within, kinds, f"kernel_{key}", self._options)
         symbol, results, code = made or (LEFT_TO_NUMBA, "", b"")
         held = f"{symbol}\n{results}\n".encode() + code
         store.keep(name, held)
