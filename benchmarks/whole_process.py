@@ -27,13 +27,9 @@ import polars as pl
 
 STEPS_APART = 10_000
 FLOOR = """
-import numba, numpy, polars
+import llvmlite.binding, numpy, polars
 
-@numba.njit(cache=True)
-def total(x):
-    return x.sum()
-
-total(numpy.ones(3))
+numpy.ones(3).sum()
 polars.DataFrame({"a": [1]}).select(polars.col("a").sum())
 """
 

@@ -52,7 +52,7 @@ def test_slack_spreads_from_ends_to_begins():
 
 
 def test_layout_frees_a_row_after_the_last_successor():
-    n_row, row, first_row, second_row, overflow_row, *slacks = kernels.lay_out(*EDGES, TIME * 1.0)
+    n_row, row, first_row, second_row, overflow_row, *slacks = kernels.lay_out(EDGES, TIME * 1.0)
     # 0, 1, 2 take rows 1, 2, 3, node 3 row 4; then 1 and 2 are done and node 4 takes one of theirs
     assert (n_row, row[:5].tolist()) == (5, [0, 1, 2, 3, 4])
     assert row[5] in {2, 3}
@@ -62,7 +62,7 @@ def test_layout_frees_a_row_after_the_last_successor():
 
 
 def test_block_of_scenarios_deviates_as_exact_sweeps_do():
-    n_row, *layout = kernels.lay_out(*EDGES, TIME * 1.0)
+    n_row, *layout = kernels.lay_out(EDGES, TIME * 1.0)
     stop = np.array([0, 3, 4, 5], np.int32)
     start = np.array([0, 0, 1, 1, 1])
     begin = np.array([0, -1, -1, -1], np.int32)

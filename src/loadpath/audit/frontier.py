@@ -8,7 +8,6 @@ import polars as pl
 
 from loadpath.brief.wording import counted
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.frontier import account_frontier, find_suspects
 
 __all__ = ["frontier_section", "frontier_tables"]
 
@@ -35,6 +34,11 @@ def frontier_tables(job: CoupledJob, seed: int) -> dict[str, pl.DataFrame]:
     """
     if job.source != "stage_log":
         return {}
+    from loadpath.diagnose.frontier import (  # noqa: PLC0415 - few need it
+        account_frontier,
+        find_suspects,
+    )
+
     rng = np.random.default_rng(seed)
     return {"frontier": account_frontier(job), "suspect": find_suspects(job, rng)}
 

@@ -1,7 +1,6 @@
 """The order of an audit: read, couple, diagnose, write."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -21,13 +20,11 @@ from loadpath.audit.sources import Progress, holds_logs, load_recording, lone_du
 from loadpath.audit.store import read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
-from loadpath.couple.logged import couple_logged, is_timed
 from loadpath.couple.pipeline import couple_steps
 from loadpath.couple.steps import CoupledSteps, as_runs, as_steps, lay_out
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import UsageError
 from loadpath.ingest.flight_recorder import read_flight_recorders
-from loadpath.replay.warm_up import warm_up
 from loadpath.tables import Recording
 
 __all__ = ["Audit", "couple_recording", "couple_sources", "open_audit", "run_audit"]
@@ -271,6 +268,8 @@ def _hang_of_dumps(
     if settings.hosts:
         recording = with_hosts(recording, Path(settings.hosts))
     told = diagnose_dumps(flights, recording, settings, names)
+    from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
+
     return None if told[0]["verdict"]["kind"] != "hang" and is_timed(recording) else told
 
 
@@ -292,7 +291,7 @@ def _simulated_anew(
 def couple_sources(
     sources: Sequence[str | Path], settings: Settings, progress: Progress
 ) -> CoupledSteps:
-    """Read and couple the records of one job; kernels are loaded meanwhile.
+    """Read and couple the records of one job.
 
     Parameters
     ----------
@@ -308,9 +307,7 @@ def couple_sources(
     CoupledSteps
         The coupled job; where all steps are coupled alike, the graph of one.
     """
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(warm_up)
-        recording = load_recording(sources, settings, progress)
+    recording = load_recording(sources, settings, progress)
     progress("coupling ranks")
     return couple_recording(recording, settings)
 
@@ -337,6 +334,8 @@ def couple_recording(recording: Recording, settings: Settings | None = None) -> 
 
         return as_steps(couple_schedule(recording, settings or Settings()))
     if recording.flight.height and not recording.op.height:
+        from loadpath.couple.logged import couple_logged  # noqa: PLC0415 - few need it
+
         return as_steps(couple_logged(recording))
     if recording.source == "stage_log":
         from loadpath.couple.stages import couple_stages  # noqa: PLC0415 - few need it

@@ -15,7 +15,6 @@ from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.reconcile import reconciled
 from loadpath.audit.settings import Settings
 from loadpath.audit.windows import in_window, windows_caveat
-from loadpath.couple.logged import is_timed
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, first_line
 from loadpath.ingest.execution_trace import is_execution_trace, read_execution_traces
@@ -200,6 +199,8 @@ def _read_archive(archives: Sequence[Path], _: Settings, progress: Progress) -> 
 def _read_logs(logs: Sequence[Path], _: Settings, progress: Progress) -> Recording:
     progress(f"reading {len(logs)} Inspector logs")
     recording = read_inspector(logs)
+    from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
+
     if not is_timed(recording):
         raise InputError(
             logs[0].name,

@@ -2,32 +2,34 @@
 
 from typing import Any
 
-import numba as nb
 import numpy as np
+
+from loadpath.compiled import kernel
 
 SYNC = 3
 """`NodeRole.SYNC`; nodes of this role carry the number of a communication, not of an op."""
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@nb.njit(**OPTIONS)
 def group_by_key(key: Any, n_key: int) -> Any:
     """Sort positions by key, stably: (n_key + 1,) starts and (n,) positions, both int64."""
     start = np.zeros(n_key + 1, np.int64)
+    order = np.empty(key.size, np.int64)
+    _group_by_key(key, n_key, start, order)
+    return start, order
+
+
+@kernel
+def _group_by_key(key: Any, n_key: int, start: Any, order: Any) -> None:
     for i in range(key.size):
         start[key[i] + 1] += 1
     for k in range(n_key):
         start[k + 1] += start[k]
     fill = start[:-1].copy()
-    order = np.empty(key.size, np.int64)
     for i in range(key.size):
         order[fill[key[i]]] = i
         fill[key[i]] += 1
-    return start, order
 
 
-@nb.njit(**OPTIONS)
 def breadth_first_order(n_node: int, target: Any, start: Any, order: Any) -> Any:
     """Kahn's numbering, first in first out.
 
@@ -36,9 +38,16 @@ def breadth_first_order(n_node: int, target: Any, start: Any, order: Any) -> Any
     predecessors of each node (positive on and behind cycles).
     """
     unmet = np.zeros(n_node, np.int32)
+    queue = np.empty(n_node, np.int32)
+    return queue, _breadth_first_order(n_node, target, start, order, unmet, queue), unmet
+
+
+@kernel
+def _breadth_first_order(
+    n_node: int, target: Any, start: Any, order: Any, unmet: Any, queue: Any
+) -> int:
     for e in range(target.size):
         unmet[target[e]] += 1
-    queue = np.empty(n_node, np.int32)
     n_queued = 0
     for v in range(n_node):
         if unmet[v] == 0:
@@ -54,10 +63,10 @@ def breadth_first_order(n_node: int, target: Any, start: Any, order: Any) -> Any
             if unmet[v] == 0:
                 queue[n_queued] = v
                 n_queued += 1
-    return queue, n_done, unmet
+    return n_done
 
 
-@nb.njit(**OPTIONS)
+@kernel
 def one_cycle(source: Any, unmet: Any, start: Any, order: Any) -> Any:
     """Nodes of one cycle among nodes with unmet predecessors; edges are grouped by target."""
     n_node = unmet.size
@@ -79,7 +88,6 @@ def one_cycle(source: Any, unmet: Any, start: Any, order: Any) -> Any:
     return trail[seen[v] : n][::-1].copy()
 
 
-@nb.njit(**OPTIONS)
 def pack_predecessors(number: Any, source: Any, kind: Any, start: Any, order: Any) -> Any:
     """Lay out predecessors by topological number: two fixed ones and an overflow.
 
@@ -87,21 +95,40 @@ def pack_predecessors(number: Any, source: Any, kind: Any, start: Any, order: An
     Predecessors are shifted by one; 0 is the root.
     """
     n_node = number.size
-    n_more = 0
-    n_over = 0
-    for v in range(n_node):
-        degree = start[v + 1] - start[v]
-        if degree > 2:
-            n_over += 1
-            n_more += degree - 2
-    first = np.zeros(n_node, np.int32)
-    second = np.zeros(n_node, np.int32)
-    first_kind = np.full(n_node, 11, np.uint8)
-    second_kind = np.full(n_node, 11, np.uint8)
-    over_node = np.empty(n_over, np.int32)
-    over_start = np.zeros(n_over + 1, np.int64)
-    over_pred = np.empty(n_more, np.int32)
-    over_kind = np.empty(n_more, np.uint8)
+    beyond = np.diff(start) - 2
+    n_over = np.count_nonzero(beyond > 0)
+    n_more = int(beyond.sum(where=beyond > 0))
+    packed = (
+        np.zeros(n_node, np.int32),
+        np.zeros(n_node, np.int32),
+        np.full(n_node, 11, np.uint8),
+        np.full(n_node, 11, np.uint8),
+        np.empty(n_over, np.int32),
+        np.zeros(n_over + 1, np.int64),
+        np.empty(n_more, np.int32),
+        np.empty(n_more, np.uint8),
+    )
+    _pack_predecessors(number, source, kind, start, order, *packed)
+    return packed
+
+
+@kernel
+def _pack_predecessors(
+    number: Any,
+    source: Any,
+    kind: Any,
+    start: Any,
+    order: Any,
+    first: Any,
+    second: Any,
+    first_kind: Any,
+    second_kind: Any,
+    over_node: Any,
+    over_start: Any,
+    over_pred: Any,
+    over_kind: Any,
+) -> None:
+    n_node = number.size
     back = np.empty(n_node, np.int32)
     for v in range(n_node):
         back[number[v]] = v
@@ -125,10 +152,9 @@ def pack_predecessors(number: Any, source: Any, kind: Any, start: Any, order: An
                 filled += 1
             q += 1
             over_start[q] = filled
-    return first, second, first_kind, second_kind, over_node, over_start, over_pred, over_kind
 
 
-@nb.njit(**OPTIONS)
+@kernel
 def measure_runs(
     first: Any,
     second: Any,
@@ -193,7 +219,7 @@ def measure_runs(
                 time[v + 1] = m + fixed[v]
 
 
-@nb.njit(**OPTIONS)
+@kernel
 def read_alike(start: Any, duration: Any, later: Any, earlier: Any, by: Any, exceeds: Any) -> bool:
     """Say whether each comparison of times has the same outcome in all runs.
 

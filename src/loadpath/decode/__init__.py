@@ -4,7 +4,7 @@ from loadpath.decode.blocks import BLOCK_BYTES, read_blocks
 from loadpath.decode.collective import collective_of
 from loadpath.decode.digest import file_digest
 from loadpath.decode.json_array import Chunk, Envelope, Keys, array_chunks
-from loadpath.decode.kernels import read_thousandths, read_whole
+from loadpath.decode.number_kernels import read_thousandths, read_whole
 from loadpath.decode.regular import check_regular
 from loadpath.decode.shelf import keep, kept, source_digest
 from loadpath.decode.tokens import Tokens, number_keys

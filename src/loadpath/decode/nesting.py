@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import numba as nb
 import numpy as np
+
+from loadpath.compiled import kernel
 
 __all__ = ["enclosing"]
 
@@ -11,7 +12,7 @@ ROUNDING_NS = 2000
 """Whole-us traces round start and length apart: a child may seem to end after its parent."""
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def enclosing(lane: Any, start: Any, end: Any) -> Any:
     """Find the innermost span of the same lane that encloses each span.
 

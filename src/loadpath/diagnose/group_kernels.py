@@ -3,14 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = ["count_last", "count_reaching", "cover", "group_quantiles", "select", "sort_by"]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@njit(**OPTIONS)
+@kernel
 def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
     """Shuffle units within each block of `cells` (n_block, n_unit) and count totals that reach `limit`.
 
@@ -39,7 +38,7 @@ def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
     return n_reach
 
 
-@njit(**OPTIONS)
+@kernel
 def select(value: Any, low: int, high: int, place: int) -> Any:
     """Put into ``value[place]`` what stands there once ``value[low:high + 1]`` is sorted.
 
@@ -77,7 +76,7 @@ def select(value: Any, low: int, high: int, place: int) -> Any:
     return value[place]
 
 
-@njit(**OPTIONS)
+@kernel
 def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any, out: Any) -> None:
     """Write a quantile of each group of columns to `out` (n_row, n_group).
 
@@ -117,7 +116,7 @@ def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any
                     out[row, g] += beyond * (above - out[row, g])
 
 
-@njit(**OPTIONS)
+@kernel
 def sort_by(key: Any, index: Any, room: Any) -> None:
     """Sort `index`, in place and stably, by ``key[index]``: stretches in order are merged.
 
@@ -155,7 +154,7 @@ def sort_by(key: Any, index: Any, room: Any) -> None:
             low = high
 
 
-@njit(**OPTIONS)
+@kernel
 def cover(group_start: Any, order: Any, op: Any, start: Any, duration: Any, covered: Any) -> None:
     """Add to `covered` (n_group,) the time in which some op of a group runs, in every run.
 
@@ -178,7 +177,7 @@ def cover(group_start: Any, order: Any, op: Any, start: Any, duration: Any, cove
                     until = end
 
 
-@njit(**OPTIONS)
+@kernel
 def count_last(
     group_start: Any, member: Any, rank: Any, arrive: Any, residual: int, count: Any
 ) -> int:

@@ -6,8 +6,8 @@ Predecessors are shifted by one, as in `CouplingGraph`: 0 is none, ``u + 1`` is 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from loadpath.compiled import kernel
 from loadpath.diagnose.group_kernels import sort_by
 
 __all__ = [
@@ -20,10 +20,8 @@ __all__ = [
     "walk_chains",
 ]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@njit(**OPTIONS)
+@kernel
 def mark_blocking(binding: Any, start_node: Any, node_op: Any, node_rank: Any, marked: Any) -> None:
     """Spread marks, in place, to the nodes of the same rank that bind a marked one.
 
@@ -39,7 +37,7 @@ def mark_blocking(binding: Any, start_node: Any, node_op: Any, node_rank: Any, m
             marked[u] = True
 
 
-@njit(**OPTIONS)
+@kernel
 def sweep_intervals(
     group_start: Any,
     order: Any,
@@ -113,7 +111,7 @@ def sweep_intervals(
     return n
 
 
-@njit(**OPTIONS)
+@kernel
 def sum_windows(
     group_segment: Any,
     segment_start: Any,
@@ -142,7 +140,7 @@ def sum_windows(
             total[w, segment_part[k]] += inside
 
 
-@njit(**OPTIONS)
+@kernel
 def walk_chains(
     binding: Any,
     time: Any,
@@ -246,7 +244,7 @@ def walk_chains(
         wait_early[w] = min(early, max(0.0, rest))
 
 
-@njit(**OPTIONS)
+@kernel
 def path_parts(
     binding: Any, time: Any, end_node: Any, begin: Any, weight: Any, lag: Any, gap: Any, out: Any
 ) -> None:
@@ -264,7 +262,7 @@ def path_parts(
             v = binding[v] - 1
 
 
-@njit(**OPTIONS)
+@kernel
 def published_work(
     start: Any,
     duration: Any,
@@ -323,7 +321,7 @@ def published_work(
                 step_s[k, t] = last[t] - first[t]
 
 
-@njit(**OPTIONS)
+@kernel
 def published_lag(
     start: Any,
     duration: Any,

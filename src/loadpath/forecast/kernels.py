@@ -3,14 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = ["serve"]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@njit(**OPTIONS)
+@kernel
 def _at(grid: Any, value: Any, x: Any) -> Any:
     """Interpolate; beyond the grid as its last two points go on."""
     if x <= grid[0]:
@@ -20,7 +19,7 @@ def _at(grid: Any, value: Any, x: Any) -> Any:
     return value[low] + (value[high] - value[low]) * (x - grid[low]) / (grid[high] - grid[low])
 
 
-@njit(**OPTIONS)
+@kernel
 def serve(
     arrival: Any,
     prompt: Any,

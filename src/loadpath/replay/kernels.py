@@ -8,11 +8,11 @@ come as uint32: an unsigned index is not tested for being negative, worth 25 % o
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = [
     "BLOCK",
-    "OPTIONS",
     "bind",
     "lay_out",
     "note_stop",
@@ -26,10 +26,8 @@ __all__ = [
 BLOCK = 32
 """Scenarios that are swept side by side; a constant, so that the compiler unrolls over it."""
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@njit(**OPTIONS)
+@kernel
 def weigh(start_node: Any, end_node: Any, lag: Any, work: Any, entry: Any) -> None:
     """Add each op's lag to its start and its work to its end, run by run; an empty `lag` is none.
 
@@ -42,7 +40,7 @@ def weigh(start_node: Any, end_node: Any, lag: Any, work: Any, entry: Any) -> No
             entry[k, end_node[i] + 1] += work[k, i]
 
 
-@njit(**OPTIONS)
+@kernel
 def sweep(
     first: Any,
     second: Any,
@@ -69,7 +67,7 @@ def sweep(
             v = stop + 1
 
 
-@njit(**OPTIONS)
+@kernel
 def bind(
     first: Any,
     second: Any,
@@ -94,7 +92,7 @@ def bind(
         binding[overflow_node[q]] = best
 
 
-@njit(**OPTIONS)
+@kernel
 def spread_slack(
     first: Any,
     second: Any,
@@ -122,29 +120,42 @@ def spread_slack(
         slack[b] = min(slack[b], slack[v + 1] + (ready - time[b]))
 
 
-@njit(**OPTIONS)
-def lay_out(
+def lay_out(edges: Any, time: Any) -> Any:
+    """Give each entry a row that it holds until its last successor is done, and each edge its slack.
+
+    A node's row is taken before its predecessors' rows are freed: a sweep that reads and writes
+    the same row would not vectorise. `edges` are first and second predecessors, then nodes, starts
+    and predecessors of the overflow. Returns the number of rows (row 0 is the root's), the rows of
+    entries, of `first`, `second` and overflow predecessors, and the slacks of these three.
+    """
+    n_node, n_over = edges[0].size, edges[4].size
+    sizes = (n_node, n_node, n_over)
+    laid = (
+        np.zeros(n_node + 1, np.int32),
+        *(np.empty(size, np.int32) for size in sizes),
+        *(np.empty(size, np.float32) for size in sizes),
+    )
+    n_row = _lay_out(*edges, time, *laid)
+    return n_row, *laid
+
+
+@kernel
+def _lay_out(
     first: Any,
     second: Any,
     overflow_node: Any,
     overflow_start: Any,
     overflow_pred: Any,
     time: Any,
-) -> Any:
-    """Give each entry a row that it holds until its last successor is done, and each edge its slack.
-
-    A node's row is taken before its predecessors' rows are freed: a sweep that reads and writes
-    the same row would not vectorise. Returns the number of rows (row 0 is the root's), the rows of
-    entries, of `first`, `second` and overflow predecessors, and the slacks of these three.
-    """
+    row: Any,
+    first_row: Any,
+    second_row: Any,
+    overflow_row: Any,
+    first_slack: Any,
+    second_slack: Any,
+    overflow_slack: Any,
+) -> int:
     n_node = first.size
-    row = np.zeros(n_node + 1, np.int32)
-    first_row = np.empty(n_node, np.int32)
-    second_row = np.empty(n_node, np.int32)
-    overflow_row = np.empty(overflow_pred.size, np.int32)
-    first_slack = np.empty(n_node, np.float32)
-    second_slack = np.empty(n_node, np.float32)
-    overflow_slack = np.empty(overflow_pred.size, np.float32)
     last = np.zeros(n_node + 1, np.int32)
     q = 0
     for v in range(n_node):
@@ -196,19 +207,10 @@ def lay_out(
         if last[v + 1] == 0:
             free[n_free] = row[v + 1]
             n_free += 1
-    return (
-        n_row,
-        row,
-        first_row,
-        second_row,
-        overflow_row,
-        first_slack,
-        second_slack,
-        overflow_slack,
-    )
+    return n_row
 
 
-@njit(inline="always", **OPTIONS)
+@kernel(inline=True)
 def wait_for_all(
     stop: Any,
     o: Any,
@@ -235,7 +237,7 @@ def wait_for_all(
             state[o, s] = max(x, y)
 
 
-@njit(inline="always", **OPTIONS)
+@kernel(inline=True)
 def note_stop(
     now: Any,
     o: Any,
@@ -268,7 +270,7 @@ def note_stop(
                 state[k, s] -= origin[s]
 
 
-@njit(**OPTIONS)
+@kernel
 def sweep_block(
     row: Any,
     first_row: Any,

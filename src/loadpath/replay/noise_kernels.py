@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from loadpath.replay.kernels import BLOCK, OPTIONS, note_stop, wait_for_all
+from loadpath.compiled import kernel
+from loadpath.replay.kernels import BLOCK, note_stop, wait_for_all
 
 __all__ = ["sweep_noise"]
 
 
-@njit(**OPTIONS)
+@kernel
 def sweep_noise(
     row: Any,
     first_row: Any,

@@ -8,17 +8,16 @@ ends. Nodes that end or start none have number n_op: its work is 0, so that no n
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = ["RUNS", "sweep_runs"]
 
 RUNS = 32
 """Runs of one graph that are swept side by side; loops of 16 are unrolled to scalars instead."""
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@njit(**OPTIONS)
+@kernel
 def sweep_runs(
     row: Any,
     first_row: Any,

@@ -128,7 +128,7 @@ def lay_out_scenarios(graph: CouplingGraph, timeline: Timeline) -> ScenarioLayou
         28 bytes per node and 8 per overflow edge.
     """
     time = timeline.time_ns.astype(np.float64)
-    n_row, row, *rest = kernels.lay_out(*kernel_edges(graph), time)
+    n_row, row, *rest = kernels.lay_out(kernel_edges(graph), time)
     return ScenarioLayout(
         n_row=n_row,
         row=row,

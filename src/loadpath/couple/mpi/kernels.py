@@ -3,14 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = ["own_times"]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@njit(**OPTIONS)
+@kernel
 def own_times(start: Any, end: Any, talks: Any, order: Any) -> Any:
     """Cut one thread into times of its innermost regions; one that communicates stays whole.
 

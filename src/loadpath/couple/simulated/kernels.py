@@ -3,7 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = [
     "ARRIVAL",
@@ -23,7 +24,6 @@ __all__ = [
     "link_served",
 ]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 SEND, RECV, CALC = 1, 2, 3
 LAUNCH, DATA, INCIDENTAL = 2, 5, 7
 """Values of `EdgeKind`."""
@@ -34,7 +34,7 @@ LAUNCH, DATA, INCIDENTAL = 2, 5, 7
 """Sorts of graph ops."""
 
 
-@njit(**OPTIONS)
+@kernel
 def _add(edges: Any, n: int, source: int, target: int, kind: int) -> Any:
     if source < 0 or target < 0:
         return n
@@ -44,18 +44,18 @@ def _add(edges: Any, n: int, source: int, target: int, kind: int) -> Any:
     return n + 1
 
 
-@njit(**OPTIONS)
+@kernel
 def _last_of(graph_op: Any, first: int, then: int, v: int) -> Any:
     """Second of two graph ops in a row, or the first where there is no second."""
     return graph_op[then, v] if graph_op[then, v] >= 0 else graph_op[first, v]
 
 
-@njit(**OPTIONS)
+@kernel
 def _end(end: Any, i: int) -> Any:
     return end[i] if i >= 0 else np.int64(0)
 
 
-@njit(**OPTIONS)
+@kernel
 def link_served(
     ops: Any,
     ports: Any,

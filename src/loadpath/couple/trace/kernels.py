@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import numba as nb
 import numpy as np
+
+from loadpath.compiled import kernel
 
 __all__ = [
     "flatten",
@@ -19,7 +20,7 @@ BISECTIONS = 60
 ENOUGH_WIDTH = 0.9
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def flatten(lane: Any, start: Any, end: Any, mark: Any) -> Any:
     """Cut each lane's time into segments that belong to the innermost call.
 
@@ -82,7 +83,7 @@ def flatten(lane: Any, start: Any, end: Any, mark: Any) -> Any:
     return call[:m], before[:m], begin[:m], finish[:m], flag[:m]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def innermost_said(parent: Any, said: Any, row: Any) -> Any:
     """Nearest row at or above each of `row` for which `said` holds, -1 if there is none."""
     found = np.full(row.size, -1, np.int32)
@@ -96,7 +97,7 @@ def innermost_said(parent: Any, said: Any, row: Any) -> Any:
     return found
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def outermost_said(parent: Any, said: Any, row: Any) -> Any:
     """Highest row at or above each of `row` for which `said` holds, -1 if there is none."""
     found = np.full(row.size, -1, np.int32)
@@ -109,7 +110,7 @@ def outermost_said(parent: Any, said: Any, row: Any) -> Any:
     return found
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def last_before(rank: Any, lane: Any, n_lane: int) -> Any:
     """Last earlier row on each other lane of the same rank.
 
@@ -128,7 +129,7 @@ def last_before(rank: Any, lane: Any, n_lane: int) -> Any:
     return out
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def robust_band(x: Any, y: Any, is_upper: Any, limit: float, n_drop: int) -> Any:
     """Find the line that keeps farthest from all bounds, leaving out bounds that forbid any.
 
@@ -152,7 +153,7 @@ def robust_band(x: Any, y: Any, is_upper: Any, limit: float, n_drop: int) -> Any
     return band
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _widest_band(x: Any, y: Any, is_upper: Any, kept: Any, limit: float) -> Any:
     """Line amid the widest band; of slopes with nine tenths of its width the least one."""
     low, high = -limit, limit
@@ -178,13 +179,13 @@ def _widest_band(x: Any, y: Any, is_upper: Any, kept: Any, limit: float) -> Any:
     return (upper + lower) / 2, slope, (upper - lower) / 2
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _half_width(x: Any, y: Any, is_upper: Any, kept: Any, slope: float) -> Any:
     upper, lower = _tightest(x, y, is_upper, kept, slope)[:2]
     return (upper - lower) / 2
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _tightest(x: Any, y: Any, is_upper: Any, kept: Any, slope: float) -> Any:
     """Least upper and largest lower bound of the offset of a line, and which they are."""
     upper, lower, at_upper, at_lower = np.inf, -np.inf, 0, 0
@@ -199,7 +200,7 @@ def _tightest(x: Any, y: Any, is_upper: Any, kept: Any, slope: float) -> Any:
     return upper, lower, at_upper, at_lower
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def reached(stream: Any, previous: Any, source: Any, target: Any, begin: Any, end: Any) -> Any:
     """Tell for pairs of launched ops whether a chain of stream order and couplings joins them.
 

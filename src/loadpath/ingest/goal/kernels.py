@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = ["count_text", "scan_text"]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 NEWLINE, RETURN, TAB, SPACE, COLON, SLASH, STAR, MINUS, OPEN, CLOSE = (
     ord(c) for c in "\n\r\t :/*-{}"
@@ -58,7 +58,7 @@ W_REQUIRES, W_IREQUIRES = _word("requires"), _word("irequires")
 W_TO, W_FROM, W_TAG, W_CPU, W_NIC = (_word(w) for w in ("to", "from", "tag", "cpu", "nic"))
 
 
-@njit(**OPTIONS)
+@kernel
 def count_text(text: Any) -> Any:
     """Count lines and opened ranks, and find the most lines that a rank has."""
     n_line = 1
@@ -78,17 +78,17 @@ def count_text(text: Any) -> Any:
     return n_line, n_open, max(most, since)
 
 
-@njit(inline="always")
+@kernel(inline=True)
 def _is_letter(c: Any) -> Any:
     return (c >= 97 and c <= 122) or (c >= 65 and c <= 90)
 
 
-@njit(inline="always")
+@kernel(inline=True)
 def _is_digit(c: Any) -> Any:
     return c >= 48 and c <= 57
 
 
-@njit(**OPTIONS)
+@kernel
 def _blank(text: Any, i: int) -> Any:
     """Skip spaces and tabs; the text ends with a newline."""
     while text[i] == SPACE or text[i] == TAB:
@@ -96,14 +96,14 @@ def _blank(text: Any, i: int) -> Any:
     return i
 
 
-@njit(**OPTIONS)
+@kernel
 def _word_end(text: Any, i: int) -> Any:
     while _is_letter(text[i]) or _is_digit(text[i]) or text[i] == UNDERSCORE:
         i += 1
     return i
 
 
-@njit(**OPTIONS)
+@kernel
 def _is(text: Any, i: int, end: int, word: Any) -> Any:
     if end - i != word.size:
         return False
@@ -113,7 +113,7 @@ def _is(text: Any, i: int, end: int, word: Any) -> Any:
     return same
 
 
-@njit(**OPTIONS)
+@kernel
 def _begins(text: Any, i: int, word: Any) -> Any:
     """Whether a keyword stands here; what follows it may be a number without a space."""
     same = True
@@ -122,7 +122,7 @@ def _begins(text: Any, i: int, word: Any) -> Any:
     return same
 
 
-@njit(**OPTIONS)
+@kernel
 def _number(text: Any, i: int) -> Any:
     """Read a whole number: value and where it ends, -1 if there is none, -2 if it is too large."""
     if not _is_digit(text[i]):
@@ -137,7 +137,7 @@ def _number(text: Any, i: int) -> Any:
     return value, i
 
 
-@njit(**OPTIONS)
+@kernel
 def _comment(text: Any, i: int) -> Any:
     """Skip a comment: where it ends and how many lines it spans; -1 if it never ends, -2 if none."""
     if text[i] != SLASH:
@@ -158,7 +158,7 @@ def _comment(text: Any, i: int) -> Any:
     return -1, lines
 
 
-@njit(**OPTIONS)
+@kernel
 def _slot(text: Any, i: int, end: int, rank: int, table: Any) -> Any:
     """Find the slot of a label: that of this rank if there is one, else a free one."""
     code = np.uint64(14695981039346656037)
@@ -180,7 +180,7 @@ def _slot(text: Any, i: int, end: int, rank: int, table: Any) -> Any:
     return s
 
 
-@njit(**OPTIONS)
+@kernel
 def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> Any:
     """Read all statements.
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import numba as nb
 import numpy as np
+
+from loadpath.compiled import kernel
 
 __all__ = ["complete_events"]
 
@@ -12,7 +13,7 @@ OTHER_PHASES[np.frombuffer(b"stfiICBEbenNODPSTpFRcv", np.uint8)] = True
 """Phases of events that are no spans: flows, counters, marks."""
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def complete_events(data: Any, found: Any, checks: Any, is_odd: Any, kind: Any) -> Any:
     """Turn rows of values of complete events (phase X) into columns; others have none.
 

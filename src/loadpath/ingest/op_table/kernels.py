@@ -3,14 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = ["place_times"]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@njit(**OPTIONS)
+@kernel
 def place_times(
     start_s: Any,
     duration_s: Any,

@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = ["ENTER", "LEAVE", "N_FIELD", "nest", "scan_events"]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 END_OF_CHUNK, END_OF_FILE, CHUNK_HEADER, TIMESTAMP, ATTRIBUTES = 1, 2, 3, 5, 6
 """Types of records; a chunk that is not full ends with zeros, or with `END_OF_CHUNK`."""
 ENTER, LEAVE = 12, 13
@@ -17,7 +17,7 @@ N_FIELD = 6
 LITTLE, BIG = ord("B"), ord("#")
 
 
-@njit(**OPTIONS)
+@kernel
 def _number(content: Any, at: int, is_big: Any) -> Any:
     """Read a compressed number: value and where it ends, -2 if it is none."""
     size = np.int64(content[at])
@@ -33,7 +33,7 @@ def _number(content: Any, at: int, is_big: Any) -> Any:
     return np.int64(value), at + size
 
 
-@njit(**OPTIONS)
+@kernel
 def _whole(content: Any, at: int, is_big: Any) -> Any:
     value = np.uint64(0)
     for k in range(8):
@@ -42,7 +42,7 @@ def _whole(content: Any, at: int, is_big: Any) -> Any:
     return np.int64(value)
 
 
-@njit(**OPTIONS)
+@kernel
 def scan_events(content: Any, chunk_bytes: int, time: Any, kind: Any, field: Any) -> Any:
     """Read events; fields that an event does not have are -1.
 
@@ -120,7 +120,7 @@ def scan_events(content: Any, chunk_bytes: int, time: Any, kind: Any, field: Any
     return n, end
 
 
-@njit(**OPTIONS)
+@kernel
 def nest(kind: Any, region: Any) -> Any:
     """Pair enters with leaves: leave and enclosing enter of each enter, innermost open one of others.
 

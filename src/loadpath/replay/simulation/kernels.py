@@ -7,8 +7,8 @@ its processor or network interface busy is tried again when that is free, keepin
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from loadpath.compiled import kernel
 from loadpath.replay.simulation.layout_kernels import (
     CALC,
     CHANNEL,
@@ -32,16 +32,14 @@ from loadpath.replay.simulation.queue_kernels import (
 
 __all__ = ["run_events"]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@njit(**OPTIONS)
+@kernel
 def _until(start: Any, total: Any, period: int, t: int) -> Any:
     """Noise of all events of the repeated trace that begin before t."""
     return (t // period) * total[start.size] + total[np.searchsorted(start, t % period)]
 
 
-@njit(**OPTIONS)
+@kernel
 def _late(noise: Any, x: int, at: int, t: int, span: int) -> Any:
     """Noise that event x meets, which takes a processor of rank `at` for `span` from t."""
     extra, start, total, period, offset = noise
@@ -54,7 +52,7 @@ def _late(noise: Any, x: int, at: int, t: int, span: int) -> Any:
     return late
 
 
-@njit(**OPTIONS)
+@kernel
 def _take(ends: Any, k: int, after: Any, c: int, before: int, x: int) -> None:
     """Take event x, which follows `before` (or nothing), out of list k of channel c."""
     if before < 0:
@@ -65,7 +63,7 @@ def _take(ends: Any, k: int, after: Any, c: int, before: int, x: int) -> None:
         ends[c, k + 1] = before
 
 
-@njit(**OPTIONS)
+@kernel
 def _append(ends: Any, k: int, after: Any, c: int, x: int) -> None:
     after[x] = -1
     if ends[c, k] < 0:
@@ -75,21 +73,21 @@ def _append(ends: Any, k: int, after: Any, c: int, x: int) -> None:
     ends[c, k + 1] = x
 
 
-@njit(**OPTIONS)
+@kernel
 def _meets(wild: Any, column: Any, r: int, v: int) -> Any:
     """Whether a receive takes the message of send v; `wild` is the tags, needed in wild ranks."""
     peer = column[r, PEER]
     return (peer == -1 or peer == column[v, HOST]) and (wild[r] == -1 or wild[r] == wild[v])
 
 
-@njit(**OPTIONS)
+@kernel
 def _resources(column: Any, v: int, host: int, n_cpu: int, n_nic: int) -> Any:
     """Processor and interface of an op at a rank."""
     port = column[v, KIND] >> 2
     return host * n_cpu + (port & 255), host * n_nic + (port >> 8)
 
 
-@njit(**OPTIONS)
+@kernel
 def _free_from(
     column: Any, x: int, busy: Any, sending: Any, receiving: Any, n_cpu: int, n_nic: int
 ) -> Any:
@@ -105,7 +103,7 @@ def _free_from(
     return max(busy[p], sending[i]) if kind == SEND else busy[p]
 
 
-@njit(**OPTIONS)
+@kernel
 def _queue_of(column: Any, x: int, n_rank: int, n_cpu: int, n_nic: int) -> Any:
     """Give the number of the queue in which an event waits: by what it needs, rank, interface, processor."""
     n_op = column.shape[0] - 1
@@ -118,7 +116,7 @@ def _queue_of(column: Any, x: int, n_rank: int, n_cpu: int, n_nic: int) -> Any:
     return n_rank * n_cpu * (1 + n_nic * is_message) + port
 
 
-@njit(**OPTIONS)
+@kernel
 def _begin(rank_start: Any, column: Any, beginning: Any) -> Any:
     """Give numbers to ops that require nothing: by rank, then send, receive, computation."""
     n = 0
@@ -131,7 +129,7 @@ def _begin(rank_start: Any, column: Any, beginning: Any) -> Any:
     return n
 
 
-@njit(**OPTIONS)
+@kernel
 def _order_freed(freed: Any, n: int, column: Any) -> None:
     """Put ops that became free together in order: by rank, kind, then as they became free."""
     for i in range(1, n):
@@ -147,7 +145,7 @@ def _order_freed(freed: Any, n: int, column: Any) -> None:
         freed[j] = d
 
 
-@njit(**OPTIONS)
+@kernel
 def run_events(
     column: Any,
     wide: Any,

@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from loadpath.compiled import kernel
 
 __all__ = ["lay_out", "number_channels"]
 
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 SEND, RECV, CALC = 1, 2, 3
 N_COLUMN = 8
 """Columns of 32 bits: two ops are one cache line."""
@@ -19,7 +19,7 @@ of the next op), rank, the other rank, channel, and how much it requires that is
 FEWEST_SLOTS = 1 << 10
 
 
-@njit(**OPTIONS)
+@kernel
 def lay_out(rank_start: Any, ops: Any, edges: Any, into: Any) -> None:
     """Fill `into`: columns (one row more than ops), the same as 64 bits, and the ops that require an end
     or, with where they begin, a start.
@@ -69,7 +69,7 @@ def lay_out(rank_start: Any, ops: Any, edges: Any, into: Any) -> None:
         start_first[n_op] = after_start.size
 
 
-@njit(**OPTIONS)
+@kernel
 def _wild_ranks(kind: Any, peer: Any, tag: Any, rank_start: Any) -> Any:
     is_wild = np.zeros(rank_start.size - 1, np.bool_)
     for h in range(rank_start.size - 1):
@@ -78,7 +78,7 @@ def _wild_ranks(kind: Any, peer: Any, tag: Any, rank_start: Any) -> Any:
     return is_wild
 
 
-@njit(**OPTIONS)
+@kernel
 def _slot(slot: Any, pair: int, tag: int) -> Any:
     """Find the slot of a sender, receiver and tag, or a free one."""
     code = np.uint64(pair) * np.uint64(11400714819323198485)
@@ -90,7 +90,7 @@ def _slot(slot: Any, pair: int, tag: int) -> Any:
     return s
 
 
-@njit(**OPTIONS)
+@kernel
 def _more_slots(slot: Any) -> Any:
     more = np.full((4 * slot.shape[0], 3), -1, np.int64)
     for k in range(slot.shape[0]):
@@ -99,7 +99,7 @@ def _more_slots(slot: Any) -> Any:
     return more
 
 
-@njit(**OPTIONS)
+@kernel
 def number_channels(kind: Any, peer: Any, tag: Any, rank_start: Any, column: Any) -> Any:
     """Give numbers to the queues in which messages meet receives: one per sender, receiver and tag.
 

@@ -1,0 +1,199 @@
+"""Machine code out of a kernel, by Numba; loaded only where there is something to compile."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from numba.core.runtime import nrtdynmod
+from numba.np import arrayobj
+
+from loadpath.compiled.identity import used_names
+from loadpath.compiled.kinds import REAL, TRUTH, WHOLE
+from loadpath.compiled.machine import MOST_RESULTS, target_machine
+
+njit: Any = numba.njit
+types: Any = numba.types
+from_pointer: Any = arrayobj.get_cfarray_intrinsic
+ARRAY = from_pointer("C", None)
+NOT_FROM_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+NUMBERS: dict[str, Any] = {WHOLE: types.int64, REAL: types.float64, TRUTH: types.boolean}
+C_LIBRARY = ctypes.CDLL(None)
+MEMORY_LAYOUT = "{i64, i8*, i8*, i8*, i64}"
+MEMORY = """
+declare ptr @malloc(i64)
+declare void @free(ptr)
+define linkonce_odr noalias ptr @NRT_MemInfo_alloc_aligned(i64 %size, i32 %align) {
+  %wide = zext i32 %align to i64
+  %head = add i64 %wide, 40
+  %room = add i64 %size, %head
+  %block = call ptr @malloc(i64 %room)
+  %failed = icmp eq ptr %block, null
+  br i1 %failed, label %none, label %some
+some:
+  %place = ptrtoint ptr %block to i64
+  %behind = add i64 %place, %head
+  %less = sub i64 0, %wide
+  %low = and i64 %behind, %less
+  %data = inttoptr i64 %low to ptr
+  store i64 1, ptr %block
+  %dtor = getelementptr i8, ptr %block, i64 8
+  store ptr null, ptr %dtor
+  %info = getelementptr i8, ptr %block, i64 16
+  store ptr null, ptr %info
+  %held = getelementptr i8, ptr %block, i64 24
+  store ptr %data, ptr %held
+  %length = getelementptr i8, ptr %block, i64 32
+  store i64 %size, ptr %length
+  ret ptr %block
+none:
+  ret ptr null
+}
+define linkonce_odr void @NRT_MemInfo_call_dtor(ptr %block) {
+  call void @free(ptr %block)
+  ret void
+}
+"""
+"""Numba's blocks of memory, as its compiled code expects them, on the C library's allocator."""
+
+
+def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Let Numba compile a function when it is called.
+
+    Parameters
+    ----------
+    function : callable
+        A plain function; kernels that it calls are Numba's too.
+    options : dict
+        Options of ``numba.njit``.
+
+    Returns
+    -------
+    object
+        Numba's function.
+    """
+    code = function.__code__
+    space: dict[str, Any] = function.__globals__
+    used = {name: space[name] for name in used_names(code) if name in space}
+    theirs = {name: value.within for name, value in used.items() if _is_kernel(value)}
+    twin = FunctionType(code, space | theirs, function.__name__, function.__defaults__)
+    twin.__module__, twin.__qualname__ = function.__module__, function.__qualname__
+    return njit(**options)(twin)
+
+
+def _is_kernel(value: Any) -> bool:
+    return hasattr(value, "py_func") and hasattr(value, "within")
+
+
+def built(
+    compiled: Any, kinds: Sequence[str], symbol: str, options: dict[str, Any]
+) -> tuple[str, str, bytes] | None:
+    """Compile for kinds of arguments.
+
+    Parameters
+    ----------
+    compiled
+        Numba's function, of `dispatcher`.
+    kinds : sequence of str
+        Kinds of arguments, none of them empty.
+    symbol : str
+        A name that no other kernel has.
+    options : dict
+        Options of compilation.
+
+    Returns
+    -------
+    tuple of str, str and bytes, or None
+        Name of the function in the object file, kinds of what it returns, and the object file.
+        None where it must be left to Numba: arrays are returned, or more is needed than the C
+        library and `MEMORY` give.
+    """
+    results = _results(compiled, tuple(_type_of(kind) for kind in kinds))
+    if results is None or str(nrtdynmod._meminfo_struct_type) != MEMORY_LAYOUT:  # noqa: SLF001
+        return None
+    entry = _entry(compiled, kinds, results, symbol)
+    parameters = [t for kind in kinds for t in _c_types(kind)]
+    signature = (*parameters, types.CPointer(types.int64), types.CPointer(types.float64))
+    made = njit(**options, **NOT_FROM_PYTHON)(entry)
+    made.compile(signature)
+    name = made.overloads[signature].fndesc.llvm_func_name
+    code = _object(made.inspect_llvm(signature), name)
+    return None if code is None else (name, results, code)
+
+
+def _results(compiled: Any, signature: tuple[Any, ...]) -> str | None:
+    compiled.compile(signature)
+    kind = compiled.overloads[signature].signature.return_type
+    if kind == types.none:
+        return ""
+    if isinstance(kind, types.BaseTuple):
+        each = [_number(part) for part in kind]
+        return None if None in each or len(each) > MOST_RESULTS else "," + "".join(map(str, each))
+    return _number(kind)
+
+
+def _number(kind: Any) -> str | None:
+    if isinstance(kind, types.Boolean):
+        return TRUTH
+    if isinstance(kind, types.Float):
+        return REAL
+    return (
+        WHOLE if isinstance(kind, types.Integer) and (kind.signed or kind.bitwidth < 64) else None
+    )
+
+
+def _type_of(kind: str) -> Any:
+    return types.Array(_element(kind), int(kind[-1]), "C") if ":" in kind else NUMBERS[kind]
+
+
+def _element(kind: str) -> Any:
+    name = kind.split(":", maxsplit=1)[0]
+    return types.boolean if name == "b1" else getattr(types, np.dtype(name).name)
+
+
+def _c_types(kind: str) -> list[Any]:
+    if ":" not in kind:
+        return [NUMBERS[kind]]
+    return [types.CPointer(_element(kind)), *[types.int64] * int(kind[-1])]
+
+
+def _entry(compiled: Any, kinds: Sequence[str], results: str, symbol: str) -> Any:
+    parameters, given = [], []
+    for i, kind in enumerate(kinds):
+        parameters.append(f"a{i}")
+        if ":" in kind:
+            shape = [f"a{i}_{k}" for k in range(int(kind[-1]))]
+            parameters += shape
+            given.append(f"array(a{i}, ({', '.join(shape)},))")
+        else:
+            given.append(f"a{i}")
+    call = f"kernel({', '.join(given)})"
+    lines = [f"def {symbol}({', '.join(parameters)}, whole, real):", f"    result = {call}"]
+    for i, kind in enumerate(results.removeprefix(",")):
+        place = "real" if kind == REAL else "whole"
+        value = f"result[{i}]" if results.startswith(",") else "result"
+        lines.append(f"    {place}[{i}] = {value}")
+    space: dict[str, Any] = {"kernel": compiled, "array": ARRAY}
+    exec("\n".join(lines), space)  # noqa: S102 - the text is made above, of numbers and letters
+    return space[symbol]
+
+
+def _object(text: str, name: str) -> bytes | None:
+    module = llvm.parse_assembly(text)
+    module.link_in(llvm.parse_assembly(MEMORY))
+    for function in module.functions:
+        if not function.is_declaration and function.name != name:
+            function.linkage = "internal"
+    machine = target_machine()
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0))
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.add_strip_dead_prototype_pass()
+    passes.run(module, builder)
+    needed = [v.name for v in (*module.functions, *module.global_variables) if v.is_declaration]
+    if any(not name.startswith("llvm.") and not hasattr(C_LIBRARY, name) for name in needed):
+        return None
+    return bytes(machine.emit_object(module))

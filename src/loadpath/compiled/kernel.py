@@ -1,0 +1,131 @@
+"""A kernel: a function that is compiled for the kinds of arguments it meets."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import cached_property, update_wrapper
+from hashlib import sha256
+from importlib import import_module
+from threading import RLock
+from typing import Any
+
+from loadpath.compiled import store
+from loadpath.compiled.identity import identity
+from loadpath.compiled.kinds import kind_of
+
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+LEFT_TO_NUMBA = "numba"
+_lock = RLock()
+
+
+class Kernel:
+    """A function of arrays and numbers, compiled when it is called, and kept.
+
+    Attributes
+    ----------
+    py_func : callable
+        The function as it was written.
+    options : str
+        How it is compiled.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, inline: bool = False) -> None:
+        update_wrapper(self, function)
+        self.py_func = function
+        self._options = OPTIONS | ({"inline": "always"} if inline else {})
+        self.options = repr(sorted(self._options.items()))
+        self._calls: dict[tuple[str, ...], Callable[..., Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the machine code for arguments of these kinds."""
+        kinds = tuple(map(kind_of, arguments))
+        call = self._calls.get(kinds)
+        if call is None:
+            with _lock:
+                call = self._calls[kinds] = self._call_for(kinds)
+        return call(arguments)
+
+    @cached_property
+    def within(self) -> Any:
+        """Numba's function for calls out of compiled code."""
+        building = import_module("loadpath.compiled.building")
+        return building.dispatcher(self.py_func, self._options | building.NOT_FROM_PYTHON)
+
+    @cached_property
+    def _numba(self) -> Any:
+        building = import_module("loadpath.compiled.building")
+        return building.dispatcher(self.py_func, self._options | {"cache": True})
+
+    @cached_property
+    def _identity(self) -> str:
+        return identity(self.py_func, self.options)
+
+    def _left(self, arguments: Any) -> Any:
+        return self._numba(*arguments)
+
+    def _call_for(self, kinds: tuple[str, ...]) -> Callable[..., Any]:
+        if "" in kinds:
+            return self._left
+        machine = import_module("loadpath.compiled.machine")
+        told = f"{self._identity} {kinds} {machine.processor()}"
+        key = sha256(told.encode()).hexdigest()[:32]
+        what = f"{self.py_func.__module__}.{self.py_func.__name__}"
+        name = f"{what}-{sys.implementation.cache_tag}-{'-'.join(kinds).replace(':', 'x')}-{key}"
+        held = store.kept(name) or self._made(kinds, name, key)
+        symbol, results, code = held.split(b"\n", 2)
+        if symbol.decode() == LEFT_TO_NUMBA:
+            return self._left
+        native = machine.loaded(code, symbol.decode(), kinds, results.decode())
+
+        def call(arguments: Any) -> Any:
+            try:
+                return native(arguments)
+            except machine.KernelError:
+                return self._numba(*arguments)
+
+        return call
+
+    def _made(self, kinds: tuple[str, ...], name: str, key: str) -> bytes:
+        building = import_module("loadpath.compiled.building")
+        made = building.built(self.within, kinds, f"kernel_{key}", self._options)
+        symbol, results, code = made or (LEFT_TO_NUMBA, "", b"")
+        held = f"{symbol}\n{results}\n".encode() + code
+        store.keep(name, held)
+        return held
+
+
+def kernel(function: Any = None, *, inline: bool = False) -> Any:
+    """Compile a function when it is called, without bounds and without exceptions of arithmetic.
+
+    ``NUMBA_DISABLE_JIT=1`` leaves it as it is.
+
+    Parameters
+    ----------
+    function : callable
+        Takes contiguous arrays and numbers; what it returns is kept without Numba if it is
+        numbers. It may call other kernels.
+    inline : bool
+        Whether its body is put where other kernels call it.
+
+    Returns
+    -------
+    Kernel
+        Or the function itself where compilation is switched off.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> @kernel
+    ... def total(values):
+    ...     n = 0
+    ...     for i in range(values.size):
+    ...         n += values[i]
+    ...     return n
+    >>> total(np.arange(5))
+    10
+    """
+    if function is None:
+        return lambda given: kernel(given, inline=inline)
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return function
+    return Kernel(function, inline=inline)

@@ -1,0 +1,49 @@
+"""Kinds of arguments: what a kernel is compiled for."""
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["REAL", "TRUTH", "WHOLE", "kind_of"]
+
+WHOLE, REAL, TRUTH = "i", "f", "b"
+SCALARS: dict[type, str] = {
+    int: WHOLE,
+    float: REAL,
+    bool: TRUTH,
+    np.int64: WHOLE,
+    np.int32: WHOLE,
+    np.float64: REAL,
+    np.bool_: TRUTH,
+}
+ARRAY_DTYPES = frozenset(f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)) | {"b1"}
+
+
+def kind_of(argument: Any) -> str:
+    """Tell the kind of one argument.
+
+    Parameters
+    ----------
+    argument : object
+        What a kernel is called with.
+
+    Returns
+    -------
+    str
+        Dtype and dimensions of an array (``i8:2``), ``i`` (int64), ``f`` (float64) or ``b`` (bool)
+        for a number; empty where only Numba can take it, such as arrays that are not contiguous.
+
+    Examples
+    --------
+    >>> [kind_of(a) for a in (np.zeros((2, 3)), np.zeros(3, np.int32), 1, 2.0, True, "text")]
+    ['f8:2', 'i4:1', 'i', 'f', 'b', '']
+    >>> kind_of(np.zeros((4, 4))[:, 1])
+    ''
+    """
+    if type(argument) is not np.ndarray:
+        return SCALARS.get(type(argument), "")
+    dtype, flags = argument.dtype, argument.flags
+    name = f"{dtype.kind}{dtype.itemsize}"
+    if name not in ARRAY_DTYPES or not (flags.c_contiguous and flags.aligned and dtype.isnative):
+        return ""
+    return f"{name}:{argument.ndim}"

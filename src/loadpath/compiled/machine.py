@@ -1,0 +1,135 @@
+"""Machine code into this process, and its calls."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from loadpath.compiled.kinds import REAL, TRUTH, WHOLE
+
+C_TYPES: dict[str, Any] = {WHOLE: ctypes.c_int64, REAL: ctypes.c_double, TRUTH: ctypes.c_bool}
+Call = Callable[[Sequence[Any]], Any]
+MOST_RESULTS = 8
+
+
+def target_machine() -> Any:
+    """Describe this processor to LLVM, for code that runs where it was made.
+
+    Returns
+    -------
+    object
+        A target machine of llvmlite; an engine that takes it owns it.
+    """
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="static" if target.name.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+@cache
+def processor() -> str:
+    """Name this processor and its features; machine code of another one is not for it.
+
+    Returns
+    -------
+    str
+        As LLVM names them.
+    """
+    return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
+@cache
+def _engine() -> Any:
+    empty = llvm.parse_assembly(f'target triple = "{llvm.get_default_triple()}"')
+    return llvm.create_mcjit_compiler(empty, target_machine())
+
+
+def loaded(code: bytes, symbol: str, kinds: Sequence[str], results: str) -> Call:
+    """Load machine code and return what calls it.
+
+    Parameters
+    ----------
+    code : bytes
+        An object file that defines `symbol` with Numba's calling convention: a place for the
+        result, a place for an exception, then pointer and shape of each array, and each number.
+    symbol : str
+        Name of the function.
+    kinds : sequence of str
+        Kinds of its arguments, as `kinds.kind_of` tells them.
+    results : str
+        Kinds of the numbers it returns, behind ``,`` where they are a tuple.
+
+    Returns
+    -------
+    callable
+        Takes the sequence of arguments; raises `KernelError` where the kernel raises.
+    """
+    engine = _engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    native = ctypes.CFUNCTYPE(ctypes.c_int32, *_parameters(kinds))(
+        engine.get_function_address(symbol)
+    )
+    arrays = [":" in kind for kind in kinds]
+
+    def call(arguments: Sequence[Any]) -> Any:
+        given: list[Any] = []
+        for argument, is_array in zip(arguments, arrays, strict=True):
+            if is_array:
+                given += [argument.ctypes.data, *argument.shape]
+            else:
+                given.append(argument)
+        whole, real = np.zeros(MOST_RESULTS, np.int64), np.zeros(MOST_RESULTS)
+        spare = ctypes.c_void_p(), ctypes.c_void_p()
+        places = ctypes.byref(spare[0]), ctypes.byref(spare[1])
+        if native(*places, *given, whole.ctypes.data, real.ctypes.data) != 0:
+            raise KernelError(symbol)
+        return returned(whole, real, results)
+
+    return call
+
+
+class KernelError(Exception):
+    """A kernel raised; Numba's own call of it says what."""
+
+
+def returned(whole: np.ndarray, real: np.ndarray, results: str) -> Any:
+    """Take numbers out of the buffers that a kernel filled.
+
+    Parameters
+    ----------
+    whole, real : (8,) arrays of int64 and float64
+        Buffers.
+    results : str
+        As for `loaded`.
+
+    Returns
+    -------
+    object
+        None, a number, or a tuple of them.
+    """
+    numbers = tuple(
+        float(real[i]) if kind == REAL else bool(whole[i]) if kind == TRUTH else int(whole[i])
+        for i, kind in enumerate(results.removeprefix(","))
+    )
+    return numbers if results.startswith(",") else numbers[0] if numbers else None
+
+
+def _parameters(kinds: Sequence[str]) -> list[Any]:
+    parameters: list[Any] = [ctypes.c_void_p] * 2
+    for kind in kinds:
+        if ":" in kind:
+            parameters += [ctypes.c_void_p, *[ctypes.c_int64] * int(kind[-1])]
+        else:
+            parameters.append(C_TYPES[kind])
+    return [*parameters, ctypes.c_void_p, ctypes.c_void_p]

@@ -1,0 +1,202 @@
+"""Kernels give what Python gives, and later processes call them without their compiler."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from types import FunctionType
+
+import numpy as np
+import pytest
+
+from loadpath.compiled import kernel
+from loadpath.compiled.identity import identity
+
+SHIFT = 3
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT", "0") != "0", reason="nothing is compiled"
+)
+
+
+@kernel
+def shifted(x):
+    return x + SHIFT
+
+
+@kernel(inline=True)
+def halved(x):
+    return x / 2
+
+
+@kernel
+def histogram(value, n, count, is_large):
+    room = np.zeros(n, np.int64)
+    for i in range(value.size):
+        room[shifted(value[i]) % n] += 1
+        is_large[i] = value[i] > n
+    for k in range(n):
+        count[k, 1] = room[k]
+    most = 0
+    for k in range(n):
+        most = max(most, room[k])
+    return most, halved(value.size), room[0] > 0
+
+
+def calls_another(x):
+    return shifted(x) + 1
+
+
+@kernel
+def largest(value):
+    return value.max()
+
+
+@kernel
+def doubled(value):
+    return value * 2
+
+
+@kernel
+def no_result(value):
+    for i in range(value.size):
+        value[i] += 1
+
+
+@kernel
+def room_for(n):
+    return np.empty(n).size
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.uint32, np.int8])
+@pytest.mark.parametrize("n", [1, 7, 64])
+def test_a_kernel_gives_what_python_gives(dtype, n):
+    value = np.random.default_rng(n).integers(0, 100, 50).astype(dtype)
+    outcomes = []
+    for function in (histogram, histogram.py_func):
+        count, is_large = np.zeros((n, 2), np.int64), np.zeros(50, np.bool_)
+        outcomes.append((function(value, n, count, is_large), count.tolist(), is_large.tolist()))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_arrays_of_no_length_and_no_result():
+    nothing = np.empty(0, np.float32)
+    assert no_result(nothing) is None
+    value = np.arange(3.0, dtype=np.float32)
+    no_result(value)
+    assert value.tolist() == [1, 2, 3]
+
+
+def test_returned_arrays_and_arrays_with_gaps_are_left_to_numba():
+    value = np.arange(12.0).reshape(3, 4)
+    assert doubled(value[:, 1]).tolist() == [2, 10, 18]
+    column = value[:, 1]
+    no_result(column)
+    assert value[:, 1].tolist() == [2, 6, 10]
+
+
+def test_numbers_of_each_kind_are_told_apart():
+    assert shifted(1) == 4
+    assert isinstance(shifted(1), int)
+    assert shifted(1.5) == 4.5
+    assert shifted(np.uint64(5)) == 8
+
+
+def test_what_needs_more_than_the_c_library_is_left_to_numba():
+    assert largest(np.arange(5)) == 4
+
+
+def test_what_a_kernel_raises_is_raised():
+    with pytest.raises(ValueError, match="negative dimensions"):
+        room_for(-1)
+
+
+def test_many_threads_meet_a_kernel_for_the_first_time():
+    @kernel
+    def total(value):
+        n = 0
+        for i in range(value.size):
+            n += value[i]
+        return n
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: total(np.arange(100)), range(64))) == {4950}
+
+
+def test_identity_follows_code_constants_and_called_kernels():
+    def with_shift(shift):
+        inner = FunctionType(shifted.py_func.__code__, {"SHIFT": shift})
+        return FunctionType(calls_another.__code__, {"shifted": kernel(inner)})
+
+    assert identity(with_shift(1), "") == identity(with_shift(1), "")
+    assert identity(with_shift(1), "") != identity(with_shift(2), "")
+    assert identity(with_shift(1), "") != identity(with_shift(1), "inline")
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from loadpath.compiled import kernel
+
+CONSTANT = {constant}
+
+@kernel
+def scaled(value):
+    for i in range(value.size):
+        value[i] *= CONSTANT
+    return value.size
+
+value = np.arange(4)
+scaled(value)
+print(value.tolist(), "numba" in sys.modules)
+"""
+
+
+def run(folder, constant=2, cache="kernels"):
+    program = folder / "program.py"
+    program.write_text(PROGRAM.format(constant=constant), encoding="utf-8")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / cache)}
+    done = subprocess.run(
+        [sys.executable, program], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_second_process_does_not_load_the_compiler(tmp_path):
+    assert run(tmp_path) == "[0, 2, 4, 6] True"
+    assert run(tmp_path) == "[0, 2, 4, 6] False"
+    assert run(tmp_path, constant=5) == "[0, 5, 10, 15] True"
+    assert len(list((tmp_path / "kernels").glob("*.machine"))) == 1, "the old code is removed"
+
+
+def test_damaged_machine_code_is_compiled_anew(tmp_path):
+    run(tmp_path)
+    (held,) = (tmp_path / "kernels").glob("*.machine")
+    whole = held.read_bytes()
+    for damage in (b"", whole[:40], whole[:-1], whole[:-9] + bytes(9), b"x" + whole):
+        held.write_bytes(damage)
+        assert run(tmp_path) == "[0, 2, 4, 6] True"
+        assert run(tmp_path) == "[0, 2, 4, 6] False"
+
+
+def test_where_nothing_can_be_written_each_process_compiles(tmp_path):
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    for _ in range(2):
+        assert run(tmp_path, cache="file/kernels") == "[0, 2, 4, 6] True"
+
+
+def test_an_audit_of_an_op_table_does_not_load_the_compiler(tmp_path):
+    program = textwrap.dedent("""
+        import sys
+        import loadpath
+        from loadpath.testing import make_job, write_op_table
+        loadpath.run_audit(write_op_table(make_job(1, pp=2, dp=4, steps=4), sys.argv[1]))
+        print("numba" in sys.modules)
+    """)
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert told[1] == "False"
