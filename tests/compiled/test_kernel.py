@@ -87,7 +87,40 @@ def test_arrays_of_no_length_and_no_result():
     assert value.tolist() == [1, 2, 3]
 
 
-def test_returned_arrays_and_arrays_with_gaps_are_left_to_numba():
+@kernel
+def tables(value, n):
+    low = np.zeros((n, 2), np.int32)
+    is_odd = np.empty(value.size, np.bool_)
+    for i in range(value.size):
+        is_odd[i] = value[i] % 2 == 1
+        low[value[i] % n, 1] += 1
+    return low, n, is_odd[: value.size - 1], value.size / 2, is_odd[1:], value
+
+
+@kernel
+def of_tuples(pair, rest):
+    first, second = pair
+    return first.size + second + rest[0].size
+
+
+def test_arrays_are_returned_and_outlive_the_call():
+    value = np.arange(100)
+    returned = [(n, tables(value, n)) for _ in range(200) for n in (3, 7, 100)]
+    for n, found in returned[-3:]:
+        for one, other in zip(found, tables.py_func(value, n), strict=True):
+            assert np.array_equal(one, other)
+            assert getattr(one, "dtype", int) == getattr(other, "dtype", int)
+    empty = tables(np.empty(1, np.int64) * 0, 1)
+    assert empty[2].size == 0
+    assert empty[0].flags.writeable
+
+
+def test_tuples_of_arrays_and_numbers_are_taken():
+    assert of_tuples((np.zeros((2, 3)), 4), (np.zeros(5, np.uint8),)) == 15
+    assert of_tuples((np.zeros(1, np.int32), 0.5), (np.zeros(5), 1)) == 6.5
+
+
+def test_arrays_with_gaps_are_left_to_numba():
     value = np.arange(12.0).reshape(3, 4)
     assert doubled(value[:, 1]).tolist() == [2, 10, 18]
     column = value[:, 1]

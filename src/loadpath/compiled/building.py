@@ -1,7 +1,7 @@
 """Machine code out of a kernel, by Numba; loaded only where there is something to compile."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -9,16 +9,19 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core.runtime import nrtdynmod
+from numba.extending import intrinsic
 from numba.np import arrayobj
+from numba.np.numpy_support import as_dtype
 
 from loadpath.compiled.identity import used_names
-from loadpath.compiled.kinds import REAL, TRUTH, WHOLE
-from loadpath.compiled.machine import MOST_RESULTS, target_machine
+from loadpath.compiled.kinds import ARRAY_DTYPES, REAL, TRUTH, WHOLE, dimensions, leaves
+from loadpath.compiled.machine import target_machine
+from loadpath.compiled.results import MOST_REAL, MOST_WHOLE, size_of, tokens
 
 njit: Any = numba.njit
 types: Any = numba.types
-from_pointer: Any = arrayobj.get_cfarray_intrinsic
-ARRAY = from_pointer("C", None)
+arrays: Any = arrayobj
+ARRAY = arrays.get_cfarray_intrinsic("C", None)
 NOT_FROM_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 NUMBERS: dict[str, Any] = {WHOLE: types.int64, REAL: types.float64, TRUTH: types.boolean}
 C_LIBRARY = ctypes.CDLL(None)
@@ -51,6 +54,14 @@ some:
   ret ptr %block
 none:
   ret ptr null
+}
+define linkonce_odr ptr @NRT_Allocate(i64 %size) {
+  %block = call ptr @malloc(i64 %size)
+  ret ptr %block
+}
+define linkonce_odr void @NRT_Free(ptr %block) {
+  call void @free(ptr %block)
+  ret void
 }
 define linkonce_odr void @NRT_MemInfo_call_dtor(ptr %block) {
   call void @free(ptr %block)
@@ -108,14 +119,14 @@ def built(
     -------
     tuple of str, str and bytes, or None
         Name of the function in the object file, kinds of what it returns, and the object file.
-        None where it must be left to Numba: arrays are returned, or more is needed than the C
-        library and `MEMORY` give.
+        None where it must be left to Numba: something else is returned, or more is needed than the
+        C library and `MEMORY` give.
     """
     results = _results(compiled, tuple(_type_of(kind) for kind in kinds))
     if results is None or str(nrtdynmod._meminfo_struct_type) != MEMORY_LAYOUT:  # noqa: SLF001
         return None
     entry = _entry(compiled, kinds, results, symbol)
-    parameters = [t for kind in kinds for t in _c_types(kind)]
+    parameters = [t for kind in kinds for leaf in leaves(kind) for t in _c_types(leaf)]
     signature = (*parameters, types.CPointer(types.int64), types.CPointer(types.float64))
     made = njit(**options, **NOT_FROM_PYTHON)(entry)
     made.compile(signature)
@@ -129,56 +140,92 @@ def _results(compiled: Any, signature: tuple[Any, ...]) -> str | None:
     kind = compiled.overloads[signature].signature.return_type
     if kind == types.none:
         return ""
-    if isinstance(kind, types.BaseTuple):
-        each = [_number(part) for part in kind]
-        return None if None in each or len(each) > MOST_RESULTS else "," + "".join(map(str, each))
-    return _number(kind)
+    is_tuple = isinstance(kind, types.BaseTuple)
+    found = [_token(part) for part in (kind if is_tuple else [kind])]
+    told = [token for token in found if token]
+    n_whole = sum(size_of(token) for token in told if token != REAL)
+    if len(told) < len(found) or n_whole > MOST_WHOLE or told.count(REAL) > MOST_REAL:
+        return None
+    return "".join(f"{token}," for token in told) if is_tuple else told[0]
 
 
-def _number(kind: Any) -> str | None:
+def _token(kind: Any) -> str:
+    """Kind of a result; empty where only Numba can return it."""
     if isinstance(kind, types.Boolean):
         return TRUTH
     if isinstance(kind, types.Float):
         return REAL
-    return (
-        WHOLE if isinstance(kind, types.Integer) and (kind.signed or kind.bitwidth < 64) else None
-    )
+    if isinstance(kind, types.Array):
+        dtype = as_dtype(kind.dtype)
+        name = f"{dtype.kind}{dtype.itemsize}"
+        return f"{name}:{kind.ndim}" if kind.layout == "C" and name in ARRAY_DTYPES else ""
+    is_whole = isinstance(kind, types.Integer) and (kind.signed or kind.bitwidth < 64)
+    return WHOLE if is_whole else ""
 
 
 def _type_of(kind: str) -> Any:
-    return types.Array(_element(kind), int(kind[-1]), "C") if ":" in kind else NUMBERS[kind]
+    if kind.startswith("("):
+        return types.BaseTuple.from_types([_type_of(leaf) for leaf in leaves(kind)])
+    n = dimensions(kind)
+    return types.Array(_element(kind), n, "C") if n else NUMBERS[kind]
 
 
-def _element(kind: str) -> Any:
-    name = kind.split(":", maxsplit=1)[0]
+def _element(leaf: str) -> Any:
+    name = leaf.partition(":")[0]
     return types.boolean if name == "b1" else getattr(types, np.dtype(name).name)
 
 
-def _c_types(kind: str) -> list[Any]:
-    if ":" not in kind:
-        return [NUMBERS[kind]]
-    return [types.CPointer(_element(kind)), *[types.int64] * int(kind[-1])]
+def _c_types(leaf: str) -> list[Any]:
+    n = dimensions(leaf)
+    return [types.CPointer(_element(leaf)), *[types.int64] * n] if n else [NUMBERS[leaf]]
 
 
 def _entry(compiled: Any, kinds: Sequence[str], results: str, symbol: str) -> Any:
-    parameters, given = [], []
+    """Make a function of pointers, shapes and numbers that calls a kernel, and stores its result."""
+    parameters: list[str] = []
+    given = []
     for i, kind in enumerate(kinds):
-        parameters.append(f"a{i}")
-        if ":" in kind:
-            shape = [f"a{i}_{k}" for k in range(int(kind[-1]))]
-            parameters += shape
-            given.append(f"array(a{i}, ({', '.join(shape)},))")
-        else:
-            given.append(f"a{i}")
-    call = f"kernel({', '.join(given)})"
-    lines = [f"def {symbol}({', '.join(parameters)}, whole, real):", f"    result = {call}"]
-    for i, kind in enumerate(results.removeprefix(",")):
-        place = "real" if kind == REAL else "whole"
-        value = f"result[{i}]" if results.startswith(",") else "result"
-        lines.append(f"    {place}[{i}] = {value}")
-    space: dict[str, Any] = {"kernel": compiled, "array": ARRAY}
+        parts = []
+        for j, leaf in enumerate(leaves(kind)):
+            shape = [f"a{i}_{j}_{k}" for k in range(dimensions(leaf))]
+            parameters += [f"a{i}_{j}", *shape]
+            parts.append(f"array(a{i}_{j}, ({', '.join(shape)},))" if shape else f"a{i}_{j}")
+        given.append(f"({', '.join(parts)},)" if kind.startswith("(") else parts[0])
+    lines = [f"def {symbol}({', '.join(parameters)}, whole, real):"]
+    lines += [f"    result = kernel({', '.join(given)})", *_stores(results)]
+    space: dict[str, Any] = {"kernel": compiled, "array": ARRAY, "held": held}
     exec("\n".join(lines), space)  # noqa: S102 - the text is made above, of numbers and letters
     return space[symbol]
+
+
+def _stores(results: str) -> Iterator[str]:
+    at = n_real = 0
+    for i, token in enumerate(tokens(results)):
+        value = f"result[{i}]" if results.endswith(",") else "result"
+        if token == REAL:
+            yield f"    real[{n_real}] = {value}"
+            n_real += 1
+            continue
+        told = [value]
+        if dimensions(token):
+            shape = [f"{value}.shape[{k}]" for k in range(dimensions(token))]
+            told = [f"held({value})", f"{value}.ctypes.data", *shape]
+        for k, number in enumerate(told):
+            yield f"    whole[{at + k}] = {number}"
+        at += len(told)
+
+
+@intrinsic
+def held(typing: Any, array: Any) -> Any:
+    """Keep the memory of an array beyond the kernel that made it; its block, 0 if it has none."""  # numpydoc ignore=PR01,RT01
+    del typing
+
+    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+        context.nrt.incref(builder, array, given[0])
+        block = arrays.make_array(array)(context, builder, given[0]).meminfo
+        return builder.ptrtoint(block, context.get_value_type(types.intp))
+
+    return types.intp(array), generate
 
 
 def _object(text: str, name: str) -> bytes | None:

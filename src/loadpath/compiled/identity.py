@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -87,5 +88,6 @@ def _versions() -> tuple[str, ...]:
     return (
         sys.version,
         platform.machine(),
+        sha256(Path(__file__).with_name("building.py").read_bytes()).hexdigest(),
         *(version(name) for name in ("numba", "llvmlite", "numpy")),
     )

@@ -70,7 +70,7 @@ class Kernel:
         told = f"{self._identity} {kinds} {machine.processor()}"
         key = sha256(told.encode()).hexdigest()[:32]
         what = f"{self.py_func.__module__}.{self.py_func.__name__}"
-        name = f"{what}-{sys.implementation.cache_tag}-{'-'.join(kinds).replace(':', 'x')}-{key}"
+        name = f"{what}-{sys.implementation.cache_tag}-{_as_name(kinds)}-{key}"
         held = store.kept(name) or self._made(kinds, name, key)
         symbol, results, code = held.split(b"\n", 2)
         if symbol.decode() == LEFT_TO_NUMBA:
@@ -94,6 +94,10 @@ class Kernel:
         return held
 
 
+def _as_name(kinds: tuple[str, ...]) -> str:
+    return sha256(" ".join(kinds).encode()).hexdigest()[:12]
+
+
 def kernel(function: Any = None, *, inline: bool = False) -> Any:
     """Compile a function when it is called, without bounds and without exceptions of arithmetic.
 
@@ -102,8 +106,8 @@ def kernel(function: Any = None, *, inline: bool = False) -> Any:
     Parameters
     ----------
     function : callable
-        Takes contiguous arrays and numbers; what it returns is kept without Numba if it is
-        numbers. It may call other kernels.
+        Takes contiguous arrays, numbers and tuples of them, and returns such. It may call other
+        kernels.
     inline : bool
         Whether its body is put where other kernels call it.
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["REAL", "TRUTH", "WHOLE", "kind_of"]
+__all__ = ["ARRAY_DTYPES", "REAL", "TRUTH", "WHOLE", "dimensions", "kind_of", "leaves"]
 
 WHOLE, REAL, TRUTH = "i", "f", "b"
 SCALARS: dict[type, str] = {
@@ -31,15 +31,19 @@ def kind_of(argument: Any) -> str:
     -------
     str
         Dtype and dimensions of an array (``i8:2``), ``i`` (int64), ``f`` (float64) or ``b`` (bool)
-        for a number; empty where only Numba can take it, such as arrays that are not contiguous.
+        for a number, those of its parts for a tuple (``(i8:1,f)``); empty where only Numba can
+        take it, such as arrays that are not contiguous.
 
     Examples
     --------
     >>> [kind_of(a) for a in (np.zeros((2, 3)), np.zeros(3, np.int32), 1, 2.0, True, "text")]
     ['f8:2', 'i4:1', 'i', 'f', 'b', '']
-    >>> kind_of(np.zeros((4, 4))[:, 1])
-    ''
+    >>> kind_of(np.zeros((4, 4))[:, 1]), kind_of((np.zeros(3), 1))
+    ('', '(f8:1,i)')
     """
+    if type(argument) is tuple:
+        parts = [kind_of(part) for part in argument]
+        return f"({','.join(parts)})" if parts and all(p and p[0] != "(" for p in parts) else ""
     if type(argument) is not np.ndarray:
         return SCALARS.get(type(argument), "")
     dtype, flags = argument.dtype, argument.flags
@@ -47,3 +51,40 @@ def kind_of(argument: Any) -> str:
     if name not in ARRAY_DTYPES or not (flags.c_contiguous and flags.aligned and dtype.isnative):
         return ""
     return f"{name}:{argument.ndim}"
+
+
+def leaves(kind: str) -> list[str]:
+    """List the kinds of arrays and numbers that an argument is made of.
+
+    Parameters
+    ----------
+    kind : str
+        As `kind_of` tells it.
+
+    Returns
+    -------
+    list of str
+        Those of its parts for a tuple, else its own.
+
+    Examples
+    --------
+    >>> leaves("(i8:1,f)"), leaves("b1:2")
+    (['i8:1', 'f'], ['b1:2'])
+    """
+    return kind.strip("()").split(",")
+
+
+def dimensions(leaf: str) -> int:
+    """Count the dimensions of an array.
+
+    Parameters
+    ----------
+    leaf : str
+        Kind of an array or number.
+
+    Returns
+    -------
+    int
+        0 for a number.
+    """
+    return int(leaf.partition(":")[2] or 0)

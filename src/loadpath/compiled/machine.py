@@ -8,11 +8,11 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from loadpath.compiled.kinds import REAL, TRUTH, WHOLE
+from loadpath.compiled.kinds import REAL, TRUTH, WHOLE, dimensions, leaves
+from loadpath.compiled.results import MOST_REAL, MOST_WHOLE, returned
 
 C_TYPES: dict[str, Any] = {WHOLE: ctypes.c_int64, REAL: ctypes.c_double, TRUTH: ctypes.c_bool}
 Call = Callable[[Sequence[Any]], Any]
-MOST_RESULTS = 8
 
 
 def target_machine() -> Any:
@@ -67,7 +67,7 @@ def loaded(code: bytes, symbol: str, kinds: Sequence[str], results: str) -> Call
     kinds : sequence of str
         Kinds of its arguments, as `kinds.kind_of` tells them.
     results : str
-        Kinds of the numbers it returns, behind ``,`` where they are a tuple.
+        Kinds of what it returns, as `results.tokens` reads them.
 
     Returns
     -------
@@ -80,56 +80,41 @@ def loaded(code: bytes, symbol: str, kinds: Sequence[str], results: str) -> Call
     native = ctypes.CFUNCTYPE(ctypes.c_int32, *_parameters(kinds))(
         engine.get_function_address(symbol)
     )
-    arrays = [":" in kind for kind in kinds]
+    plain = [(kind[0] != "(" and dimensions(kind) > 0, kind[0] == "(") for kind in kinds]
 
     def call(arguments: Sequence[Any]) -> Any:
         given: list[Any] = []
-        for argument, is_array in zip(arguments, arrays, strict=True):
+        for argument, (is_array, is_tuple) in zip(arguments, plain, strict=True):
             if is_array:
                 given += [argument.ctypes.data, *argument.shape]
+            elif is_tuple:
+                for part in argument:
+                    given += _flat(part)
             else:
                 given.append(argument)
-        whole, real = np.zeros(MOST_RESULTS, np.int64), np.zeros(MOST_RESULTS)
+        whole, real = np.zeros(MOST_WHOLE, np.int64), np.zeros(MOST_REAL)
         spare = ctypes.c_void_p(), ctypes.c_void_p()
         places = ctypes.byref(spare[0]), ctypes.byref(spare[1])
         if native(*places, *given, whole.ctypes.data, real.ctypes.data) != 0:
             raise KernelError(symbol)
-        return returned(whole, real, results)
+        return returned(whole, real, results) if results else None
 
     return call
+
+
+def _flat(part: Any) -> list[Any]:
+    return [part.ctypes.data, *part.shape] if isinstance(part, np.ndarray) else [part]
 
 
 class KernelError(Exception):
     """A kernel raised; Numba's own call of it says what."""
 
 
-def returned(whole: np.ndarray, real: np.ndarray, results: str) -> Any:
-    """Take numbers out of the buffers that a kernel filled.
-
-    Parameters
-    ----------
-    whole, real : (8,) arrays of int64 and float64
-        Buffers.
-    results : str
-        As for `loaded`.
-
-    Returns
-    -------
-    object
-        None, a number, or a tuple of them.
-    """
-    numbers = tuple(
-        float(real[i]) if kind == REAL else bool(whole[i]) if kind == TRUTH else int(whole[i])
-        for i, kind in enumerate(results.removeprefix(","))
-    )
-    return numbers if results.startswith(",") else numbers[0] if numbers else None
-
-
 def _parameters(kinds: Sequence[str]) -> list[Any]:
     parameters: list[Any] = [ctypes.c_void_p] * 2
-    for kind in kinds:
-        if ":" in kind:
-            parameters += [ctypes.c_void_p, *[ctypes.c_int64] * int(kind[-1])]
+    for leaf in (leaf for kind in kinds for leaf in leaves(kind)):
+        if leaf in C_TYPES:
+            parameters.append(C_TYPES[leaf])
         else:
-            parameters.append(C_TYPES[kind])
+            parameters += [ctypes.c_void_p, *[ctypes.c_int64] * dimensions(leaf)]
     return [*parameters, ctypes.c_void_p, ctypes.c_void_p]

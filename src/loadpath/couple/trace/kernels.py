@@ -208,7 +208,9 @@ def reached(stream: Any, previous: Any, source: Any, target: Any, begin: Any, en
     the last op of every stream that it comes after.
     """
     n = stream.size
-    n_stream = stream.max() + 1 if n else 0
+    n_stream = 0
+    for i in range(n):
+        n_stream = max(n_stream, stream[i] + 1)
     after = np.full((n, n_stream), -1, np.int32)
     edge = 0
     for i in range(n):
