@@ -23,6 +23,11 @@ class Options(TypedDict, total=False):
     value: float | None
     budget: float | None
     as_of: str
+    rate: float | None
+    currency: str
+    layout: str | Path | None
+    tensor: int | None
+    pipeline: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,12 @@ class ForecastSettings:
         What a unit of work is worth, and what it may cost.
     as_of : str
         Time of creation to write down; empty for none.
+    rate : float or None, and currency : str
+        Price of an accelerator-hour, where no design says it.
+    layout : Path or None
+        Layout of an op table, as of an audit.
+    tensor, pipeline : int or None
+        Width and stages, in place of those of the design or the record.
     """
 
     sizes: str = ""
@@ -54,6 +65,11 @@ class ForecastSettings:
     value: float | None = None
     budget: float | None = None
     as_of: str = ""
+    rate: float | None = None
+    currency: str = "USD"
+    layout: Path | None = None
+    tensor: int | None = None
+    pipeline: int | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -63,7 +79,7 @@ class ForecastSettings:
             problems.append(f"seed {self.seed} is negative")
         if not 16 <= self.worlds <= 100_000:
             problems.append(f"worlds {self.worlds} is not from 16 to 100,000")
-        for name in ("value", "budget"):
+        for name in ("value", "budget", "rate", "tensor", "pipeline"):
             amount = getattr(self, name)
             if amount is not None and not 0 < amount < float("inf"):
                 problems.append(f"{name} {amount} is not a positive number")
@@ -111,7 +127,7 @@ def settings_of(options: Options) -> ForecastSettings:
     values: dict[str, Any] = dict(options)
     sizes = values.get("sizes", "")
     values["sizes"] = sizes if isinstance(sizes, str) else ",".join(str(n) for n in sizes)
-    for name in ("calibrate", "points"):
+    for name in ("calibrate", "points", "layout"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
     try:

@@ -11,6 +11,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
+from loadpath.audit.forecast_known import forecast_audit, forecast_runs, is_design
 from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
 from loadpath.decode.digest import file_digest
 from loadpath.decode.regular import check_regular
@@ -124,25 +125,26 @@ class Forecast:
 
 
 def run_forecast(
-    design: str | Path,
+    source: str | Path | None = None,
     *,
     out: str | Path | None = None,
     force: bool = False,
     **options: Unpack[Options],
 ) -> Forecast:
-    """Forecast a design over sizes.
+    """Forecast a design, an audited job or measured runs over sizes.
 
     Parameters
     ----------
-    design : str or Path
-        Design file (TOML).
+    source : str or Path, optional
+        Design file (TOML), audit folder, or recording of a job of microbatches; without it the runs of
+        ``points`` are all that is known.
     out : str or Path, optional
         Folder to write; nothing is written if left out.
     force : bool
         Replace a forecast that is there.
     **options
         Fields of `ForecastSettings`: ``sizes, calibrate, points, goal, seed, worlds, value, budget,
-        as_of``; sizes also as a list of numbers.
+        as_of, rate, currency, layout, tensor, pipeline``; sizes also as a list of numbers.
 
     Returns
     -------
@@ -152,14 +154,14 @@ def run_forecast(
     Raises
     ------
     InputError
-        If the design or the runs cannot be read, or are not sound.
+        If design, audit or runs cannot be read, or are not sound.
     UsageError
         If an option is wrong, or `out` is there and `force` is not set.
     """  # numpydoc ignore=PR01,PR02
     settings = settings_of(options)
     if out is not None:
         check_target(Path(out), force=force, kind="forecast")
-    document, tables = _forecast(Path(design), settings)
+    document, tables = _forecast(None if source is None else Path(source), settings)
     done = Forecast(document, tables)
     if out is not None:
         from loadpath.brief import render_forecast  # noqa: PLC0415 - not needed without it
@@ -332,13 +334,42 @@ def _calibrated(
 
 
 def _forecast(
+    path: Path | None, settings: ForecastSettings
+) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
+    """Forecast what the source is, and write down where the forecast is from."""
+    if path is None and settings.points is None:
+        raise UsageError("forecast: give a design (.toml), an audit, or runs (--points runs.csv).")
+    if path is None:
+        document, tables = forecast_runs(_points(settings), settings)
+    elif is_design(path):
+        document, tables = _forecast_design(path, settings)
+    else:
+        document, tables = forecast_audit(path, settings)
+    named = [] if path is None else [path.name]
+    document |= {"as_of": settings.as_of or None}
+    document |= _provenance("forecast", [*named, *settings.as_arguments()], _inputs(path, settings))
+    return document, tables
+
+
+def _points(settings: ForecastSettings) -> Path:
+    return settings.points or Path()
+
+
+def _inputs(path: Path | None, settings: ForecastSettings) -> list[Path]:
+    """List the files that a forecast was made of; of an audit its document."""
+    given = [path, settings.calibrate, settings.points, settings.layout]
+    return [_document_of(one) for one in given if one is not None]
+
+
+def _document_of(path: Path) -> Path:
+    return path / "audit.json" if path.is_dir() else path
+
+
+def _forecast_design(
     path: Path, settings: ForecastSettings
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     asked, outlook, advice, measured = foresee(read_design(path), settings)
-    inputs = [path, *(p for p in (settings.calibrate, settings.points) if p is not None)]
-    document = describe(asked, outlook, advice, measured) | {"as_of": settings.as_of or None}
-    document |= _provenance("forecast", [path.name, *settings.as_arguments()], inputs)
-    return document, dict(advice.tables)
+    return describe(asked, outlook, advice, measured), dict(advice.tables)
 
 
 def _held(design: Design, settings: ForecastSettings) -> list[MeasuredStep]:

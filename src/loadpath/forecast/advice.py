@@ -23,7 +23,19 @@ from loadpath.forecast.outlook import Outlook, key_name, paid_shares, priced_of
 from loadpath.forecast.scaling import curve_table, share_crossings
 from loadpath.tables.schema import Column, TableSchema
 
-__all__ = ["DRIVER", "PILOT", "PILOT_STEPS", "Advice", "Limits", "advise", "pilot_spread"]
+__all__ = [
+    "DRIVER",
+    "LOSSES",
+    "PILOT",
+    "PILOT_STEPS",
+    "Advice",
+    "Limits",
+    "advise",
+    "baseline_table",
+    "drivers_of",
+    "pilot_spread",
+    "share_table",
+]
 
 Array = NDArray[np.float64]
 PILOT_STEPS = 50
@@ -177,7 +189,7 @@ def advise(
     improvements = substitutions(outlook, now)
     tables = {
         "curve_point": curve_table(n, priced, LEVEL),
-        "paid_share": _share_table(n, shares),
+        "paid_share": share_table(n, shares),
         "crossing": share_crossings(n, shares),
         "loss_crossing": share_crossings(n, {k: v for k, v in shares.items() if k in LOSSES}),
         "elasticity": lever_elasticities(outlook, now, figure),
@@ -189,15 +201,29 @@ def advise(
         "substitution": improvements,
         "option": lay_out_options(position, improvements),
         "pilot": _pilots(outlook, cost, now, np.random.default_rng([seed, 1])),
-        "driver": _drivers(outlook, cost[:, now]),
+        "driver": drivers_of(outlook.normals, cost[:, now]),
     }
     several = points["n"].n_unique() > 1
     baselines = tuple(fit_baselines(points)) if several else ()
-    tables["baseline_point"] = _baseline_table(baselines, own)
+    tables["baseline_point"] = baseline_table(baselines, own)
     return Advice(priced, figure, limit, flags, baselines, tables)
 
 
-def _share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFrame:
+def share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFrame:
+    """Lay out shares of the paid time.
+
+    Parameters
+    ----------
+    n : ndarray of int64, shape (n_size,)
+        Accelerators.
+    shares : mapping of str to ndarray of float, shape (n_size,)
+        By what limits.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `PAID_SHARE`.
+    """
     rows = [
         (int(size), name, float(share[place]))
         for place, size in enumerate(n)
@@ -206,7 +232,21 @@ def _share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFr
     return PAID_SHARE.validate(pl.DataFrame(rows, schema=PAID_SHARE.schema, orient="row"))
 
 
-def _baseline_table(baselines: tuple[Baseline, ...], sizes: pl.DataFrame) -> pl.DataFrame:
+def baseline_table(baselines: tuple[Baseline, ...], sizes: pl.DataFrame) -> pl.DataFrame:
+    """Ask every baseline at every size.
+
+    Parameters
+    ----------
+    baselines : tuple of Baseline
+        Curves without structure.
+    sizes : polars.DataFrame
+        Table `RUN_POINT`; its step times are not looked at.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `BASELINE_POINT`; none of a curve that needs microbatches which the sizes do not tell.
+    """
     frames = [
         pl.DataFrame({"baseline": one.name, "n": sizes["n"], "step_s": one.step_s(sizes)})
         for one in baselines
@@ -241,14 +281,27 @@ def pilot_spread(outlook: Outlook) -> float:
     return float(max(outlook.priors["step_variation"].high, LEAST_VARIATION) / np.sqrt(PILOT_STEPS))
 
 
-def _drivers(outlook: Outlook, cost: Array) -> pl.DataFrame:
-    """Split the variance of the cost over what is not known, largest first."""
+def drivers_of(normals: Mapping[str, Array], cost: Array) -> pl.DataFrame:
+    """Split the variance of the cost over what is not known, largest first.
+
+    Parameters
+    ----------
+    normals : mapping of str to ndarray of float, shape (n_world,)
+        Where each world lies in what is not known.
+    cost : ndarray of float, shape (n_world,)
+        Of a unit of work.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `DRIVER`; what chance alone may show is left out.
+    """
     logs = np.log(cost)
     if not logs.std() > 0:
         return DRIVER.empty()
     shares = {
         key_name(key): float(np.corrcoef(drawn, logs)[0, 1] ** 2)
-        for key, drawn in outlook.normals.items()
+        for key, drawn in normals.items()
     }
     rows = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     kept = [row for row in rows if row[1] * len(logs) > CHANCE]

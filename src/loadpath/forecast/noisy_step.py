@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from loadpath.errors import UsageError
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import measured_priors, shipped_devices
-from loadpath.forecast.durations import Durations
+from loadpath.forecast.durations import Durations, replayed_s
 from loadpath.forecast.layout import lay_out
 from loadpath.forecast.operation import Noise as DesignNoise
 from loadpath.forecast.priors import assume
@@ -19,7 +19,14 @@ from loadpath.replay import replay
 from loadpath.replay.noise import Noise, Quiet, replay_noise
 from loadpath.units import NS_PER_S
 
-__all__ = ["RelativeNoise", "draw_steps_s", "noise_of", "noisy_steps_s"]
+__all__ = [
+    "COMPUTED",
+    "RelativeNoise",
+    "draw_steps_s",
+    "noise_gain",
+    "noise_of",
+    "noisy_steps_s",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -155,6 +162,36 @@ def _quantiles(given: DesignNoise) -> FloatArray:
         values = np.array([NormalDist().inv_cdf(p) for p in probability])
     values = values - values.mean()
     return np.asarray((given.variation_ratio or 0.0) * values / values.std())
+
+
+def noise_gain(durations: Durations, *, variation: float = 0.01, n_scenario: int = 256) -> float:
+    """Say by how many percent a step grows for one percent of variation of each rank.
+
+    Parameters
+    ----------
+    durations : Durations
+        Of a frame whose replicas are laid out one by one.
+    variation : float
+        Normal, of all computation of a rank in a step together.
+    n_scenario : int
+        Steps to draw, the same at every call.
+
+    Returns
+    -------
+    float
+        Ratio of the two.
+    """
+    computes = np.isin(durations.frame.kind, COMPUTED)
+    noise = RelativeNoise(
+        _quantiles(DesignNoise(variation_ratio=variation))[None, :],
+        np.where(computes, 0, -1),
+        np.zeros_like(computes),
+        np.ones(computes.size),
+    )
+    rng = np.random.default_rng(0)
+    drawn = draw_steps_s(durations, noise, rng, n_scenario=n_scenario)
+    # A step is convex in its durations: in expectation noise never shortens it.
+    return max(0.0, float(drawn.mean() / replayed_s(durations) - 1) / variation)
 
 
 def noisy_steps_s(design: Design, rng: np.random.Generator, *, n_scenario: int = 256) -> FloatArray:

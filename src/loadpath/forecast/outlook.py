@@ -38,6 +38,7 @@ from loadpath.price.tariff import Tariff
 __all__ = [
     "Outlook",
     "draw_normals",
+    "drawn_values",
     "key_name",
     "look_ahead",
     "paid_shares",
@@ -192,7 +193,7 @@ def look_ahead(
     all_errors = _errors((n, (*points, *ran)), (normals, seed, n_world), priors, measured)
     n, errors = n[: len(points)], all_errors[:, : len(points)]
     device = shipped_devices()[own.cluster.device]
-    drawn = _drawn(priors, normals)
+    drawn = drawn_values(priors, normals)
     curve = _completed(curve_of_points(n, points, errors), own, device, (drawn, normals))
     values = {name: prior.value for name, prior in priors.items()}
     return Outlook(
@@ -284,8 +285,21 @@ def _plan(own: Design, priors: Mapping[str, Prior]) -> JobPlan | None:
     return plan_of(own, work_of(own)[0], step_s, priors["startup"].value)
 
 
-def _drawn(priors: Mapping[str, Prior], normals: Mapping[str, Array]) -> dict[str, Array]:
-    """Give each prior its value in each world, none below 0."""
+def drawn_values(priors: Mapping[str, Prior], normals: Mapping[str, Array]) -> dict[str, Array]:
+    """Give each prior its value in each world, none below 0.
+
+    Parameters
+    ----------
+    priors : mapping of str to Prior
+        What stands for what is not known.
+    normals : mapping of str to ndarray of float, shape (n_world,)
+        Where each world lies in it.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_world,) or (1,)
+        By name; one value where there is no spread.
+    """
     found = {}
     for name, prior in priors.items():
         share = normals.get(prior_key(prior), np.zeros(1)) / NORMAL_95
