@@ -41,8 +41,9 @@ DESIGNS = {
 
 @pytest.fixture(scope="module", params=DESIGNS)
 def forecast(request):
-    asked, outlook, advice, measured = foresee(DESIGNS[request.param], ForecastSettings(worlds=64))
-    return describe(asked, outlook, advice, measured) | PROVENANCE, dict(advice.tables)
+    asked, outlook, advice, found = foresee(DESIGNS[request.param], ForecastSettings(worlds=64))
+    document = describe(asked, outlook, advice, (found.runs, found.calibration)) | found.told()
+    return document | {"search": None, "serving": None} | PROVENANCE, dict(advice.tables)
 
 
 def test_every_number_of_the_page_is_in_the_document_or_a_table(forecast):

@@ -8,11 +8,12 @@ import polars as pl
 from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.pipeline import Audit, open_audit, run_audit
 from loadpath.errors import InputError, UsageError
-from loadpath.forecast.advice import Advice, Limits
+from loadpath.forecast.advice import Advice
 from loadpath.forecast.audited_curve import audited_sizes, job_of_audit
 from loadpath.forecast.audited_job import JobSize
 from loadpath.forecast.audited_point import audited_pipeline
 from loadpath.forecast.baselines import fit_baselines
+from loadpath.forecast.inversion import Limits
 from loadpath.forecast.known_advice import advise_known
 from loadpath.forecast.known_document import describe_known
 from loadpath.forecast.known_job import KnownJob, tariff_at

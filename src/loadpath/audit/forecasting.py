@@ -8,31 +8,26 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import polars as pl
-from msgspec.structs import replace
 
+from loadpath.audit.design_answers import layouts_of, serving_of
+from loadpath.audit.design_inputs import Calibrated, calibrated, held_runs, read_design
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
 from loadpath.audit.forecast_known import forecast_audit, forecast_runs, is_design
 from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
 from loadpath.decode.digest import file_digest
-from loadpath.decode.regular import check_regular
-from loadpath.errors import InputError, UsageError, first_line
-from loadpath.forecast.advice import Advice, Limits, advise
-from loadpath.forecast.calibration import Calibration, MeasuredStep
+from loadpath.errors import UsageError
+from loadpath.forecast.advice import Advice, advise
 from loadpath.forecast.comparison import compare_designs
 from loadpath.forecast.design import Design
-from loadpath.forecast.design_file import parse_design
 from loadpath.forecast.document import Asked, describe
 from loadpath.forecast.held_out import held_against
+from loadpath.forecast.inversion import Limits
 from loadpath.forecast.measured_steps import (
-    calibrate_runs,
-    designs_of_runs,
     measured_of,
-    recentred,
     runs_of,
 )
 from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook, look_ahead
-from loadpath.forecast.priors import Prior
 from loadpath.forecast.sizes import (
     Goal,
     Skipped,
@@ -42,8 +37,6 @@ from loadpath.forecast.sizes import (
     same_work,
     split_sizes,
 )
-from loadpath.forecast.step_point import design_priors
-from loadpath.ingest.run_table import read_runs
 
 __all__ = [
     "Forecast",
@@ -55,8 +48,6 @@ __all__ = [
 ]
 
 LIBRARIES = ("loadpath", "numpy", "numba", "polars", "msgspec")
-LONGEST_DESIGN = 1 << 20
-"""Bytes of a design file, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,40 +220,9 @@ def _provenance(command: str, words: Sequence[str], inputs: Sequence[Path]) -> d
     }
 
 
-def read_design(path: Path) -> Design:
-    """Read a design file.
-
-    Parameters
-    ----------
-    path : Path
-        TOML.
-
-    Returns
-    -------
-    Design
-        Checked.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or names all that is wrong with it.
-    """
-    try:
-        raw = check_regular(path).read_bytes()
-        if len(raw) > LONGEST_DESIGN:
-            raise InputError(
-                path.name, f"{len(raw):,} bytes", "A design is TOML of a few kilobytes."
-            )
-        text = raw.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        said = f"cannot be read ({first_line(error)})"
-        raise InputError(path.name, said, "Give a TOML file in UTF-8.") from error
-    return parse_design(text, path.name)
-
-
 def foresee(
     design: Design, settings: ForecastSettings
-) -> tuple[Asked, Outlook, Advice, tuple[Sequence[MeasuredStep], Calibration | None]]:
+) -> tuple[Asked, Outlook, Advice, Calibrated]:
     """Replay a design over sizes and work out all that is told.
 
     Parameters
@@ -274,28 +234,31 @@ def foresee(
 
     Returns
     -------
-    Asked, Outlook, Advice, (sequence of MeasuredStep, Calibration or None)
+    Asked, Outlook, Advice
         What `describe` takes.
+    Calibrated
+        The design with what was measured.
 
     Raises
     ------
     InputError
-        If runs cannot be read, or are none of this design.
+        If what was measured cannot be read, or is none of this design.
     UsageError
         If the design can be at none of the sizes.
     """
     goal = settings.goal or goal_of(design)
-    design, priors, runs, calibration = _calibrated(design, settings)
+    found = calibrated(design, settings)
+    design = found.design
     designs, skipped = _sized(design, settings, goal)
-    held = _held(design, settings)
+    held = held_runs(design, settings)
     outlook = look_ahead(
-        tuple(designs.values()), priors, design,
-        worlds=(settings.seed, settings.worlds), measured=measured_of(runs, calibration),
+        tuple(designs.values()), found.priors, design,
+        worlds=(settings.seed, settings.worlds), measured=measured_of(found.runs, found.calibration),
         held=[run.design for run in held],
     )  # fmt: skip
     limits = Limits(value=settings.value, budget=settings.budget)
     now = _nearest(tuple(designs), design.cluster.accelerators)
-    fitted = runs_of(runs or held) if runs or held else None
+    fitted = runs_of(found.runs or held) if found.runs or held else None
     advice = advise(outlook, now, limits, runs=fitted, seed=settings.seed)
     asked = Asked(
         design, goal, tuple(skipped), now, settings.seed, settings.worlds, limits,
@@ -305,7 +268,7 @@ def foresee(
         ),
         baselines_measured=fitted is not None,
     )  # fmt: skip
-    return asked, outlook, advice, (runs, calibration)
+    return asked, outlook, advice, found
 
 
 def _sized(
@@ -317,20 +280,6 @@ def _sized(
         told = "; ".join(f"{one.n:,}: {one.why}" for one in skipped[:4])
         raise UsageError(f"the design can be at none of the sizes ({told}). Give others: --sizes.")
     return designs, skipped
-
-
-def _calibrated(
-    design: Design, settings: ForecastSettings
-) -> tuple[Design, dict[str, Prior], list[MeasuredStep], Calibration | None]:
-    """Set priors by measured runs, where there are any."""
-    priors = design_priors(design)
-    if settings.calibrate is None:
-        return design, priors, [], None
-    table = read_runs(settings.calibrate)
-    runs = designs_of_runs(design, table, settings.calibrate.name)
-    calibration = calibrate_runs(runs)
-    settled = replace(design, priors={**design.priors, **calibration.priors})
-    return settled, recentred(priors, calibration), runs, calibration
 
 
 def _forecast(
@@ -357,7 +306,8 @@ def _points(settings: ForecastSettings) -> Path:
 
 def _inputs(path: Path | None, settings: ForecastSettings) -> list[Path]:
     """List the files that a forecast was made of; of an audit its document."""
-    given = [path, settings.calibrate, settings.points, settings.layout]
+    given = [path, settings.calibrate, settings.points, settings.layout, *settings.collectives]
+    given.append(settings.requests)
     return [_document_of(one) for one in given if one is not None]
 
 
@@ -368,14 +318,18 @@ def _document_of(path: Path) -> Path:
 def _forecast_design(
     path: Path, settings: ForecastSettings
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
-    asked, outlook, advice, measured = foresee(read_design(path), settings)
-    return describe(asked, outlook, advice, measured), dict(advice.tables)
-
-
-def _held(design: Design, settings: ForecastSettings) -> list[MeasuredStep]:
-    if settings.points is None:
-        return []
-    return designs_of_runs(design, read_runs(settings.points), settings.points.name)
+    if settings.rate is not None or settings.layout is not None:
+        raise UsageError(
+            "--rate and --layout are for sources without a design: see [prices] of one."
+        )
+    asked, outlook, advice, found = foresee(read_design(path), settings)
+    document = describe(asked, outlook, advice, (found.runs, found.calibration)) | found.told()
+    tables = dict(advice.tables)
+    for key, answer in (("search", layouts_of), ("serving", serving_of)):
+        told, more = answer(found.design, settings) or (None, {})
+        document[key] = told
+        tables |= more
+    return document, tables
 
 
 def _nearest(sizes: Sequence[int], n: int) -> int:

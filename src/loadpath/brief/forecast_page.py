@@ -92,6 +92,7 @@ def render_forecast(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
     """
     page = {
         "document": document,
+        "designed": document["design"]["kind"] not in {"recorded", "measured"},
         "nothing": "None.",
         "headline": forecast_headline(document),
         "decision": forecast_decision(document),

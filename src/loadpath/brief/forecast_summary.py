@@ -71,7 +71,13 @@ def _basis(document: Document) -> str:
     if calibration is None:
         return f"modelled by replay, no run measured; {worlds}"
     runs = counted(len(calibration["points"]), "measured run")
-    return f"modelled by replay, set by {runs} (met within {format_ratio(calibration['error_ratio'])}); {worlds}"
+    met = format_ratio(calibration["error_ratio"])
+    if document["design"]["kind"] == "recorded":
+        return f"replay of the record at other sizes (its steps met within {met}); {worlds}"
+    if document["design"]["kind"] == "measured":
+        best = document["baselines"][0]["name"]
+        return f"{best} curve through {runs} (met within {met}), no structure known; {worlds}"
+    return f"modelled by replay, set by {runs} (met within {met}); {worlds}"
 
 
 def _at(document: Document, now: Mapping[str, Any]) -> str:
@@ -81,9 +87,11 @@ def _at(document: Document, now: Mapping[str, Any]) -> str:
     step = now["step_s"]
     text = (
         f"{median} {words} ({low} to {high}); step {format_seconds(step['median'])} "
-        f"({format_seconds(step['low'])} to {format_seconds(step['high'])}), MFU "
-        f"{format_ratio(now['mfu_ratio'])}, ETTR {format_ratio(now['ettr_ratio'])}"
+        f"({format_seconds(step['low'])} to {format_seconds(step['high'])}), "
     )
+    if now["mfu_ratio"] is not None:
+        text += f"MFU {format_ratio(now['mfu_ratio'])}, "
+    text += f"ETTR {format_ratio(now['ettr_ratio'])}"
     if now["power_w"] is not None:
         text += f", {power(now['power_w'])}"
     if now["job_s"] is not None:
@@ -97,6 +105,8 @@ def _limits(document: Document, now: Mapping[str, Any]) -> str:
     shares = sorted(
         ((share, name) for name, share in now["limitation"].items() if share), reverse=True
     )[:4]
+    if document["design"]["kind"] == "measured":
+        return "not assessed: step times do not tell parts; give a design or an audit"
     text = ", ".join(f"{LIMIT_WORDS[name]} {format_ratio(share)}" for share, name in shares)
     for row in document["loss_crossing"][:1]:
         after, before = LIMIT_WORDS[row["after"]], LIMIT_WORDS[row["before"]]
@@ -107,6 +117,8 @@ def _limits(document: Document, now: Mapping[str, Any]) -> str:
 def _delay(document: Document) -> str:
     first, last = document["points"][0], document["points"][-1]
     gains = [point["noise_gain_ratio"] for point in (first, last)]
+    if None in gains:
+        return "not assessed: no ranks are known"
     verb = "amplified" if gains[1] > 1 else "passed on"
     more = ", more so with size" if gains[1] > MORE * gains[0] else ""
     return (

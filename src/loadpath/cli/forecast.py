@@ -16,7 +16,7 @@ def forecast(
     ] = None,
     sizes: Annotated[str, typer.Option(help="Accelerators: 512,1024,2048 or 64:16384.")] = "",
     calibrate: Annotated[
-        Path | None, typer.Option(help="CSV of measured runs that set priors: n,step_s[,...].")
+        Path | None, typer.Option(help="CSV of runs, or an audit of this design, that sets priors.")
     ] = None,
     points: Annotated[
         Path | None,
@@ -34,6 +34,19 @@ def forecast(
     tensor: Annotated[int | None, typer.Option(help="Another tensor width.")] = None,
     pipeline: Annotated[int | None, typer.Option(help="Another number of stages.")] = None,
     layout: Annotated[Path | None, typer.Option(help="Layout of a recorded op table.")] = None,
+    collectives: Annotated[
+        list[Path] | None, typer.Option(help="nccl-tests log or table that sets links; repeatable.")
+    ] = None,
+    search: Annotated[bool, typer.Option("--search", help="Search the layouts too.")] = False,
+    objective: Annotated[
+        str, typer.Option(help="Of a search: cost_per_unit, job_s or units_per_s.")
+    ] = "cost_per_unit",
+    within: Annotated[str, typer.Option(help="Bounds of it: cost_per_h=2500,job_h=720.")] = "",
+    requests: Annotated[
+        Path | None, typer.Option(help="CSV of requests that a served design is to answer.")
+    ] = None,
+    ttft: Annotated[float, typer.Option(help="Promised time to the first token, s.")] = 1.0,
+    tpot: Annotated[float, typer.Option(help="Promised time from token to token, s.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of the sampled worlds.")] = 0,
     worlds: Annotated[int, typer.Option(help="Worlds that are sampled.")] = 512,
     out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
@@ -71,6 +84,13 @@ def forecast(
             tensor=tensor,
             pipeline=pipeline,
             layout=layout,
+            collectives=collectives or (),
+            search=search,
+            objective=objective,  # type: ignore[arg-type]
+            within=within,
+            requests=requests,
+            ttft=ttft,
+            tpot=tpot,
         )
     if json:
         typer.echo(document_bytes(done.document), nl=False)

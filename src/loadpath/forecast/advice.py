@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from loadpath.forecast.baselines import Baseline, fit_baselines
 from loadpath.forecast.calibration import MeasuredStep
 from loadpath.forecast.choice import value_of_pilot
-from loadpath.forecast.inversion import WORST_RATIO, Inversions, find_inversions
+from loadpath.forecast.drivers import drivers_of
+from loadpath.forecast.inversion import Inversions, Limits, find_inversions
 from loadpath.forecast.levers import (
     break_evens,
     lever_elasticities,
@@ -19,20 +20,18 @@ from loadpath.forecast.levers import (
 )
 from loadpath.forecast.measured_steps import runs_of
 from loadpath.forecast.options import LEVEL, Position, lay_out_options
-from loadpath.forecast.outlook import Outlook, key_name, paid_shares, priced_of
+from loadpath.forecast.outlook import Outlook, paid_shares, priced_of
+from loadpath.forecast.risks import Stake, risk_register
 from loadpath.forecast.scaling import curve_table, share_crossings
 from loadpath.tables.schema import Column, TableSchema
 
 __all__ = [
-    "DRIVER",
     "LOSSES",
     "PILOT",
     "PILOT_STEPS",
     "Advice",
-    "Limits",
     "advise",
     "baseline_table",
-    "drivers_of",
     "pilot_spread",
     "share_table",
 ]
@@ -42,8 +41,6 @@ PILOT_STEPS = 50
 """Steps of a pilot run; its time is their mean."""
 LEAST_VARIATION = 0.01
 """Of steps of a pilot, at least: what published runs of one size vary by."""
-CHANCE = 10.83
-"""Worlds times squared correlation that what drives nothing stays below, 999 times in 1,000."""
 REGION_LEVERS = ("network_bandwidth", "latency", "noise", "failure_rate")
 REGION_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -83,34 +80,6 @@ PILOT = TableSchema(
     ),
 )  # fmt: skip
 
-DRIVER = TableSchema(
-    "driver",
-    "what is not known, by how much it drives the band of the cost at the present size",
-    (
-        Column("prior", pl.String, "its name"),
-        Column("share_ratio", pl.Float64, "share of the variance of the logarithm of the cost"),
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What counts as too dear.
-
-    Attributes
-    ----------
-    worst_ratio : float
-        Multiple of the best average cost that counts as inverted.
-    value : float or None
-        What a unit of work is worth.
-    budget : float or None
-        What a unit of work may cost; the worst ratio times the cheapest where None.
-    """
-
-    worst_ratio: float = WORST_RATIO
-    value: float | None = None
-    budget: float | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -130,7 +99,7 @@ class Advice:
         Curves without structure, the best first.
     tables : mapping of str to polars.DataFrame
         ``curve_point``, ``paid_share``, ``crossing``, ``loss_crossing``, ``elasticity``, ``break_even``,
-        ``region``, ``substitution``, ``option``, ``pilot``, ``driver``, ``baseline_point``.
+        ``region``, ``substitution``, ``option``, ``pilot``, ``driver``, ``risk``, ``baseline_point``.
     """
 
     priced: Mapping[str, Array]
@@ -203,6 +172,8 @@ def advise(
         "pilot": _pilots(outlook, cost, now, np.random.default_rng([seed, 1])),
         "driver": drivers_of(outlook.normals, cost[:, now]),
     }
+    stake = Stake(priced, figure, limit, now, outlook.priors, outlook.normals, tables["driver"])
+    tables["risk"] = risk_register(stake, limits)
     several = points["n"].n_unique() > 1
     baselines = tuple(fit_baselines(points)) if several else ()
     tables["baseline_point"] = baseline_table(baselines, own)
@@ -279,30 +250,3 @@ def pilot_spread(outlook: Outlook) -> float:
         Standard deviation of its logarithm.
     """
     return float(max(outlook.priors["step_variation"].high, LEAST_VARIATION) / np.sqrt(PILOT_STEPS))
-
-
-def drivers_of(normals: Mapping[str, Array], cost: Array) -> pl.DataFrame:
-    """Split the variance of the cost over what is not known, largest first.
-
-    Parameters
-    ----------
-    normals : mapping of str to ndarray of float, shape (n_world,)
-        Where each world lies in what is not known.
-    cost : ndarray of float, shape (n_world,)
-        Of a unit of work.
-
-    Returns
-    -------
-    polars.DataFrame
-        Table `DRIVER`; what chance alone may show is left out.
-    """
-    logs = np.log(cost)
-    if not logs.std() > 0:
-        return DRIVER.empty()
-    shares = {
-        key_name(key): float(np.corrcoef(drawn, logs)[0, 1] ** 2)
-        for key, drawn in normals.items()
-    }
-    rows = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
-    kept = [row for row in rows if row[1] * len(logs) > CHANCE]
-    return DRIVER.validate(pl.DataFrame(kept, schema=DRIVER.schema, orient="row"))

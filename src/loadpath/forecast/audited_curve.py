@@ -6,7 +6,6 @@ from zlib import crc32
 import numpy as np
 import polars as pl
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
 from loadpath.forecast.audited_job import ASSUMED, JobSize, resized

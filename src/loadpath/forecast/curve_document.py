@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.forecast.advice import Advice, Limits
+from loadpath.forecast.advice import Advice
+from loadpath.forecast.inversion import Limits
 from loadpath.forecast.options import LEVEL
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.worlds import Flag, band_of
@@ -28,6 +29,7 @@ __all__ = [
 SCHEMA = "loadpath.forecast/1"
 TOLD = (
     "crossing", "loss_crossing", "elasticity", "break_even", "region", "substitution", "option", "pilot",
+    "risk",
 )  # fmt: skip
 """Tables that the document repeats."""
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from loadpath.forecast.advice import Advice, Limits
+from loadpath.forecast.advice import Advice
 from loadpath.forecast.calibration import Calibration, MeasuredStep
 from loadpath.forecast.conditions import noise_ratio
 from loadpath.forecast.curve_document import (
@@ -24,6 +23,7 @@ from loadpath.forecast.curve_document import (
     searched_keys,
 )
 from loadpath.forecast.design import Design
+from loadpath.forecast.inversion import Limits
 from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook
 from loadpath.forecast.sizes import Goal, Skipped, same_work
@@ -32,6 +32,7 @@ from loadpath.forecast.step_point import waiting_ranks
 from loadpath.forecast.worlds import band_of
 
 __all__ = ["SCHEMA", "Asked", "describe"]
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

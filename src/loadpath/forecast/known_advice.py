@@ -11,16 +11,16 @@ from loadpath.forecast.advice import (
     LOSSES,
     PILOT,
     Advice,
-    Limits,
     baseline_table,
-    drivers_of,
     share_table,
 )
 from loadpath.forecast.baselines import Baseline
-from loadpath.forecast.inversion import Inversions, find_inversions
+from loadpath.forecast.drivers import drivers_of
+from loadpath.forecast.inversion import Inversions, Limits, find_inversions
 from loadpath.forecast.known_job import KnownJob, chances_of
 from loadpath.forecast.levers import BREAK_EVEN, SUBSTITUTION
 from loadpath.forecast.options import LEVEL, OPTION
+from loadpath.forecast.risks import Stake, risk_register
 from loadpath.forecast.scaling import Chances, curve_table, price_curve, share_crossings
 from loadpath.forecast.substitution import substitute
 from loadpath.forecast.viability import CUT, ELASTICITY
@@ -72,6 +72,8 @@ def advise_known(job: KnownJob, limits: Limits, baselines: tuple[Baseline, ...])
         **{schema.name: schema.empty() for schema in (BREAK_EVEN, OPTION, PILOT)},
         "region": CUT.empty(),
     }
+    stake = Stake(priced, figure, limit, job.now, job.priors, job.normals, tables["driver"])
+    tables["risk"] = risk_register(stake, limits)
     return Advice(priced, figure, limit, _flags(job, priced, cost, limits), baselines, tables)
 
 

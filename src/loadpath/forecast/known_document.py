@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loadpath.forecast.advice import Advice, Limits
+from loadpath.forecast.advice import Advice
 from loadpath.forecast.curve_document import (
     SCHEMA,
     TOLD,
@@ -17,6 +17,7 @@ from loadpath.forecast.curve_document import (
     prior_rows,
     searched_keys,
 )
+from loadpath.forecast.inversion import Limits
 from loadpath.forecast.known_job import KnownJob
 from loadpath.forecast.options import LEVEL
 
@@ -86,6 +87,7 @@ def describe_known(
         "memory": None,
         **{name: advice.tables[name].to_dicts() for name in TOLD},
         "assumptions": list(job.assumptions),
+        **dict.fromkeys(("collectives", "record", "search", "serving")),
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from zlib import crc32
 import numpy as np
 import polars as pl
 
-from loadpath.errors import InputError, UsageError
+from loadpath.errors import UsageError
 from loadpath.forecast.baselines import Baseline, choose_baseline, fit_baselines
 from loadpath.forecast.known_job import NODE_SIZE, KnownJob, draw_worlds
 from loadpath.forecast.measured_curve import curve_of_runs, planned
@@ -133,7 +133,7 @@ def _planner(
         if batch is not None:
             told["global_batch"] = _whole(batch * n, own, "samples") if goal == "weak" else batch
         if needs_passes:
-            told["microbatches"] = _passes(last, told, n, goal)
+            told["microbatches"] = _passes(last, n, goal)
         if isinstance(watts, float) and not runs["power_w"].null_count():
             told["power_w"] = watts * n
         return told
@@ -141,10 +141,12 @@ def _planner(
     return plan
 
 
-def _passes(last: Row, told: Mapping[str, float], n: int, goal: Goal) -> int:
+def _passes(last: Row, n: int, goal: Goal) -> int:
     """Share the microbatches of a step out over other replicas."""
     of_replica, own = int(last["microbatches"] or 1), int(last["n"] or 1)
-    return of_replica if goal == "weak" else _whole(of_replica * own, n, "microbatches of a replica")
+    return (
+        of_replica if goal == "weak" else _whole(of_replica * own, n, "microbatches of a replica")
+    )
 
 
 def _whole(amount: float, parts: int, what: str) -> int:
@@ -165,7 +167,9 @@ def _split(
         else:
             found.append(n)
     if not found:
-        raise UsageError(f"the job can be at none of the sizes ({skipped[0].why}). Give others: --sizes.")
+        raise UsageError(
+            f"the job can be at none of the sizes ({skipped[0].why}). Give others: --sizes."
+        )
     return found, skipped
 
 

@@ -36,6 +36,7 @@ from loadpath.forecast.time_to_train import JobPlan
 from loadpath.price.tariff import Tariff
 
 __all__ = [
+    "PRICE",
     "Outlook",
     "draw_normals",
     "drawn_values",
