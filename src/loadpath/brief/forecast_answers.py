@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import amount, cost_scale, large, rounded
+from loadpath.brief.amounts import amount, cost_scale, large, plural, rounded
 from loadpath.brief.forecast_words import LEVER_WORDS, MORE, forecast_summary, size
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio, format_seconds
@@ -158,7 +158,7 @@ def _speed(document: Document) -> list[Cell]:
     return [
         *peak, Cell("A step takes "),
         Cell(format_seconds(now["step_s"]["median"]), now["step_s"]["median"]), Cell(", "),
-        Cell(large(now["tokens_per_s"]), now["tokens_per_s"]), Cell(f" {unit}s a second. Most of the "
+        Cell(large(now["tokens_per_s"]), now["tokens_per_s"]), Cell(f" {plural(unit)} a second. Most of the "
         "sizes looked at: "), Cell(large(best["tokens_per_s"]), best["tokens_per_s"]),
         Cell(" at "), Cell(f"{best['n']:,}", best["n"]), Cell("."),
     ]  # fmt: skip

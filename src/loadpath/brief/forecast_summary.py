@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadpath.brief.amounts import cost_scale, duration, power, rounded
+from loadpath.brief.forecast_extra_words import searched_words, served_words
 from loadpath.brief.forecast_words import (
     LIMIT_WORDS,
     MORE,
@@ -49,12 +50,14 @@ def _parts(document: Document) -> list[tuple[str, str, int]]:
         ("Verdict", forecast_headline(document), 2),
         ("", joined(forecast_summary(document)), 4),
         (f"At {now['n']:,}", _at(document, now), 3),
-        ("Limited by", _limits(document, now), 2),
+        ("Limited by", _limits(document, now), 3),
         ("Delay", _delay(document), 2),
         ("Helps most", _helps(document), 2),
+        ("Layouts", joined(searched_words(document)), 3),
+        ("Serving", joined(served_words(document)), 3),
+        ("Baseline", _baseline(document), 2),
         ("Not known", _unknown(document), 2),
         ("Pilot", _pilot(document), 1),
-        ("Baseline", _baseline(document), 2),
         ("Not possible", _skipped(document), 1),
     ]
 
@@ -69,7 +72,11 @@ def _basis(document: Document) -> str:
     calibration = document["calibration"]
     worlds = f"{format_ratio(document['level_ratio'])} bands of {document['n_worlds']:,} worlds"
     if calibration is None:
-        return f"modelled by replay, no run measured; {worlds}"
+        parts = {"collectives": "measured collectives", "record": "a record"}
+        told = " and ".join(words for name, words in parts.items() if document[name])
+        return (
+            f"modelled by replay, {f'rates set by {told}' if told else 'no run measured'}; {worlds}"
+        )
     runs = counted(len(calibration["points"]), "measured run")
     met = format_ratio(calibration["error_ratio"])
     if document["design"]["kind"] == "recorded":

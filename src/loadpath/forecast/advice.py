@@ -144,17 +144,9 @@ def advise(
             n, priced["throughput_per_s"], cost,
             worst_ratio=limits.worst_ratio, value_per_unit=limits.value, level=LEVEL,
         )  # fmt: skip
-    own = runs_of(
-        [
-            MeasuredStep(design, float(step))
-            for design, step in zip(
-                outlook.designs, np.median(outlook.curve.step_s, axis=0), strict=True
-            )
-        ]
-    )
+    own = _own_runs(outlook)
     points = own if runs is None else runs
     shares = paid_shares(outlook, priced)
-    position = Position(outlook, now, priced, figure, limit)
     improvements = substitutions(outlook, now)
     tables = {
         "curve_point": curve_table(n, priced, LEVEL),
@@ -168,16 +160,22 @@ def advise(
             for lever in REGION_LEVERS
         ),
         "substitution": improvements,
-        "option": lay_out_options(position, improvements),
+        "option": lay_out_options(Position(outlook, now, priced, figure, limit), improvements),
         "pilot": _pilots(outlook, cost, now, np.random.default_rng([seed, 1])),
         "driver": drivers_of(outlook.normals, cost[:, now]),
     }
-    stake = Stake(priced, figure, limit, now, outlook.priors, outlook.normals, tables["driver"])
-    tables["risk"] = risk_register(stake, limits)
-    several = points["n"].n_unique() > 1
-    baselines = tuple(fit_baselines(points)) if several else ()
+    known = (outlook.priors, outlook.normals, tables["driver"])
+    tables["risk"] = risk_register(Stake(priced, figure, limit, now, *known), limits)
+    baselines = tuple(fit_baselines(points)) if points["n"].n_unique() > 1 else ()
     tables["baseline_point"] = baseline_table(baselines, own)
     return Advice(priced, figure, limit, flags, baselines, tables)
+
+
+def _own_runs(outlook: Outlook) -> pl.DataFrame:
+    """Give the forecast the form of measured runs."""
+    steps = np.median(outlook.curve.step_s, axis=0).tolist()
+    pairs = zip(outlook.designs, steps, strict=True)
+    return runs_of([MeasuredStep(design, step) for design, step in pairs])
 
 
 def share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFrame:
