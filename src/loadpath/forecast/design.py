@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 from loadpath.forecast.fields import Bytes, Count, Rate, Seconds, Watts
 from loadpath.forecast.operation import (
     Checkpoint,
+    Convergence,
     Evaluation,
     Failures,
     Noise,
@@ -23,6 +24,7 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "Cluster",
+    "Convergence",
     "Design",
     "Evaluation",
     "Experts",
@@ -187,7 +189,7 @@ class Design(Struct, frozen=True, kw_only=True):
         The job, where it is a bulk-synchronous simulation.
     serving : Serving or None
         That the model decodes, instead of being trained.
-    batch, parallelism, software, noise, failures, checkpoint, evaluation, startup, prices, power :
+    batch, parallelism, software, noise, failures, checkpoint, convergence, evaluation, startup, prices, power :
         See there.
     priors : dict of str to float
         Values that stand in place of the shipped priors of the same names.
@@ -204,6 +206,7 @@ class Design(Struct, frozen=True, kw_only=True):
     noise: Noise = field(default_factory=Noise)
     failures: Failures = field(default_factory=Failures)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    convergence: Convergence | None = None
     evaluation: Evaluation | None = None
     startup: Startup = field(default_factory=Startup)
     prices: Prices | None = None

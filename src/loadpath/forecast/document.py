@@ -9,7 +9,7 @@ import polars as pl
 
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.calibration import Calibration, MeasuredStep
-from loadpath.forecast.conditions import noise_ratio
+from loadpath.forecast.conditions import noise_ratio, steps_of
 from loadpath.forecast.curve_document import (
     ONE_PERCENT,
     SCHEMA,
@@ -29,6 +29,7 @@ from loadpath.forecast.outlook import Outlook
 from loadpath.forecast.sizes import Goal, Skipped, same_work
 from loadpath.forecast.step import StepForecast
 from loadpath.forecast.step_point import waiting_ranks
+from loadpath.forecast.time_to_train import fit_convergence
 from loadpath.forecast.worlds import band_of
 
 __all__ = ["SCHEMA", "Asked", "describe"]
@@ -121,6 +122,7 @@ def describe(
         "data_range": [min(spans), max(spans)] if spans else None,
         "priors": prior_rows(outlook.priors, advice),
         "fits_memory": now.fits_memory,
+        "fit_convergence": _convergence(design),
         "memory": _memory(now),
         **{name: advice.tables[name].to_dicts() for name in TOLD},
         "assumptions": _assumptions(design, outlook, calibration),
@@ -139,7 +141,7 @@ def _design(design: Design) -> dict[str, Any]:
         if prices is None
         else {"accelerator_hour": prices.accelerator_hour, "energy_kwh": prices.energy_kwh,
               "source": prices.source, "date": prices.date},
-        "steps": design.startup.steps,
+        "steps": steps_of(design),
     }  # fmt: skip
 
 
@@ -192,6 +194,24 @@ def _calibration(
     }
 
 
+def _convergence(design: Design) -> dict[str, Any] | None:
+    """Tell what a batch does to the steps that are needed, and how well that meets the runs."""
+    told = design.convergence
+    if told is None:
+        return None
+    least, critical, fit = fit_convergence(told.batches, told.steps)
+    known = fit.errors[np.isfinite(fit.errors)]
+    return {
+        "n_step_least": least,
+        "critical_batch": critical,
+        "error_ratio": float(np.max(np.abs(np.expm1(known)))) if known.size else None,
+        "points": [
+            {"batch": batch, "steps": steps}
+            for batch, steps in zip(told.batches, told.steps, strict=True)
+        ],
+    }
+
+
 def _memory(forecast: StepForecast) -> dict[str, float] | None:
     held = forecast.memory
     if held is None:
@@ -214,7 +234,9 @@ def _assumptions(design: Design, outlook: Outlook, calibration: Calibration | No
         said.append(
             f"tier {tiers[-1].name} grows from {tiers[-1].size:,} to {largest:,} accelerators"
         )
-    if design.startup.steps is not None:
+    if design.convergence is not None:
+        said.append("steps to the target follow the batch as the runs of table convergence do")
+    elif design.startup.steps is not None:
         said.append("the whole job needs the same work, whatever the batch")
     if calibration is None:
         said.append("no run was measured: all figures follow from data sheets and priors")

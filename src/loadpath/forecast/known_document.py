@@ -84,6 +84,7 @@ def describe_known(
         "data_range": [min(spans), max(spans)],
         "priors": prior_rows(job.priors, advice),
         "fits_memory": None,
+        "fit_convergence": None,
         "memory": None,
         **{name: advice.tables[name].to_dicts() for name in TOLD},
         "assumptions": list(job.assumptions),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
 from loadpath.forecast.conditions import (
+    converging,
     failures_of,
     noise_ratio,
     plan_of,
@@ -278,7 +279,7 @@ def _errors(
 
 
 def _plan(own: Design, priors: Mapping[str, Prior]) -> JobPlan | None:
-    if own.startup.steps is None:
+    if converging(own) is None:
         return None
     variation = priors["step_variation"].value
     slower = noise_ratio(own.noise, variation, waiting_ranks(own))

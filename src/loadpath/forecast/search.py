@@ -8,7 +8,7 @@ import polars as pl
 from msgspec import Struct
 
 from loadpath.errors import UsageError
-from loadpath.forecast.conditions import failures_of
+from loadpath.forecast.conditions import converging, failures_of, steps_of
 from loadpath.forecast.design import Batch, Design
 from loadpath.forecast.design_checks import check_design
 from loadpath.forecast.devices import measured_priors, shipped_devices
@@ -193,10 +193,12 @@ def _refuse_unanswerable(design: Design, objective: Objective, bounds: Budget) -
     problems = []
     if design.model is None or design.batch is None or design.serving is not None:
         problems.append("it trains no transformer, and only such layouts are searched")
-    if design.startup.steps is None and (
+    if converging(design) is None and (
         objective == "job_s" or bounds.job_s is not None or bounds.job_cost is not None
     ):
-        problems.append("startup.steps is missing, without which the job has no end")
+        problems.append(
+            "startup.steps (or convergence) is missing, without which the job has no end"
+        )
     if design.prices is None and (bounds.cost_per_h is not None or bounds.job_cost is not None):
         problems.append("prices are missing, without which no money can be bounded")
     if problems:
@@ -235,8 +237,9 @@ def _row(design: Design, failures: Failures, startup_s: float) -> tuple[object, 
     rate = units * ettr / step
     per_s = _money_per_s(design)
     job = None
-    if design.startup.steps is not None:
-        job = design.startup.steps * step / ettr + startup_s
+    needed = steps_of(design)
+    if needed is not None:
+        job = needed * step / ettr + startup_s
     return (
         n, *(getattr(p, name) for name in AXES), batch.microbatch, step, flop / step / peak,
         _memory_ratio(design), ettr, rate, n / rate,
