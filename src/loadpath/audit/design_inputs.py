@@ -1,5 +1,6 @@
 """What a forecast of a design reads: the design, and what was measured of it or of its parts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import polars as pl
 from msgspec.structs import asdict, replace
 
-from loadpath.audit.forecast_known import audit_of
+from loadpath.audit.forecast_known import audit_of, inputs_of
 from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, UsageError, first_line
@@ -23,7 +24,7 @@ from loadpath.forecast.step_point import design_priors
 from loadpath.ingest.nccl_tests import read_nccl_tests
 from loadpath.ingest.run_table import read_runs
 
-__all__ = ["Calibrated", "calibrated", "held_runs", "read_design"]
+__all__ = ["Calibrated", "calibrated", "held_runs", "is_runs", "read_design"]
 
 LONGEST_DESIGN = 1 << 20
 """Bytes of a design file, at most."""
@@ -47,6 +48,8 @@ class Calibrated:
         What measured collectives set.
     classes : ClassRates or None
         What a record of the design set.
+    inputs : tuple of mapping
+        Files of that record.
     """
 
     design: Design
@@ -55,6 +58,7 @@ class Calibrated:
     calibration: Calibration | None = None
     links: LinkRates | None = None
     classes: ClassRates | None = None
+    inputs: tuple[Mapping[str, Any], ...] = ()
 
     def told(self) -> dict[str, Any]:
         """Say what else than runs was measured, for the document.
@@ -133,9 +137,25 @@ def calibrated(design: Design, settings: ForecastSettings) -> Calibrated:
         found = _with_links(found, settings.collectives)
     if settings.calibrate is None:
         return found
-    if settings.calibrate.suffix.lower() == ".csv":
+    if is_runs(settings.calibrate):
         return _with_runs(found, settings.calibrate)
     return _with_record(found, settings.calibrate, settings)
+
+
+def is_runs(path: Path | None) -> bool:
+    """Say whether what calibrates is a table of runs.
+
+    Parameters
+    ----------
+    path : Path or None
+        What the user points at.
+
+    Returns
+    -------
+    bool
+        By its ending, ``.csv``; all else is an audit folder or a recording.
+    """
+    return path is not None and path.suffix.lower() == ".csv" and not path.is_dir()
 
 
 def _reshaped(design: Design, settings: ForecastSettings) -> Calibrated:
@@ -162,11 +182,18 @@ def _with_record(found: Calibrated, path: Path, settings: ForecastSettings) -> C
     audit = audit_of(path, settings.layout)
     classes = calibrate_classes(found.design, class_times(audit.job))
     values = classes.priors
+    reached = values.get("sustained_ratio", 0.0) * found.priors["gemm_ratio"].value
+    if reached > 1:
+        raise UsageError(
+            f"{path.name} shows products at {reached:.1f} times the peak of the design's device: it is no "
+            "record of this design (another batch, another model, or forward passes alone)."
+        )
     if found.links is not None:
         values = {name: value for name, value in values.items() if name not in found.links.priors}
     design = replace(found.design, priors={**found.design.priors, **values})
     priors = recentred(found.priors, values, "set by the classes of work of a record")
-    return Calibrated(design, priors, links=found.links, classes=classes)
+    inputs = tuple(inputs_of(path, audit))
+    return Calibrated(design, priors, links=found.links, classes=classes, inputs=inputs)
 
 
 def _with_runs(found: Calibrated, path: Path) -> Calibrated:

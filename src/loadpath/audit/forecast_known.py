@@ -7,6 +7,7 @@ import polars as pl
 
 from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.pipeline import Audit, open_audit, run_audit
+from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, UsageError
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.audited_curve import audited_sizes, job_of_audit
@@ -22,7 +23,14 @@ from loadpath.forecast.measured_pipeline import measure_pipeline
 from loadpath.forecast.sizes import parse_sizes
 from loadpath.ingest.run_table import read_runs
 
-__all__ = ["audit_of", "forecast_audit", "forecast_runs", "is_design"]
+__all__ = [
+    "audit_of",
+    "digest_of",
+    "forecast_audit",
+    "forecast_runs",
+    "inputs_of",
+    "is_design",
+]
 
 Told = tuple[dict[str, Any], dict[str, pl.DataFrame]]
 
@@ -79,6 +87,44 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     return audit
 
 
+def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
+    """Say which files an audit that a forecast rests on was read from.
+
+    Parameters
+    ----------
+    path : Path
+        An audit folder or a recording.
+    audit : Audit
+        What it is.
+
+    Returns
+    -------
+    list of dict
+        Name, digest and size: of the audit's document, or of the records.
+    """
+    told = path / "audit.json"
+    if told.is_file():
+        return [digest_of(told)]
+    found: list[dict[str, Any]] = list(audit.document["inputs"])
+    return found
+
+
+def digest_of(path: Path) -> dict[str, Any]:
+    """Say which file was read.
+
+    Parameters
+    ----------
+    path : Path
+        A file.
+
+    Returns
+    -------
+    dict
+        Name, digest and size.
+    """
+    return dict(zip(("path_name", "sha256", "bytes"), file_digest(path), strict=True))
+
+
 def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
     """Forecast an audited job at other sizes.
 
@@ -117,7 +163,8 @@ def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
     )  # fmt: skip
     limits = _limits(settings)
     baselines = tuple(fit_baselines(known.sizes)) if known.sizes.height > 1 else ()
-    return _told(known, advise_known(known, limits, baselines), settings)
+    document, tables = _told(known, advise_known(known, limits, baselines), settings)
+    return document | {"inputs": inputs_of(path, audit)}, tables
 
 
 def forecast_runs(path: Path, settings: ForecastSettings) -> Told:

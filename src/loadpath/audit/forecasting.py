@@ -10,11 +10,10 @@ from typing import Any, Unpack
 import polars as pl
 
 from loadpath.audit.design_answers import layouts_of, serving_of
-from loadpath.audit.design_inputs import Calibrated, calibrated, held_runs, read_design
+from loadpath.audit.design_inputs import Calibrated, calibrated, held_runs, is_runs, read_design
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
-from loadpath.audit.forecast_known import forecast_audit, forecast_runs, is_design
+from loadpath.audit.forecast_known import digest_of, forecast_audit, forecast_runs, is_design
 from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
-from loadpath.decode.digest import file_digest
 from loadpath.errors import UsageError
 from loadpath.forecast.advice import Advice, advise
 from loadpath.forecast.comparison import compare_designs
@@ -201,7 +200,7 @@ def run_comparison(
     found = compare_designs(named, seed=seed, n_world=worlds, pilot=pilot)
     words = [*(path.name for path in paths), *settings.as_arguments()]
     words += [] if pilot is None else ["--pilot", str(pilot)]
-    return found | _provenance("compare", words, paths)
+    return found | _provenance("compare", words, [digest_of(path) for path in paths])
 
 
 def _called(path: Path, paths: Sequence[Path]) -> str:
@@ -209,13 +208,12 @@ def _called(path: Path, paths: Sequence[Path]) -> str:
     return path.stem if [other.stem for other in paths].count(path.stem) == 1 else str(path)
 
 
-def _provenance(command: str, words: Sequence[str], inputs: Sequence[Path]) -> dict[str, Any]:
+def _provenance(
+    command: str, words: Sequence[str], inputs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     return {
         "command": " ".join(["loadpath", command, *words]),
-        "inputs": [
-            dict(zip(("path_name", "sha256", "bytes"), file_digest(one), strict=True))
-            for one in inputs
-        ],
+        "inputs": list(inputs),
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     }
 
@@ -296,7 +294,8 @@ def _forecast(
         document, tables = forecast_audit(path, settings)
     named = [] if path is None else [path.name]
     document |= {"as_of": settings.as_of or None}
-    document |= _provenance("forecast", [*named, *settings.as_arguments()], _inputs(path, settings))
+    inputs = [*document.get("inputs", ()), *_inputs(path, settings)]
+    document |= _provenance("forecast", [*named, *settings.as_arguments()], inputs)
     return document, tables
 
 
@@ -304,15 +303,12 @@ def _points(settings: ForecastSettings) -> Path:
     return settings.points or Path()
 
 
-def _inputs(path: Path | None, settings: ForecastSettings) -> list[Path]:
-    """List the files that a forecast was made of; of an audit its document."""
-    given = [path, settings.calibrate, settings.points, settings.layout, *settings.collectives]
-    given.append(settings.requests)
-    return [_document_of(one) for one in given if one is not None]
-
-
-def _document_of(path: Path) -> Path:
-    return path / "audit.json" if path.is_dir() else path
+def _inputs(path: Path | None, settings: ForecastSettings) -> list[dict[str, Any]]:
+    """List the files that were read besides those of a record."""
+    one = path if path is not None and is_design(path) else None
+    runs = settings.calibrate if is_runs(settings.calibrate) else None
+    given = [one, runs, settings.points, settings.layout, *settings.collectives, settings.requests]
+    return [digest_of(each) for each in given if each is not None]
 
 
 def _forecast_design(
@@ -324,6 +320,7 @@ def _forecast_design(
         )
     asked, outlook, advice, found = foresee(read_design(path), settings)
     document = describe(asked, outlook, advice, (found.runs, found.calibration)) | found.told()
+    document["inputs"] = list(found.inputs)
     tables = dict(advice.tables)
     for key, answer in (("search", layouts_of), ("serving", serving_of)):
         told, more = answer(found.design, settings) or (None, {})

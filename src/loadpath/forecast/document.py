@@ -9,7 +9,7 @@ import polars as pl
 
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.calibration import Calibration, MeasuredStep
-from loadpath.forecast.conditions import noise_ratio, steps_of
+from loadpath.forecast.conditions import steps_of
 from loadpath.forecast.curve_document import (
     ONE_PERCENT,
     SCHEMA,
@@ -28,7 +28,7 @@ from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook
 from loadpath.forecast.sizes import Goal, Skipped, same_work
 from loadpath.forecast.step import StepForecast
-from loadpath.forecast.step_point import waiting_ranks
+from loadpath.forecast.step_point import slowdown
 from loadpath.forecast.time_to_train import fit_convergence
 from loadpath.forecast.worlds import band_of
 
@@ -166,7 +166,7 @@ def _point(outlook: Outlook, advice: Advice, place: int, spans: Sequence[int]) -
         "job_cost_band": band_at(priced, "job_cost", place),
         "ettr_ratio": median_at(priced, "ettr_ratio", place),
         "limitation": {"startup": None} | shares,
-        "noise_gain_ratio": (noise_ratio(design.noise, ONE_PERCENT, waiting_ranks(design)) - 1)
+        "noise_gain_ratio": (slowdown(design, ONE_PERCENT, outlook.points[place].noise_share) - 1)
         / ONE_PERCENT,
         "fits_memory": forecast.fits_memory,
         "basis": "modelled",
@@ -224,7 +224,7 @@ def _memory(forecast: StepForecast) -> dict[str, float] | None:
 def _assumptions(design: Design, outlook: Outlook, calibration: Calibration | None) -> list[str]:
     """Say what is taken for granted besides priors."""
     said = [
-        "one pipeline stands for all replicas; all wait for the slowest accelerator",
+        "one pipeline stands for all replicas, whose ranks are replayed one by one for noise; all wait for the slowest",
         "failures arrive without memory; checkpoints are as far apart as loses least"
         if not design.checkpoint.interval
         else "failures arrive without memory",

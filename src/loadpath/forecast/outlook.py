@@ -11,7 +11,6 @@ from loadpath.errors import UsageError
 from loadpath.forecast.conditions import (
     converging,
     failures_of,
-    noise_ratio,
     plan_of,
     power_of,
     slow_ratio,
@@ -32,7 +31,7 @@ from loadpath.forecast.scaling import (
 )
 from loadpath.forecast.shifts import NORMAL_95, smooth_normals
 from loadpath.forecast.step import StepForecast, step_seconds, work_of
-from loadpath.forecast.step_point import prior_key, step_point, waiting_ranks
+from loadpath.forecast.step_point import prior_key, slowdown, step_point
 from loadpath.forecast.time_to_train import JobPlan
 from loadpath.price.tariff import Tariff
 
@@ -282,8 +281,8 @@ def _plan(own: Design, priors: Mapping[str, Prior]) -> JobPlan | None:
     if converging(own) is None:
         return None
     variation = priors["step_variation"].value
-    slower = noise_ratio(own.noise, variation, waiting_ranks(own))
-    step_s = step_seconds(own, {}) * slower
+    # Of evaluations alone, so that a closed form will do.
+    step_s = step_seconds(own, {}) * slowdown(own, variation, 1.0)
     return plan_of(own, work_of(own)[0], step_s, priors["startup"].value)
 
 

@@ -73,6 +73,8 @@ class StepPoint(NamedTuple):
     shifts : mapping of str to (float, float)
         By what is not known: logarithm by which the step changes where it is at the lower and at the
         upper edge of its 90 % band.
+    noise_share : float
+        Of what noise costs where all ranks wait for the slowest: what reaches the end of the step.
     """
 
     step_s: float
@@ -81,6 +83,7 @@ class StepPoint(NamedTuple):
     power_w: float | None = None
     limitation: Mapping[str, float] = {}
     shifts: Mapping[str, tuple[float, float]] = {}
+    noise_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
