@@ -1,6 +1,6 @@
 """Links of a design from measured collectives: the priors with which its own collectives meet them."""
 
-from math import exp
+from math import exp, log
 from typing import get_args
 
 import numpy as np
@@ -27,6 +27,8 @@ BETWEEN = ("network_ratio", "network_latency")
 """Priors that groups of one node tell, and those that need groups of several."""
 SCATTER = 0.1
 """Deviation of the logarithm of a measured time from the form, beyond which it counts less."""
+STARTS = (1.0, 0.5, 0.25)
+"""Shares of a bandwidth's prior from which a fit begins."""
 FREEDOM = 3.0
 """Bands of a prior by which a fit may depart from it before it is held back."""
 
@@ -131,7 +133,10 @@ def _fitted(
         off, _ = _misfit(design, tried, points)
         return np.concatenate([weight * off / SCATTER, moved / (FREEDOM * spread)])
 
-    values = start + least_squares(residuals, np.zeros(len(names)), loss="soft_l1").x
+    # A bandwidth that is not the slowest has no slope: it is tried from below too.
+    first = np.eye(len(names))[0]
+    tried = [least_squares(residuals, log(factor) * first, loss="soft_l1") for factor in STARTS]
+    values = start + min(tried, key=lambda one: float(one.cost)).x
     off, size = _misfit(design, priors | _moved(priors, names, values), points)
     return _moved(priors, names, values, (off, size))
 

@@ -197,7 +197,7 @@ def _refuse_unanswerable(design: Design, objective: Objective, bounds: Budget) -
         objective == "job_s" or bounds.job_s is not None or bounds.job_cost is not None
     ):
         problems.append(
-            "startup.steps (or convergence) is missing, without which the job has no end"
+            "startup.steps is missing (or convergence), without which the job has no end"
         )
     if design.prices is None and (bounds.cost_per_h is not None or bounds.job_cost is not None):
         problems.append("prices are missing, without which no money can be bounded")
