@@ -215,8 +215,10 @@ def run_grid(document: Document) -> Grid:
         A row per run.
     """
     calibrated = (document["calibration"] or {}).get("points", [])
+    kinds = {"recorded": "recorded", "measured": "fitted"}
+    set_by = kinds.get(document["design"]["kind"], "set priors")
     rows = [
-        (Cell("set priors"), count(run["n"]), seconds(run["step_s"]), NONE,
+        (Cell(set_by), count(run["n"]), seconds(run["step_s"]), NONE,
          ratio(run["error_ratio"]), NONE, NONE)
         for run in calibrated
     ] + [

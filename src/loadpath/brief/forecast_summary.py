@@ -37,9 +37,13 @@ def render_forecast_summary(document: Document, *, briefing_path: str | None = N
     str
         At most 25 lines of at most 80 columns, control characters spelled out.
     """
-    lines = [line for head, text, most in _parts(document) for line in entry(head, text, most)]
     where = [] if briefing_path is None else wrap("Briefing", visible(briefing_path))[:3]
-    return "\n".join([*lines[: N_LINES - len(where)], *where]) + "\n"
+    lines: list[str] = []
+    for head, text, most in _parts(document):
+        told = entry(head, text, most)
+        if len(lines) + len(told) + len(where) <= N_LINES:
+            lines += told
+    return "\n".join([*lines, *where]) + "\n"
 
 
 def _parts(document: Document) -> list[tuple[str, str, int]]:

@@ -72,7 +72,7 @@ def share_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
         alt.Chart(pl.DataFrame(rows))
         .mark_bar(size=min(30, 330 // len(sizes)))
         .encode(
-            x=alt.X("n:O", title="accelerators", sort=sizes, axis=alt.Axis(labelAngle=0, labelOverlap="greedy")),
+            x=alt.X("n:O", title="accelerators", sort=sizes, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelSeparation=6)),
             y=alt.Y("share:Q", title="share of the paid time", stack="zero",
                     scale=alt.Scale(domain=[0, 1], nice=False), axis=alt.Axis(format="%", tickCount=5)),
             order=alt.Order("order:Q"),
