@@ -189,6 +189,7 @@ def _calibration(
             }
             for run, error in zip(runs, calibration.error_ratio, strict=True)
         ],
+        "n_point": len(runs),
         "error_ratio": float(np.max(np.abs(calibration.error_ratio))),
         "priors": calibration.priors,
     }

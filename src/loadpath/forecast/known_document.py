@@ -77,6 +77,7 @@ def describe_known(
         "baselines": baseline_rows(advice, measured=job.fitted_to == "measured"),
         "calibration": {
             "points": [dict(run) for run in job.runs],
+            "n_point": len(job.runs),
             "error_ratio": max(abs(float(run["error_ratio"])) for run in job.runs),
             "priors": {},
         },
