@@ -94,6 +94,19 @@ def test_other_stages_and_widths_are_asked_for_of_a_record_and_of_a_design(folde
     assert (answer.code, "heads" in answer.err) == (2, True)
 
 
+def test_runs_at_other_sizes_are_held_against_an_audit(folder):
+    points = told("job.parquet", "--goal", "weak", "--sizes", "8", folder=folder)["points"]
+    step = points[0]["step_s"]["median"]
+    (folder / "later.csv").write_text(
+        f"n,step_s\n8,{1.002 * step}\n16,{2 * step}\n", encoding="utf-8"
+    )
+    found = told("job.parquet", "--goal", "weak", "--points", "later.csv", folder=folder)
+    near, far = (run for run in found["measured"])
+    assert (near["in_band"], far["in_band"]) == (True, False)
+    assert near["error_ratio"] == pytest.approx(-0.002, abs=1e-4)
+    assert far["error_ratio"] < -0.4
+
+
 def test_layouts_are_searched_within_bounds(folder):
     found = told(
         "small.toml", "--search", "--within", "cost_per_h=20", "--sizes", "4,8,16", folder=folder
@@ -137,7 +150,10 @@ def test_record_of_something_else_does_not_calibrate_a_design(folder):
     ("words", "said"),
     [
         ((), "give a design"),
-        (("--points", "runs.csv", "--tensor", "2"), "Give a design or an audit"),
+        (("--points", "runs.csv", "--tensor", "2"), "--tensor: runs cannot answer"),
+        (("--points", "runs.csv", "--search"), "--search: runs cannot answer"),
+        (("job.parquet", "--requests", "requests.csv"), "--requests: an audit cannot answer"),
+        (("job.parquet", "--calibrate", "runs.csv"), "--calibrate: an audit cannot answer"),
         (("small.toml", "--rate", "2"), "[prices]"),
         (("small.toml", "--objective", "beauty"), "none of cost_per_unit"),
         (("small.toml", "--search", "--within", "cost=3"), "cost_per_h=NUMBER"),

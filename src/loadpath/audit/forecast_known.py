@@ -1,5 +1,6 @@
 """Forecasts without a design: of an audit or a recording, and of measured runs alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from loadpath.forecast.audited_point import audited_pipeline
 from loadpath.forecast.baselines import fit_baselines
 from loadpath.forecast.inversion import Limits
 from loadpath.forecast.known_advice import advise_known
-from loadpath.forecast.known_document import describe_known
+from loadpath.forecast.known_document import describe_known, held_runs_of
 from loadpath.forecast.known_job import KnownJob, tariff_at
 from loadpath.forecast.measured_job import goal_of_runs, job_of_runs, sizes_of_runs
 from loadpath.forecast.measured_pipeline import measure_pipeline
@@ -87,6 +88,33 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     return audit
 
 
+OF_DESIGNS = ("collectives", "search", "requests")
+"""Options that only a design has an answer to."""
+
+
+def refuse_options(settings: ForecastSettings, what: str, names: Sequence[str]) -> None:
+    """Refuse options that a source has no answer to, so that none is passed over in silence.
+
+    Parameters
+    ----------
+    settings : ForecastSettings
+        Options.
+    what : str
+        The source.
+    names : sequence of str
+        Fields of the options.
+
+    Raises
+    ------
+    UsageError
+        If one of them is given.
+    """
+    given = [name for name in names if getattr(settings, name)]
+    if given:
+        told = ", ".join(f"--{name}" for name in given)
+        raise UsageError(f"{told}: {what} cannot answer that. Give a design (or an audit).")
+
+
 def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
     """Say which files an audit that a forecast rests on was read from.
 
@@ -149,22 +177,26 @@ def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
     UsageError
         If its record has no passes of microbatches, or the job can be at none of the sizes.
     """
+    refuse_options(settings, "an audit", ("calibrate", *OF_DESIGNS))
     audit = audit_of(path, settings.layout)
     job = audit.job
+    runs = None if settings.points is None else read_runs(settings.points)
     measured = measure_pipeline(job.op, job.work_ns, job.layout)
     steps = audit.tables["step_time"]["measured_s"].to_numpy()
     pipeline = audited_pipeline(measured, steps)
     shape = JobSize(tensor=settings.tensor or 0, stages=settings.pipeline or 0)
     sizes = parse_sizes(settings.sizes) if settings.sizes else audited_sizes(pipeline, shape)
+    also = [] if runs is None else runs["n"].to_list()
     known = job_of_audit(
-        path.stem, pipeline, sizes,
+        path.stem, pipeline, (*sizes, *also),
         scaling=(shape, settings.goal or "strong"), worlds=(settings.seed, settings.worlds),
         tariff=tariff_at(settings.rate, settings.currency),
     )  # fmt: skip
     limits = _limits(settings)
     baselines = tuple(fit_baselines(known.sizes)) if known.sizes.height > 1 else ()
     document, tables = _told(known, advise_known(known, limits, baselines), settings)
-    return document | {"inputs": inputs_of(path, audit)}, tables
+    held = [] if runs is None else held_runs_of(known, runs, baselines)
+    return document | {"inputs": inputs_of(path, audit), "measured": held}, tables
 
 
 def forecast_runs(path: Path, settings: ForecastSettings) -> Told:
@@ -191,8 +223,7 @@ def forecast_runs(path: Path, settings: ForecastSettings) -> Told:
     UsageError
         If an option needs a design, or the job can be at none of the sizes.
     """
-    if settings.tensor or settings.pipeline:
-        raise UsageError("runs tell nothing of other widths or stages. Give a design or an audit.")
+    refuse_options(settings, "runs", ("calibrate", "tensor", "pipeline", "layout", *OF_DESIGNS))
     runs = read_runs(path)
     sizes = parse_sizes(settings.sizes) if settings.sizes else sizes_of_runs(runs)
     known, baselines = job_of_runs(

@@ -131,6 +131,11 @@ def _delay(document: Document) -> str:
     if None in gains:
         return "not assessed: no ranks are known"
     verb = "amplified" if gains[1] > 1 else "passed on"
+    if first["n"] == last["n"]:
+        return (
+            f"{verb}: 1 % more variation of each rank makes a step {gains[0]:.2f} % longer at "
+            f"{first['n']:,}"
+        )
     more = ", more so with size" if gains[1] > MORE * gains[0] else ""
     return (
         f"{verb}{more}: 1 % more variation of each rank makes a step {gains[0]:.2f} % longer at "
@@ -141,9 +146,11 @@ def _delay(document: Document) -> str:
 def _helps(document: Document) -> str:
     parts = []
     for row in document["substitution"][:2]:
-        added = "no" if row["n_added"] is None else rounded(row["n_added"])
         text = f"{row['improvement']} {format_ratio(row['gain_ratio'])}"
-        parts.append(f"{text}, as by {added} more accelerators")
+        equal = "as by no size looked at"
+        if row["n_added"] is not None:
+            equal = f"as by {rounded(row['n_added'])} more accelerators"
+        parts.append(f"{text}, {equal}")
     return "; ".join(parts)
 
 

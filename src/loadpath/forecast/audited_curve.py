@@ -111,9 +111,10 @@ def job_of_audit(
     priors, normals = draw_worlds(worlds, _priors(points, now))
     named = {name: normals[prior_key(p)] for name, p in priors.items() if prior_key(p) in normals}
     smooth = smooth_normals(n, np.random.default_rng([worlds[0], crc32(b"sizes")]), worlds[1])
+    errors = step_errors(_moved_by(points, named), smooth, named)
     return KnownJob(
         name=name, kind="recorded", unit="microbatch", goal=scaling[1], now=now,
-        curve=curve_of_points(n, points, step_errors(_moved_by(points, named), smooth, named)),
+        curve=curve_of_points(n, points, errors - np.median(errors, axis=0)),
         sizes=_sizes(audited, asked, points), priors=priors, normals=normals,
         runs=(_recorded(audited, here),), fitted_to="forecast", tariff=tariff, noise_gain=gains,
         improved=improvements_at(audited, here), elastic=elasticities_at(audited, here),

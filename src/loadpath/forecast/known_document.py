@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.forecast.advice import Advice
+from loadpath.forecast.baselines import Baseline
 from loadpath.forecast.curve_document import (
     SCHEMA,
     TOLD,
@@ -20,8 +21,9 @@ from loadpath.forecast.curve_document import (
 from loadpath.forecast.inversion import Limits
 from loadpath.forecast.known_job import KnownJob
 from loadpath.forecast.options import LEVEL
+from loadpath.forecast.worlds import band_of
 
-__all__ = ["LIMITATIONS", "describe_known"]
+__all__ = ["LIMITATIONS", "describe_known", "held_runs_of"]
 
 LIMITATIONS = (
     "compute", "memory", "intra_node", "inter_node", "latency", "waiting", "bubble", "host", "failures",
@@ -126,3 +128,41 @@ def _point(job: KnownJob, advice: Advice, place: int) -> dict[str, Any]:
         "basis": BASIS[job.kind],
         "in_data_range": min(spans) <= n <= max(spans),
     }
+
+
+def held_runs_of(
+    job: KnownJob, runs: pl.DataFrame, baselines: tuple[Baseline, ...]
+) -> list[dict[str, Any]]:
+    """Put measured runs beside the curve, which they did not set.
+
+    Parameters
+    ----------
+    job : KnownJob
+        With the sizes of the runs among its own.
+    runs : polars.DataFrame
+        Table `RUN_POINT`.
+    baselines : tuple of Baseline
+        Curves without structure, the chosen one first.
+
+    Returns
+    -------
+    list of dict
+        As of a design; runs at sizes that cannot be are under ``skipped`` of the document.
+    """
+    places = {n: place for place, n in enumerate(job.curve.n.tolist())}
+    others = baselines[0].step_s(job.sizes).tolist() if baselines else None
+    rows = []
+    for n, step_s in runs.select("n", "step_s").iter_rows():
+        if n not in places:
+            continue
+        band = band_of(job.curve.step_s[:, places[n]], LEVEL)
+        other = None if others is None else others[places[n]]
+        rows.append(
+            {
+                "n": n, "step_s": step_s, "forecast_s": band.median,
+                "error_ratio": band.median / step_s - 1,
+                "baseline_error_ratio": None if other is None else other / step_s - 1,
+                "on_curve": True, "in_band": band.low <= step_s <= band.high,
+            }
+        )  # fmt: skip
+    return rows
