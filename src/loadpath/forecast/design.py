@@ -156,6 +156,9 @@ class Software(Struct, frozen=True, kw_only=True):
     expert_kernels : {"joined", "apart"}
         Whether the products of a rank's experts are one kernel that casts on the way, or one each with
         casts of their own.
+    expert_dispatch : {"each_expert", "each_node"}
+        Whether a token crosses the network for each of its experts (all-to-all), or once to each node that
+        holds some of them, where the fast link hands it on.
     graphs : bool
         Whether kernels are launched as recorded graphs, without the host.
     gradient_bytes : int
@@ -169,6 +172,7 @@ class Software(Struct, frozen=True, kw_only=True):
     attention: Literal["flash", "portable", "unfused"] = "flash"
     fusion: Literal["fused", "eager"] = "fused"
     expert_kernels: Literal["joined", "apart"] = "joined"
+    expert_dispatch: Literal["each_expert", "each_node"] = "each_expert"
     graphs: bool = False
     gradient_bytes: Literal[2, 4] = 4
     accumulation: Literal["fused", "apart"] = "fused"

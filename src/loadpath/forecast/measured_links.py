@@ -1,5 +1,6 @@
 """Links of a design from measured collectives: the priors with which its own collectives meet them."""
 
+from collections.abc import Callable
 from math import exp, log
 from typing import get_args
 
@@ -7,7 +8,6 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from loadpath.errors import UsageError
 from loadpath.forecast.collective_fit import BULK_BYTES
@@ -27,6 +27,8 @@ BETWEEN = ("network_ratio", "network_latency")
 """Priors that groups of one node tell, and those that need groups of several."""
 SCATTER = 0.1
 """Deviation of the logarithm of a measured time from the form, beyond which it counts less."""
+ROUNDS, STEP = 60, 1e-5
+"""Steps of a fit, at most, and the change of a logarithm at which it ends."""
 STARTS = (1.0, 0.5, 0.25)
 """Shares of a bandwidth's prior from which a fit begins."""
 FREEDOM = 3.0
@@ -135,10 +137,36 @@ def _fitted(
 
     # A bandwidth that is not the slowest has no slope: it is tried from below too.
     first = np.eye(len(names))[0]
-    tried = [least_squares(residuals, log(factor) * first, loss="soft_l1") for factor in STARTS]
-    values = start + min(tried, key=lambda one: float(one.cost)).x
+    tried = [_descended(residuals, log(factor) * first) for factor in STARTS]
+    values = start + min(tried, key=lambda moved: _loss(residuals(moved)))
     off, size = _misfit(design, priors | _moved(priors, names, values), points)
     return _moved(priors, names, values, (off, size))
+
+
+def _loss(residuals: Array) -> float:
+    """Half of the squares of small residuals, the size of large ones (soft L1)."""
+    return float(np.sum(np.sqrt(1 + np.square(residuals)) - 1))
+
+
+def _descended(residuals: Callable[[Array], Array], begin: Array) -> Array:
+    """Lessen the loss by reweighted least squares, each step as far as it helps."""
+    moved, damping = begin, 1e-3
+    for _ in range(ROUNDS):
+        now = residuals(moved)
+        slope = np.stack(
+            [(residuals(moved + STEP * axis) - now) / STEP for axis in np.eye(len(moved))], axis=1
+        )
+        weight = (1 + np.square(now)) ** -0.5
+        normal = slope.T @ (weight[:, None] * slope)
+        ahead = np.linalg.solve(
+            normal + damping * np.diag(np.diag(normal)), -slope.T @ (weight * now)
+        )
+        better = _loss(residuals(moved + ahead)) < _loss(now)
+        damping *= 0.3 if better else 10.0
+        moved = moved + ahead if better else moved
+        if np.abs(ahead).max() < STEP:
+            break
+    return moved
 
 
 def _moved(

@@ -1,11 +1,11 @@
 """Steps of a job whose ranks are laid out one by one, under noise that tells them apart."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from loadpath.errors import UsageError
 from loadpath.forecast.conditions import noise_ratio
@@ -168,7 +168,7 @@ def _quantiles(given: DesignNoise, group: int, n_rank: int) -> FloatArray:
     elif given.tail == "exponential":
         values = -np.log1p(-probability) - 1
     else:
-        values = ndtri(probability)
+        values = np.array([NormalDist().inv_cdf(p) for p in probability.tolist()])
     return np.asarray((given.variation_ratio or 0.0) * values)
 
 

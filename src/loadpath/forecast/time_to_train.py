@@ -99,7 +99,7 @@ class JobPlan:
 
         Examples
         --------
-        >>> JobPlan(100, 2000, batch_now=2000).worth([2000, 6000]).tolist()
+        >>> JobPlan(100, 2000, batch_now=2000).worth([2000, 6000]).round(9).tolist()
         [1.0, 0.5]
         """
         sizes = np.asarray(batch, dtype=np.float64)
