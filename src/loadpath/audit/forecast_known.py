@@ -72,6 +72,9 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     InputError
         If it cannot be read, or its replay is not near enough to what was measured.
     """
+    if (path / "forecast.json").is_file():
+        what = "is a forecast folder, not an audit or a recording"
+        raise InputError(path.name, what, "Give the design or the audit that it was made of.")
     if (path / "audit.json").is_file():
         audit = open_audit(path)
     else:

@@ -59,11 +59,16 @@ def audited_sizes(audited: AuditedPipeline, shape: JobSize) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        Whole replicas, from an eighth of the recorded accelerators to eight times as many, doubling.
+        From an eighth of the recorded accelerators to eight times as many, doubling; doubled replicas where
+        they do not divide those.
     """
     each, n = _accelerators(audited, shape), audited.measured.accelerators
     around = [n >> k for k in range(DOUBLINGS, 0, -1)] + [n << k for k in range(DOUBLINGS + 1)]
-    return tuple(size for size in around if size >= each and size % each == 0) or (each,)
+    whole = [size for size in around if size >= each and size % each == 0]
+    doubled = [
+        each << k for k in range(n.bit_length()) if n >> DOUBLINGS <= each << k <= n << DOUBLINGS
+    ]
+    return tuple(whole or doubled or [each])
 
 
 def job_of_audit(

@@ -5,6 +5,7 @@ from zlib import crc32
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
 from loadpath.forecast.baselines import Baseline, choose_baseline, fit_baselines
@@ -12,6 +13,7 @@ from loadpath.forecast.known_job import NODE_SIZE, KnownJob, draw_worlds
 from loadpath.forecast.measured_curve import curve_of_runs, planned
 from loadpath.forecast.priors import Prior, shipped_priors
 from loadpath.forecast.sizes import Goal, Skipped
+from loadpath.forecast.step_point import prior_key
 from loadpath.price.tariff import Tariff
 
 __all__ = ["goal_of_runs", "job_of_runs", "sizes_of_runs"]
@@ -21,6 +23,7 @@ ASSUMPTIONS = (
     "the curve that predicts left-out runs best holds beyond them too",
     f"{NODE_SIZE} accelerators fail together; failures arrive without memory, and are those of priors",
 )
+Array = NDArray[np.float64]
 Row = Mapping[str, float | int | None]
 
 
@@ -106,19 +109,37 @@ def job_of_runs(
     plan = _planner(runs, last, goal, needs_passes=best.name == "affine")
     asked, skipped = _split(sizes, plan)
     n = np.array(asked, dtype=np.int64)
-    error = shipped_priors()["model_error"]
-    known = best.band_factor(planned(n, plan))
-    more: list[Prior] = [] if np.all(np.isfinite(known)) else [error]
-    priors, normals = draw_worlds(worlds, more)
+    now = int(np.argmin(np.abs(n - last["n"])))
     rng = np.random.default_rng([worlds[0], crc32(b"runs")])
+    error = shipped_priors()["model_error"]
     curve = curve_of_runs(best, n, plan, rng, n_sample=worlds[1], prior_factor=error.high)
+    is_known = bool(np.all(np.isfinite(best.band_factor(planned(n, plan)))))
+    priors, normals = _worlds(curve.step_s[:, now], worlds, None if is_known else error)
     job = KnownJob(
         name=name, kind="measured", unit="step" if last["global_batch"] is None else "sample",
-        goal=goal, now=int(np.argmin(np.abs(n - last["n"]))), curve=curve, sizes=planned(n, plan),
+        goal=goal, now=now, curve=curve, sizes=planned(n, plan),
         priors=priors, normals=normals, runs=_held(runs, best, plan), fitted_to="measured",
         tariff=tariff, skipped=tuple(skipped), assumptions=ASSUMPTIONS,
     )  # fmt: skip
     return job, (best, *(one for one in baselines if one is not best))
+
+
+def _worlds(
+    step_s: Array, worlds: tuple[int, int], error: Prior | None
+) -> tuple[dict[str, Prior], dict[str, Array]]:
+    """Name what the runs leave open of the curve, by the prior or as it is at the present size."""
+    off = np.log(step_s / np.median(step_s))
+    of_fit = error or _prior_of(off)
+    priors, normals = draw_worlds(worlds, [of_fit])
+    return priors, normals | ({prior_key(of_fit): off / off.std()} if off.std() > 0 else {})
+
+
+def _prior_of(off: Array) -> Prior:
+    low, high = np.quantile(off, [0.05, 0.95])
+    return Prior(
+        name="fit", value=1.0, low=float(np.exp(low)), high=float(np.exp(high)), unit="times",
+        about="step time to what the curve through the runs says", source="runs left out one at a time",
+    )  # fmt: skip
 
 
 def _planner(
