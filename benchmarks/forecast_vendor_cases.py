@@ -154,6 +154,12 @@ def _recomputed(base: str, device: str, release: str) -> str:
     return "latent" if again else "none"
 
 
+def _dispatch(base: str, device: str, width: int) -> str:
+    """Give moe_flex_dispatcher_backend of the same files, where experts span nodes: DeepSeek's on B200."""
+    by_node = base == "deepseek-v3" and device == "B200-SXM" and width > 8
+    return "each_node" if by_node else "each_expert"
+
+
 def megatron_bridge(folder: Path) -> Iterator[Case]:
     """Rows that name a transformer of public dimensions; hybrids are left out."""
     for row in rows(folder, "megatron_bridge_perf_summary"):
@@ -198,7 +204,10 @@ def megatron_bridge(folder: Path) -> Iterator[Case]:
                 recompute=_recomputed(base, device, row["doc"]),
             ),
             software=Software(
-                precision=precision, graphs=graphs, expert_kernels="joined" if joined else "apart"
+                precision=precision,
+                graphs=graphs,
+                expert_kernels="joined" if joined else "apart",
+                expert_dispatch=_dispatch(base, device, width["EP"]),
             ),
         )
         rate = float(row["Tokens / sec / GPU"].split()[0])

@@ -1,6 +1,7 @@
 """The page and the summary of a forecast: every number in the document, nothing that escapes."""
 
 import re
+from importlib.resources import files
 
 import polars as pl
 import pytest
@@ -8,7 +9,7 @@ from tests.brief.test_briefing import Page, known_numbers
 from tests.forecast.designs import design
 
 from loadpath.audit.forecast_settings import ForecastSettings
-from loadpath.audit.forecasting import foresee
+from loadpath.audit.forecasting import foresee, run_forecast
 from loadpath.brief import (
     forecast_figure,
     render_comparison,
@@ -20,6 +21,7 @@ from loadpath.errors import UsageError
 from loadpath.forecast.comparison import compare_designs
 from loadpath.forecast.design import Prices, Startup, Stencil
 from loadpath.forecast.document import describe
+from loadpath.testing import make_job, write_op_table
 
 PROVENANCE = {
     "as_of": None,
@@ -39,10 +41,53 @@ DESIGNS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=DESIGNS)
-def forecast(request):
-    asked, outlook, advice, measured = foresee(DESIGNS[request.param], ForecastSettings(worlds=64))
-    return describe(asked, outlook, advice, measured) | PROVENANCE, dict(advice.tables)
+RUNS = "n,step_s\n8,10.4\n16,5.4\n32,2.95\n64,1.8\n128,1.35\n256,1.38\n"
+REQUESTS = "arrival_s,prompt_tokens,output_tokens\n" + "".join(
+    f"{k / 4},500,50\n" for k in range(40)
+)
+SERVED = files("loadpath.forecast").joinpath("examples/serving.toml").read_text(encoding="utf-8")
+SEARCHED = """name = "searched"
+[model]
+layers = 8
+hidden = 1024
+heads = 16
+sequence = 1024
+vocabulary = 50304
+[batch]
+sequences = 256
+[cluster]
+device = "A100-SXM4-80GB"
+accelerators = 16
+[convergence]
+batches = [256, 512, 1024]
+steps = [5000, 3000, 2000]
+"""
+
+
+def written(name, folder):
+    """Forecast a source that is no design, or a design with all that may be asked of it."""
+    (folder / "runs.csv").write_text(RUNS, encoding="utf-8")
+    (folder / "requests.csv").write_text(REQUESTS, encoding="utf-8")
+    (folder / "served.toml").write_text(SERVED, encoding="utf-8")
+    (folder / "searched.toml").write_text(SEARCHED, encoding="utf-8")
+    if name == "recorded":
+        path = write_op_table(make_job(1, pp=2, dp=2, steps=6, microbatches=8, noise=0.05), folder)
+        return run_forecast(path, worlds=64, rate=2.0)
+    if name == "measured":
+        return run_forecast(points=folder / "runs.csv", worlds=64)
+    if name == "served":
+        return run_forecast(folder / "served.toml", worlds=64, requests=folder / "requests.csv")
+    return run_forecast(folder / "searched.toml", worlds=64, search=True, goal="weak")
+
+
+@pytest.fixture(scope="module", params=[*DESIGNS, "recorded", "measured", "served", "searched"])
+def forecast(request, tmp_path_factory):
+    if request.param not in DESIGNS:
+        done = written(request.param, tmp_path_factory.mktemp("known"))
+        return done.document, done.tables
+    asked, outlook, advice, found = foresee(DESIGNS[request.param], ForecastSettings(worlds=64))
+    document = describe(asked, outlook, advice, (found.runs, found.calibration)) | found.told()
+    return document | {"search": None, "serving": None} | PROVENANCE, dict(advice.tables)
 
 
 def test_every_number_of_the_page_is_in_the_document_or_a_table(forecast):
@@ -62,7 +107,8 @@ def test_page_stands_alone_and_runs_nothing(forecast):
 
 
 def test_every_figure_says_its_numbers_in_words(forecast):
-    for name in ("cost", "shares", "step", "levers"):
+    names = ["cost", "shares", "step", *(["levers"] if forecast[0]["elasticity"] else [])]
+    for name in names:
         drawn = forecast_figure(name, *forecast)
         assert drawn.svg.startswith("<svg")
         assert drawn.description
@@ -91,8 +137,11 @@ def test_summary_fits_a_terminal(forecast):
     assert lines[-1] == "Briefing       x/briefing.html"
 
 
-def test_page_without_runs_says_that_all_is_extrapolation(forecast):
-    assert "all of it is extrapolation" in forecast_figure("cost", *forecast).description
+def test_page_says_what_of_it_is_extrapolation(forecast):
+    said = {"recorded": "all else is extrapolation", "measured": "beyond is extrapolation"}
+    kind = forecast[0]["design"]["kind"]
+    words = said.get(kind, "all of it is extrapolation")
+    assert words in forecast_figure("cost", *forecast).description
 
 
 def test_comparison_fits_a_terminal():

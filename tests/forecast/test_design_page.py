@@ -25,6 +25,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[noise]": designs.Noise,
     "[failures]": designs.Failures,
     "[checkpoint]": designs.Checkpoint,
+    "[convergence]": designs.Convergence,
     "[evaluation]": designs.Evaluation,
     "[startup]": designs.Startup,
     "[prices]": designs.Prices,

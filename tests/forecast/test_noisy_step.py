@@ -7,10 +7,17 @@ from tests.forecast.designs import design, without_overheads
 
 from loadpath.errors import UsageError
 from loadpath.forecast import step_time
+from loadpath.forecast.conditions import noise_ratio
 from loadpath.forecast.design import Noise
 from loadpath.forecast.devices import measured_priors, shipped_devices
 from loadpath.forecast.durations import expected_maximum
-from loadpath.forecast.noisy_step import RelativeNoise, draw_steps_s, noise_of, noisy_steps_s
+from loadpath.forecast.noisy_step import (
+    RelativeNoise,
+    draw_steps_s,
+    noise_of,
+    noise_share,
+    noisy_steps_s,
+)
 from loadpath.forecast.priors import assume
 from loadpath.forecast.step import step_durations
 
@@ -78,3 +85,26 @@ def test_condensed_pipelines_are_refused():
     assert isinstance(noise, RelativeNoise)
     with pytest.raises(UsageError, match="uncondensed"):
         draw_steps_s(durations, noise, np.random.default_rng(0), n_scenario=1)
+
+
+def test_without_a_pipeline_noise_costs_what_the_closed_form_says():
+    assert noise_share(design(64, sequences=16384), 0.02) is None
+    noise = Noise(variation_ratio=0.02, tail="pareto", tail_shape=3.0)
+    job = without_overheads(design(16, sequences=4096, noise=noise))
+    calm = step_time(replace(job, noise=Noise())).step_s
+    assert drawn(job, 4096).mean() / calm == pytest.approx(noise_ratio(noise, 0.02, 16), abs=0.005)
+
+
+def test_slowest_of_a_tensor_group_sets_the_pace_of_its_rank():
+    job = without_overheads(design(16, sequences=256, tensor=8, noise=Noise(variation_ratio=0.05)))
+    calm = step_time(replace(job, noise=Noise())).step_s
+    alone = noisy_steps_s(job, np.random.default_rng(0), n_scenario=2048).mean() / calm - 1
+    # Two replicas of eight: all wait for the slowest of sixteen.
+    assert alone == pytest.approx(0.05 * expected_maximum(16), rel=0.1)
+
+
+def test_bubble_of_a_short_pipeline_absorbs_noise():
+    short, long = (
+        noise_share(design(32, sequences=8 * m, pipeline=4), 0.01) or 0.0 for m in (1, 16)
+    )
+    assert 0 < short < long < 1.2

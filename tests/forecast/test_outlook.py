@@ -6,11 +6,12 @@ from msgspec.structs import replace
 from tests.forecast.designs import design
 
 from loadpath.errors import InputError, UsageError
-from loadpath.forecast.advice import Limits, advise
+from loadpath.forecast.advice import advise
 from loadpath.forecast.calibration import MeasuredStep
 from loadpath.forecast.comparison import compare_designs
 from loadpath.forecast.design import Failures, Noise, Prices, Startup
 from loadpath.forecast.held_out import held_against
+from loadpath.forecast.inversion import Limits
 from loadpath.forecast.levers import (
     IMPROVEMENTS,
     LEVERS,
@@ -149,7 +150,7 @@ def test_calibration_finds_the_priors_of_the_job_and_narrows_its_worlds(outlook)
     assert found.priors == pytest.approx({"sustained_ratio": 0.7, "step_overhead": 0.05}, rel=0.01)
     settled = replace(JOB, priors=found.priors)
     bound = look_ahead(
-        [resize(settled, n, "strong") for n in SIZES], recentred(design_priors(JOB), found), settled,
+        [resize(settled, n, "strong") for n in SIZES], recentred(design_priors(JOB), found.priors, "runs"), settled,
         measured=measured_of(runs, found),
     )  # fmt: skip
     width, free = (np.log(one.curve.step_s).std(axis=0) for one in (bound, outlook))

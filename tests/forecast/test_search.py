@@ -130,8 +130,8 @@ def test_figures_of_a_layout_hang_together():
     row = search(job, Space()).layouts.row(0, named=True)
     hour = 8 * (2.0 + 1.2 * 1.0 * 0.5)
     assert row["cost_per_h"] == pytest.approx(hour)
-    assert row["units_per_s"] == pytest.approx(64 * 1024 / row["step_s"])
-    assert row["job_s"] == pytest.approx(1000 * row["step_s"] + 60)
+    assert row["units_per_s"] == pytest.approx(64 * 1024 / row["step_s"] * row["ettr_ratio"])
+    assert row["job_s"] == pytest.approx(1000 * row["step_s"] / row["ettr_ratio"] + 60)
     assert row["job_cost"] == pytest.approx(row["job_s"] / 3600 * hour)
     assert row["cost_per_unit"] * row["units_per_s"] * 3600 == pytest.approx(hour)
 

@@ -121,6 +121,20 @@ def test_sharding_within_a_node_gathers_inside_it():
     assert reduce[outside] > 0
 
 
+def test_tokens_that_go_to_each_node_once_load_the_network_less():
+    model = replace(SMALL, experts=Experts(count=64, chosen=8, feed_forward=1024))
+    job = design(32, sequences=256, model=model, expert=32)
+    once = replace(job, software=replace(job.software, expert_dispatch="each_node"))
+    whole, less = (
+        one.step_s * one.limitation["inter_node"] for one in (step_time(job), step_time(once))
+    )
+    # Of 8 experts 6 are on other nodes, which are 3, of which 2.7 hold one or more.
+    assert less / whole == pytest.approx(3 * (1 - 0.75**8) / 6, rel=0.05)
+    near = replace(job, parallelism=replace(job.parallelism, expert=8))
+    at_hand = replace(near, software=once.software)
+    assert step_time(at_hand).step_s == step_time(near).step_s
+
+
 def test_experts_spread_over_nodes_exchange_over_the_network():
     model = replace(SMALL, experts=Experts(count=16, chosen=2, feed_forward=1024))
     near = step_time(design(16, model=model, expert=8, device="H100-SXM5-80GB"))

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 from loadpath.errors import UsageError
+from loadpath.forecast.search import Objective
 from loadpath.forecast.sizes import Goal
 
 __all__ = ["ForecastSettings", "Options", "settings_of"]
@@ -23,6 +24,18 @@ class Options(TypedDict, total=False):
     value: float | None
     budget: float | None
     as_of: str
+    rate: float | None
+    currency: str
+    layout: str | Path | None
+    tensor: int | None
+    pipeline: int | None
+    collectives: Sequence[str | Path]
+    search: bool
+    objective: Objective
+    within: str
+    requests: str | Path | None
+    ttft: float
+    tpot: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,19 @@ class ForecastSettings:
         What a unit of work is worth, and what it may cost.
     as_of : str
         Time of creation to write down; empty for none.
+    rate : float or None, and currency : str
+        Price of an accelerator-hour, where no design says it.
+    layout : Path or None
+        Layout of an op table, as of an audit.
+    tensor, pipeline : int or None
+        Width and stages, in place of those of the design or the record.
+    collectives : tuple of Path
+        Measured collectives (nccl-tests) that set links.
+    search : bool
+        Whether layouts of the design are searched, sorted by ``objective``, within the bounds ``within``.
+    requests : Path or None
+        Recorded requests that a served design is to answer, with a first token within ``ttft`` s and others
+        every ``tpot`` s.
     """
 
     sizes: str = ""
@@ -54,6 +80,18 @@ class ForecastSettings:
     value: float | None = None
     budget: float | None = None
     as_of: str = ""
+    rate: float | None = None
+    currency: str = "USD"
+    layout: Path | None = None
+    tensor: int | None = None
+    pipeline: int | None = None
+    collectives: tuple[Path, ...] = ()
+    search: bool = False
+    objective: Objective = "cost_per_unit"
+    within: str = ""
+    requests: Path | None = None
+    ttft: float = 1.0
+    tpot: float = 0.1
 
     def __post_init__(self) -> None:
         problems = []
@@ -63,10 +101,16 @@ class ForecastSettings:
             problems.append(f"seed {self.seed} is negative")
         if not 16 <= self.worlds <= 100_000:
             problems.append(f"worlds {self.worlds} is not from 16 to 100,000")
-        for name in ("value", "budget"):
+        for name in ("value", "budget", "rate", "tensor", "pipeline", "ttft", "tpot"):
             amount = getattr(self, name)
             if amount is not None and not 0 < amount < float("inf"):
                 problems.append(f"{name} {amount} is not a positive number")
+        if self.objective not in get_args(Objective):
+            problems.append(
+                f"objective {self.objective!r} is none of {', '.join(get_args(Objective))}"
+            )
+        if self.within and not self.search:
+            problems.append("--within bounds a search: give --search")
         if problems:
             raise UsageError(f"{'; '.join(problems)}. See loadpath forecast --help.")
 
@@ -81,8 +125,14 @@ class ForecastSettings:
         words = []
         for name, field in self.__dataclass_fields__.items():
             value = getattr(self, name)
-            if value != field.default:
-                words += [f"--{name.replace('_', '-')}", _shown(value)]
+            if value == field.default:
+                continue
+            option = f"--{name.replace('_', '-')}"
+            if isinstance(value, bool):
+                words.append(option)
+            else:
+                each = value if isinstance(value, tuple) else (value,)
+                words += [word for one in each for word in (option, _shown(one))]
         return words
 
 
@@ -111,9 +161,12 @@ def settings_of(options: Options) -> ForecastSettings:
     values: dict[str, Any] = dict(options)
     sizes = values.get("sizes", "")
     values["sizes"] = sizes if isinstance(sizes, str) else ",".join(str(n) for n in sizes)
-    for name in ("calibrate", "points"):
+    for name in ("calibrate", "points", "layout", "requests"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
+    given = values.get("collectives", ())
+    given = (given,) if isinstance(given, (str, Path)) else given
+    values["collectives"] = tuple(Path(path) for path in given)
     try:
         return ForecastSettings(**values)
     except TypeError as error:

@@ -8,30 +8,25 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import polars as pl
-from msgspec.structs import replace
 
+from loadpath.audit.design_answers import layouts_of, serving_of
+from loadpath.audit.design_inputs import Calibrated, calibrated, held_runs, is_runs, read_design
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
+from loadpath.audit.forecast_known import digest_of, forecast_audit, forecast_runs, is_design
 from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
-from loadpath.decode.digest import file_digest
-from loadpath.decode.regular import check_regular
-from loadpath.errors import InputError, UsageError, first_line
-from loadpath.forecast.advice import Advice, Limits, advise
-from loadpath.forecast.calibration import Calibration, MeasuredStep
+from loadpath.errors import UsageError
+from loadpath.forecast.advice import Advice, advise
 from loadpath.forecast.comparison import compare_designs
 from loadpath.forecast.design import Design
-from loadpath.forecast.design_file import parse_design
 from loadpath.forecast.document import Asked, describe
 from loadpath.forecast.held_out import held_against
+from loadpath.forecast.inversion import Limits
 from loadpath.forecast.measured_steps import (
-    calibrate_runs,
-    designs_of_runs,
     measured_of,
-    recentred,
     runs_of,
 )
 from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook, look_ahead
-from loadpath.forecast.priors import Prior
 from loadpath.forecast.sizes import (
     Goal,
     Skipped,
@@ -41,8 +36,6 @@ from loadpath.forecast.sizes import (
     same_work,
     split_sizes,
 )
-from loadpath.forecast.step_point import design_priors
-from loadpath.ingest.run_table import read_runs
 
 __all__ = [
     "Forecast",
@@ -54,8 +47,6 @@ __all__ = [
 ]
 
 LIBRARIES = ("loadpath", "numpy", "numba", "polars", "msgspec")
-LONGEST_DESIGN = 1 << 20
-"""Bytes of a design file, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +115,26 @@ class Forecast:
 
 
 def run_forecast(
-    design: str | Path,
+    source: str | Path | None = None,
     *,
     out: str | Path | None = None,
     force: bool = False,
     **options: Unpack[Options],
 ) -> Forecast:
-    """Forecast a design over sizes.
+    """Forecast a design, an audited job or measured runs over sizes.
 
     Parameters
     ----------
-    design : str or Path
-        Design file (TOML).
+    source : str or Path, optional
+        Design file (TOML), audit folder, or recording of a job of microbatches; without it the runs of
+        ``points`` are all that is known.
     out : str or Path, optional
         Folder to write; nothing is written if left out.
     force : bool
         Replace a forecast that is there.
     **options
         Fields of `ForecastSettings`: ``sizes, calibrate, points, goal, seed, worlds, value, budget,
-        as_of``; sizes also as a list of numbers.
+        as_of, rate, currency, layout, tensor, pipeline``; sizes also as a list of numbers.
 
     Returns
     -------
@@ -152,14 +144,14 @@ def run_forecast(
     Raises
     ------
     InputError
-        If the design or the runs cannot be read, or are not sound.
+        If design, audit or runs cannot be read, or are not sound.
     UsageError
         If an option is wrong, or `out` is there and `force` is not set.
     """  # numpydoc ignore=PR01,PR02
     settings = settings_of(options)
     if out is not None:
         check_target(Path(out), force=force, kind="forecast")
-    document, tables = _forecast(Path(design), settings)
+    document, tables = _forecast(None if source is None else Path(source), settings)
     done = Forecast(document, tables)
     if out is not None:
         from loadpath.brief import render_forecast  # noqa: PLC0415 - not needed without it
@@ -208,7 +200,7 @@ def run_comparison(
     found = compare_designs(named, seed=seed, n_world=worlds, pilot=pilot)
     words = [*(path.name for path in paths), *settings.as_arguments()]
     words += [] if pilot is None else ["--pilot", str(pilot)]
-    return found | _provenance("compare", words, paths)
+    return found | _provenance("compare", words, [digest_of(path) for path in paths])
 
 
 def _called(path: Path, paths: Sequence[Path]) -> str:
@@ -216,51 +208,19 @@ def _called(path: Path, paths: Sequence[Path]) -> str:
     return path.stem if [other.stem for other in paths].count(path.stem) == 1 else str(path)
 
 
-def _provenance(command: str, words: Sequence[str], inputs: Sequence[Path]) -> dict[str, Any]:
+def _provenance(
+    command: str, words: Sequence[str], inputs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     return {
         "command": " ".join(["loadpath", command, *words]),
-        "inputs": [
-            dict(zip(("path_name", "sha256", "bytes"), file_digest(one), strict=True))
-            for one in inputs
-        ],
+        "inputs": list(inputs),
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     }
 
 
-def read_design(path: Path) -> Design:
-    """Read a design file.
-
-    Parameters
-    ----------
-    path : Path
-        TOML.
-
-    Returns
-    -------
-    Design
-        Checked.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or names all that is wrong with it.
-    """
-    try:
-        raw = check_regular(path).read_bytes()
-        if len(raw) > LONGEST_DESIGN:
-            raise InputError(
-                path.name, f"{len(raw):,} bytes", "A design is TOML of a few kilobytes."
-            )
-        text = raw.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        said = f"cannot be read ({first_line(error)})"
-        raise InputError(path.name, said, "Give a TOML file in UTF-8.") from error
-    return parse_design(text, path.name)
-
-
 def foresee(
     design: Design, settings: ForecastSettings
-) -> tuple[Asked, Outlook, Advice, tuple[Sequence[MeasuredStep], Calibration | None]]:
+) -> tuple[Asked, Outlook, Advice, Calibrated]:
     """Replay a design over sizes and work out all that is told.
 
     Parameters
@@ -272,28 +232,31 @@ def foresee(
 
     Returns
     -------
-    Asked, Outlook, Advice, (sequence of MeasuredStep, Calibration or None)
+    Asked, Outlook, Advice
         What `describe` takes.
+    Calibrated
+        The design with what was measured.
 
     Raises
     ------
     InputError
-        If runs cannot be read, or are none of this design.
+        If what was measured cannot be read, or is none of this design.
     UsageError
         If the design can be at none of the sizes.
     """
     goal = settings.goal or goal_of(design)
-    design, priors, runs, calibration = _calibrated(design, settings)
+    found = calibrated(design, settings)
+    design = found.design
     designs, skipped = _sized(design, settings, goal)
-    held = _held(design, settings)
+    held = held_runs(design, settings)
     outlook = look_ahead(
-        tuple(designs.values()), priors, design,
-        worlds=(settings.seed, settings.worlds), measured=measured_of(runs, calibration),
+        tuple(designs.values()), found.priors, design,
+        worlds=(settings.seed, settings.worlds), measured=measured_of(found.runs, found.calibration),
         held=[run.design for run in held],
     )  # fmt: skip
     limits = Limits(value=settings.value, budget=settings.budget)
     now = _nearest(tuple(designs), design.cluster.accelerators)
-    fitted = runs_of(runs or held) if runs or held else None
+    fitted = runs_of(found.runs or held) if found.runs or held else None
     advice = advise(outlook, now, limits, runs=fitted, seed=settings.seed)
     asked = Asked(
         design, goal, tuple(skipped), now, settings.seed, settings.worlds, limits,
@@ -303,7 +266,7 @@ def foresee(
         ),
         baselines_measured=fitted is not None,
     )  # fmt: skip
-    return asked, outlook, advice, (runs, calibration)
+    return asked, outlook, advice, found
 
 
 def _sized(
@@ -317,34 +280,53 @@ def _sized(
     return designs, skipped
 
 
-def _calibrated(
-    design: Design, settings: ForecastSettings
-) -> tuple[Design, dict[str, Prior], list[MeasuredStep], Calibration | None]:
-    """Set priors by measured runs, where there are any."""
-    priors = design_priors(design)
-    if settings.calibrate is None:
-        return design, priors, [], None
-    table = read_runs(settings.calibrate)
-    runs = designs_of_runs(design, table, settings.calibrate.name)
-    calibration = calibrate_runs(runs)
-    settled = replace(design, priors={**design.priors, **calibration.priors})
-    return settled, recentred(priors, calibration), runs, calibration
-
-
 def _forecast(
+    path: Path | None, settings: ForecastSettings
+) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
+    """Forecast what the source is, and write down where the forecast is from."""
+    if path is None and settings.points is None:
+        raise UsageError("forecast: give a design (.toml), an audit, or runs (--points runs.csv).")
+    if path is None:
+        document, tables = forecast_runs(_points(settings), settings)
+    elif is_design(path):
+        document, tables = _forecast_design(path, settings)
+    else:
+        document, tables = forecast_audit(path, settings)
+    named = [] if path is None else [path.name]
+    document |= {"as_of": settings.as_of or None}
+    inputs = [*document.get("inputs", ()), *_inputs(path, settings)]
+    document |= _provenance("forecast", [*named, *settings.as_arguments()], inputs)
+    return document, tables
+
+
+def _points(settings: ForecastSettings) -> Path:
+    return settings.points or Path()
+
+
+def _inputs(path: Path | None, settings: ForecastSettings) -> list[dict[str, Any]]:
+    """List the files that were read besides those of a record."""
+    one = path if path is not None and is_design(path) else None
+    runs = settings.calibrate if is_runs(settings.calibrate) else None
+    given = [one, runs, settings.points, settings.layout, *settings.collectives, settings.requests]
+    return [digest_of(each) for each in given if each is not None]
+
+
+def _forecast_design(
     path: Path, settings: ForecastSettings
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
-    asked, outlook, advice, measured = foresee(read_design(path), settings)
-    inputs = [path, *(p for p in (settings.calibrate, settings.points) if p is not None)]
-    document = describe(asked, outlook, advice, measured) | {"as_of": settings.as_of or None}
-    document |= _provenance("forecast", [path.name, *settings.as_arguments()], inputs)
-    return document, dict(advice.tables)
-
-
-def _held(design: Design, settings: ForecastSettings) -> list[MeasuredStep]:
-    if settings.points is None:
-        return []
-    return designs_of_runs(design, read_runs(settings.points), settings.points.name)
+    if settings.rate is not None or settings.layout is not None:
+        raise UsageError(
+            "--rate and --layout are for sources without a design: see [prices] of one."
+        )
+    asked, outlook, advice, found = foresee(read_design(path), settings)
+    document = describe(asked, outlook, advice, (found.runs, found.calibration)) | found.told()
+    document["inputs"] = list(found.inputs)
+    tables = dict(advice.tables)
+    for key, answer in (("search", layouts_of), ("serving", serving_of)):
+        told, more = answer(found.design, settings) or (None, {})
+        document[key] = told
+        tables |= more
+    return document, tables
 
 
 def _nearest(sizes: Sequence[int], n: int) -> int:

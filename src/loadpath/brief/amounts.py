@@ -6,7 +6,7 @@ from typing import Any
 from loadpath.brief.grid import Cell
 from loadpath.units import format_seconds
 
-__all__ = ["amount", "cost_scale", "cost_words", "duration", "large", "power", "rounded"]
+__all__ = ["amount", "cost_scale", "cost_words", "duration", "large", "plural", "power", "rounded"]
 
 Document = Mapping[str, Any]
 _SCALES = ((1, ""), (1e3, "thousand "), (1e6, "million "), (1e9, "billion "), (1e12, "trillion "))
@@ -159,7 +159,28 @@ def cost_words(costs: list[float], what: str, unit: str) -> tuple[float, str]:
     (1000000.0, 'USD per million tokens')
     """
     scale, said = next(((s, w) for s, w in _SCALES if s * min(costs) >= 0.1), _SCALES[-1])
-    return float(scale), f"{what} per {said}{unit}{'s' if scale > 1 else ''}"
+    return float(scale), f"{what} per {said}{plural(unit) if scale > 1 else unit}"
+
+
+def plural(unit: str) -> str:
+    """Name several units of work.
+
+    Parameters
+    ----------
+    unit : str
+        Such as token.
+
+    Returns
+    -------
+    str
+        Several of them.
+
+    Examples
+    --------
+    >>> plural("token"), plural("microbatch")
+    ('tokens', 'microbatches')
+    """
+    return f"{unit}es" if unit.endswith("ch") else f"{unit}s"
 
 
 def amount(value: float, scale: float) -> Cell:

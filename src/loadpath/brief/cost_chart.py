@@ -12,6 +12,8 @@ from loadpath.brief.picture import Figure
 
 __all__ = ["cost_chart", "size_axis", "step_band_chart"]
 
+STEEP = 10.0
+"""Times the cheapest from which on costs are drawn over their logarithm."""
 _BLUE, _RED, _GREY = "#4a7fb5", "#c8503f", "#7f8793"
 
 
@@ -48,13 +50,19 @@ def cost_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) 
         alt.LayerChart(
             layer=[
                 *_range_layers(document),
-                *_band_layers(curve, scale, "cost"),
-                *_flag_layers(document, curve, scale),
+                *_band_layers(curve, scale, "cost", log=_is_steep(curve)),
+                *_flag_layers(document, scale),
             ],
             width=400,
             height=215,
         ),
     )
+
+
+def _is_steep(curve: pl.DataFrame) -> bool:
+    """Say whether costs differ so much that small ones would not be seen."""
+    costs = curve["median"].to_numpy()
+    return bool(costs.max() > STEEP * costs.min())
 
 
 def step_band_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Figure:
@@ -134,6 +142,8 @@ def _range_words(document: Mapping[str, Any]) -> str:
     span = document["data_range"]
     if span is None:
         return "No run was measured: all of it is extrapolation."
+    if span[0] == span[1]:
+        return f"Measured at {span[0]:,} alone: all else is extrapolation."
     return f"Shaded: sizes among which runs were measured ({span[0]:,} to {span[1]:,}); beyond is extrapolation."
 
 
@@ -179,7 +189,7 @@ def _band_layers(
     ]
 
 
-def _flag_layers(document: Mapping[str, Any], curve: pl.DataFrame, scale: float) -> list[alt.Chart]:
+def _flag_layers(document: Mapping[str, Any], scale: float) -> list[alt.Chart]:
     rows = []
     for name, words in (
         ("average", "average cost"),
@@ -189,15 +199,16 @@ def _flag_layers(document: Mapping[str, Any], curve: pl.DataFrame, scale: float)
         flag = document["inversion"][name]
         if flag is not None:
             rows.append({"n": flag["n"], "word": f"{words} inverts"})
-    top = float(curve["high"].to_numpy().max()) * scale
     limit = pl.DataFrame({"y": [document["limit"]["cost_per_unit"] * scale]})
     layers = [alt.Chart(limit).mark_rule(strokeDash=[3, 3], color=_GREY).encode(y="y:Q")]
-    if rows:
-        marks = alt.Chart(pl.DataFrame(rows).with_columns(y=pl.lit(top)))
+    for place, row in enumerate(rows):
+        mark = alt.Chart(pl.DataFrame([row]))
+        # Texts stand below each other, for flags may stand side by side.
+        high = alt.value(8 + 14 * place)
         layers += [
-            marks.mark_rule(color=_RED, strokeWidth=1.6).encode(x="n:Q"),
-            marks.mark_text(align="right", dx=-5, dy=4, color=INK, fontSize=11).encode(
-                x="n:Q", y="y:Q", text="word:N"
+            mark.mark_rule(color=_RED, strokeWidth=1.6).encode(x="n:Q"),
+            mark.mark_text(align="right", dx=-5, color=INK, fontSize=11).encode(
+                x="n:Q", y=high, text="word:N"
             ),
         ]
     return layers

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import amount, cost_scale, large, rounded
+from loadpath.brief.amounts import amount, cost_scale, large, plural, rounded
 from loadpath.brief.forecast_words import LEVER_WORDS, MORE, forecast_summary, size
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio, format_seconds
@@ -39,6 +39,10 @@ def answers(document: Document) -> list[Answer]:
     ]
 
 
+def _untold(why: str) -> list[Cell]:
+    return [Cell(f"Not assessed: {why}. Give a design or an audit.")]
+
+
 def _ratio(value: float) -> Cell:
     return Cell(format_ratio(value), value)
 
@@ -46,6 +50,8 @@ def _ratio(value: float) -> Cell:
 def _amplifies(document: Document) -> list[Cell]:
     first, last = document["points"][0], document["points"][-1]
     gains = first["noise_gain_ratio"], last["noise_gain_ratio"]
+    if gains[0] is None:
+        return _untold("runs alone know no ranks")
     lost = [_losses(point) for point in (first, last)]
     verb = "amplifies" if gains[1] > 1 else "passes on"
     more = ", and more so the larger it is" if gains[1] > MORE * gains[0] else ""
@@ -87,6 +93,8 @@ def _elastic(document: Document, name: str) -> float:
 
 
 def _stability(document: Document) -> list[Cell]:
+    if not document["elasticity"]:
+        return _untold("runs alone tell no causes")
     noise, failing = _elastic(document, "noise"), _elastic(document, "failure_rate")
     calm = next(
         row for row in document["substitution"] if row["improvement"].startswith("no noise")
@@ -120,6 +128,9 @@ def _known(document: Document) -> list[Cell]:
 
 
 def _pilot(document: Document) -> list[Cell]:
+    if document["design"]["kind"] in {"recorded", "measured"}:
+        return [Cell("Not assessed: the job runs already; a run at another size, given by --points of a "
+                     "design, is held against the forecast.")]  # fmt: skip
     if not document["pilot"]:
         return [Cell("Not assessed: no smaller size than the present one is possible.")]
     row = document["pilot"][0]
@@ -141,10 +152,13 @@ def _speed(document: Document) -> list[Cell]:
     now = _now(document)
     best = max(document["points"], key=lambda p: p["tokens_per_s"] * p["ettr_ratio"])
     unit = document["unit"]
+    peak = [] if now["mfu_ratio"] is None else [
+        Cell("Devices do "), _ratio(now["mfu_ratio"]), Cell(" of their peak. ")
+    ]  # fmt: skip
     return [
-        Cell("Devices do "), _ratio(now["mfu_ratio"]), Cell(" of their peak; a step takes "),
+        *peak, Cell("A step takes "),
         Cell(format_seconds(now["step_s"]["median"]), now["step_s"]["median"]), Cell(", "),
-        Cell(large(now["tokens_per_s"]), now["tokens_per_s"]), Cell(f" {unit}s a second. Most of the "
+        Cell(large(now["tokens_per_s"]), now["tokens_per_s"]), Cell(f" {plural(unit)} a second. Most of the "
         "sizes looked at: "), Cell(large(best["tokens_per_s"]), best["tokens_per_s"]),
         Cell(" at "), Cell(f"{best['n']:,}", best["n"]), Cell("."),
     ]  # fmt: skip
@@ -152,6 +166,8 @@ def _speed(document: Document) -> list[Cell]:
 
 def _network(document: Document) -> list[Cell]:
     now, last = _now(document), document["points"][-1]
+    if not document["substitution"]:
+        return _untold("runs alone tell nothing of transfers")
     gain = next(r for r in document["substitution"] if r["improvement"].startswith("network"))
     return [
         Cell("Transfers between nodes that nothing hides take "),
@@ -163,6 +179,8 @@ def _network(document: Document) -> list[Cell]:
 
 
 def _hardware(document: Document) -> list[Cell]:
+    if not document["substitution"]:
+        return _untold("what an improvement would give is not known")
     best = document["substitution"][0]
     cells = [
         Cell(f"The largest gain looked at: {best['improvement']}, "),

@@ -83,7 +83,8 @@ def _sure(document: Document) -> Card:
         notes = [(Cell("no run was measured: priors alone"),)]
     else:
         error = Cell(format_ratio(calibration["error_ratio"]), calibration["error_ratio"])
-        notes = [(Cell("measured runs are met within "), error)]
+        met = "recorded steps" if document["design"]["kind"] == "recorded" else "measured runs"
+        notes = [(Cell(f"{met} are met within "), error)]
     if document["pilot"]:
         pilot = document["pilot"][0]
         notes.append(

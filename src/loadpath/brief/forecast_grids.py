@@ -1,12 +1,12 @@
 """Tables of the forecast's page, laid out from forecast.json."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import amount, cost_scale, duration, large, power, rounded
+from loadpath.brief.amounts import amount, cost_scale, duration, large, plural, power
+from loadpath.brief.forecast_cells import NONE, count, laid, number, ratio, seconds
 from loadpath.brief.forecast_words import LEVER_WORDS
 from loadpath.brief.grid import Cell, Grid
-from loadpath.units import format_ratio, format_seconds
 
 __all__ = [
     "baseline_grid",
@@ -21,34 +21,12 @@ __all__ = [
 ]
 
 Document = Mapping[str, Any]
-_NONE = Cell("—")
 _GB = 1e9
 _MOST_PRIORS = 24
 
 
-def _laid(headings: Sequence[str], rows: Sequence[Sequence[Cell]], n_text: int = 1) -> Grid:
-    looks = tuple("text" if place < n_text else "number" for place in range(len(headings)))
-    return Grid(tuple(headings), looks, tuple(tuple(row) for row in rows), 0)
-
-
-def _number(value: float | None) -> Cell:
-    return _NONE if value is None else Cell(rounded(value), value)
-
-
-def _count(value: int) -> Cell:
-    return Cell(f"{value:,}", value)
-
-
-def _ratio(value: float | None) -> Cell:
-    return _NONE if value is None else Cell(format_ratio(value), value)
-
-
-def _seconds(value: float | None) -> Cell:
-    return _NONE if value is None else Cell(format_seconds(value), value)
-
-
 def _cost(value: float | None, scale: float) -> Cell:
-    return _NONE if value is None else amount(value, scale)
+    return NONE if value is None else amount(value, scale)
 
 
 def point_grid(document: Document) -> Grid:
@@ -67,20 +45,20 @@ def point_grid(document: Document) -> Grid:
     scale, words = cost_scale(document)
     rows = [
         (
-            _count(p["n"]), _seconds(p["step_s"]["median"]), _seconds(p["step_s"]["low"]),
-            _seconds(p["step_s"]["high"]), Cell(large(p["tokens_per_s"]), p["tokens_per_s"]), _ratio(p["mfu_ratio"]),
-            _ratio(p["ettr_ratio"]), _cost(p[document["cost"]]["median"], scale),
+            count(p["n"]), seconds(p["step_s"]["median"]), seconds(p["step_s"]["low"]),
+            seconds(p["step_s"]["high"]), Cell(large(p["tokens_per_s"]), p["tokens_per_s"]), ratio(p["mfu_ratio"]),
+            ratio(p["ettr_ratio"]), _cost(p[document["cost"]]["median"], scale),
             _cost(p[document["cost"]]["low"], scale), _cost(p[document["cost"]]["high"], scale),
-            _NONE if p["job_s"] is None else Cell(duration(p["job_s"]), p["job_s"]),
-            _number(p["job_cost"]),
-            _NONE if p["power_w"] is None else Cell(power(p["power_w"]), p["power_w"]),
+            NONE if p["job_s"] is None else Cell(duration(p["job_s"]), p["job_s"]),
+            number(p["job_cost"]),
+            NONE if p["power_w"] is None else Cell(power(p["power_w"]), p["power_w"]),
             Cell({None: "—", True: "yes", False: "no"}[p["fits_memory"]]),
         )
         for p in document["points"]
     ]  # fmt: skip
-    heads = ["accelerators", "step", "at least", "at most", f"{document['unit']}s a second", "MFU", "ETTR",
+    heads = ["accelerators", "step", "at least", "at most", f"{plural(document['unit'])} a second", "MFU", "ETTR",
              words, "at least", "at most", "job", "job costs", "power", "fits memory"]  # fmt: skip
-    return _laid(heads, rows, 0)
+    return laid(heads, rows, 0)
 
 
 def option_grid(document: Document) -> Grid:
@@ -101,8 +79,8 @@ def option_grid(document: Document) -> Grid:
         (
             Cell(row["option"]), Cell(f"{row['n']:,.0f}", row["n"]), _cost(row["cost"], scale),
             _cost(row["cost_low"], scale), _cost(row["cost_high"], scale),
-            _NONE if row["job_s"] is None else Cell(duration(row["job_s"]), row["job_s"]),
-            _ratio(row["over_limit_ratio"]), _number(row["worth"]),
+            NONE if row["job_s"] is None else Cell(duration(row["job_s"]), row["job_s"]),
+            ratio(row["over_limit_ratio"]), number(row["worth"]),
         )
         for row in document["option"]
     ]  # fmt: skip
@@ -116,7 +94,7 @@ def option_grid(document: Document) -> Grid:
         "too dear in",
         "pays below",
     ]
-    return _laid(heads, rows)
+    return laid(heads, rows)
 
 
 def substitution_grid(document: Document) -> Grid:
@@ -134,15 +112,15 @@ def substitution_grid(document: Document) -> Grid:
     """
     rows = [
         (
-            Cell(row["improvement"]), _ratio(row["gain_ratio"]),
-            Cell("no number does") if row["n_added"] is None else _number(row["n_added"]),
-            _number(row["n_added_low"]), _number(row["n_added_high"]), _number(row["worth"]),
+            Cell(row["improvement"]), ratio(row["gain_ratio"]),
+            Cell("no number does") if row["n_added"] is None else number(row["n_added"]),
+            number(row["n_added_low"]), number(row["n_added_high"]), number(row["worth"]),
         )
         for row in document["substitution"]
     ]  # fmt: skip
     heads = ["improvement", "job faster by", "accelerators to add instead", "at least", "at most",
              "may cost for the job"]  # fmt: skip
-    return _laid(heads, rows)
+    return laid(heads, rows)
 
 
 def break_even_grid(document: Document) -> Grid:
@@ -165,11 +143,11 @@ def break_even_grid(document: Document) -> Grid:
         (
             Cell(LEVER_WORDS[row["lever"]]),
             Cell("not within 64") if row["times"] is None else Cell(f"{row['times']:.2f}", row["times"]),
-            _number(row["times_low"]), _number(row["times_high"]), _ratio(row["likelihood_ratio"]),
+            number(row["times_low"]), number(row["times_high"]), ratio(row["likelihood_ratio"]),
         )
         for row in ordered
     ]  # fmt: skip
-    return _laid(["what gets worse", "times", "at least", "at most", "in worlds"], rows)
+    return laid(["what gets worse", "times", "at least", "at most", "in worlds"], rows)
 
 
 def region_grid(document: Document, lever: str) -> Grid:
@@ -191,10 +169,10 @@ def region_grid(document: Document, lever: str) -> Grid:
     scales = sorted({row["other_value"] for row in found})
     shares = {(row["value"], row["other_value"]): row["viable_ratio"] for row in found}
     rows = [
-        (_count(int(n)), *(_ratio(shares[n, scale]) for scale in scales))
+        (count(int(n)), *(ratio(shares[n, scale]) for scale in scales))
         for n in sorted({row["value"] for row in found})
     ]
-    return _laid(["accelerators", *(f"x {scale:g}" for scale in scales)], rows, 0)
+    return laid(["accelerators", *(f"x {scale:g}" for scale in scales)], rows, 0)
 
 
 def baseline_grid(document: Document) -> Grid:
@@ -214,11 +192,11 @@ def baseline_grid(document: Document) -> Grid:
         (
             Cell(one["name"]), Cell(one["fitted_to"]),
             Cell(", ".join(f"{value:.4g}" for value in one["coefficients"])),
-            Cell("unknown") if one["error_ratio"] is None else _ratio(one["error_ratio"]),
+            Cell("unknown") if one["error_ratio"] is None else ratio(one["error_ratio"]),
         )
         for one in document["baselines"]
     ]  # fmt: skip
-    return _laid(
+    return laid(
         ["baseline", "fitted to", "coefficients", "mean error on what is left out"], rows, 3
     )
 
@@ -237,17 +215,19 @@ def run_grid(document: Document) -> Grid:
         A row per run.
     """
     calibrated = (document["calibration"] or {}).get("points", [])
+    kinds = {"recorded": "recorded", "measured": "fitted"}
+    set_by = kinds.get(document["design"]["kind"], "set priors")
     rows = [
-        (Cell("set priors"), _count(run["n"]), _seconds(run["step_s"]), _NONE,
-         _ratio(run["error_ratio"]), _NONE, _NONE)
+        (Cell(set_by), count(run["n"]), seconds(run["step_s"]), NONE,
+         ratio(run["error_ratio"]), NONE, NONE)
         for run in calibrated
     ] + [
-        (Cell("held against"), _count(run["n"]), _seconds(run["step_s"]), _seconds(run["forecast_s"]),
-         _ratio(run["error_ratio"]), _ratio(run["baseline_error_ratio"]),
+        (Cell("held against"), count(run["n"]), seconds(run["step_s"]), seconds(run["forecast_s"]),
+         ratio(run["error_ratio"]), ratio(run["baseline_error_ratio"]),
          Cell("yes" if run["in_band"] else "no"))
         for run in document["measured"]
     ]  # fmt: skip
-    return _laid(
+    return laid(
         ["run", "accelerators", "measured", "forecast", "error", "baseline", "in the band"], rows
     )
 
@@ -269,12 +249,12 @@ def prior_grid(document: Document) -> Grid:
         (
             Cell(row["name"]), Cell(row["about"]), Cell(row["source"]), Cell(row["unit"]),
             Cell(f"{row['value']:.3g}", row["value"]), Cell(f"{row['low']:.3g}", row["low"]),
-            Cell(f"{row['high']:.3g}", row["high"]), _ratio(row["share_ratio"]),
+            Cell(f"{row['high']:.3g}", row["high"]), ratio(row["share_ratio"]),
         )
         for row in document["priors"]
     ]  # fmt: skip
     heads = ["prior", "what it is", "source", "unit", "value", "low", "high", "drives"]
-    grid = _laid(heads, rows[:_MOST_PRIORS], 4)
+    grid = laid(heads, rows[:_MOST_PRIORS], 4)
     looks = ("name", *grid.looks[1:])
     return Grid(grid.headings, looks, grid.rows, max(0, len(rows) - _MOST_PRIORS))
 
@@ -294,7 +274,7 @@ def memory_grid(document: Document) -> Grid:
     """
     held = document["memory"]
     if held is None:
-        return _laid(["memory"], [])
+        return laid(["memory"], [])
     names = ("weights", "gradients", "optimiser", "activations", "total", "room")
     cells = [Cell(f"{held[f'{name}_bytes'] / _GB:.1f} GB", held[f"{name}_bytes"]) for name in names]
-    return _laid(names, [cells], 0)
+    return laid(names, [cells], 0)

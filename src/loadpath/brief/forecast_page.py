@@ -10,6 +10,14 @@ from loadpath.brief.briefing import environment
 from loadpath.brief.cost_chart import cost_chart, step_band_chart
 from loadpath.brief.forecast_answers import answers
 from loadpath.brief.forecast_cards import forecast_cards
+from loadpath.brief.forecast_extra_grids import (
+    capacity_grid,
+    layout_grid,
+    refused_grid,
+    risk_grid,
+    serving_grid,
+)
+from loadpath.brief.forecast_extra_words import missing_words, searched_words, served_words
 from loadpath.brief.forecast_grids import (
     baseline_grid,
     break_even_grid,
@@ -92,6 +100,7 @@ def render_forecast(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
     """
     page = {
         "document": document,
+        "designed": document["design"]["kind"] not in {"recorded", "measured"},
         "nothing": "None.",
         "headline": forecast_headline(document),
         "decision": forecast_decision(document),
@@ -99,6 +108,9 @@ def render_forecast(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "answers": answers(document),
         "cards": forecast_cards(document),
         "limit": _limit(document),
+        "searched": searched_words(document),
+        "served": served_words(document),
+        "missing": missing_words(document),
         "limits": LIMIT_WORDS,
         "figures": {name: forecast_figure(name, document, tables) for name in FORECAST_FIGURES},
         "grids": {
@@ -112,6 +124,11 @@ def render_forecast(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
             "priors": prior_grid(document),
             "memory": memory_grid(document),
             "runs": run_grid(document),
+            "risks": risk_grid(document),
+            "layouts": layout_grid(document),
+            "refused": refused_grid(document),
+            "capacity": capacity_grid(document),
+            "serving": serving_grid(document),
         },
         "as_of": document.get("as_of"),
     }

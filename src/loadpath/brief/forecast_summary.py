@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadpath.brief.amounts import cost_scale, duration, power, rounded
+from loadpath.brief.forecast_extra_words import searched_words, served_words
 from loadpath.brief.forecast_words import (
     LIMIT_WORDS,
     MORE,
@@ -36,9 +37,13 @@ def render_forecast_summary(document: Document, *, briefing_path: str | None = N
     str
         At most 25 lines of at most 80 columns, control characters spelled out.
     """
-    lines = [line for head, text, most in _parts(document) for line in entry(head, text, most)]
     where = [] if briefing_path is None else wrap("Briefing", visible(briefing_path))[:3]
-    return "\n".join([*lines[: N_LINES - len(where)], *where]) + "\n"
+    lines: list[str] = []
+    for head, text, most in _parts(document):
+        told = entry(head, text, most)
+        if len(lines) + len(told) + len(where) <= N_LINES:
+            lines += told
+    return "\n".join([*lines, *where]) + "\n"
 
 
 def _parts(document: Document) -> list[tuple[str, str, int]]:
@@ -49,12 +54,14 @@ def _parts(document: Document) -> list[tuple[str, str, int]]:
         ("Verdict", forecast_headline(document), 2),
         ("", joined(forecast_summary(document)), 4),
         (f"At {now['n']:,}", _at(document, now), 3),
-        ("Limited by", _limits(document, now), 2),
+        ("Limited by", _limits(document, now), 3),
         ("Delay", _delay(document), 2),
         ("Helps most", _helps(document), 2),
+        ("Layouts", joined(searched_words(document)), 3),
+        ("Serving", joined(served_words(document)), 3),
+        ("Baseline", _baseline(document), 2),
         ("Not known", _unknown(document), 2),
         ("Pilot", _pilot(document), 1),
-        ("Baseline", _baseline(document), 2),
         ("Not possible", _skipped(document), 1),
     ]
 
@@ -69,9 +76,19 @@ def _basis(document: Document) -> str:
     calibration = document["calibration"]
     worlds = f"{format_ratio(document['level_ratio'])} bands of {document['n_worlds']:,} worlds"
     if calibration is None:
-        return f"modelled by replay, no run measured; {worlds}"
+        parts = {"collectives": "measured collectives", "record": "a record"}
+        told = " and ".join(words for name, words in parts.items() if document[name])
+        return (
+            f"modelled by replay, {f'rates set by {told}' if told else 'no run measured'}; {worlds}"
+        )
     runs = counted(len(calibration["points"]), "measured run")
-    return f"modelled by replay, set by {runs} (met within {format_ratio(calibration['error_ratio'])}); {worlds}"
+    met = format_ratio(calibration["error_ratio"])
+    if document["design"]["kind"] == "recorded":
+        return f"replay of the record at other sizes (its steps met within {met}); {worlds}"
+    if document["design"]["kind"] == "measured":
+        best = document["baselines"][0]["name"]
+        return f"{best} curve through {runs} (met within {met}), no structure known; {worlds}"
+    return f"modelled by replay, set by {runs} (met within {met}); {worlds}"
 
 
 def _at(document: Document, now: Mapping[str, Any]) -> str:
@@ -81,9 +98,11 @@ def _at(document: Document, now: Mapping[str, Any]) -> str:
     step = now["step_s"]
     text = (
         f"{median} {words} ({low} to {high}); step {format_seconds(step['median'])} "
-        f"({format_seconds(step['low'])} to {format_seconds(step['high'])}), MFU "
-        f"{format_ratio(now['mfu_ratio'])}, ETTR {format_ratio(now['ettr_ratio'])}"
+        f"({format_seconds(step['low'])} to {format_seconds(step['high'])}), "
     )
+    if now["mfu_ratio"] is not None:
+        text += f"MFU {format_ratio(now['mfu_ratio'])}, "
+    text += f"ETTR {format_ratio(now['ettr_ratio'])}"
     if now["power_w"] is not None:
         text += f", {power(now['power_w'])}"
     if now["job_s"] is not None:
@@ -97,6 +116,8 @@ def _limits(document: Document, now: Mapping[str, Any]) -> str:
     shares = sorted(
         ((share, name) for name, share in now["limitation"].items() if share), reverse=True
     )[:4]
+    if document["design"]["kind"] == "measured":
+        return "not assessed: step times do not tell parts; give a design or an audit"
     text = ", ".join(f"{LIMIT_WORDS[name]} {format_ratio(share)}" for share, name in shares)
     for row in document["loss_crossing"][:1]:
         after, before = LIMIT_WORDS[row["after"]], LIMIT_WORDS[row["before"]]
@@ -107,7 +128,14 @@ def _limits(document: Document, now: Mapping[str, Any]) -> str:
 def _delay(document: Document) -> str:
     first, last = document["points"][0], document["points"][-1]
     gains = [point["noise_gain_ratio"] for point in (first, last)]
+    if None in gains:
+        return "not assessed: no ranks are known"
     verb = "amplified" if gains[1] > 1 else "passed on"
+    if first["n"] == last["n"]:
+        return (
+            f"{verb}: 1 % more variation of each rank makes a step {gains[0]:.2f} % longer at "
+            f"{first['n']:,}"
+        )
     more = ", more so with size" if gains[1] > MORE * gains[0] else ""
     return (
         f"{verb}{more}: 1 % more variation of each rank makes a step {gains[0]:.2f} % longer at "
@@ -118,9 +146,11 @@ def _delay(document: Document) -> str:
 def _helps(document: Document) -> str:
     parts = []
     for row in document["substitution"][:2]:
-        added = "no" if row["n_added"] is None else rounded(row["n_added"])
         text = f"{row['improvement']} {format_ratio(row['gain_ratio'])}"
-        parts.append(f"{text}, as by {added} more accelerators")
+        equal = "as by no size looked at"
+        if row["n_added"] is not None:
+            equal = f"as by {rounded(row['n_added'])} more accelerators"
+        parts.append(f"{text}, {equal}")
     return "; ".join(parts)
 
 

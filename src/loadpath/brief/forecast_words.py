@@ -31,6 +31,7 @@ LIMIT_WORDS = {
     "host": "host",
     "failures": "failures",
     "startup": "start-up",
+    "steps": "steps",
 }
 LEVER_WORDS = {
     "device_speed": "speed of devices",

@@ -24,9 +24,16 @@ _COLOURS = {
     "waiting": "#c8503f",
     "failures": "#7d2b2b",
     "startup": "#9aa0a8",
+    "steps": "#4a7fb5",
 }
 _LEAST = 0.0005
 """Shares below this at every size are named in the table alone."""
+
+
+def _ends(table: pl.DataFrame, name: str) -> tuple[float, float]:
+    """Give a share at the first and at the last size."""
+    shares = table.filter(pl.col("limitation") == name).sort("n")["share_ratio"]
+    return float(shares[0]), float(shares[-1])
 
 
 def share_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Figure:
@@ -49,7 +56,7 @@ def share_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
     names = [name for name in _COLOURS if most.get(name, 0.0) >= _LEAST]
     ends = [document["points"][0], document["points"][-1]]
     told = "; ".join(
-        f"{LIMIT_WORDS[name]} {' to '.join(format_ratio(p['limitation'][name] or 0.0) for p in ends)}"
+        f"{LIMIT_WORDS[name]} {' to '.join(format_ratio(share) for share in _ends(table, name))}"
         for name in names
     )
     title = "What the paid time goes into"
@@ -65,7 +72,7 @@ def share_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
         alt.Chart(pl.DataFrame(rows))
         .mark_bar(size=min(30, 330 // len(sizes)))
         .encode(
-            x=alt.X("n:O", title="accelerators", sort=sizes, axis=alt.Axis(labelAngle=0, labelOverlap="greedy")),
+            x=alt.X("n:O", title="accelerators", sort=sizes, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelSeparation=6)),
             y=alt.Y("share:Q", title="share of the paid time", stack="zero",
                     scale=alt.Scale(domain=[0, 1], nice=False), axis=alt.Axis(format="%", tickCount=5)),
             order=alt.Order("order:Q"),
@@ -100,6 +107,8 @@ def lever_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
     ]
     names = [LEVER_WORDS[name] for name in table["parameter"]]
     title = f"Change of the cost at {document['n_now']:,} accelerators by one percent more of"
+    if table.is_empty():
+        return Figure("levers", title, "Not assessed: measured runs tell no levers.", "", table)
     words = "; ".join(f"{name} {row['text']}" for name, row in zip(names, rows, strict=True)) + "."
     most = max([0.1, *(abs(row["by"]) for row in rows)])
     base = alt.Chart(pl.DataFrame(rows)).encode(

@@ -11,19 +11,42 @@ __all__ = ["forecast"]
 
 
 def forecast(
-    design: Annotated[Path, typer.Argument(help="Design file (TOML).")],
+    source: Annotated[
+        Path | None, typer.Argument(help="Design (TOML), audit folder or recording; else --points.")
+    ] = None,
     sizes: Annotated[str, typer.Option(help="Accelerators: 512,1024,2048 or 64:16384.")] = "",
     calibrate: Annotated[
-        Path | None, typer.Option(help="CSV of measured runs that set priors: n,step_s[,...].")
+        Path | None, typer.Option(help="CSV of runs, or an audit of this design, that sets priors.")
     ] = None,
     points: Annotated[
-        Path | None, typer.Option(help="CSV of measured runs to hold the forecast against.")
+        Path | None,
+        typer.Option(help="CSV of measured runs to hold the forecast against, or to fit alone."),
     ] = None,
     goal: Annotated[
         str | None, typer.Option(help="strong: the same work a step at all sizes; or weak.")
     ] = None,
     value: Annotated[float | None, typer.Option(help="What a unit of work is worth.")] = None,
     budget: Annotated[float | None, typer.Option(help="What a unit of work may cost.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Price of an accelerator-hour, where no design says it.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="Currency of --rate.")] = "USD",
+    tensor: Annotated[int | None, typer.Option(help="Another tensor width.")] = None,
+    pipeline: Annotated[int | None, typer.Option(help="Another number of stages.")] = None,
+    layout: Annotated[Path | None, typer.Option(help="Layout of a recorded op table.")] = None,
+    collectives: Annotated[
+        list[Path] | None, typer.Option(help="nccl-tests log or table that sets links; repeatable.")
+    ] = None,
+    search: Annotated[bool, typer.Option("--search", help="Search the layouts too.")] = False,
+    objective: Annotated[
+        str, typer.Option(help="Of a search: cost_per_unit, job_s or units_per_s.")
+    ] = "cost_per_unit",
+    within: Annotated[str, typer.Option(help="Bounds of it: cost_per_h=2500,job_h=720.")] = "",
+    requests: Annotated[
+        Path | None, typer.Option(help="CSV of requests that a served design is to answer.")
+    ] = None,
+    ttft: Annotated[float, typer.Option(help="Promised time to the first token, s.")] = 1.0,
+    tpot: Annotated[float, typer.Option(help="Promised time from token to token, s.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of the sampled worlds.")] = 0,
     worlds: Annotated[int, typer.Option(help="Worlds that are sampled.")] = 512,
     out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
@@ -31,7 +54,7 @@ def forecast(
     as_of: Annotated[str, typer.Option(help="Time of creation to write down.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a forecast folder.")] = False,
 ) -> None:
-    """Say where scaling stops paying for a job that need not exist yet, and how sure that is.
+    """Say where scaling stops paying for a job, which need not exist yet, and how sure that is.
 
     Without --out the folder is NAME-forecast in the current folder; with --json alone nothing is
     written.
@@ -39,11 +62,12 @@ def forecast(
     from loadpath.audit.folder import document_bytes
     from loadpath.audit.forecasting import run_forecast
 
-    target = out or (None if json else Path(f"{design.stem}-forecast"))
+    stem = (source or points or Path("points")).stem
+    target = out or (None if json else Path(f"{stem}-forecast"))
     with talk() as progress:
-        progress("replaying the design")
+        progress("replaying")
         done = run_forecast(
-            design,
+            source,
             out=target,
             force=force,
             sizes=sizes,
@@ -55,6 +79,18 @@ def forecast(
             seed=seed,
             worlds=worlds,
             as_of=as_of,
+            rate=rate,
+            currency=currency,
+            tensor=tensor,
+            pipeline=pipeline,
+            layout=layout,
+            collectives=collectives or (),
+            search=search,
+            objective=objective,  # type: ignore[arg-type]
+            within=within,
+            requests=requests,
+            ttft=ttft,
+            tpot=tpot,
         )
     if json:
         typer.echo(document_bytes(done.document), nl=False)

@@ -7,7 +7,8 @@ has a module for each quantity (docs/forecast).
 `pipeline` couples a training step, `training`, `serving` and `stencil` give its ops durations, `step`
 replays them, `calibration` fits named priors to measured steps. `search` sorts layouts of a design,
 `noisy_step` draws steps of all its ranks, `serving_curve` replays requests; `measured_pipeline`, `audited_job`
-and `measured_classes` take what an audited job tells.
+and `measured_classes` take what an audited job tells, `measured_links` what measured collectives do;
+`known_job` is a job without a design: `audited_curve` of a record, `measured_job` of runs alone.
 """
 
 from loadpath.forecast.calibration import (

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from loadpath.forecast.baselines import Baseline, fit_baselines
 from loadpath.forecast.calibration import MeasuredStep
 from loadpath.forecast.choice import value_of_pilot
-from loadpath.forecast.inversion import WORST_RATIO, Inversions, find_inversions
+from loadpath.forecast.drivers import drivers_of
+from loadpath.forecast.inversion import Inversions, Limits, find_inversions
 from loadpath.forecast.levers import (
     break_evens,
     lever_elasticities,
@@ -19,19 +20,27 @@ from loadpath.forecast.levers import (
 )
 from loadpath.forecast.measured_steps import runs_of
 from loadpath.forecast.options import LEVEL, Position, lay_out_options
-from loadpath.forecast.outlook import Outlook, key_name, paid_shares, priced_of
+from loadpath.forecast.outlook import Outlook, paid_shares, priced_of
+from loadpath.forecast.risks import Stake, risk_register
 from loadpath.forecast.scaling import curve_table, share_crossings
 from loadpath.tables.schema import Column, TableSchema
 
-__all__ = ["DRIVER", "PILOT", "PILOT_STEPS", "Advice", "Limits", "advise", "pilot_spread"]
+__all__ = [
+    "LOSSES",
+    "PILOT",
+    "PILOT_STEPS",
+    "Advice",
+    "advise",
+    "baseline_table",
+    "pilot_spread",
+    "share_table",
+]
 
 Array = NDArray[np.float64]
 PILOT_STEPS = 50
 """Steps of a pilot run; its time is their mean."""
 LEAST_VARIATION = 0.01
 """Of steps of a pilot, at least: what published runs of one size vary by."""
-CHANCE = 10.83
-"""Worlds times squared correlation that what drives nothing stays below, 999 times in 1,000."""
 REGION_LEVERS = ("network_bandwidth", "latency", "noise", "failure_rate")
 REGION_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -71,34 +80,6 @@ PILOT = TableSchema(
     ),
 )  # fmt: skip
 
-DRIVER = TableSchema(
-    "driver",
-    "what is not known, by how much it drives the band of the cost at the present size",
-    (
-        Column("prior", pl.String, "its name"),
-        Column("share_ratio", pl.Float64, "share of the variance of the logarithm of the cost"),
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What counts as too dear.
-
-    Attributes
-    ----------
-    worst_ratio : float
-        Multiple of the best average cost that counts as inverted.
-    value : float or None
-        What a unit of work is worth.
-    budget : float or None
-        What a unit of work may cost; the worst ratio times the cheapest where None.
-    """
-
-    worst_ratio: float = WORST_RATIO
-    value: float | None = None
-    budget: float | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -118,7 +99,7 @@ class Advice:
         Curves without structure, the best first.
     tables : mapping of str to polars.DataFrame
         ``curve_point``, ``paid_share``, ``crossing``, ``loss_crossing``, ``elasticity``, ``break_even``,
-        ``region``, ``substitution``, ``option``, ``pilot``, ``driver``, ``baseline_point``.
+        ``region``, ``substitution``, ``option``, ``pilot``, ``driver``, ``risk``, ``baseline_point``.
     """
 
     priced: Mapping[str, Array]
@@ -163,21 +144,13 @@ def advise(
             n, priced["throughput_per_s"], cost,
             worst_ratio=limits.worst_ratio, value_per_unit=limits.value, level=LEVEL,
         )  # fmt: skip
-    own = runs_of(
-        [
-            MeasuredStep(design, float(step))
-            for design, step in zip(
-                outlook.designs, np.median(outlook.curve.step_s, axis=0), strict=True
-            )
-        ]
-    )
+    own = _own_runs(outlook)
     points = own if runs is None else runs
     shares = paid_shares(outlook, priced)
-    position = Position(outlook, now, priced, figure, limit)
     improvements = substitutions(outlook, now)
     tables = {
         "curve_point": curve_table(n, priced, LEVEL),
-        "paid_share": _share_table(n, shares),
+        "paid_share": share_table(n, shares),
         "crossing": share_crossings(n, shares),
         "loss_crossing": share_crossings(n, {k: v for k, v in shares.items() if k in LOSSES}),
         "elasticity": lever_elasticities(outlook, now, figure),
@@ -187,17 +160,39 @@ def advise(
             for lever in REGION_LEVERS
         ),
         "substitution": improvements,
-        "option": lay_out_options(position, improvements),
+        "option": lay_out_options(Position(outlook, now, priced, figure, limit), improvements),
         "pilot": _pilots(outlook, cost, now, np.random.default_rng([seed, 1])),
-        "driver": _drivers(outlook, cost[:, now]),
+        "driver": drivers_of(outlook.normals, cost[:, now]),
     }
-    several = points["n"].n_unique() > 1
-    baselines = tuple(fit_baselines(points)) if several else ()
-    tables["baseline_point"] = _baseline_table(baselines, own)
+    known = (outlook.priors, outlook.normals, tables["driver"])
+    tables["risk"] = risk_register(Stake(priced, figure, limit, now, *known), limits)
+    baselines = tuple(fit_baselines(points)) if points["n"].n_unique() > 1 else ()
+    tables["baseline_point"] = baseline_table(baselines, own)
     return Advice(priced, figure, limit, flags, baselines, tables)
 
 
-def _share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFrame:
+def _own_runs(outlook: Outlook) -> pl.DataFrame:
+    """Give the forecast the form of measured runs."""
+    steps = np.median(outlook.curve.step_s, axis=0).tolist()
+    pairs = zip(outlook.designs, steps, strict=True)
+    return runs_of([MeasuredStep(design, step) for design, step in pairs])
+
+
+def share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFrame:
+    """Lay out shares of the paid time.
+
+    Parameters
+    ----------
+    n : ndarray of int64, shape (n_size,)
+        Accelerators.
+    shares : mapping of str to ndarray of float, shape (n_size,)
+        By what limits.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `PAID_SHARE`.
+    """
     rows = [
         (int(size), name, float(share[place]))
         for place, size in enumerate(n)
@@ -206,7 +201,21 @@ def _share_table(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFr
     return PAID_SHARE.validate(pl.DataFrame(rows, schema=PAID_SHARE.schema, orient="row"))
 
 
-def _baseline_table(baselines: tuple[Baseline, ...], sizes: pl.DataFrame) -> pl.DataFrame:
+def baseline_table(baselines: tuple[Baseline, ...], sizes: pl.DataFrame) -> pl.DataFrame:
+    """Ask every baseline at every size.
+
+    Parameters
+    ----------
+    baselines : tuple of Baseline
+        Curves without structure.
+    sizes : polars.DataFrame
+        Table `RUN_POINT`; its step times are not looked at.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `BASELINE_POINT`; none of a curve that needs microbatches which the sizes do not tell.
+    """
     frames = [
         pl.DataFrame({"baseline": one.name, "n": sizes["n"], "step_s": one.step_s(sizes)})
         for one in baselines
@@ -239,17 +248,3 @@ def pilot_spread(outlook: Outlook) -> float:
         Standard deviation of its logarithm.
     """
     return float(max(outlook.priors["step_variation"].high, LEAST_VARIATION) / np.sqrt(PILOT_STEPS))
-
-
-def _drivers(outlook: Outlook, cost: Array) -> pl.DataFrame:
-    """Split the variance of the cost over what is not known, largest first."""
-    logs = np.log(cost)
-    if not logs.std() > 0:
-        return DRIVER.empty()
-    shares = {
-        key_name(key): float(np.corrcoef(drawn, logs)[0, 1] ** 2)
-        for key, drawn in outlook.normals.items()
-    }
-    rows = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
-    kept = [row for row in rows if row[1] * len(logs) > CHANCE]
-    return DRIVER.validate(pl.DataFrame(kept, schema=DRIVER.schema, orient="row"))

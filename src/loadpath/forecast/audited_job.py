@@ -18,6 +18,8 @@ from loadpath.forecast.skeleton import OpKind, Skeleton
 
 __all__ = [
     "ASSUMED",
+    "N_WORLD",
+    "TRAVELS",
     "JobSize",
     "ideal_step_s",
     "overhead_s",
@@ -120,13 +122,13 @@ def resized(
         seconds[kind] = _kept(measured.seconds[kind], to)
     seconds[OpKind.OVERHEAD, :, 0] = overhead
     table = np.zeros((*seconds.shape, len(COMPONENTS)))
-    component = [5 if k == OpKind.OVERHEAD else 3 if k in _TRAVELS else 0 for k in OpKind]
+    component = [5 if k == OpKind.OVERHEAD else 3 if k in TRAVELS else 0 for k in OpKind]
     for kind, place in zip(OpKind, component, strict=True):
         table[kind, ..., place] = seconds[kind]
     return Durations(skeleton(_form(measured, to, apart=replicas_apart)), table)
 
 
-_TRAVELS = (OpKind.SEND, OpKind.REDUCE, OpKind.GATHER, OpKind.TIE, OpKind.CLIP)
+TRAVELS = (OpKind.SEND, OpKind.REDUCE, OpKind.GATHER, OpKind.TIE, OpKind.CLIP)
 
 
 def _whole(measured: MeasuredPipeline, size: JobSize) -> JobSize:

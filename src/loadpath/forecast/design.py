@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 from loadpath.forecast.fields import Bytes, Count, Rate, Seconds, Watts
 from loadpath.forecast.operation import (
     Checkpoint,
+    Convergence,
     Evaluation,
     Failures,
     Noise,
@@ -23,6 +24,7 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "Cluster",
+    "Convergence",
     "Design",
     "Evaluation",
     "Experts",
@@ -154,6 +156,9 @@ class Software(Struct, frozen=True, kw_only=True):
     expert_kernels : {"joined", "apart"}
         Whether the products of a rank's experts are one kernel that casts on the way, or one each with
         casts of their own.
+    expert_dispatch : {"each_expert", "each_node"}
+        Whether a token crosses the network for each of its experts (all-to-all), or once to each node that
+        holds some of them, where the fast link hands it on.
     graphs : bool
         Whether kernels are launched as recorded graphs, without the host.
     gradient_bytes : int
@@ -167,6 +172,7 @@ class Software(Struct, frozen=True, kw_only=True):
     attention: Literal["flash", "portable", "unfused"] = "flash"
     fusion: Literal["fused", "eager"] = "fused"
     expert_kernels: Literal["joined", "apart"] = "joined"
+    expert_dispatch: Literal["each_expert", "each_node"] = "each_expert"
     graphs: bool = False
     gradient_bytes: Literal[2, 4] = 4
     accumulation: Literal["fused", "apart"] = "fused"
@@ -187,7 +193,7 @@ class Design(Struct, frozen=True, kw_only=True):
         The job, where it is a bulk-synchronous simulation.
     serving : Serving or None
         That the model decodes, instead of being trained.
-    batch, parallelism, software, noise, failures, checkpoint, evaluation, startup, prices, power :
+    batch, parallelism, software, noise, failures, checkpoint, convergence, evaluation, startup, prices, power :
         See there.
     priors : dict of str to float
         Values that stand in place of the shipped priors of the same names.
@@ -204,6 +210,7 @@ class Design(Struct, frozen=True, kw_only=True):
     noise: Noise = field(default_factory=Noise)
     failures: Failures = field(default_factory=Failures)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    convergence: Convergence | None = None
     evaluation: Evaluation | None = None
     startup: Startup = field(default_factory=Startup)
     prices: Prices | None = None

@@ -67,7 +67,7 @@ def check_design(design: Design) -> list[Problem]:
     ['is 12, which 8 replicas with microbatches of 1 do not divide; 8 or 16 would']
     """
     problems = [*_names(design), *_kinds(design), *_tiers(design), *_noise(design)]
-    problems += _prices(design)
+    problems += [*_prices(design), *_convergence(design)]
     model = design.model
     if model is None:
         return problems
@@ -94,6 +94,20 @@ def _names(design: Design) -> Iterator[Problem]:
             yield _unknown(("priors", name), name, list(shipped_priors()))
         elif not (math.isfinite(value) and value >= 0):
             yield Problem(("priors", name), f"is {value}; it must be finite and at least 0")
+
+
+def _convergence(design: Design) -> Iterator[Problem]:
+    told = design.convergence
+    if told is None:
+        return
+    if len(told.batches) != len(told.steps) or len(set(told.batches)) < 2:
+        what = f"has {len(told.batches)} batches and {len(told.steps)} steps; give both of runs with two batches or more"
+        yield Problem(("convergence",), what)
+    if design.batch is None or design.serving is not None:
+        yield Problem(("convergence",), "needs a batch: only training converges")
+    if design.startup.steps is not None:
+        what = "says how long the job is, and so does convergence; leave one of them out"
+        yield Problem(("startup", "steps"), what)
 
 
 def _unknown(path: Path, value: str, known: list[str]) -> Problem:

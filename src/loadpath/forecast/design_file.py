@@ -17,6 +17,8 @@ from loadpath.forecast.quantity import parse_quantity
 
 __all__ = ["parse_design"]
 
+LARGEST = 1 << 53
+"""Whole numbers are exact up to here wherever they are computed with."""
 REMEDY = "Keys, units and examples are described in docs/formats/design.md."
 
 
@@ -120,6 +122,8 @@ def _read_value(hint: Any, value: object, path: Path, problems: list[Problem]) -
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("must be finite")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError(f"must be at most {LARGEST}")
     return value
 
 

@@ -6,29 +6,33 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from loadpath.forecast.advice import Advice, Limits
+from loadpath.forecast.advice import Advice
 from loadpath.forecast.calibration import Calibration, MeasuredStep
-from loadpath.forecast.conditions import noise_ratio
+from loadpath.forecast.conditions import steps_of
+from loadpath.forecast.curve_document import (
+    ONE_PERCENT,
+    SCHEMA,
+    TOLD,
+    band_at,
+    baseline_rows,
+    half_width,
+    inversion_keys,
+    median_at,
+    prior_rows,
+    searched_keys,
+)
 from loadpath.forecast.design import Design
+from loadpath.forecast.inversion import Limits
 from loadpath.forecast.options import LEVEL
 from loadpath.forecast.outlook import Outlook
 from loadpath.forecast.sizes import Goal, Skipped, same_work
 from loadpath.forecast.step import StepForecast
-from loadpath.forecast.step_point import waiting_ranks
-from loadpath.forecast.worlds import Flag, band_of
+from loadpath.forecast.step_point import slowdown
+from loadpath.forecast.time_to_train import fit_convergence
+from loadpath.forecast.worlds import band_of
 
 __all__ = ["SCHEMA", "Asked", "describe"]
-
-SCHEMA = "loadpath.forecast/1"
-TOLD = (
-    "crossing", "loss_crossing", "elasticity", "break_even", "region", "substitution", "option", "pilot",
-)  # fmt: skip
-"""Tables that the document repeats."""
-
-ONE_PERCENT = 0.01
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +110,19 @@ def describe(
         "unit": "cell" if design.stencil is not None else "token",
         "currency": None if tariff is None else tariff.currency,
         "cost": advice.figure,
-        "band_ratio": _half_width(advice, asked.now),
+        "band_ratio": half_width(advice, asked.now),
         "limit": {"cost_per_unit": advice.limit, "asked": asked.limits.budget is not None},
         "points": points,
         "skipped": [asdict(one) for one in asked.skipped],
-        "inversion": _inversion(advice),
-        "inversion_searched": _searched(outlook, asked.limits),
-        "baselines": _baselines(advice, measured=asked.baselines_measured),
+        "inversion": inversion_keys(advice),
+        "inversion_searched": searched_keys(outlook.curve.n, asked.limits),
+        "baselines": baseline_rows(advice, measured=asked.baselines_measured),
         "calibration": _calibration(asked, runs, calibration),
         "measured": list(asked.held),
         "data_range": [min(spans), max(spans)] if spans else None,
-        "priors": _priors(outlook, advice),
+        "priors": prior_rows(outlook.priors, advice),
         "fits_memory": now.fits_memory,
+        "fit_convergence": _convergence(design),
         "memory": _memory(now),
         **{name: advice.tables[name].to_dicts() for name in TOLD},
         "assumptions": _assumptions(design, outlook, calibration),
@@ -136,7 +141,7 @@ def _design(design: Design) -> dict[str, Any]:
         if prices is None
         else {"accelerator_hour": prices.accelerator_hour, "energy_kwh": prices.energy_kwh,
               "source": prices.source, "date": prices.date},
-        "steps": design.startup.steps,
+        "steps": steps_of(design),
     }  # fmt: skip
 
 
@@ -152,74 +157,21 @@ def _point(outlook: Outlook, advice: Advice, place: int, spans: Sequence[int]) -
         "tokens_per_s": float(curve.work[place]) / step.median,
         "mfu_ratio": forecast.mfu_ratio * forecast.step_s / step.median,
         "power_w": None if curve.power_w is None else float(np.median(curve.power_w[:, place])),
-        "energy_j_per_unit": _median(priced, "energy_j_per_unit", place),
-        "cost_per_unit": _band(priced, "cost_per_unit", place),
-        "accelerator_s_per_unit": _band(priced, "accelerator_s_per_unit", place),
-        "job_s": _median(priced, "job_s", place),
-        "job_cost": _median(priced, "job_cost", place),
-        "job_s_band": _band(priced, "job_s", place),
-        "job_cost_band": _band(priced, "job_cost", place),
-        "ettr_ratio": _median(priced, "ettr_ratio", place),
+        "energy_j_per_unit": median_at(priced, "energy_j_per_unit", place),
+        "cost_per_unit": band_at(priced, "cost_per_unit", place),
+        "accelerator_s_per_unit": band_at(priced, "accelerator_s_per_unit", place),
+        "job_s": median_at(priced, "job_s", place),
+        "job_cost": median_at(priced, "job_cost", place),
+        "job_s_band": band_at(priced, "job_s", place),
+        "job_cost_band": band_at(priced, "job_cost", place),
+        "ettr_ratio": median_at(priced, "ettr_ratio", place),
         "limitation": {"startup": None} | shares,
-        "noise_gain_ratio": (noise_ratio(design.noise, ONE_PERCENT, waiting_ranks(design)) - 1)
+        "noise_gain_ratio": (slowdown(design, ONE_PERCENT, outlook.points[place].noise_share) - 1)
         / ONE_PERCENT,
         "fits_memory": forecast.fits_memory,
         "basis": "modelled",
         "in_data_range": bool(spans) and min(spans) <= n <= max(spans),
     }
-
-
-def _half_width(advice: Advice, place: int) -> float:
-    """Half of the width of the band of the cost at the present size, over its median."""
-    band = band_of(advice.priced[advice.figure][:, place], LEVEL)
-    return (band.high - band.low) / (2 * band.median)
-
-
-def _median(priced: Mapping[str, Array], name: str, place: int) -> float | None:
-    return float(np.median(priced[name][:, place])) if name in priced else None
-
-
-def _band(priced: Mapping[str, Array], name: str, place: int) -> dict[str, float] | None:
-    return band_of(priced[name][:, place], LEVEL)._asdict() if name in priced else None
-
-
-def _inversion(advice: Advice) -> dict[str, Any]:
-    flags = advice.inversions
-    names = ("average", "marginal", "throughput")
-    return {name: _flag(None if flags is None else getattr(flags, name)) for name in names}
-
-
-def _flag(flag: Flag | None) -> dict[str, Any] | None:
-    return None if flag is None else flag._asdict()
-
-
-def _searched(outlook: Outlook, limits: Limits) -> dict[str, Any]:
-    n = outlook.curve.n
-    missing = ["marginal: --value, what a unit of work is worth"] if limits.value is None else []
-    if len(n) < 2:
-        missing = ["all: two sizes or more"]
-    return {
-        "n_least": int(n[0]),
-        "n_most": int(n[-1]),
-        "worst_ratio": limits.worst_ratio,
-        "value_per_unit": limits.value,
-        "not_assessed": missing,
-    }
-
-
-def _baselines(advice: Advice, *, measured: bool) -> list[dict[str, Any]]:
-    steps = advice.tables["baseline_point"]
-    return [
-        {
-            "name": one.name,
-            "points": steps.filter(pl.col("baseline") == one.name).drop("baseline").to_dicts(),
-            "coefficients": one.fit.coefficients.tolist(),
-            "error_ratio": one.error_ratio if np.isfinite(one.error_ratio) else None,
-            "fitted_to": "measured" if measured else "forecast",
-            "chosen": place == 0,
-        }
-        for place, one in enumerate(advice.baselines)
-    ]
 
 
 def _calibration(
@@ -237,21 +189,28 @@ def _calibration(
             }
             for run, error in zip(runs, calibration.error_ratio, strict=True)
         ],
+        "n_point": len(runs),
         "error_ratio": float(np.max(np.abs(calibration.error_ratio))),
         "priors": calibration.priors,
     }
 
 
-def _priors(outlook: Outlook, advice: Advice) -> list[dict[str, Any]]:
-    shares = dict(advice.tables["driver"].iter_rows())
-    fields = ("name", "value", "low", "high", "unit", "about", "source")
-    rows = [
-        {field: getattr(prior, field) for field in fields}
-        | {"share_ratio": shares.get(prior.name, 0.0)}
-        for prior in outlook.priors.values()
-        if prior.low < prior.high
-    ]
-    return sorted(rows, key=lambda row: (-row["share_ratio"], row["name"]))
+def _convergence(design: Design) -> dict[str, Any] | None:
+    """Tell what a batch does to the steps that are needed, and how well that meets the runs."""
+    told = design.convergence
+    if told is None:
+        return None
+    least, critical, fit = fit_convergence(told.batches, told.steps)
+    known = fit.errors[np.isfinite(fit.errors)]
+    return {
+        "n_step_least": least,
+        "critical_batch": critical,
+        "error_ratio": float(np.max(np.abs(np.expm1(known)))) if known.size else None,
+        "points": [
+            {"batch": batch, "steps": steps}
+            for batch, steps in zip(told.batches, told.steps, strict=True)
+        ],
+    }
 
 
 def _memory(forecast: StepForecast) -> dict[str, float] | None:
@@ -266,7 +225,7 @@ def _memory(forecast: StepForecast) -> dict[str, float] | None:
 def _assumptions(design: Design, outlook: Outlook, calibration: Calibration | None) -> list[str]:
     """Say what is taken for granted besides priors."""
     said = [
-        "one pipeline stands for all replicas; all wait for the slowest accelerator",
+        "one pipeline stands for all replicas, whose ranks are replayed one by one for noise; all wait for the slowest",
         "failures arrive without memory; checkpoints are as far apart as loses least"
         if not design.checkpoint.interval
         else "failures arrive without memory",
@@ -276,7 +235,9 @@ def _assumptions(design: Design, outlook: Outlook, calibration: Calibration | No
         said.append(
             f"tier {tiers[-1].name} grows from {tiers[-1].size:,} to {largest:,} accelerators"
         )
-    if design.startup.steps is not None:
+    if design.convergence is not None:
+        said.append("steps to the target follow the batch as the runs of table convergence do")
+    elif design.startup.steps is not None:
         said.append("the whole job needs the same work, whatever the batch")
     if calibration is None:
         said.append("no run was measured: all figures follow from data sheets and priors")

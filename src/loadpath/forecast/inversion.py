@@ -8,11 +8,30 @@ from numpy.typing import ArrayLike, NDArray
 from loadpath.errors import UsageError
 from loadpath.forecast.worlds import Flag, first_above, flag_of
 
-__all__ = ["Inversions", "find_inversions"]
+__all__ = ["Inversions", "Limits", "find_inversions"]
 
 Array = NDArray[np.float64]
 WORST_RATIO = 1.2
 """Average cost above this many times the best counts as inverted, unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What counts as too dear.
+
+    Attributes
+    ----------
+    worst_ratio : float
+        Multiple of the best average cost that counts as inverted.
+    value : float or None
+        What a unit of work is worth.
+    budget : float or None
+        What a unit of work may cost; the worst ratio times the cheapest where None.
+    """
+
+    worst_ratio: float = WORST_RATIO
+    value: float | None = None
+    budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,12 @@ import polars as pl
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from loadpath.forecast.conditions import noise_ratio
 from loadpath.forecast.design import Design
 from loadpath.forecast.outlook import Outlook, priced_of
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.scaling import Chances
 from loadpath.forecast.step import step_seconds
-from loadpath.forecast.step_point import waiting_ranks
+from loadpath.forecast.step_point import slowdown
 from loadpath.forecast.substitution import buy_or_fix, substitute
 from loadpath.forecast.viability import CUT, break_even, cut, elasticities
 from loadpath.tables.schema import Column, TableSchema
@@ -166,7 +165,7 @@ def pull_levers(
     def outcome(scales: Mapping[str, float]) -> Array:
         other, factors = levered(design, scales)
         values = {name: outlook.priors[name].value * by for name, by in factors.items()}
-        ratio = step_seconds(other, values) / before * _noisier(outlook, design, scales)
+        ratio = step_seconds(other, values) / before * _noisier(outlook, place, scales)
         curve = outlook.curve
         power = None if curve.power_w is None else curve.power_w[:, [place]]
         one = changed_field(
@@ -179,11 +178,11 @@ def pull_levers(
     return outcome, dict.fromkeys(LEVERS, 1.0)
 
 
-def _noisier(outlook: Outlook, design: Design, scales: Mapping[str, float]) -> float:
+def _noisier(outlook: Outlook, place: int, scales: Mapping[str, float]) -> float:
     variation: Prior = outlook.priors["step_variation"]
-    n = waiting_ranks(design)
+    design, share = outlook.designs[place], outlook.points[place].noise_share
     after, before = (
-        noise_ratio(design.noise, variation.value * by, n) for by in (scales.get("noise", 1.0), 1.0)
+        slowdown(design, variation.value * by, share) for by in (scales.get("noise", 1.0), 1.0)
     )
     return after / before
 

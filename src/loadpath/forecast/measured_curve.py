@@ -12,7 +12,7 @@ from loadpath.forecast.scaling import StepCurve
 from loadpath.forecast.shifts import NORMAL_95, smooth_normals
 from loadpath.tables.measured import RUN_POINT
 
-__all__ = ["curve_of_runs"]
+__all__ = ["curve_of_runs", "planned"]
 
 
 def curve_of_runs(
@@ -64,7 +64,7 @@ def curve_of_runs(
     [[1.0, 0.75]]
     """
     n = np.unique(np.fromiter(sizes, dtype=np.int64))
-    points = _planned(n, plan)
+    points = planned(n, plan)
     if not len(n) or n[0] < 1:
         raise InputError("curve", "no sizes, or one below 1", "Give sizes from 1 accelerator.")
     if baseline.name == "affine" and points["microbatches"].null_count():
@@ -90,7 +90,21 @@ def curve_of_runs(
     )
 
 
-def _planned(n: NDArray[np.int64], plan: Callable[[int], Mapping[str, float]]) -> pl.DataFrame:
+def planned(n: NDArray[np.int64], plan: Callable[[int], Mapping[str, float]]) -> pl.DataFrame:
+    """Lay the job out at sizes that were not measured.
+
+    Parameters
+    ----------
+    n : ndarray of int64, shape (n_size,)
+        Accelerators.
+    plan : callable of int to mapping
+        As of `curve_of_runs`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `RUN_POINT`; its step times mean nothing.
+    """
     rows = [{"n": int(size), "step_s": 1.0, **plan(int(size))} for size in n]
     return pl.DataFrame(
         {name: [row.get(name) for row in rows] for name in RUN_POINT.schema},

@@ -1,6 +1,6 @@
 """Measured steps of a design: the runs as designs, the priors they set, and the worlds they leave."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,15 +160,19 @@ def calibrate_runs(measured: Sequence[MeasuredStep]) -> Calibration:
     return calibrate(measured, CALIBRATED_PRIORS[: max(1, min(distinct, 2))])
 
 
-def recentred(priors: dict[str, Prior], calibration: Calibration) -> dict[str, Prior]:
+def recentred(
+    priors: Mapping[str, Prior], values: Mapping[str, float], source: str
+) -> dict[str, Prior]:
     """Move the calibrated priors to what was measured; their spread, before it, stays.
 
     Parameters
     ----------
-    priors : dict of str to Prior
+    priors : mapping of str to Prior
         Of the design before.
-    calibration : Calibration
-        Values that meet the runs.
+    values : mapping of str to float
+        Values that meet what was measured.
+    source : str
+        What that was.
 
     Returns
     -------
@@ -176,7 +180,7 @@ def recentred(priors: dict[str, Prior], calibration: Calibration) -> dict[str, P
         For `condition`, which narrows them.
     """
     moved = dict(priors)
-    for name, value in calibration.priors.items():
+    for name, value in values.items():
         prior = priors[name]
         moved[name] = Prior(
             name=name,
@@ -185,7 +189,7 @@ def recentred(priors: dict[str, Prior], calibration: Calibration) -> dict[str, P
             high=value + max(prior.high - prior.value, prior.value - prior.low),
             unit=prior.unit,
             about=prior.about,
-            source="set by measured runs",
+            source=source,
         )
     return moved
 

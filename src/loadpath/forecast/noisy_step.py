@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
+from loadpath.forecast.conditions import noise_ratio
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import measured_priors, shipped_devices
-from loadpath.forecast.durations import Durations
+from loadpath.forecast.durations import Durations, replayed_s
 from loadpath.forecast.layout import lay_out
 from loadpath.forecast.operation import Noise as DesignNoise
 from loadpath.forecast.priors import assume
@@ -19,13 +21,23 @@ from loadpath.replay import replay
 from loadpath.replay.noise import Noise, Quiet, replay_noise
 from loadpath.units import NS_PER_S
 
-__all__ = ["RelativeNoise", "draw_steps_s", "noise_of", "noisy_steps_s"]
+__all__ = [
+    "COMPUTED",
+    "RelativeNoise",
+    "draw_steps_s",
+    "noise_gain",
+    "noise_of",
+    "noise_share",
+    "noisy_steps_s",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-POOL = 4096
-"""Values of a noise that is given as a distribution: its quantiles at even steps."""
+POOL, FINER = 4096, 8
+"""Values of a noise that is given as a distribution, at even steps: so many, and so many for each rank."""
+MOST_OPS, N_STEP = 4_000_000, 64
+"""Ops of all ranks that are replayed to see what noise costs, at most, and steps that are drawn."""
 
 COMPUTED = (OpKind.FORWARD, OpKind.BACKWARD, OpKind.UPDATE)
 """Kinds whose durations are a rank's own."""
@@ -141,20 +153,90 @@ def noise_of(
     speed = 1 + spread * rng.standard_normal(device) + slow * (given.slow_excess_ratio or 0.0)
     factor = np.where(computes, speed.max(axis=1)[rank], 1.0)
     row = np.where(computes, 0, -1)
-    return RelativeNoise(_quantiles(given)[None, :], row, np.zeros_like(computes), factor)
+    quantiles = _quantiles(given, p.tensor * p.context, int(rank.max()) + 1)
+    return RelativeNoise(quantiles[None, :], row, np.zeros_like(computes), factor)
 
 
-def _quantiles(given: DesignNoise) -> FloatArray:
-    """Give even quantiles of a tail, with mean 0 and the asked variation."""
-    probability = (np.arange(POOL) + 0.5) / POOL
+def _quantiles(given: DesignNoise, group: int, n_rank: int) -> FloatArray:
+    """Give even quantiles of the slowest of a group of accelerators, of which each has mean 0."""
+    # Of a normal tail the variation is the deviation, else the mean beyond the least: as of `noise_ratio`.
+    n = max(POOL, FINER * n_rank)
+    probability = ((np.arange(n) + 0.5) / n) ** (1 / group)
     if given.tail == "pareto":
-        values = (1 - probability) ** (-1 / (given.tail_shape or 2.0))
+        index = given.tail_shape or 2.0
+        values = (index - 1) * ((1 - probability) ** (-1 / index) - 1) - 1
     elif given.tail == "exponential":
-        values = -np.log1p(-probability)
+        values = -np.log1p(-probability) - 1
     else:
-        values = np.array([NormalDist().inv_cdf(p) for p in probability])
-    values = values - values.mean()
-    return np.asarray((given.variation_ratio or 0.0) * values / values.std())
+        values = np.array([NormalDist().inv_cdf(p) for p in probability.tolist()])
+    return np.asarray((given.variation_ratio or 0.0) * values)
+
+
+def noise_gain(durations: Durations, *, variation: float = 0.01, n_scenario: int = 256) -> float:
+    """Say by how many percent a step grows for one percent of variation of each rank.
+
+    Parameters
+    ----------
+    durations : Durations
+        Of a frame whose replicas are laid out one by one.
+    variation : float
+        Normal, of all computation of a rank in a step together.
+    n_scenario : int
+        Steps to draw, the same at every call.
+
+    Returns
+    -------
+    float
+        Ratio of the two.
+    """
+    computes = np.isin(durations.frame.kind, COMPUTED)
+    noise = RelativeNoise(
+        _quantiles(DesignNoise(variation_ratio=variation), 1, 1)[None, :],
+        np.where(computes, 0, -1),
+        np.zeros_like(computes),
+        np.ones(computes.size),
+    )
+    rng = np.random.default_rng(0)
+    drawn = draw_steps_s(durations, noise, rng, n_scenario=n_scenario)
+    # A step is convex in its durations: in expectation noise never shortens it.
+    return max(0.0, float(drawn.mean() / replayed_s(durations) - 1) / variation)
+
+
+def noise_share(design: Design, variation: float) -> float | None:
+    """Say how much of what noise costs where all ranks wait for the slowest reaches the end of a step.
+
+    In a pipeline some of it is absorbed and some is met more than once, which no closed form says: all ranks
+    are replayed.
+
+    Parameters
+    ----------
+    design : Design
+        A sound design.
+    variation : float
+        Of each rank, above 0.
+
+    Returns
+    -------
+    float or None
+        Excess of the mean replayed step, over that of `noise_ratio`; None where a step has no pipeline, for
+        which that is exact, or more than 4 million ops.
+    """
+    p = design.parallelism
+    if design.model is None or design.serving is not None or p.pipeline == 1:
+        return None
+    layout = lay_out(design)
+    if 4 * layout.data * p.pipeline * p.chunks * layout.microbatches > MOST_OPS:
+        return None
+    device = shipped_devices()[design.cluster.device]
+    priors = assume(design.priors, measured_priors(device))
+    durations = step_durations(design, device, priors, replicas=layout.data)
+    given = replace(design.noise, variation_ratio=variation, slow_ratio=None)
+    rng = np.random.default_rng(0)
+    noise = noise_of(replace(design, noise=given), durations.frame, 0.0, rng)
+    drawn = draw_steps_s(durations, noise, rng, n_scenario=N_STEP)
+    calm = replayed_s(Durations(durations.frame, durations.seconds))
+    closed = noise_ratio(given, variation, design.cluster.accelerators) - 1
+    return max(0.0, float(drawn.mean()) / calm - 1) / closed
 
 
 def noisy_steps_s(design: Design, rng: np.random.Generator, *, n_scenario: int = 256) -> FloatArray:

@@ -6,7 +6,16 @@ from msgspec import Meta, Struct
 
 from loadpath.forecast.fields import Amount, Count, Frequency, Ratio, Seconds, Watts, Whole
 
-__all__ = ["Checkpoint", "Evaluation", "Failures", "Noise", "Power", "Prices", "Startup"]
+__all__ = [
+    "Checkpoint",
+    "Convergence",
+    "Evaluation",
+    "Failures",
+    "Noise",
+    "Power",
+    "Prices",
+    "Startup",
+]
 
 
 class Noise(Struct, frozen=True, kw_only=True):
@@ -62,6 +71,21 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
 
     interval: Seconds | None = None
     stall: Seconds | None = None
+
+
+class Convergence(Struct, frozen=True, kw_only=True):
+    """Runs to one target with several batches: what a batch does to the steps that are needed.
+
+    Attributes
+    ----------
+    batches : tuple of int
+        Sequences in a step of each run.
+    steps : tuple of int
+        Steps that it needed.
+    """
+
+    batches: tuple[Count, ...]
+    steps: tuple[Count, ...]
 
 
 class Evaluation(Struct, frozen=True, kw_only=True):

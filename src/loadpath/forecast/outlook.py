@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
 from loadpath.forecast.conditions import (
+    converging,
     failures_of,
-    noise_ratio,
     plan_of,
     power_of,
     slow_ratio,
@@ -31,13 +31,15 @@ from loadpath.forecast.scaling import (
 )
 from loadpath.forecast.shifts import NORMAL_95, smooth_normals
 from loadpath.forecast.step import StepForecast, step_seconds, work_of
-from loadpath.forecast.step_point import prior_key, step_point, waiting_ranks
+from loadpath.forecast.step_point import prior_key, slowdown, step_point
 from loadpath.forecast.time_to_train import JobPlan
 from loadpath.price.tariff import Tariff
 
 __all__ = [
+    "PRICE",
     "Outlook",
     "draw_normals",
+    "drawn_values",
     "key_name",
     "look_ahead",
     "paid_shares",
@@ -192,7 +194,7 @@ def look_ahead(
     all_errors = _errors((n, (*points, *ran)), (normals, seed, n_world), priors, measured)
     n, errors = n[: len(points)], all_errors[:, : len(points)]
     device = shipped_devices()[own.cluster.device]
-    drawn = _drawn(priors, normals)
+    drawn = drawn_values(priors, normals)
     curve = _completed(curve_of_points(n, points, errors), own, device, (drawn, normals))
     values = {name: prior.value for name, prior in priors.items()}
     return Outlook(
@@ -276,16 +278,29 @@ def _errors(
 
 
 def _plan(own: Design, priors: Mapping[str, Prior]) -> JobPlan | None:
-    if own.startup.steps is None:
+    if converging(own) is None:
         return None
     variation = priors["step_variation"].value
-    slower = noise_ratio(own.noise, variation, waiting_ranks(own))
-    step_s = step_seconds(own, {}) * slower
+    # Of evaluations alone, so that a closed form will do.
+    step_s = step_seconds(own, {}) * slowdown(own, variation, 1.0)
     return plan_of(own, work_of(own)[0], step_s, priors["startup"].value)
 
 
-def _drawn(priors: Mapping[str, Prior], normals: Mapping[str, Array]) -> dict[str, Array]:
-    """Give each prior its value in each world, none below 0."""
+def drawn_values(priors: Mapping[str, Prior], normals: Mapping[str, Array]) -> dict[str, Array]:
+    """Give each prior its value in each world, none below 0.
+
+    Parameters
+    ----------
+    priors : mapping of str to Prior
+        What stands for what is not known.
+    normals : mapping of str to ndarray of float, shape (n_world,)
+        Where each world lies in it.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_world,) or (1,)
+        By name; one value where there is no spread.
+    """
     found = {}
     for name, prior in priors.items():
         share = normals.get(prior_key(prior), np.zeros(1)) / NORMAL_95

@@ -243,12 +243,27 @@ def _expert_transfers(layer: _Layer) -> tuple[FloatArray, FloatArray]:
     chosen = 0 if model.experts is None else model.experts.chosen
     rows = layer.shard.tokens / layer.shard.tensor * chosen
     nbytes = ACTIVATION_BYTES * rows * model.hidden
-    both = 2 * transfer("all_to_all", nbytes, group, layer.machine.fabrics["expert"])
+    both = 2 * _dispatched(layer, nbytes, group, chosen)
     if not layer.design.parallelism.expert_overlap:
         return both, both
     # The pass of another microbatch beside it: forward under backward work, and the other way round.
     hidden = _hidden(both, layer.mean_pass, 1, layer.machine.rates.contention)
     return hidden, hidden
+
+
+def _dispatched(layer: _Layer, nbytes: float, group: Group, chosen: int) -> FloatArray:
+    """Time tokens one way: for each expert by itself, or once to each node and on by the fast link."""
+    fabric = layer.machine.fabrics["expert"]
+    direct = transfer("all_to_all", nbytes, group, fabric)
+    if layer.design.software.expert_dispatch == "each_expert" or group.local >= group.size:
+        return direct
+    # Experts of a token are anywhere: so many other nodes hold one or more of them.
+    nodes = group.size / group.local
+    met = (nodes - 1) * (1 - (1 - 1 / nodes) ** chosen)
+    copies = chosen * (nodes - 1) / nodes
+    far = transfer("all_to_all", nbytes * met / copies, group, fabric)
+    near = transfer("all_to_all", nbytes, Group(group.local, group.local), fabric)
+    return far if far.sum() >= near.sum() else near
 
 
 _LATENT = ("query", "qkv")

@@ -73,6 +73,8 @@ class StepPoint(NamedTuple):
     shifts : mapping of str to (float, float)
         By what is not known: logarithm by which the step changes where it is at the lower and at the
         upper edge of its 90 % band.
+    noise_share : float
+        Of what noise costs where all ranks wait for the slowest: what reaches the end of the step.
     """
 
     step_s: float
@@ -81,6 +83,7 @@ class StepPoint(NamedTuple):
     power_w: float | None = None
     limitation: Mapping[str, float] = {}
     shifts: Mapping[str, tuple[float, float]] = {}
+    noise_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +276,12 @@ def price_curve(
     dict of str to ndarray of float, shape (n_sample, n_size)
         ``step_s``, ``throughput_per_s``, ``ettr_ratio``, and where known ``energy_j_per_unit``,
         ``cost_per_unit``, ``job_s``, ``job_cost``. Throughput is that of productive time; energy and cost
-        are paid for all of it.
+        are paid for all of it. A unit of work is one of the present batch: of larger ones less counts,
+        where the plan knows how convergence follows the batch.
     """
     ettr = _ettr(curve, failures, chances)
-    per_unit = curve.step_s / curve.work / ettr
+    worth = 1.0 if plan is None else plan.worth(curve.work)
+    per_unit = curve.step_s / (curve.work * worth) / ettr
     found = {"step_s": curve.step_s, "throughput_per_s": 1 / per_unit, "ettr_ratio": ettr}
     power = 0.0 if curve.power_w is None else curve.power_w
     rent, energy = (1.0, 1.0) if chances is None else (chances.rent_ratio, chances.energy_ratio)

@@ -8,6 +8,7 @@ import polars as pl
 from msgspec import Struct
 
 from loadpath.errors import UsageError
+from loadpath.forecast.conditions import converging, failures_of, steps_of
 from loadpath.forecast.design import Batch, Design
 from loadpath.forecast.design_checks import check_design
 from loadpath.forecast.devices import measured_priors, shipped_devices
@@ -18,6 +19,7 @@ from loadpath.forecast.priors import assume
 from loadpath.forecast.reliability import Failures, ettr_ratio
 from loadpath.forecast.search_space import AXES, Space, variants
 from loadpath.forecast.step import step_durations
+from loadpath.forecast.step_point import design_priors
 from loadpath.forecast.transformer import flop_per_token, model_of
 from loadpath.tables.schema import Column, TableSchema
 
@@ -26,7 +28,7 @@ __all__ = ["LAYOUT", "REFUSED", "Budget", "Found", "Objective", "search"]
 Objective = Literal["cost_per_unit", "job_s", "units_per_s"]
 """What is sought: least money (without prices accelerator time) per unit, soonest end, most per second."""
 
-S_PER_HOUR, S_PER_DAY = 3600.0, 86_400.0
+S_PER_HOUR = 3600.0
 
 LAYOUT = TableSchema(
     "layout",
@@ -116,7 +118,7 @@ def search(
     """Time every sound design of a space and sort them.
 
     The batch stays that of the design, so that all of them do the same work in a step. Pipelines are
-    replayed condensed (within 0.1 %). Failures count by the design's rates, without spares; power that is
+    replayed condensed (within 0.1 %). Failures count as in a forecast, without spares; power that is
     billed apart is what the design says an accelerator draws, else its rating.
 
     Parameters
@@ -159,13 +161,15 @@ def search(
     """
     bounds = budget or Budget()
     _refuse_unanswerable(design, objective, bounds)
+    priors = design_priors(design)
+    failures = failures_of(design, {name: prior.value for name, prior in priors.items()})
     refused: Counter[str] = Counter()
     example: dict[str, str] = {}
     rows = []
     for variant in variants(design, space):
         told = _fault(variant, bounds)
         if told is None:
-            rows.append(_row(variant))
+            rows.append(_row(variant, failures, priors["startup"].value))
             continue
         place, what = told
         refused[place] += 1
@@ -189,10 +193,12 @@ def _refuse_unanswerable(design: Design, objective: Objective, bounds: Budget) -
     problems = []
     if design.model is None or design.batch is None or design.serving is not None:
         problems.append("it trains no transformer, and only such layouts are searched")
-    if design.startup.steps is None and (
+    if converging(design) is None and (
         objective == "job_s" or bounds.job_s is not None or bounds.job_cost is not None
     ):
-        problems.append("startup.steps is missing, without which the job has no end")
+        problems.append(
+            "startup.steps is missing (or convergence), without which the job has no end"
+        )
     if design.prices is None and (bounds.cost_per_h is not None or bounds.job_cost is not None):
         problems.append("prices are missing, without which no money can be bounded")
     if problems:
@@ -217,7 +223,7 @@ def _memory_ratio(design: Design) -> float:
     return memory_of(design, lay_out(design)).total / room
 
 
-def _row(design: Design) -> tuple[object, ...]:
+def _row(design: Design, failures: Failures, startup_s: float) -> tuple[object, ...]:
     """Time one design, and work out what it costs."""
     device = shipped_devices()[design.cluster.device]
     priors = assume(design.priors, measured_priors(device))
@@ -227,12 +233,13 @@ def _row(design: Design) -> tuple[object, ...]:
     units = float(batch.sequences * model.sequence)
     flop = units * flop_per_token(model)
     peak = 1e12 * device.tflops[design.software.precision] * n
-    ettr = _ettr(design)
+    ettr = float(ettr_ratio(n, failures))
     rate = units * ettr / step
     per_s = _money_per_s(design)
     job = None
-    if design.startup.steps is not None:
-        job = design.startup.steps * step / ettr + (design.startup.duration or 0.0)
+    needed = steps_of(design)
+    if needed is not None:
+        job = needed * step / ettr + startup_s
     return (
         n, *(getattr(p, name) for name in AXES), batch.microbatch, step, flop / step / peak,
         _memory_ratio(design), ettr, rate, n / rate,
@@ -240,22 +247,6 @@ def _row(design: Design) -> tuple[object, ...]:
         None if per_s is None else per_s * S_PER_HOUR,
         job, None if job is None or per_s is None else job * per_s,
     )  # fmt: skip
-
-
-def _ettr(design: Design) -> float:
-    """Give the share of time that failures leave; 1 where the design names no rate."""
-    rate = design.failures.node_rate
-    if not rate:
-        return 1.0
-    size = design.cluster.node_size or shipped_devices()[design.cluster.device].domain
-    given = {
-        "checkpoint_s": design.checkpoint.stall,
-        "recovery_s": design.failures.restart,
-        "interval_s": design.checkpoint.interval,
-    }
-    known = {name: value for name, value in given.items() if value is not None}
-    failures = Failures(rate * S_PER_DAY, n_gpu_per_node=size, **known)
-    return float(ettr_ratio(design.cluster.accelerators, failures))
 
 
 def _money_per_s(design: Design) -> float | None:

@@ -7,12 +7,22 @@ from loadpath.forecast.conditions import RUN_PRIORS, given_of, noise_ratio
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import measured_priors, shipped_devices
 from loadpath.forecast.layout import model_ranks
+from loadpath.forecast.noisy_step import noise_share
 from loadpath.forecast.priors import Prior, assume
 from loadpath.forecast.scaling import StepPoint
 from loadpath.forecast.step import StepForecast, step_seconds, step_time, work_of
 
-__all__ = ["NEGLIGIBLE", "design_priors", "prior_key", "step_point", "waiting_ranks"]
+__all__ = [
+    "NEGLIGIBLE",
+    "design_priors",
+    "prior_key",
+    "slowdown",
+    "step_point",
+    "waiting_ranks",
+]
 
+LEAST_VARIATION = 0.01
+"""At which it is seen how much of noise reaches the end of a step, where none is told."""
 NEGLIGIBLE = 1e-5
 """A prior whose whole band moves a step by less than this share is not listed as driving it."""
 
@@ -64,7 +74,7 @@ def step_point(design: Design, priors: Mapping[str, Prior]) -> tuple[StepPoint, 
     Returns
     -------
     StepPoint
-        Noise included: all ranks wait for the slowest.
+        Noise included: all ranks wait for the slowest; those of a pipeline are replayed one by one.
     StepForecast
         Without noise.
 
@@ -84,11 +94,13 @@ def step_point(design: Design, priors: Mapping[str, Prior]) -> tuple[StepPoint, 
     >>> low > 0 > high
     True
     """
-    forecast = step_time(design)
-    n = waiting_ranks(design)
-    variation = priors["step_variation"]
-    slower = noise_ratio(design.noise, variation.value, n)
-    edges = [log(noise_ratio(design.noise, v, n) / slower) for v in (variation.low, variation.high)]
+    forecast, variation = step_time(design), priors["step_variation"]
+    passed = noise_share(design, variation.value or variation.high or LEAST_VARIATION)
+    share = 1.0 if passed is None else passed
+    slower, *edges = (
+        slowdown(design, value, share) for value in (variation.value, variation.low, variation.high)
+    )
+    edges = [log(edge / slower) for edge in edges]
     shifts = {prior_key(variation): (edges[0], edges[1])}
     shifts |= _replayed_shifts(design, priors)
     waited = {name: share / slower for name, share in forecast.limitation.items()}
@@ -101,8 +113,29 @@ def step_point(design: Design, priors: Mapping[str, Prior]) -> tuple[StepPoint, 
         band_factor=priors["scale_error"].high,
         limitation=waited,
         shifts=moving,
+        noise_share=share,
     )
     return point, forecast
+
+
+def slowdown(design: Design, variation: float, share: float) -> float:
+    """Give the time of a noisy step over that of a calm one.
+
+    Parameters
+    ----------
+    design : Design
+        Its tail and ranks.
+    variation : float
+        Of each rank.
+    share : float
+        Of what noise costs where all wait for the slowest: what reaches the end of the step.
+
+    Returns
+    -------
+    float
+        From 1.
+    """
+    return 1 + share * (noise_ratio(design.noise, variation, waiting_ranks(design)) - 1)
 
 
 def waiting_ranks(design: Design) -> int:

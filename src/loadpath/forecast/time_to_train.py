@@ -32,6 +32,8 @@ class JobPlan:
         Time of an evaluation that more accelerators do not shorten.
     startup_s : float
         Time from the allocation to the first step.
+    batch_now : float or None
+        Batch of which a sample is worth one; None where all are worth the same.
     """
 
     n_step_least: float
@@ -40,6 +42,7 @@ class JobPlan:
     evaluation_s: float = 0.0
     evaluation_floor_s: float = 0.0
     startup_s: float = 0.0
+    batch_now: float | None = None
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in self.__slots__}
@@ -79,6 +82,31 @@ class JobPlan:
         """
         return np.asarray(
             self.n_step_least * (1 + self.critical_batch / np.asarray(batch, dtype=np.float64))
+        )
+
+    def worth(self, batch: ArrayLike) -> Array:
+        """Say how much of a sample of the present batch one of another batch is worth.
+
+        Parameters
+        ----------
+        batch : array_like
+            Samples in a step.
+
+        Returns
+        -------
+        ndarray of float
+            Samples to the target with the present batch, over those with the other.
+
+        Examples
+        --------
+        >>> JobPlan(100, 2000, batch_now=2000).worth([2000, 6000]).round(9).tolist()
+        [1.0, 0.5]
+        """
+        sizes = np.asarray(batch, dtype=np.float64)
+        if self.batch_now is None:
+            return np.ones_like(sizes)
+        return np.asarray(
+            self.n_step(self.batch_now) * self.batch_now / (self.n_step(sizes) * sizes)
         )
 
 

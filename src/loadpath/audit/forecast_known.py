@@ -1,0 +1,246 @@
+"""Forecasts without a design: of an audit or a recording, and of measured runs alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from loadpath.audit.forecast_settings import ForecastSettings
+from loadpath.audit.pipeline import Audit, open_audit, run_audit
+from loadpath.decode.digest import file_digest
+from loadpath.errors import InputError, UsageError
+from loadpath.forecast.advice import Advice
+from loadpath.forecast.audited_curve import audited_sizes, job_of_audit
+from loadpath.forecast.audited_job import JobSize
+from loadpath.forecast.audited_point import audited_pipeline
+from loadpath.forecast.baselines import fit_baselines
+from loadpath.forecast.inversion import Limits
+from loadpath.forecast.known_advice import advise_known
+from loadpath.forecast.known_document import describe_known, held_runs_of
+from loadpath.forecast.known_job import KnownJob, tariff_at
+from loadpath.forecast.measured_job import goal_of_runs, job_of_runs, sizes_of_runs
+from loadpath.forecast.measured_pipeline import measure_pipeline
+from loadpath.forecast.sizes import parse_sizes
+from loadpath.ingest.run_table import read_runs
+
+__all__ = [
+    "audit_of",
+    "digest_of",
+    "forecast_audit",
+    "forecast_runs",
+    "inputs_of",
+    "is_design",
+]
+
+Told = tuple[dict[str, Any], dict[str, pl.DataFrame]]
+
+
+def is_design(path: Path) -> bool:
+    """Say whether a source is a design file.
+
+    Parameters
+    ----------
+    path : Path
+        What the user points at.
+
+    Returns
+    -------
+    bool
+        By its ending, ``.toml``; all else is an audit folder or a recording.
+    """
+    return path.suffix.lower() == ".toml" and not path.is_dir()
+
+
+def audit_of(path: Path, layout: Path | None) -> Audit:
+    """Open an audit, or audit a recording.
+
+    Parameters
+    ----------
+    path : Path
+        An audit folder, or what ``loadpath audit`` reads.
+    layout : Path or None
+        Layout of an op table.
+
+    Returns
+    -------
+    Audit
+        Whose replay is within its gate.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or its replay is not near enough to what was measured.
+    """
+    if (path / "forecast.json").is_file():
+        what = "is a forecast folder, not an audit or a recording"
+        raise InputError(path.name, what, "Give the design or the audit that it was made of.")
+    if (path / "audit.json").is_file():
+        audit = open_audit(path)
+    else:
+        audit = run_audit(path, brief=False, layout=layout)
+    replay = audit.document["replay"]
+    error, gate = replay["error_ratio_median"], replay["gate"]
+    if error is None or error > gate:
+        told = "unknown" if error is None else f"{error:.1%}"
+        raise InputError(
+            path.name,
+            f"the replay error of its audit is {told}, above the gate of {gate:.1%}",
+            "Nothing is extrapolated from a replay that does not meet the record; see loadpath audit.",
+        )
+    return audit
+
+
+OF_DESIGNS = ("collectives", "search", "requests")
+"""Options that only a design has an answer to."""
+
+
+def refuse_options(settings: ForecastSettings, what: str, names: Sequence[str]) -> None:
+    """Refuse options that a source has no answer to, so that none is passed over in silence.
+
+    Parameters
+    ----------
+    settings : ForecastSettings
+        Options.
+    what : str
+        The source.
+    names : sequence of str
+        Fields of the options.
+
+    Raises
+    ------
+    UsageError
+        If one of them is given.
+    """
+    given = [name for name in names if getattr(settings, name)]
+    if given:
+        told = ", ".join(f"--{name}" for name in given)
+        raise UsageError(f"{told}: {what} cannot answer that. Give a design (or an audit).")
+
+
+def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
+    """Say which files an audit that a forecast rests on was read from.
+
+    Parameters
+    ----------
+    path : Path
+        An audit folder or a recording.
+    audit : Audit
+        What it is.
+
+    Returns
+    -------
+    list of dict
+        Name, digest and size: of the audit's document, or of the records.
+    """
+    told = path / "audit.json"
+    if told.is_file():
+        return [digest_of(told)]
+    found: list[dict[str, Any]] = list(audit.document["inputs"])
+    return found
+
+
+def digest_of(path: Path) -> dict[str, Any]:
+    """Say which file was read.
+
+    Parameters
+    ----------
+    path : Path
+        A file.
+
+    Returns
+    -------
+    dict
+        Name, digest and size.
+    """
+    return dict(zip(("path_name", "sha256", "bytes"), file_digest(path), strict=True))
+
+
+def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
+    """Forecast an audited job at other sizes.
+
+    Parameters
+    ----------
+    path : Path
+        An audit folder or a recording.
+    settings : ForecastSettings
+        Options.
+
+    Returns
+    -------
+    document : dict
+        Content of ``forecast.json`` but for its command, inputs and versions.
+    tables : dict of str to polars.DataFrame
+        Result tables.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or its replay is not near enough to what was measured.
+    UsageError
+        If its record has no passes of microbatches, or the job can be at none of the sizes.
+    """
+    refuse_options(settings, "an audit", ("calibrate", *OF_DESIGNS))
+    audit = audit_of(path, settings.layout)
+    job = audit.job
+    runs = None if settings.points is None else read_runs(settings.points)
+    measured = measure_pipeline(job.op, job.work_ns, job.layout)
+    steps = audit.tables["step_time"]["measured_s"].to_numpy()
+    pipeline = audited_pipeline(measured, steps)
+    shape = JobSize(tensor=settings.tensor or 0, stages=settings.pipeline or 0)
+    sizes = parse_sizes(settings.sizes) if settings.sizes else audited_sizes(pipeline, shape)
+    also = [] if runs is None else runs["n"].to_list()
+    known = job_of_audit(
+        path.stem, pipeline, (*sizes, *also),
+        scaling=(shape, settings.goal or "strong"), worlds=(settings.seed, settings.worlds),
+        tariff=tariff_at(settings.rate, settings.currency),
+    )  # fmt: skip
+    limits = _limits(settings)
+    baselines = tuple(fit_baselines(known.sizes)) if known.sizes.height > 1 else ()
+    document, tables = _told(known, advise_known(known, limits, baselines), settings)
+    held = [] if runs is None else held_runs_of(known, runs, baselines)
+    return document | {"inputs": inputs_of(path, audit), "measured": held}, tables
+
+
+def forecast_runs(path: Path, settings: ForecastSettings) -> Told:
+    """Forecast a job of which runs alone are known.
+
+    Parameters
+    ----------
+    path : Path
+        CSV of runs.
+    settings : ForecastSettings
+        Options.
+
+    Returns
+    -------
+    document : dict
+        Content of ``forecast.json`` but for its command, inputs and versions.
+    tables : dict of str to polars.DataFrame
+        Result tables.
+
+    Raises
+    ------
+    InputError
+        If the runs cannot be read or no curve can be fitted to them.
+    UsageError
+        If an option needs a design, or the job can be at none of the sizes.
+    """
+    refuse_options(settings, "runs", ("calibrate", "tensor", "pipeline", "layout", *OF_DESIGNS))
+    runs = read_runs(path)
+    sizes = parse_sizes(settings.sizes) if settings.sizes else sizes_of_runs(runs)
+    known, baselines = job_of_runs(
+        path.stem, runs, sizes,
+        goal=settings.goal or goal_of_runs(runs), worlds=(settings.seed, settings.worlds),
+        tariff=tariff_at(settings.rate, settings.currency),
+    )  # fmt: skip
+    return _told(known, advise_known(known, _limits(settings), baselines), settings)
+
+
+def _limits(settings: ForecastSettings) -> Limits:
+    return Limits(value=settings.value, budget=settings.budget)
+
+
+def _told(known: KnownJob, advice: Advice, settings: ForecastSettings) -> Told:
+    worlds = (settings.seed, settings.worlds)
+    return describe_known(known, advice, _limits(settings), worlds), dict(advice.tables)
