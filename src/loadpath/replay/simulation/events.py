@@ -190,7 +190,11 @@ def _room_for(schedule: Schedule, counts: tuple[int, ...]) -> _Room:
         (np.zeros(taken[0], np.int64), np.zeros(taken[1], np.int64), np.zeros(taken[2], np.int64)),
         np.full((n_channel, 4), -1, np.int32),
         np.full((n_queue, 3), -1, np.int32),
-        (np.empty(2 * n_op, np.int32), np.empty(2 * n_op, np.int32), np.empty((2 * n_op, 2), np.int32)),
+        (
+            np.empty(2 * n_op, np.int32),
+            np.empty(2 * n_op, np.int32),
+            np.empty((2 * n_op, 2), np.int32),
+        ),
         np.empty(n_op, np.int32),
         np.empty(n_op, np.int32),
         (np.empty((n_slot, 2), np.int64), np.empty((n_slot, 2), np.int64)),

@@ -170,7 +170,7 @@ def run_events(
     and done of each op. Returns the numbers of events served and made.
     """
     end_next, start_first, start_next = after
-    n_cpu, n_nic, n_channel, first_wild = counts
+    n_cpu, n_nic, _, first_wild = counts
     latency, overhead, gap, per_byte, cpu_per_byte, eager = costs
     order, begun, lateness, match, done = out
     n_op, n_rank = column.shape[0] - 1, rank_start.size - 1
