@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from loadpath.couple.trace.alignment import Timed
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 
-__all__ = ["Turns", "find_turns", "turns_of"]
+__all__ = ["Turns", "find_turns", "mix", "turns_of"]
 
 UInt64Array = NDArray[np.uint64]
 
@@ -94,7 +94,7 @@ def _all_turns(timed: Timed) -> tuple[Turns, Int32Array]:
     )
     every = Turns(
         row=row,
-        signature=np.concatenate([_mix(said), _mix(rows.name[optimises][:, None])]),
+        signature=np.concatenate([mix(said), mix(rows.name[optimises][:, None])]),
         start=rows.start[row],
         end=end,
         instance=np.append(instance, np.full(optimises.size, -1, np.int32)),
@@ -205,11 +205,11 @@ def _computed(
     pair = np.unique(np.stack([turn[chosen], rows.name[mine[chosen]]], axis=1), axis=0)
     pair = pair[pair[:, 0] < n_turn]
     mixed = np.zeros(n_turn, np.uint64)
-    np.add.at(mixed, pair[:, 0], _mix(pair[:, 1:]))
+    np.add.at(mixed, pair[:, 0], mix(pair[:, 1:]))
     return mixed
 
 
-def _mix(columns: NDArray[np.integer]) -> UInt64Array:
+def mix(columns: NDArray[np.integer]) -> UInt64Array:
     """One number for each row of numbers."""
     mixed = np.zeros(columns.shape[0], np.uint64)
     for column in columns.T:
