@@ -108,7 +108,8 @@ def headline(verdict: Mapping[str, Any]) -> str:
     words = course.get("words", "")
     text = speech.format(place=place_name(verdict), course=words, **verbs)
     if words and verdict["place"] != "all":
-        text += f", {words}" if course["name"] in {"drift", "periodic"} else f" in {words}"
+        once = " once," if course.get("n_steps") == 1 else ""
+        text += f", {words}" if course["name"] in {"drift", "periodic"} else f"{once} in {words}"
     gain_s = returned_s(verdict)
     if is_bound(verdict) and gain_s is not None and gain_s > 0:
         text += f", at most {format_seconds(gain_s)} a step"
