@@ -105,6 +105,7 @@ def _job(job: CoupledJob, fidelity: Fidelity) -> dict[str, Any]:
     return {
         "ranks": job.rank.height,
         "ranks_represented": int(job.rank["n_represented"].sum()),
+        "stages": job.op["stage"].n_unique(),
         "steps": int(job.step_number.size),
         "ops": job.n_run * job.n_op,
         "instances": job.n_run * job.instance.height,

@@ -13,6 +13,7 @@ from loadpath.units import format_seconds
 
 __all__ = [
     "accuses",
+    "bubble_word",
     "cause_name",
     "counted",
     "decision",
@@ -116,6 +117,22 @@ def headline(verdict: Mapping[str, Any]) -> str:
     if not is_weak(verdict):
         return text[:1].upper() + text[1:]
     return f"Weak evidence: {text if speech.startswith('{') else text[:1].lower() + text[1:]}"
+
+
+def bubble_word(job: Mapping[str, Any]) -> str:
+    """Name the waiting that is there although nobody is slow.
+
+    Parameters
+    ----------
+    job : mapping
+        ``job`` of audit.json.
+
+    Returns
+    -------
+    str
+        The field's word for it in a job of this kind.
+    """
+    return "pipeline bubble" if job.get("stages", 1) > 1 else "waiting for dependencies"
 
 
 def returned_s(verdict: Mapping[str, Any]) -> float | None:
