@@ -206,14 +206,14 @@ def _stake(
 
 
 def _modelled(value: Any) -> Any:
-    """Say of all that was replayed that it was modelled: its times were simulated first."""
+    """Say of all that was measured or replayed that it was modelled: its times were simulated first."""
     if isinstance(value, list):
         return [_modelled(item) for item in value]
     if not isinstance(value, dict):
         return value
     said = {key: _modelled(item) for key, item in value.items()}
     if isinstance(basis := said.get("basis"), str):
-        said["basis"] = basis.replace("replayed", "modelled")
+        said["basis"] = basis.replace("replayed", "modelled").replace("measured", "modelled")
     return said
 
 
