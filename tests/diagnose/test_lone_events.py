@@ -83,3 +83,15 @@ def test_events_that_strike_every_rank_in_turn_accuse_none():
     work[rng.permutation(40)[:16], np.arange(16) % 8] += 200
     found = judged(peers(work))
     assert named(found) == ("jitter", "all", "noise of all ranks")
+
+
+def test_heavy_noise_of_all_ranks_accuses_no_rank_of_an_event():
+    accused = []
+    for seed in range(120):
+        spread, n_rank = (0.3, 0.6, 1.0)[seed % 3], 4 + 4 * (seed % 2)
+        noise = np.exp(spread * np.random.default_rng(seed).standard_normal((24, n_rank)))
+        found = judged(peers(70 * noise))
+        accused += [found.cause.candidate.course] if found.kind == "rank" else []
+    # the exponential tail alone accuses two of them of rare events
+    assert len(accused) <= 3
+    assert sum(course is not None and course.name == "rare" for course in accused) <= 1
