@@ -1,6 +1,7 @@
 """Steps of a trace of an MPI job: what all ranks repeat."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -44,7 +45,7 @@ def find_steps(regions: pl.DataFrame, op: pl.DataFrame, member: pl.DataFrame) ->
     instance = np.full(op.height, -1, np.int32)
     instance[member["op"].to_numpy()] = member["instance"].to_numpy()
     turns, place = _turns(regions, op, instance)
-    if len(turns) < op["rank"].n_unique():
+    if not turns or any(not mine.row.size for mine in turns.values()):
         return None
     for begin, end in _bodies(regions):
         step = _within(op, begin, end)
@@ -75,8 +76,8 @@ def _turns(
     n_computed = np.cumsum(np.append(0, op["kind"].cast(pl.String) == "compute"))
     work = _work(regions)
     turns, place = {}, {}
-    for mine in np.unique(rank[talks]).tolist():
-        at = np.flatnonzero(talks & (rank == mine))
+    for mine, low, high in _of_ranks(rank):
+        at = low + np.flatnonzero(talks[low:high])
         done = n_computed[at]
         turns[mine] = Turns(
             row=at.astype(np.int32),
@@ -87,10 +88,16 @@ def _turns(
             is_optimiser=np.zeros(at.size, np.bool_),
             settled=np.full(at.size, -1),
             # a step holds a computation
-            takes_input=np.diff(done, prepend=n_computed[np.searchsorted(rank, mine)]) > 0,
+            takes_input=np.diff(done, prepend=n_computed[low]) > 0,
         )
         place[mine] = at
     return turns, place
+
+
+def _of_ranks(rank: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
+    """Each rank, and where its rows begin and end; rows are in the order of ranks."""
+    border = np.flatnonzero(np.diff(rank, prepend=-1, append=-1)).tolist()
+    yield from ((int(rank[low]), low, high) for low, high in pairwise(border))
 
 
 def _work(regions: pl.DataFrame) -> dict[int, tuple[Int64Array, NDArray[np.uint64]]]:
@@ -103,7 +110,7 @@ def _work(regions: pl.DataFrame) -> dict[int, tuple[Int64Array, NDArray[np.uint6
     )
     name = mix(inner.select(pl.col("name").cast(pl.String).rank("dense").cast(pl.Int64)).to_numpy())
     rank, start = inner["rank"].to_numpy(), inner["start_ns"].to_numpy()
-    return {r: (start[rank == r], name[rank == r]) for r in np.unique(rank).tolist()}
+    return {mine: (start[low:high], name[low:high]) for mine, low, high in _of_ranks(rank)}
 
 
 def _between(
@@ -154,10 +161,9 @@ def _within(op: pl.DataFrame, begin: list[Int64Array], end: list[Int64Array]) ->
     """Step of each op where steps last from begin to begin, the last to its end."""
     rank, start = op["rank"].to_numpy(), op["start_ns"].to_numpy()
     step = np.full(op.height, -1, np.int64)
-    for mine, first, last in zip(np.unique(rank).tolist(), begin, end, strict=True):
-        at = np.flatnonzero(rank == mine)
-        found = np.searchsorted(first, start[at], "right") - 1
-        step[at] = np.where(start[at] < last[-1], found, -1)
+    for (_, low, high), first, last in zip(_of_ranks(rank), begin, end, strict=True):
+        found = np.searchsorted(first, start[low:high], "right") - 1
+        step[low:high] = np.where(start[low:high] < last[-1], found, -1)
     return step
 
 
@@ -175,7 +181,7 @@ def _until_turns(
     """Step of each op: that of the communication which it is or leads to."""
     rank = op["rank"].to_numpy()
     step = np.full(op.height, -1, np.int64)
-    for mine, turn in place.items():
-        at = np.flatnonzero(rank == mine)
-        step[at] = np.append(repeated[mine], -1)[np.searchsorted(turn, at)]
+    for mine, low, high in _of_ranks(rank):
+        turn = np.searchsorted(place[mine], np.arange(low, high))
+        step[low:high] = np.append(repeated[mine], -1)[turn]
     return step
