@@ -25,6 +25,7 @@ from loadpath.brief.wording import (
     mechanism_name,
     place_name,
     time_doubt,
+    times_word,
 )
 
 __all__ = ["environment", "render_briefing"]
@@ -104,6 +105,7 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "figures": {name: figure(name, document, tables) for name in FIGURE_NAMES},
         "grids": _grids(tables, document) | _stability_grids(document, tables),
         "bubble": bubble_word(document["job"]),
+        "times": times_word(document["record"]),
         "answers": stability_answers(document, tables),
         "as_of": document.get("as_of"),
         "time_doubt": time_doubt(document["record"]["source"]),

@@ -25,6 +25,7 @@ __all__ = [
     "rank_names",
     "returned_s",
     "time_doubt",
+    "times_word",
 ]
 
 _MECHANISMS = {
@@ -133,6 +134,22 @@ def bubble_word(job: Mapping[str, Any]) -> str:
         The field's word for it in a job of this kind.
     """
     return "pipeline bubble" if job.get("stages", 1) > 1 else "waiting for dependencies"
+
+
+def times_word(record: Mapping[str, Any]) -> str:
+    """Say how the times of a job were got.
+
+    Parameters
+    ----------
+    record : mapping
+        ``record`` of audit.json.
+
+    Returns
+    -------
+    str
+        ``measured``; ``simulated`` of a schedule, which has no times.
+    """
+    return "simulated" if record.get("basis") == "modelled" else "measured"
 
 
 def returned_s(verdict: Mapping[str, Any]) -> float | None:
