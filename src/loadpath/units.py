@@ -5,7 +5,7 @@ __all__ = ["NS_PER_S", "format_ratio", "format_seconds"]
 NS_PER_S = 1_000_000_000
 """Nanoseconds in a second; inside loadpath all times are integer nanoseconds."""
 
-_RESOLUTION_S = 0.5 / NS_PER_S
+_RESOLUTION_S = 0.9995 / NS_PER_S
 
 
 def format_seconds(seconds: float) -> str:
@@ -19,7 +19,7 @@ def format_seconds(seconds: float) -> str:
     Returns
     -------
     str
-        Such as ``46.3 s``, ``77.1 ms`` or ``12.0 us``.
+        Such as ``46.3 s``, ``77.1 ms`` or ``12.0 us``; what is below 1 ns, the resolution of all times, is 0.
 
     Examples
     --------
@@ -28,8 +28,9 @@ def format_seconds(seconds: float) -> str:
     ...     format_seconds(46.336),
     ...     format_seconds(1.2e-5),
     ...     format_seconds(9.999e-4),
+    ...     format_seconds(-5.6e-10),
     ... )
-    ('77.1 ms', '46.3 s', '12.0 us', '1.00 ms')
+    ('77.1 ms', '46.3 s', '12.0 us', '1.00 ms', '0 s')
     """
     size = abs(seconds)
     if size < _RESOLUTION_S:

@@ -55,6 +55,24 @@ def test_the_waterfall_averages_ranks_where_the_document_has_no_means(audited):
     assert found["mean_s"].to_list() == pytest.approx(given["mean_s"].to_list())
 
 
+@pytest.mark.parametrize(
+    ("stages", "words"), [(4, "less pipeline bubble"), (1, "less waiting for dependencies")]
+)
+def test_waiting_that_nobody_causes_is_a_bubble_in_pipelines_alone(stages, words, audited):
+    document, tables = audited("rank")
+    document["job"] |= {"stages": stages}
+    assert words in figure("waterfall", document, tables).table["part"].to_list()
+
+
+@pytest.mark.parametrize(("basis", "word"), [("measured", "measured"), ("modelled", "simulated")])
+def test_steps_of_a_schedule_are_not_called_measured(basis, word, audited):
+    document, tables = audited("rank")
+    document["record"] |= {"basis": basis}
+    shown = figure("steps", document, tables)
+    assert shown.title.startswith(f"Step time: {word}, replayed")
+    assert (">measured<" in shown.svg) == (word == "measured")
+
+
 def test_the_path_is_drawn_with_and_without_the_cause(audited):
     drawing = figure("path", *audited("rank")).svg
     assert drawing.index("As it ran") < drawing.index("Replayed without the cause")

@@ -19,6 +19,13 @@ def test_a_component_fault_is_said_plainly(audited):
     assert "Unequal stages cost" in said
 
 
+def test_a_loss_whose_interval_holds_0_has_no_figure(audited):
+    document, tables = audited("none")
+    document["stability"]["loss"]["component"] |= {"value": -1.5e-8, "low": -4e-7, "high": 2e-7}
+    said = answers(document, tables)["Whose fault is the loss?"]
+    assert "Slow ranks and links cost nothing that is told from 0, noise" in said
+
+
 def test_an_emergent_loss_blames_no_part(audited):
     said = answers(*audited("none"))["Whose fault is the loss?"]
     assert said.startswith("The loss is emergent: no part is to blame")

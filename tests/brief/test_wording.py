@@ -28,6 +28,14 @@ def test_a_verdict_that_most_resamples_contradict_is_weak(audited):
     assert headline(calm) == "Weak evidence: nobody is slow"
 
 
+def test_the_headline_of_one_event_says_once(audited):
+    verdict = audited("rank")[0]["verdict"]
+    course = {"name": "rare", "words": "step 7", "n_steps": 1}
+    assert headline(verdict | {"course": course}).endswith("slows the job once, in step 7")
+    twice = course | {"words": "steps 7, 9", "n_steps": 2}
+    assert headline(verdict | {"course": twice}).endswith("slows the job in steps 7, 9")
+
+
 def test_the_headline_of_noise_gives_an_upper_bound(audited):
     verdict = audited("rank")[0]["verdict"] | {
         "kind": "jitter",

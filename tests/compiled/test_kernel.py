@@ -233,3 +233,27 @@ def test_an_audit_of_an_op_table_does_not_load_the_compiler(tmp_path):
         for _ in range(2)
     ]
     assert told[1] == "False"
+
+
+@kernel(borrows=True)
+def first_above(value, limit):
+    for i in range(value.size):
+        if value[i] > limit:
+            return i
+    return -1
+
+
+@kernel(borrows=True)
+def passes(value, n):
+    total = 0
+    for k in range(n):
+        total += first_above(value, k)
+    return total
+
+
+def test_kernels_that_borrow_their_arrays_give_what_python_gives():
+    value = np.array([3, 1, 4, 1, 5])
+    expected = sum(int(np.argmax(value > k)) for k in range(5))
+    before = sys.getrefcount(value)
+    assert passes(value, 5) == expected
+    assert sys.getrefcount(value) == before

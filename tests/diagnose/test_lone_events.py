@@ -11,14 +11,35 @@ from loadpath.diagnose.lone_events import events_of_units, lone_events, smooth_c
 def draws(law, n_unit, n_step, seed):
     rng = np.random.default_rng(seed)
     size = (n_unit, n_step)
-    return rng.normal(size=size) if law == "normal" else rng.exponential(size=size)
+    if law == "exponential":
+        return rng.exponential(size=size)
+    normal = rng.normal(size=size)
+    return normal if law == "normal" else np.exp(float(law.removeprefix("log-normal ")) * normal)
 
 
-@pytest.mark.parametrize("law", ["normal", "exponential"])
+@pytest.mark.parametrize("law", ["normal", "exponential", "log-normal 0.3", "log-normal 1"])
 @pytest.mark.parametrize(("n_unit", "n_step"), [(2, 20), (4, 8), (8, 16), (16, 60)])
 def test_noise_seldom_has_an_event(law, n_unit, n_step):
     found = sum(lone_events(draws(law, n_unit, n_step, seed)).any() for seed in range(200))
     assert found <= 6
+
+
+@pytest.mark.parametrize(("n_unit", "n_step"), [(4, 20), (8, 64), (64, 40)])
+def test_even_noise_whose_middle_is_a_seventh_of_its_90th_percentile_seldom_has_one(n_unit, n_step):
+    # spacings of an exponential tail would have one in every fifth such job
+    found = sum(
+        lone_events(draws("log-normal 1.5", n_unit, n_step, seed)).any() for seed in range(150)
+    )
+    assert found <= 6
+
+
+def test_an_event_stands_out_of_heavy_noise_if_it_is_far_enough():
+    found = 0
+    for seed in range(100):
+        excess = draws("log-normal 1", 8, 40, seed)
+        excess[3, 17] += 400.0
+        found += bool(lone_events(excess)[3, 17])
+    assert found >= 95
 
 
 def test_a_noisier_unit_has_no_events_for_that():
@@ -62,3 +83,15 @@ def test_events_that_strike_every_rank_in_turn_accuse_none():
     work[rng.permutation(40)[:16], np.arange(16) % 8] += 200
     found = judged(peers(work))
     assert named(found) == ("jitter", "all", "noise of all ranks")
+
+
+def test_heavy_noise_of_all_ranks_accuses_no_rank_of_an_event():
+    accused = []
+    for seed in range(120):
+        spread, n_rank = (0.3, 0.6, 1.0)[seed % 3], 4 + 4 * (seed % 2)
+        noise = np.exp(spread * np.random.default_rng(seed).standard_normal((24, n_rank)))
+        found = judged(peers(70 * noise))
+        accused += [found.cause.candidate.course] if found.kind == "rank" else []
+    # the exponential tail alone accuses two of them of rare events
+    assert len(accused) <= 3
+    assert sum(course is not None and course.name == "rare" for course in accused) <= 1

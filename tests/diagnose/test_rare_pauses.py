@@ -14,10 +14,10 @@ STEPS, CALLS = 12, 40
 
 
 # `pauses` are (rank, step, call) of calls that take 5 ms more than their 5 us and noise.
-def job(pauses, *, ranks=8, seed=0):
+def job(pauses, *, ranks=8, steps=STEPS, seed=0):
     rng = np.random.default_rng(seed)
     ops = []
-    for step in range(STEPS):
+    for step in range(steps):
         for rank in range(ranks):
             for call in range(CALLS):
                 length = (5 + rng.exponential()) * US + 5_000 * US * ((rank, step, call) in pauses)
@@ -49,8 +49,13 @@ def test_three_pauses_on_one_of_eight_ranks_name_it():
     assert significant(job({(5, 1, 3), (5, 4, 20), (5, 9, 31)})) == ["rank 5"]
 
 
-def test_two_pauses_name_nobody():
-    assert significant(job({(5, 1, 3), (5, 4, 20)})) == []
+def test_one_pause_far_beyond_the_noise_of_all_steps_names_its_rank():
+    assert significant(job({(5, 4, 20)})) == ["rank 5"]
+
+
+@pytest.mark.parametrize("n_step", [3, 7])
+def test_one_pause_among_few_steps_names_nobody(n_step):
+    assert significant(job({(5, 1, 3)}, steps=n_step)) == []
 
 
 def test_pauses_of_three_ranks_name_nobody():

@@ -105,6 +105,7 @@ def _job(job: CoupledJob, fidelity: Fidelity) -> dict[str, Any]:
     return {
         "ranks": job.rank.height,
         "ranks_represented": int(job.rank["n_represented"].sum()),
+        "stages": job.op["stage"].n_unique(),
         "steps": int(job.step_number.size),
         "ops": job.n_run * job.n_op,
         "instances": job.n_run * job.instance.height,
@@ -205,14 +206,14 @@ def _stake(
 
 
 def _modelled(value: Any) -> Any:
-    """Say of all that was replayed that it was modelled: its times were simulated first."""
+    """Say of all that was measured or replayed that it was modelled: its times were simulated first."""
     if isinstance(value, list):
         return [_modelled(item) for item in value]
     if not isinstance(value, dict):
         return value
     said = {key: _modelled(item) for key, item in value.items()}
     if isinstance(basis := said.get("basis"), str):
-        said["basis"] = basis.replace("replayed", "modelled")
+        said["basis"] = basis.replace("replayed", "modelled").replace("measured", "modelled")
     return said
 
 

@@ -17,6 +17,7 @@ from loadpath.brief.stops import is_timeless, rank_spans, stop_rows
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
     accuses,
+    bubble_word,
     cause_name,
     counted,
     decision,
@@ -24,6 +25,7 @@ from loadpath.brief.wording import (
     mechanism_name,
     place_name,
     time_doubt,
+    times_word,
 )
 
 __all__ = ["environment", "render_briefing"]
@@ -101,7 +103,9 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "mechanism": mechanism_name(verdict),
         "doubts": doubts(document),
         "figures": {name: figure(name, document, tables) for name in FIGURE_NAMES},
-        "grids": _grids(tables, verdict) | _stability_grids(document, tables),
+        "grids": _grids(tables, document) | _stability_grids(document, tables),
+        "bubble": bubble_word(document["job"]),
+        "times": times_word(document["record"]),
         "answers": stability_answers(document, tables),
         "as_of": document.get("as_of"),
         "time_doubt": time_doubt(document["record"]["source"]),
@@ -123,15 +127,16 @@ def _stops_page(document: Mapping[str, Any]) -> str:
     return environment().get_template("stops.html").render(page) + "\n"
 
 
-def _grids(tables: Mapping[str, pl.DataFrame], verdict: Mapping[str, Any]) -> dict[str, Grid]:
+def _grids(tables: Mapping[str, pl.DataFrame], document: Mapping[str, Any]) -> dict[str, Grid]:
     by_gain = tables["attribution"].sort("gain_s", "by", "key", descending=[True, False, False])
-    unproven = verdict["kind"] == "not_assessable"
+    unproven = document["verdict"]["kind"] == "not_assessable"
     by_wait = tables["sink"].sort("wait_s", "sink", "rank", descending=[True, False, False])
+    called = pl.col("sink").cast(pl.String).replace({"bubble": bubble_word(document["job"])})
     own = {name: grid(tables[name]) for name in ("frontier", "suspect") if name in tables}
     return own | {
         "cause": grid(_causes(tables["cause"].sort("order")), _CAUSE, n_most=12),
         "attribution": grid(by_gain, n_most=16),
-        "sink": grid(by_wait, n_most=12),
+        "sink": grid(by_wait.with_columns(called), n_most=12),
         "limitation": grid(_limits(tables["limitation"]), n_most=24),
         "efficiency": grid(_whole(tables["efficiency"]), n_most=8),
         "distance": grid(tables["distance"]),

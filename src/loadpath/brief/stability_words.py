@@ -18,8 +18,8 @@ _QUANTITIES = {
     "noise_gain_independent": "the same if ranks' noise were independent",
     "emergent_share_ratio": "share of the loss that no slow part explains",
     "jensen_gap_ratio": "share of the step that steady work would return",
-    "step_cv_ratio": "variation of measured steps",
-    "step_p99_over_p50_ratio": "99th percentile over median of measured steps",
+    "step_cv_ratio": "variation of step times",
+    "step_p99_over_p50_ratio": "99th percentile over median of step times",
 }
 _PLAIN = ("waiting_gain", "noise_gain", "noise_gain_independent", "step_p99_over_p50_ratio")
 _LOADS = {"transfers": "transfers", "launches": "launch delays"}
@@ -181,13 +181,21 @@ def _fault(section: Mapping[str, Any]) -> Iterator[Cell]:
         yield Cell(f"{share['basis'].capitalize()}.")
     else:
         yield Cell("Of the rest: " if _common(loss) else "")
-        component, emergent = (loss[part]["value"] for part in ("component", "emergent"))
         yield Cell(_blame(share))
-        yield from (Cell(" Slow ranks and links cost "), _seconds(component), Cell(" a step, "))
-        yield from (Cell("noise among ranks that are alike "), _seconds(emergent), Cell("; "))
+        yield from (Cell(" Slow ranks and links cost "), *_told(loss["component"]), Cell(", "))
+        yield Cell("noise among ranks that are alike ")
+        yield from (*_told(loss["emergent"]), Cell("; "))
         yield from (_ratio(share["value"]), Cell(" of that loss is emergent ("))
         yield from (_ratio(share["low"]), Cell(" to "), _ratio(share["high"]), Cell(")."))
     yield from _design(loss)
+
+
+def _told(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """Say what a loss costs a step, if its interval leaves 0 out."""
+    low = entry.get("low")
+    if entry["value"] <= 0 or (low is not None and low <= 0):
+        return (Cell("nothing that is told from 0"),)
+    return _seconds(entry["value"]), Cell(" a step")
 
 
 def _blame(share: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import polars as pl
 
 from loadpath.brief.chart import INK, name_axis, static, time_axis
 from loadpath.brief.picture import Figure
-from loadpath.brief.wording import counted
+from loadpath.brief.wording import counted, times_word
 from loadpath.units import format_seconds
 
 __all__ = ["step_chart"]
@@ -38,27 +38,36 @@ def step_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) 
         Figure ``steps``; its table holds the first steps.
     """
     steps = tables["step_time"].sort("step")
-    series = _assessed(document["verdict"]["kind"])
+    got = times_word(document["record"])
+    series = {
+        name: (got if name == "measured_s" else words)
+        for name, words in _assessed(document["verdict"]["kind"]).items()
+    }
     table = steps.select("step", *series)
-    title = "Step time: measured, replayed and under counterfactuals"
+    title = f"Step time: {got}, replayed and under counterfactuals"
     if steps.is_empty():
         return Figure("steps", title, "No step was assessed.", "", table)
     first = steps.row(0, named=True)
     words = f"{counted(steps.height, 'step')}. Step {first['step']}: " + ", ".join(
-        f"{_SERIES[name][0]} {format_seconds(first[name])}" for name in series
+        f"{called} {format_seconds(first[name])}" for name, called in series.items()
     )
     figure = Figure("steps", title, f"{words}.", "", table.head(48))
-    points = _points(table)
+    points = _points(table, series)
     return static(figure, _chart(points, series) if steps.height > 1 else _single(points))
 
 
-def _assessed(kind: str) -> list[str]:
+def _assessed(kind: str) -> dict[str, str]:
+    """Columns that are shown, and what they are called."""
     if kind == "not_assessable":
-        return ["measured_s", "replayed_s"]
-    return [name for name in _SERIES if name != "without_cause_s" or kind != "none"]
+        return {name: _SERIES[name][0] for name in ("measured_s", "replayed_s")}
+    return {
+        name: words
+        for name, (words, _, _) in _SERIES.items()
+        if name != "without_cause_s" or kind != "none"
+    }
 
 
-def _points(table: pl.DataFrame) -> list[dict[str, Any]]:
+def _points(table: pl.DataFrame, series: Mapping[str, str]) -> list[dict[str, Any]]:
     size = -(-table.height // _N_SHOWN)
     blocks = (
         table.with_row_index("order")
@@ -67,7 +76,7 @@ def _points(table: pl.DataFrame) -> list[dict[str, Any]]:
     )
     long = blocks.unpivot(index=["order", "step"], variable_name="series", value_name="seconds")
     return [
-        {**row, "series": _SERIES[row["series"]][0], "step": str(row["step"])}
+        {**row, "series": series[row["series"]], "name": row["series"], "step": str(row["step"])}
         for row in long.iter_rows(named=True)
     ]
 
@@ -75,9 +84,8 @@ def _points(table: pl.DataFrame) -> list[dict[str, Any]]:
 def _single(points: list[dict[str, Any]]) -> alt.LayerChart:
     names = [point["series"] for point in points]
     longest = max(point["seconds"] for point in points)
-    colour = {words: look for words, look, _ in _SERIES.values()}
     rows = [
-        {**point, "text": format_seconds(point["seconds"]), "colour": colour[point["series"]]}
+        {**point, "text": format_seconds(point["seconds"]), "colour": _SERIES[point["name"]][1]}
         for point in points
     ]
     unit, times = time_axis(longest)
@@ -95,8 +103,8 @@ def _single(points: list[dict[str, Any]]) -> alt.LayerChart:
     return alt.LayerChart(layer=[bars, texts], width=620, height=30 * len(rows))
 
 
-def _chart(points: list[dict[str, Any]], series: list[str]) -> alt.Chart:
-    names = [_SERIES[name][0] for name in series]
+def _chart(points: list[dict[str, Any]], series: Mapping[str, str]) -> alt.Chart:
+    names = list(series.values())
     longest = max(point["seconds"] for point in points)
     steps = list(dict.fromkeys(point["step"] for point in points))
     every = -(-len(steps) // 12)

@@ -17,6 +17,7 @@ from loadpath.brief.lines import N_LINES, entry, wrap
 from loadpath.brief.stops import is_timeless, summary_parts
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import (
+    bubble_word,
     cause_name,
     counted,
     headline,
@@ -68,7 +69,7 @@ def _parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
         ("Cannot tell", _twins(verdict), 2),
         ("Limited by", _limit(document), 2),
         ("Look next", _next(document), 2),
-        ("Waiting", _waits(document["waits"], verdict["kind"]), 2),
+        ("Waiting", _waits(document, verdict["kind"]), 2),
         ("Dashboards", _blindness(document["blindness"], verdict["kind"]), 3),
         ("Caveats", _caveats(document["caveats"]), 2),
     ]
@@ -169,11 +170,15 @@ def _twins(verdict: Mapping[str, Any]) -> str:
     return listing(verdict["indistinguishable_from"] or (), limit=4)
 
 
-def _waits(waits: Mapping[str, Any], kind: str) -> str:
+def _waits(document: Mapping[str, Any], kind: str) -> str:
     if kind == "not_assessable":
         return "not shown: no conclusion across ranks"
+    waits, called = document["waits"], {"bubble": bubble_word(document["job"])}
     sinks = sorted((waits["by_sink"] or {}).items(), key=lambda item: (-item[1], item[0]))
-    ends = ", ".join(f"{name.replace('_', ' ')} {_time(seconds)}" for name, seconds in sinks[:5])
+    ends = ", ".join(
+        f"{called.get(name, name).replace('_', ' ')} {_time(seconds)}"
+        for name, seconds in sinks[:5]
+    )
     return f"{_time(waits['exposed_s'])} exposed" + (f": {ends}" if ends else "")
 
 

@@ -8,13 +8,14 @@ import polars as pl
 
 from loadpath.brief.chart import INK, PART_COLOURS, name_axis, static, time_axis
 from loadpath.brief.picture import Figure
+from loadpath.brief.wording import bubble_word
 from loadpath.units import format_seconds
 
 __all__ = ["waterfall"]
 
 _LOSSES = {
     "wait": "waiting for others",
-    "bubble": "pipeline bubble",
+    "bubble": "",
     "transfer": "exposed transfer",
     "overhead": "processors handling messages",
     "host": "device idle, host works",
@@ -41,7 +42,7 @@ def waterfall(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -
     """
     parts = dict(document["job"].get("rank_time_s") or _means(tables["rank_time"]))
     title = "From rank-time paid to rank-time computing"
-    shown = _falls(parts) if parts else []
+    shown = _falls(parts, bubble_word(document["job"])) if parts else []
     table = pl.DataFrame(
         [(row["words"], row["mean_s"]) for row in shown],
         schema={"part": pl.String, "mean_s": pl.Float64},
@@ -61,11 +62,11 @@ def _means(rank_time: pl.DataFrame) -> dict[str, float]:
     return {**parts, "total": sum(parts.values())} if parts else {}
 
 
-def _falls(parts: Mapping[str, float]) -> list[dict[str, Any]]:
+def _falls(parts: Mapping[str, float], bubble: str) -> list[dict[str, Any]]:
     level, rows = parts["total"], [_bar("total", "rank-time of a step", 0.0, parts["total"])]
     for part, words in _LOSSES.items():
         if parts.get(part, 0.0) > 0:
-            rows.append(_bar(part, f"less {words}", level - parts[part], parts[part]))
+            rows.append(_bar(part, f"less {words or bubble}", level - parts[part], parts[part]))
             level -= parts[part]
     return [*rows, _bar("compute", "leaves computing", 0.0, parts.get("compute", 0.0))]
 

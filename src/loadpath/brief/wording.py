@@ -13,6 +13,7 @@ from loadpath.units import format_seconds
 
 __all__ = [
     "accuses",
+    "bubble_word",
     "cause_name",
     "counted",
     "decision",
@@ -24,6 +25,7 @@ __all__ = [
     "rank_names",
     "returned_s",
     "time_doubt",
+    "times_word",
 ]
 
 _MECHANISMS = {
@@ -108,13 +110,46 @@ def headline(verdict: Mapping[str, Any]) -> str:
     words = course.get("words", "")
     text = speech.format(place=place_name(verdict), course=words, **verbs)
     if words and verdict["place"] != "all":
-        text += f", {words}" if course["name"] in {"drift", "periodic"} else f" in {words}"
+        once = " once," if course.get("n_steps") == 1 else ""
+        text += f", {words}" if course["name"] in {"drift", "periodic"} else f"{once} in {words}"
     gain_s = returned_s(verdict)
     if is_bound(verdict) and gain_s is not None and gain_s > 0:
         text += f", at most {format_seconds(gain_s)} a step"
     if not is_weak(verdict):
         return text[:1].upper() + text[1:]
     return f"Weak evidence: {text if speech.startswith('{') else text[:1].lower() + text[1:]}"
+
+
+def bubble_word(job: Mapping[str, Any]) -> str:
+    """Name the waiting that is there although nobody is slow.
+
+    Parameters
+    ----------
+    job : mapping
+        ``job`` of audit.json.
+
+    Returns
+    -------
+    str
+        The field's word for it in a job of this kind.
+    """
+    return "pipeline bubble" if job.get("stages", 1) > 1 else "waiting for dependencies"
+
+
+def times_word(record: Mapping[str, Any]) -> str:
+    """Say how the times of a job were got.
+
+    Parameters
+    ----------
+    record : mapping
+        ``record`` of audit.json.
+
+    Returns
+    -------
+    str
+        ``measured``; ``simulated`` of a schedule, which has no times.
+    """
+    return "simulated" if record.get("basis") == "modelled" else "measured"
 
 
 def returned_s(verdict: Mapping[str, Any]) -> float | None:

@@ -29,10 +29,13 @@ class Kernel:
         How it is compiled.
     """
 
-    def __init__(self, function: Callable[..., Any], *, inline: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, inline: bool = False, borrows: bool = False
+    ) -> None:
         update_wrapper(self, function)
         self.py_func = function
         self._options = OPTIONS | ({"inline": "always"} if inline else {})
+        self._options |= {"_nrt": False} if borrows else {}
         self.options = repr(sorted(self._options.items()))
         self._calls: dict[tuple[str, ...], Callable[..., Any]] = {}
 
@@ -98,7 +101,7 @@ def _as_name(kinds: tuple[str, ...]) -> str:
     return sha256(" ".join(kinds).encode()).hexdigest()[:12]
 
 
-def kernel(function: Any = None, *, inline: bool = False) -> Any:
+def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False) -> Any:
     """Compile a function when it is called, without bounds and without exceptions of arithmetic.
 
     ``NUMBA_DISABLE_JIT=1`` leaves it as it is.
@@ -110,6 +113,9 @@ def kernel(function: Any = None, *, inline: bool = False) -> Any:
         kernels.
     inline : bool
         Whether its body is put where other kernels call it.
+    borrows : bool
+        Whether references to arrays are not counted, which a function may do that makes none. In a
+        loop that calls other kernels counting them takes as long as the rest.
 
     Returns
     -------
@@ -129,7 +135,7 @@ def kernel(function: Any = None, *, inline: bool = False) -> Any:
     10
     """
     if function is None:
-        return lambda given: kernel(given, inline=inline)
+        return lambda given: kernel(given, inline=inline, borrows=borrows)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return function
-    return Kernel(function, inline=inline)
+    return Kernel(function, inline=inline, borrows=borrows)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from loadpath.diagnose.course import find_courses
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import ALPHA
-from loadpath.diagnose.tails import student_tail
+from loadpath.diagnose.tails import log_normal_limit, student_tail, tail_shape
 
 __all__ = ["events_of_units", "lone_events", "smooth_courses", "stands_out"]
 
@@ -16,6 +16,9 @@ LONE_RATIO = 0.8
 """Share of all events that one unit must hold; the share that makes a cause the most specific one."""
 FEWEST_TOP, MOST_TOP = 3, 50
 """Largest values that tell the tail of noise: a tenth of all, within these bounds."""
+TAIL_SHAPES = (0.25, 1.0)
+"""Shapes of tails between which noise is taken to lie; few values tell no tail lighter than an
+exponential one; a policy."""
 FLOOR_S = 1e-6
 """Excess below a microsecond a step is not told from none."""
 
@@ -23,9 +26,11 @@ FLOOR_S = 1e-6
 def events_of_units(excess_s: FloatArray) -> NDArray[np.bool_]:
     r"""Find steps of a unit beyond what the noise of the other units has in 0.5 % of jobs.
 
-    Of noise whose tail is no heavier than an exponential one the k spacings below the largest value,
-    the i-th times i, tell the scale of the gap above it: gap over scale exceeds g with the
-    probability :math:`(1 + g/k)^{-k}`. A unit noisier than most has its limit in proportion.
+    The limit is one of maxima, over units and steps. Of an exponential tail the k spacings below the
+    largest value, the i-th times i, tell the scale of the gap above it: gap over scale exceeds g with
+    the probability :math:`(1 + g/k)^{-k}`. Noise with a heavier tail is first raised to the power that
+    makes its tail exponential; and where its upper half spreads farther than its lower, the limit is no
+    nearer than that of a log-normal law. A unit noisier than most has its limit in proportion.
 
     Parameters
     ----------
@@ -76,12 +81,19 @@ def _exceeds_others(excess_s: FloatArray) -> NDArray[np.bool_]:
 
 
 def _limit(noise: FloatArray) -> float:
-    """Place the limit that one value more of the same noise passes in 0.5 % of jobs."""
+    """Place the limit that one value more of the same noise passes in 0.5 % of jobs.
+
+    Noise may be heavier than an exponential law: as a stretched exponential one, whose spacings are
+    told in the powers that make it exponential, or as a log-normal one. The farther limit holds.
+    """  # noqa: DOC201
     n_top = min(max(FEWEST_TOP, noise.size // 10), MOST_TOP, noise.size - 1)
-    top = np.sort(noise)[::-1][: n_top + 1]
+    at_80, at_90 = np.quantile(noise, [0.8, 0.9]).tolist()
+    shape = tail_shape(at_80, at_90, TAIL_SHAPES) if at_80 > 0 else 1.0
+    top = np.maximum(np.sort(noise)[::-1][: n_top + 1], 0.0) ** shape
     scale = float((np.arange(1, n_top + 1) * -np.diff(top)).mean())
     gap = float(n_top * (ALPHA ** (-1 / n_top) - 1) * scale)
-    return max(float(top[0]), 0.0) + max(gap, FLOOR_S)
+    stretched = float((top[0] + gap) ** (1 / shape))
+    return max(stretched, log_normal_limit(noise, ALPHA), float(noise.max()) + FLOOR_S, FLOOR_S)
 
 
 def lone_events(excess_s: FloatArray) -> NDArray[np.bool_]:

@@ -68,6 +68,7 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         if on_host:
             rare = pause_p_values(job, effects, mine, cells.unit)
             p, beyond = np.minimum(p, rare), (p <= ALPHA) | (rare <= PAUSES_P)
+            beyond |= lone_events(by_step).any(axis=1)
         else:
             beyond = (p <= ALPHA) | _has_course(by_step, job.step_number)
         for place in worth_judging(cells, np.where(beyond, 0.0, p)):

@@ -13,7 +13,8 @@ __all__ = ["PAUSES_P", "TAIL_SHAPES", "in_spreads", "pause_p_values"]
 
 PAUSES_P = 0.02
 """Family-wise error among jobs that have long pauses at all, which healthy ones seldom have; a stated
-policy. It takes three pauses on one of eight ranks, where 0.005 would take four."""
+policy. It takes three pauses on one of eight ranks, where 0.005 would take four. (A single pause that
+makes its step an event beyond the noise of all steps is told by that: `lone_events`.)"""
 NOISE_P = 0.005
 """Probability that the noise of a job makes a pause that counts."""
 TAIL_SHAPES = (0.25, 2.0)

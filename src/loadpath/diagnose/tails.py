@@ -1,11 +1,19 @@
 """Tails of the laws that excesses are held against."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["binomial_tail", "poisson_tail", "student_tail", "tail_limit", "tail_shape"]
+__all__ = [
+    "binomial_tail",
+    "log_normal_limit",
+    "poisson_tail",
+    "student_tail",
+    "tail_limit",
+    "tail_shape",
+]
 
 
 def student_tail(t: float, freedom: int) -> float:
@@ -167,3 +175,42 @@ def tail_limit(values: NDArray[np.float64], p: float, shapes: tuple[float, float
         return math.inf
     shape = tail_shape(at_80, at_90, shapes)
     return float(at_90 * (math.log(values.size / p) / math.log(10)) ** (1 / shape))
+
+
+def log_normal_limit(values: NDArray[np.float64], p: float) -> float:
+    """Place a limit that the largest of so many log-normal values passes with a small probability only.
+
+    The law has a begin of its own: what is measured from a middle may be below 0. The 10th, 50th and
+    90th percentile tell it, for the upper is as many times farther from the middle than the lower as
+    the spread of the logarithm says.
+
+    Parameters
+    ----------
+    values : (n,) array of float64
+        Values, few of which are odd.
+    p : float
+        That probability.
+
+    Returns
+    -------
+    float
+        Limit in the unit of the values; minus infinity where the upper half spreads no
+        farther than the lower.
+
+    Examples
+    --------
+    >>> normal = np.random.default_rng(1).standard_normal(100_000)
+    >>> round(log_normal_limit(np.exp(normal)[:10_000], 0.005), 1)
+    120.2
+    >>> log_normal_limit(-np.exp(normal), 0.005)
+    -inf
+    """
+    if not values.size:
+        return -math.inf
+    low, middle, high = np.quantile(values, [0.1, 0.5, 0.9]).tolist()
+    if not high - middle > middle - low > 0:
+        return -math.inf
+    farther = (high - middle) / (middle - low)
+    law = NormalDist()
+    times = law.inv_cdf(1 - p / values.size) / law.inv_cdf(0.9)
+    return float(middle + (high - middle) * (farther**times - 1) / (farther - 1))

@@ -90,14 +90,14 @@ def test_collectives_of_a_communicator_join_its_ranks(tmp_path):
 
 
 def test_sends_that_end_before_their_receive_are_buffered(tmp_path):
-    job = coupled(stencil(), tmp_path)
+    job = coupled(stencil(n_turn=2), tmp_path)
     sends = job.membership.filter(role="sender")
     assert not sends["waits"].any()
     assert codes(job)["buffered_sends"] == sends.height
 
 
 def test_replay_of_a_trace_gives_its_times(tmp_path):
-    job = coupled(stencil(slow=2), tmp_path)
+    job = coupled(stencil(n_turn=2, slow=2), tmp_path)
     end = op_end_ns(job.graph, replay(job.graph, job.work_ns))
     assert np.array_equal(end, (job.op["start_ns"] + job.op["duration_ns"]).to_numpy())
 
@@ -127,6 +127,37 @@ def test_cut_files_refuse_conclusions(tmp_path):
     events.write_bytes(events.read_bytes()[:-300])
     assert run_audit(tmp_path).verdict["kind"] == "not_assessable"
     assert anchor.exists()
+
+
+def moved(folder, moves):
+    content = {target: (folder / f"{source}.evt").read_bytes() for source, target in moves}
+    for target, events in content.items():
+        (folder / f"{target}.evt").write_bytes(events)
+
+
+@pytest.mark.parametrize("moves", [((1, 2), (2, 1)), ((1, 2),)], ids=["exchanged", "copied"])
+def test_files_of_other_ranks_refuse_conclusions(moves, tmp_path):
+    anchor = stencil().write(tmp_path)
+    moved(tmp_path / "traces", moves)
+    done = run_audit(anchor)
+    assert done.verdict["kind"] == "not_assessable"
+    assert "wrong_ranks" in {row["code"] for row in done.document["caveats"]}
+
+
+def test_a_copied_file_is_named_where_communications_meet_all_the_same(tmp_path):
+    trace = Trace(3)
+    for k in range(8):
+        for rank in range(3):
+            trace.call(rank, 1000 * k, 1000 * k + 900 + rank, "solve")
+            ended = (bytes([11]), 0, UNDEFINED, 8, 8)
+            trace.call(
+                rank, 1000 * k + 900 + rank, 1000 * k + 950, "MPI_Allreduce", COLLECTIVE_END, *ended
+            )
+    anchor = trace.write(tmp_path)
+    moved(tmp_path / "traces", [(0, 1)])
+    done = run_audit(anchor)
+    assert done.verdict["kind"] == "not_assessable"
+    assert "0.evt, 1.evt" in done.verdict["summary"]
 
 
 def test_a_trace_beside_other_records_is_refused(tmp_path):

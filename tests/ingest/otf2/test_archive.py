@@ -149,6 +149,25 @@ def test_scans_and_communications_outside_regions_are_counted(tmp_path):
     assert codes(read_otf2(trace.write(tmp_path))) == {"unknown_collective": 2}
 
 
+def test_a_clock_that_steps_back_is_said_and_nests_nothing_wrongly(tmp_path):
+    trace = Trace(1)
+    trace.call(0, 0, 100, "solve")
+    trace.call(0, 40, 60, "late")
+    trace.call(0, 120, 130, "solve")
+    recording = read_otf2(trace.write(tmp_path))
+    assert codes(recording) == {"backward_clock": 2}
+    assert spans(recording)[1] == ("late", 100, 0, -1)
+
+
+def test_a_thread_that_lacks_its_own_definitions_is_said(tmp_path):
+    anchor = stencil().write(tmp_path)
+    (tmp_path / "traces" / "1.def").unlink()
+    assert codes(read_otf2(anchor)) == {"unmapped_thread": 1}
+    for rank in (0, 2, 3):
+        (tmp_path / "traces" / f"{rank}.def").unlink()
+    assert codes(read_otf2(anchor)) == {}
+
+
 def test_what_a_cut_file_holds_is_kept_and_said(tmp_path):
     anchor = stencil().write(tmp_path)
     events = tmp_path / "traces" / "2.evt"

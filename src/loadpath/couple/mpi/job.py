@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 from loadpath.couple.graph import Coupling, EdgeKind
 from loadpath.couple.job import BETWEEN_CALLS, COUPLED_OP, CoupledJob, assemble_job
 from loadpath.couple.mpi import kernels
+from loadpath.couple.mpi.steps import find_steps
 from loadpath.couple.trace.roles import Members, Roles, member_roles
-from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
+from loadpath.tables import INSTANCE, MEMBERSHIP, STEP, Recording, caveat_table
 
 __all__ = ["call_members", "couple_calls", "couple_mpi"]
 
 TOLERATED_RATIO = 0.005
 """Share of messages that may be there before they were sent; more, and clocks are not believed."""
+LEAST_MET_RATIO = 0.5
+"""Share of a rank's communications that meet another, if it is the rank that it says; a stated policy."""
 PAIRS = ("send", "recv")
 
 
@@ -42,9 +45,10 @@ def couple_mpi(recording: Recording) -> CoupledJob:
     CoupledJob
         The coupled job. Where messages end before they begin its caveats say ``not_causal``.
     """
-    op = _own_ops(recording)
+    threads = _threads(recording)
+    op = _own_ops(threads)
     member = call_members(op)
-    return couple_calls(_with_doubts(recording, op, member), op, member)
+    return couple_calls(*_cut(_with_doubts(recording, op, member), threads, op, member))
 
 
 def couple_calls(recording: Recording, op: pl.DataFrame, member: pl.DataFrame) -> CoupledJob:
@@ -97,10 +101,16 @@ def call_members(op: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _own_ops(recording: Recording) -> pl.DataFrame:
-    """Parts of the first thread of each rank, in order; times from the first start of all."""
-    threads = recording.op.filter(pl.col("lane") == 0).with_row_index("row")
-    threads = threads.sort("rank", "start_ns", pl.col("duration_ns").neg(), "row")
+def _threads(recording: Recording) -> pl.DataFrame:
+    """Regions of the first thread of each rank, the outer before the inner; times from 0 on."""
+    threads = recording.op.with_row_index("row").filter(pl.col("lane") == 0)
+    earliest = pl.min_horizontal(pl.col("start_ns").min(), 0)
+    threads = threads.with_columns(pl.col("start_ns") - earliest)
+    return threads.sort("rank", "start_ns", pl.col("duration_ns").neg(), "row")
+
+
+def _own_ops(threads: pl.DataFrame) -> pl.DataFrame:
+    """Parts of the first thread of each rank, in order."""
     start = threads["start_ns"].to_numpy()
     end = start + threads["duration_ns"].to_numpy()
     talks = (threads["kind"].cast(pl.String) == "communicate").to_numpy()
@@ -126,7 +136,7 @@ def _described(
     inside = pl.Series(region >= 0)
     part = threads[np.maximum(region, 0)].with_columns(
         pl.Series("rank", rank),
-        pl.Series("start_ns", begin - begin.min(initial=0)),
+        pl.Series("start_ns", begin),
         pl.Series("duration_ns", stop - begin),
         pl.lit(-1, pl.Int32).alias("parent"),
         pl.lit(0, pl.Int32).alias("stage"),
@@ -152,7 +162,44 @@ def _described(
             for name in ("communicator", "peer", "tag", "bytes", "sequence")
         },
     )
-    return classed.with_columns(position=pl.int_range(pl.len()).over("rank", "op_class"))
+    return _placed(classed)
+
+
+def _placed(op: pl.DataFrame) -> pl.DataFrame:
+    return op.with_columns(position=pl.int_range(pl.len()).over("rank", "step", "op_class"))
+
+
+def _cut(
+    recording: Recording, threads: pl.DataFrame, op: pl.DataFrame, member: pl.DataFrame
+) -> tuple[Recording, pl.DataFrame, pl.DataFrame]:
+    """Give ops their steps and leave out those outside; the same where no steps are found."""
+    step = find_steps(threads, op, member)
+    if step is None:
+        return recording, op, member
+    inside = step >= 0
+    number = np.cumsum(inside) - 1
+    met = member["op"].to_numpy()
+    kept = member.with_columns(op=pl.Series(number[met]).cast(pl.Int32)).filter(inside[met])
+    cut = _placed(op.with_columns(step=pl.Series(step)).filter(pl.Series(inside)))
+    return (
+        _with_steps(recording, cut, op),
+        cut,
+        kept.with_columns(instance=pl.col("instance").rank("dense").cast(pl.Int32) - 1),
+    )
+
+
+def _with_steps(recording: Recording, cut: pl.DataFrame, op: pl.DataFrame) -> Recording:
+    end = (pl.col("start_ns") + pl.col("duration_ns")).max()
+    spans = cut.group_by("rank", "step").agg(pl.col("start_ns").min(), end_ns=end)
+    whole = int(op["duration_ns"].sum())
+    share = 1 - int(cut["duration_ns"].sum()) / max(whole, 1)
+    text = (
+        "steps without marks, cut where regions or communications of the ranks repeat; "
+        f"{share:.1%} of their time lies before, between or after and is left out"
+    )
+    said = caveat_table([("steps_from_pattern", text, cut["step"].n_unique())])
+    step = STEP.build(spans.sort("rank", "step"))
+    return replace(recording, step=step, caveat=pl.concat([recording.caveat, said]))
 
 
 def _meetings(op: pl.DataFrame) -> pl.DataFrame:
@@ -243,7 +290,11 @@ def _with_doubts(recording: Recording, op: pl.DataFrame, member: pl.DataFrame) -
     buffered = member.filter((pl.col("role") == "sender") & ~pl.col("waits")).height
     causal = early <= TOLERATED_RATIO * n_message
     others = recording.op.filter(pl.col("lane") > 0).height
+    whole = not recording.caveat["code"].is_in(["missing_rank", "cut_off"]).any()
+    strangers = _strangers(op, member) if whole else []
+    shown = ", ".join(map(str, strangers[:8]))
     doubts = [
+        ("wrong_ranks", f"most communications of ranks {shown} meet no other: their files are not of these ranks, or not of this run; conclusions across ranks are refused", len(strangers)),
         ("lone_transfer", "communications that met no other: their waiting counts as work", talks - member.height),
         ("buffered_sends", "sends that ended before their receive began: those of their size wait for nobody", buffered),
         ("other_threads", "regions of further threads of ranks: left out, the first thread stands for its rank", others),
@@ -251,6 +302,14 @@ def _with_doubts(recording: Recording, op: pl.DataFrame, member: pl.DataFrame) -
         ("not_causal", "messages were received before they were sent, so the clocks are not set; conclusions across ranks are refused", 0 if causal else early),
     ]  # fmt: skip
     return replace(recording, caveat=pl.concat([recording.caveat, caveat_table(doubts)]))
+
+
+def _strangers(op: pl.DataFrame, member: pl.DataFrame) -> list[int]:
+    """Ranks that communicate, but mostly with nobody."""
+    talks = op.with_row_index("op").filter(pl.col("collective") != "")
+    met = talks.with_columns(met=pl.col("op").is_in(member["op"].cast(pl.UInt32).implode()))
+    share = met.group_by("rank").agg(pl.col("met").mean())
+    return sorted(share.filter(pl.col("met") < LEAST_MET_RATIO)["rank"].to_list())
 
 
 def _early(op: pl.DataFrame, member: pl.DataFrame) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """What a rank repeats: its communications and what it computes between them, turn by turn."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from loadpath.couple.trace.alignment import Timed
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 
-__all__ = ["Turns", "find_turns", "turns_of"]
+__all__ = ["Turns", "find_turns", "mix", "turns_of"]
 
 UInt64Array = NDArray[np.uint64]
 
@@ -94,7 +95,7 @@ def _all_turns(timed: Timed) -> tuple[Turns, Int32Array]:
     )
     every = Turns(
         row=row,
-        signature=np.concatenate([_mix(said), _mix(rows.name[optimises][:, None])]),
+        signature=np.concatenate([mix(said), mix(rows.name[optimises][:, None])]),
         start=rows.start[row],
         end=end,
         instance=np.append(instance, np.full(optimises.size, -1, np.int32)),
@@ -150,7 +151,7 @@ def find_turns(turns: Turns) -> Int64Array | None:
     """
     s, n = turns.signature, turns.signature.size
     closes = turns.is_optimiser if turns.is_optimiser.any() else turns.takes_input
-    for period in range(1, n // LEAST_PERIODS + 1):
+    for period in _periods(s):
         low, high = _longest_run(s[period:] == s[:-period])
         high += period
         if high - low < max(LEAST_PERIODS * period, LEAST_RATIO * n):
@@ -159,6 +160,23 @@ def find_turns(turns: Turns) -> Int64Array | None:
         if closes[periods].any(axis=1).all():
             return _numbered(turns, max(low, 1), high, period)
     return None
+
+
+def _periods(s: UInt64Array) -> Iterator[int]:
+    """List periods that may hold over most of a recording, from the shortest on.
+
+    What takes half of it covers its middle, and repeats without a gap over a quarter of it.
+    """  # noqa: DOC402
+    n = s.size
+    found = [np.abs(np.flatnonzero(s == s[m]) - m) for m in {(n - 1) // 2, n // 2} if n]
+    block = max(1, n // 16)
+    near = np.arange(min(block, 32))
+    for period in np.unique(np.concatenate([np.empty(0, np.int64), *found])).tolist():
+        if 0 < period <= n // LEAST_PERIODS:
+            at = np.arange(0, max(n - period - near.size + 1, 1), block)[:, None] + near
+            at = np.minimum(at, n - period - 1)
+            if (s[at] == s[at + period]).all(axis=1).any():
+                yield period
 
 
 def _numbered(turns: Turns, low: int, high: int, period: int) -> Int64Array | None:
@@ -205,11 +223,11 @@ def _computed(
     pair = np.unique(np.stack([turn[chosen], rows.name[mine[chosen]]], axis=1), axis=0)
     pair = pair[pair[:, 0] < n_turn]
     mixed = np.zeros(n_turn, np.uint64)
-    np.add.at(mixed, pair[:, 0], _mix(pair[:, 1:]))
+    np.add.at(mixed, pair[:, 0], mix(pair[:, 1:]))
     return mixed
 
 
-def _mix(columns: NDArray[np.integer]) -> UInt64Array:
+def mix(columns: NDArray[np.integer]) -> UInt64Array:
     """One number for each row of numbers."""
     mixed = np.zeros(columns.shape[0], np.uint64)
     for column in columns.T:

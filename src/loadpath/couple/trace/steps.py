@@ -12,7 +12,7 @@ from loadpath.couple.trace.patterns import Turns, find_turns, turns_of
 from loadpath.couple.trace.rows import Int64Array
 from loadpath.tables import OP, STEP, Recording, caveat_table
 
-__all__ = ["UNMARKED", "repeated_steps", "steps_of_peers"]
+__all__ = ["UNMARKED", "agree", "repeated_steps", "repeated_turns", "steps_of_peers"]
 
 UNMARKED = "no_step_marks"
 """Caveat of readers that took the whole recording as one step."""
@@ -44,6 +44,36 @@ def repeated_steps(recording: Recording, timed: Timed) -> Recording | None:
     -------
     Recording or None
         The same with steps from 0; None if the ranks repeat nothing, or not alike.
+    """
+    turns = turns_of(timed)
+    ranks = recording.rank["rank"].to_list()
+    if any(rank not in turns for rank in ranks):
+        return None
+    step = repeated_turns({rank: turns[rank] for rank in ranks})
+    if step is None:
+        return None
+    borders = {rank: _borders(turns[rank], step[rank]) for rank in ranks}
+    n_step = min(at.size for at in borders.values()) - 1
+    text = "steps without marks, cut where the communications of the ranks repeat"
+    said = recording.caveat.filter(pl.col("code") != UNMARKED)
+    found = caveat_table([("steps_from_pattern", text, n_step)])
+    cut = _cut(recording, timed, borders, np.arange(n_step))
+    return replace(cut, caveat=pl.concat([said, found]))
+
+
+def repeated_turns(turns: Mapping[int, Turns]) -> dict[int, Int64Array] | None:
+    """Cut the turns of all ranks where those of the first rank repeat.
+
+    Parameters
+    ----------
+    turns : mapping of int to Turns
+        Turns of each rank.
+
+    Returns
+    -------
+    dict of int to (n,) array of int64, or None
+        Step of each turn of each rank, -1 outside all steps; None if the first rank repeats nothing, or
+        the others do not repeat it.
 
     Notes
     -----
@@ -52,23 +82,14 @@ def repeated_steps(recording: Recording, timed: Timed) -> Recording | None:
     communications of one step to those of the next, and so on to all ranks. If any communication
     then lies in different steps on two of its members, the pattern is not one of steps.
     """
-    turns = turns_of(timed)
-    ranks = recording.rank["rank"].to_list()
-    if any(rank not in turns for rank in ranks):
+    first = min(turns)
+    found = find_turns(turns[first])
+    if found is None:
         return None
-    first = find_turns(turns[ranks[0]])
-    if first is None:
+    cuts = _Cuts(turns, {first: found})
+    if not _spread(cuts) or len(cuts.step) < len(turns) or not agree(turns, cuts.step):
         return None
-    cuts = _Cuts(turns, {ranks[0]: first})
-    if not _spread(cuts) or len(cuts.step) < len(ranks) or not _agree(cuts):
-        return None
-    borders = {rank: _borders(turns[rank], cuts.step[rank]) for rank in ranks}
-    n_step = min(at.size for at in borders.values()) - 1
-    text = "steps without marks, cut where the communications of the ranks repeat"
-    said = recording.caveat.filter(pl.col("code") != UNMARKED)
-    found = caveat_table([("steps_from_pattern", text, n_step)])
-    cut = _cut(recording, timed, borders, np.arange(n_step))
-    return replace(cut, caveat=pl.concat([said, found]))
+    return cuts.step
 
 
 def steps_of_peers(
@@ -99,7 +120,7 @@ def steps_of_peers(
     step = recording.op["step"].to_numpy()
     known = {rank: _index(common, step[turns[rank].row]) for rank in sorted(marked)}
     cuts = _Cuts(turns, known, from_start=True)
-    if not _spread(cuts) or len(cuts.step) < len(ranks) or not _agree(cuts):
+    if not _spread(cuts) or len(cuts.step) < len(ranks) or not agree(turns, cuts.step):
         return None
     borders = {rank: _borders(turns[rank], cuts.step[rank]) for rank in ranks if rank not in marked}
     return _marked(_cut(recording, timed, borders, common), sorted(borders))
@@ -179,11 +200,24 @@ def _after_optimiser(turns: Turns, last: int, stop: int) -> int:
     return last + 1 + int(found[-1]) if found.size else last
 
 
-def _agree(cuts: _Cuts) -> bool:
-    """Say whether each communication lies in one step on all its members."""
-    instance = np.concatenate([cuts.turns[rank].instance for rank in sorted(cuts.step)])
-    step = np.concatenate([cuts.step[rank] for rank in sorted(cuts.step)])
-    met = pl.DataFrame({"instance": instance, "step": step}).filter(pl.col("instance") >= 0)
+def agree(turns: Mapping[int, Turns], step: Mapping[int, Int64Array]) -> bool:
+    """Say whether each communication lies in one step on all its members.
+
+    Parameters
+    ----------
+    turns : mapping of int to Turns
+        Turns of each rank.
+    step : mapping of int to (n,) array of int64
+        Step of each turn of each rank.
+
+    Returns
+    -------
+    bool
+        Whether it does.
+    """
+    instance = np.concatenate([turns[rank].instance for rank in sorted(step)])
+    of_turn = np.concatenate([step[rank] for rank in sorted(step)])
+    met = pl.DataFrame({"instance": instance, "step": of_turn}).filter(pl.col("instance") >= 0)
     return bool((met.group_by("instance").agg(pl.col("step").n_unique())["step"] == 1).all())
 
 

@@ -20,6 +20,8 @@ MAGIC = b"OTF2"
 POSIX = 1
 """Files of a folder, as against one container for all."""
 LEAST_BYTES = 46
+LEAST_EVENTS_BYTES = 256
+"""Files of fewer bytes hold no more than a dozen events, which may be alike."""
 MOST_TICKS_PER_S = 9_000_000_000
 """A faster clock would not fit into 64 bits of ns."""
 
@@ -104,7 +106,7 @@ def _read_location(
     if not events.exists():
         return None
     definitions = events.with_suffix(".def")
-    local = Local()
+    local: Local | None = None
     if definitions.exists():
         named = f"{path.stem}/{definitions.name}"
         local = read_local(named, _content(definitions), anchor.definition_chunk)
@@ -128,7 +130,8 @@ def _recording(
     )
     first = {place.rank: place for place, _ in reversed(kept)}
     files = [path, path.with_suffix(".def")]
-    files += [path.with_suffix("") / f"{place.location}.evt" for place, _ in kept]
+    events = [path.with_suffix("") / f"{place.location}.evt" for place, _ in kept]
+    inputs = tuple(map(file_digest, files + events))
     return Recording(
         source="otf2",
         op=op,
@@ -145,8 +148,8 @@ def _recording(
             {"rank": sorted(first), "host": [first[rank].host for rank in sorted(first)]}
         ),
         step=_one_step(op),
-        caveat=_doubts([ops for _, ops in kept], lost),
-        inputs=tuple(map(file_digest, files)),
+        caveat=pl.concat([_doubts([ops for _, ops in kept], lost), _copies(inputs[2:])]),
+        inputs=inputs,
     )
 
 
@@ -159,12 +162,29 @@ def _one_step(op: pl.DataFrame) -> pl.DataFrame:
     return STEP.build(spans.with_columns(pl.lit(0).alias("step")))
 
 
+def _copies(events: tuple[tuple[str, str, int], ...]) -> pl.DataFrame:
+    """Doubt files of different threads that hold the same, unless they hold next to nothing."""
+    named: dict[str, list[str]] = {}
+    for name, digest, size in events:
+        if size > LEAST_EVENTS_BYTES:
+            named.setdefault(digest, []).append(name)
+    same = [names for names in named.values() if len(names) > 1]
+    shown = "; ".join(", ".join(names[:8]) for names in same[:8])
+    text = f"files of events of different threads hold the same: {shown}. {REMEDY[:-1]}"
+    return caveat_table([("wrong_ranks", text, sum(map(len, same)))])
+
+
 def _doubts(read: list[LocationOps], lost: list[int]) -> pl.DataFrame:
     shown = ", ".join(map(str, lost[:8]))
     unknown = (
         "communications of a kind that is not matched, or outside all regions: their waiting counts "
         "as host time"
     )
+    unnamed = (
+        "threads without definitions of their own, which others have: their regions and "
+        "communicators may be mistaken, and their clocks are not corrected"
+    )
+    unmapped = sum(ops.is_unmapped for ops in read)
     return caveat_table(
         [
             ("missing_rank", f"threads without a file of events, of ranks {shown}", len(lost)),
@@ -182,6 +202,16 @@ def _doubts(read: list[LocationOps], lost: list[int]) -> pl.DataFrame:
                 "lone_leave",
                 "leaves of regions that were not entered: left out",
                 sum(ops.n_lone for ops in read),
+            ),
+            (
+                "backward_clock",
+                "events whose time is before that of the event before: they are put at that time",
+                sum(ops.n_back for ops in read),
+            ),
+            (
+                "unmapped_thread",
+                unnamed,
+                unmapped if unmapped < len(read) else 0,
             ),
             ("unknown_collective", unknown, sum(ops.n_unknown for ops in read)),
         ]

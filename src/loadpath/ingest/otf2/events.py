@@ -39,8 +39,11 @@ class LocationOps:
         Columns of table `OP`; `parent` counts from the first op of the thread.
     is_cut : bool
         The file ends, or is damaged, before its end.
-    n_unended, n_lone, n_unknown : int
-        Regions that are never left, leaves without an enter, communications that are not matched.
+    n_unended, n_lone, n_unknown, n_back : int
+        Regions that are never left, leaves without an enter, communications that are not matched,
+        events before the one before them.
+    is_unmapped : bool
+        The thread has no definitions of its own.
     """
 
     op: pl.DataFrame
@@ -48,6 +51,8 @@ class LocationOps:
     n_unended: int
     n_lone: int
     n_unknown: int
+    n_back: int
+    is_unmapped: bool
 
 
 class Told(NamedTuple):
@@ -59,13 +64,28 @@ class Told(NamedTuple):
         Those of the whole trace.
     groups : Communicators
         Ranks of communicators.
-    local : Local
-        Those of the thread.
+    local : Local or None
+        Those of the thread; None where it has none.
     """
 
     definitions: Definitions
     groups: Communicators
-    local: Local
+    local: Local | None
+
+    def own(self, kind: int) -> dict[int, int]:
+        """Numbers of the thread, and what they are in the whole trace.
+
+        Parameters
+        ----------
+        kind : int
+            Kind of number.
+
+        Returns
+        -------
+        dict of int to int
+            Those that differ.
+        """
+        return self.local.maps.get(kind, {}) if self.local else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +93,7 @@ class _Events:
     time_ns: Int64Array
     kind: NDArray[np.uint8]
     field: Int64Array
+    n_back: int
 
 
 def location_ops(content: bytes, chunk_bytes: int, place: Place, told: Told) -> LocationOps:
@@ -95,7 +116,7 @@ def location_ops(content: bytes, chunk_bytes: int, place: Place, told: Told) -> 
         A row per region, and per communication where several end in one region.
     """
     events, is_cut = _scan(f"{place.location}.evt", content, chunk_bytes, told)
-    region = _mapped(events.field[:, 0], told.local.maps.get(REGIONS, {}))
+    region = _mapped(events.field[:, 0], told.own(REGIONS))
     leave, within, n_lone = kernels.nest(events.kind, region)
     enter = np.flatnonzero(events.kind == kernels.ENTER)
     row = np.full(events.kind.size + 1, -1, np.int64)
@@ -120,6 +141,8 @@ def location_ops(content: bytes, chunk_bytes: int, place: Place, told: Told) -> 
         int((leave[enter] < 0).sum()),
         int(n_lone),
         n_unknown,
+        events.n_back,
+        told.local is None,
     )
 
 
@@ -131,13 +154,15 @@ def _scan(name: str, content: bytes, chunk_bytes: int, told: Told) -> tuple[_Eve
     n, damaged = kernels.scan_events(raw, chunk_bytes, time, kind, field)
     first, per_s = told.definitions.first_tick, told.definitions.ticks_per_s
     tick = time[:n] - first
-    tick = tick + _correction(tick, told.local, first)
+    tick = tick + _correction(tick, told.local or Local(), first)
     if tick.size and max(-tick.min(), tick.max()) // per_s > LONGEST_S:
         raise InputError(name, "has times beyond any job", REMEDY)
     second, rest = np.divmod(tick, per_s)
     time_ns = second * NS + rest * NS // per_s
-    # a clock that steps back would nest ops wrongly; the couplings refuse what remains of it
-    return _Events(np.maximum.accumulate(time_ns), kind[:n].copy(), field[:n].copy()), damaged >= 0
+    # a clock that steps back would nest ops wrongly
+    steady = np.maximum.accumulate(time_ns)
+    n_back = int((time_ns < steady).sum())
+    return _Events(steady, kind[:n].copy(), field[:n].copy(), n_back), damaged >= 0
 
 
 def _names(region: Int64Array, definitions: Definitions) -> pl.Series:
@@ -175,7 +200,7 @@ def _communications(events: _Events, within: Int64Array, told: Told) -> tuple[pl
     collective = kind == COLLECTIVE
     talks = np.flatnonzero(np.isin(kind, (*SENDS, *RECEIVES)) | collective)
     kinds, numbers = kind[talks], field[talks]
-    communicator = _mapped(numbers[:, 1], told.local.maps.get(COMMUNICATORS, {}))
+    communicator = _mapped(numbers[:, 1], told.own(COMMUNICATORS))
     code = np.where(kinds == COLLECTIVE, numbers[:, 0], -1)
     names = np.array([*COLLECTIVES, ""], object)[np.clip(code, -1, len(COLLECTIVES))]
     names[np.isin(kinds, SENDS)], names[np.isin(kinds, RECEIVES)] = "send", "recv"

@@ -113,7 +113,8 @@ def simulate_schedule(
         np.full(n_op, -1, np.int32),
         np.zeros(n_op, np.bool_),
     )
-    busy, n_served, n_event = kernels.run_events(
+    room = _room_for(schedule, laid.counts)
+    n_served, n_event = kernels.run_events(
         laid.column,
         laid.wide,
         schedule.tag,
@@ -122,12 +123,13 @@ def simulate_schedule(
         laid.counts,
         model.costs,
         (noise.extra_ns, noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns),
+        room,
         out,
     )
     order, start, late, match, done = out
     late_ns = late if late.size else np.zeros(2 * n_op, np.int64)
     served = ServiceOrder(order[:n_served], start, late_ns, match, done)
-    return Simulation(busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
+    return Simulation(room.taken[0].reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
 
 
 class _LaidOut(NamedTuple):
@@ -158,6 +160,46 @@ def _laid_out(schedule: Schedule) -> _LaidOut:
         schedule.kind, schedule.peer, schedule.tag, schedule.rank_start, column
     )
     return _LaidOut(column, wide, after, (*ports, *n_channel))
+
+
+class _Room(NamedTuple):
+    """Memory that the loop works in.
+
+    Until when processors, sending and receiving interfaces are taken; ends of the lists of each channel;
+    queues; number of each event, the one after it, and its branches; ops that become free, or are so from
+    the start; rings of events in the order of their making: messages, and ops; and a heap.
+    """
+
+    taken: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    ends: NDArray[np.int32]
+    queue: NDArray[np.int32]
+    waiting: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+    freed: NDArray[np.int32]
+    beginning: NDArray[np.int32]
+    ring: tuple[NDArray[np.int64], NDArray[np.int64]]
+    heap: NDArray[np.int64]
+
+
+def _room_for(schedule: Schedule, counts: tuple[int, ...]) -> _Room:
+    n_op, n_rank = schedule.n_op, schedule.n_rank
+    n_cpu, n_nic, n_channel, _ = counts
+    n_queue = n_rank * n_cpu * (1 + 2 * n_nic)
+    n_slot = 1 << max(10, (4 * n_rank - 1).bit_length())
+    taken = (n_rank * n_cpu, n_rank * n_nic, n_rank * n_nic)
+    return _Room(
+        (np.zeros(taken[0], np.int64), np.zeros(taken[1], np.int64), np.zeros(taken[2], np.int64)),
+        np.full((n_channel, 4), -1, np.int32),
+        np.full((n_queue, 3), -1, np.int32),
+        (
+            np.empty(2 * n_op, np.int32),
+            np.empty(2 * n_op, np.int32),
+            np.empty((2 * n_op, 2), np.int32),
+        ),
+        np.empty(n_op, np.int32),
+        np.empty(n_op, np.int32),
+        (np.empty((n_slot, 2), np.int64), np.empty((n_slot, 2), np.int64)),
+        np.empty((2 * n_op + 2 * n_queue + 16, 2), np.int64),
+    )
 
 
 def _check_times(schedule: Schedule, model: LogGOPS, noise: Noise) -> None:

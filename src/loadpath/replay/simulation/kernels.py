@@ -33,13 +33,13 @@ from loadpath.replay.simulation.queue_kernels import (
 __all__ = ["run_events"]
 
 
-@kernel
+@kernel(borrows=True)
 def _until(start: Any, total: Any, period: int, t: int) -> Any:
     """Noise of all events of the repeated trace that begin before t."""
     return (t // period) * total[start.size] + total[np.searchsorted(start, t % period)]
 
 
-@kernel
+@kernel(borrows=True)
 def _late(noise: Any, x: int, at: int, t: int, span: int) -> Any:
     """Noise that event x meets, which takes a processor of rank `at` for `span` from t."""
     extra, start, total, period, offset = noise
@@ -52,7 +52,7 @@ def _late(noise: Any, x: int, at: int, t: int, span: int) -> Any:
     return late
 
 
-@kernel
+@kernel(borrows=True)
 def _take(ends: Any, k: int, after: Any, c: int, before: int, x: int) -> None:
     """Take event x, which follows `before` (or nothing), out of list k of channel c."""
     if before < 0:
@@ -63,7 +63,7 @@ def _take(ends: Any, k: int, after: Any, c: int, before: int, x: int) -> None:
         ends[c, k + 1] = before
 
 
-@kernel
+@kernel(borrows=True)
 def _append(ends: Any, k: int, after: Any, c: int, x: int) -> None:
     after[x] = -1
     if ends[c, k] < 0:
@@ -73,21 +73,21 @@ def _append(ends: Any, k: int, after: Any, c: int, x: int) -> None:
     ends[c, k + 1] = x
 
 
-@kernel
+@kernel(borrows=True)
 def _meets(wild: Any, column: Any, r: int, v: int) -> Any:
     """Whether a receive takes the message of send v; `wild` is the tags, needed in wild ranks."""
     peer = column[r, PEER]
     return (peer == -1 or peer == column[v, HOST]) and (wild[r] == -1 or wild[r] == wild[v])
 
 
-@kernel
+@kernel(borrows=True)
 def _resources(column: Any, v: int, host: int, n_cpu: int, n_nic: int) -> Any:
     """Processor and interface of an op at a rank."""
     port = column[v, KIND] >> 2
     return host * n_cpu + (port & 255), host * n_nic + (port >> 8)
 
 
-@kernel
+@kernel(borrows=True)
 def _free_from(
     column: Any, x: int, busy: Any, sending: Any, receiving: Any, n_cpu: int, n_nic: int
 ) -> Any:
@@ -103,7 +103,7 @@ def _free_from(
     return max(busy[p], sending[i]) if kind == SEND else busy[p]
 
 
-@kernel
+@kernel(borrows=True)
 def _queue_of(column: Any, x: int, n_rank: int, n_cpu: int, n_nic: int) -> Any:
     """Give the number of the queue in which an event waits: by what it needs, rank, interface, processor."""
     n_op = column.shape[0] - 1
@@ -116,7 +116,7 @@ def _queue_of(column: Any, x: int, n_rank: int, n_cpu: int, n_nic: int) -> Any:
     return n_rank * n_cpu * (1 + n_nic * is_message) + port
 
 
-@kernel
+@kernel(borrows=True)
 def _begin(rank_start: Any, column: Any, beginning: Any) -> Any:
     """Give numbers to ops that require nothing: by rank, then send, receive, computation."""
     n = 0
@@ -129,7 +129,7 @@ def _begin(rank_start: Any, column: Any, beginning: Any) -> Any:
     return n
 
 
-@kernel
+@kernel(borrows=True)
 def _order_freed(freed: Any, n: int, column: Any) -> None:
     """Put ops that became free together in order: by rank, kind, then as they became free."""
     for i in range(1, n):
@@ -145,7 +145,7 @@ def _order_freed(freed: Any, n: int, column: Any) -> None:
         freed[j] = d
 
 
-@kernel
+@kernel(borrows=True)
 def run_events(
     column: Any,
     wide: Any,
@@ -155,6 +155,7 @@ def run_events(
     counts: Any,
     costs: Any,
     noise: Any,
+    room: Any,
     out: Any,
 ) -> Any:
     """Serve all events in the order of time, then of their number.
@@ -165,32 +166,19 @@ def run_events(
     require its start; `counts` is processors and interfaces of a rank, channels, and the first channel
     of a rank that receives from any; `costs` is L, o, g in ns, G, O in ps per byte, S; `noise` is a
     length per event (or none), and a trace: starts, running totals, period, and where in it each rank
-    begins; `out` is order, begin and noise (or none) of each event, match and done of each op.
-    Returns the time until which each processor is taken, and the numbers of events served and made.
+    begins; `room` is what `room_for` made; `out` is order, begin and noise (or none) of each event, match
+    and done of each op. Returns the numbers of events served and made.
     """
     end_next, start_first, start_next = after
-    n_cpu, n_nic, n_channel, first_wild = counts
+    n_cpu, n_nic, _, first_wild = counts
     latency, overhead, gap, per_byte, cpu_per_byte, eager = costs
     order, begun, lateness, match, done = out
     n_op, n_rank = column.shape[0] - 1, rank_start.size - 1
-    busy = np.zeros(n_rank * n_cpu, np.int64)
-    sending = np.zeros(n_rank * n_nic, np.int64)
-    receiving = np.zeros(n_rank * n_nic, np.int64)
-    ends = np.full((n_channel, 4), -1, np.int32)
-    queue = np.full((n_rank * n_cpu * (1 + 2 * n_nic), 3), -1, np.int32)
-    number, after_it = np.empty(2 * n_op, np.int32), np.empty(2 * n_op, np.int32)
-    waiting = (number, after_it, np.empty((2 * n_op, 2), np.int32))
-    freed = np.empty(n_op, np.int32)
-    beginning = np.empty(n_op, np.int32)
+    (busy, sending, receiving), ends, queue, waiting, freed, beginning, (sent, made), heap = room
+    number, after_it, _ = waiting
     n_begin = np.int64(_begin(rank_start, column, beginning))
     n_number = n_begin
-    # events in the order of their making, in rings: messages, and ops
-    room: Any = np.int64(1024)
-    while room < 4 * n_rank:
-        room *= 2
-    sent, made = np.empty((room, 2), np.int64), np.empty((room, 2), np.int64)
-    ring = room - 1
-    heap = np.empty((2 * n_op + 2 * queue.shape[0] + 16, 2), np.int64)
+    ring = np.int64(sent.shape[0] - 1)
     heap[:4, 0] = NEVER
     n_heap = n_sent = n_made = n_order = np.int64(0)
     at_begin = at_sent = at_made = np.int64(0)
@@ -358,4 +346,4 @@ def run_events(
                 n_heap = push(
                     heap, n_heap, max(free, t), np.int64(number[w]) << 32 | (2 * n_op + q)
                 )
-    return busy, n_order, n_number
+    return n_order, n_number

@@ -22,7 +22,7 @@ HEAD, TAIL, ROOT = range(3)
 """Columns of queues: ends of the list, and root of the skew heap."""
 
 
-@kernel
+@kernel(borrows=True)
 def _before(heap: Any, i: int, j: int) -> Any:
     """1 where entry i comes before entry j; without a branch, for nobody could foresee it."""
     return np.int64(
@@ -30,7 +30,7 @@ def _before(heap: Any, i: int, j: int) -> Any:
     )
 
 
-@kernel
+@kernel(borrows=True)
 def _rise(heap: Any, i: int, t: int, key: int) -> None:
     """Put an event into the gap at i, or above."""
     while i > 0:
@@ -44,7 +44,7 @@ def _rise(heap: Any, i: int, t: int, key: int) -> None:
     heap[i, 1] = key
 
 
-@kernel
+@kernel(borrows=True)
 def push(heap: Any, n: int, t: int, key: int) -> Any:
     """Put an event into a heap of n; `key` is its number and, in the lower 32 bits, which it is.
 
@@ -55,7 +55,7 @@ def push(heap: Any, n: int, t: int, key: int) -> Any:
     return n + 1
 
 
-@kernel
+@kernel(borrows=True)
 def pop(heap: Any, n: int) -> Any:
     """Take the first event out of a heap of n."""
     n -= 1
@@ -77,7 +77,7 @@ def pop(heap: Any, n: int) -> Any:
     return n
 
 
-@kernel
+@kernel(borrows=True)
 def _meld(branch: Any, number: Any, a: int, b: int) -> Any:
     """Join two skew heaps by number."""
     if a < 0:
@@ -99,7 +99,7 @@ def _meld(branch: Any, number: Any, a: int, b: int) -> Any:
         a = r
 
 
-@kernel
+@kernel(borrows=True)
 def first_waiting(queue: Any, number: Any, q: int) -> Any:
     """Event of the lowest number that waits in queue q; -1 for none."""
     a = np.int64(queue[q, HEAD])
@@ -109,7 +109,7 @@ def first_waiting(queue: Any, number: Any, q: int) -> Any:
     return b
 
 
-@kernel
+@kernel(borrows=True)
 def join_queue(queue: Any, waiting: Any, q: int, x: int) -> Any:
     """Let event x wait in queue q; whether it is the first there.
 
@@ -130,7 +130,7 @@ def join_queue(queue: Any, waiting: Any, q: int, x: int) -> Any:
     return first_waiting(queue, number, q) == x
 
 
-@kernel
+@kernel(borrows=True)
 def leave_queue(queue: Any, waiting: Any, q: int, x: int) -> None:
     """Take event x, the first, out of queue q."""
     number, after, branch = waiting
