@@ -327,6 +327,10 @@ def couple_recording(recording: Recording, settings: Settings | None = None) -> 
     CoupledSteps
         The coupled job; where all steps are coupled alike, the graph of one.
     """
+    if recording.coupled is not None:
+        from loadpath.couple.condensed import couple_condensed  # noqa: PLC0415 - few need it
+
+        return as_steps(couple_condensed(recording))
     if recording.source == "op_table":
         return couple_steps(recording)
     if recording.schedule is not None:

@@ -24,6 +24,7 @@ REFUSING_CODES = (
     "not_causal",
     "ends_unknown",
     "overlapping_calls",
+    "merged_apart",
 )
 """Caveats that rule out conclusions across ranks."""
 

@@ -17,6 +17,7 @@ from loadpath.audit.settings import Settings
 from loadpath.audit.windows import in_window, windows_caveat
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, first_line
+from loadpath.ingest.compressed import is_compressed, read_compressed
 from loadpath.ingest.execution_trace import is_execution_trace, read_execution_traces
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
 from loadpath.ingest.goal import is_goal, read_goal
@@ -106,7 +107,8 @@ def load_recording(
         raise InputError(
             names,
             "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "
-            ".sqlite), no stage log (.csv, .jsonl), no flight-recorder dump and no Inspector log",
+            ".sqlite), no stage log (.csv, .jsonl), no flight-recorder dump and no Inspector log, "
+            "and no compressed recording",
             ONE_JOB,
         )
     recording = replace(recording, caveat=pl.concat([recording.caveat, windows_caveat(given)]))
@@ -174,6 +176,11 @@ def _read_stages(logs: Sequence[Path], _: Settings, progress: Progress) -> Recor
     return read_stage_logs(logs)
 
 
+def _read_compressed(files: Sequence[Path], _: Settings, progress: Progress) -> Recording:
+    progress(f"reading {files[0].name}")
+    return read_compressed(files[0])
+
+
 def _read_schedule(schedules: Sequence[Path], _: Settings, progress: Progress) -> Recording:
     """Take the ranks of a schedule; nothing of it has run."""
     progress(f"reading {schedules[0].name}")
@@ -224,6 +231,7 @@ def _is_log(path: Path) -> bool:
 
 MANY = 1 << 30
 ALONE = (
+    ("a compressed recording", is_compressed, 1, _read_compressed),
     ("a schedule", is_goal, 1, _read_schedule),
     ("an OTF2 trace", is_otf2, 1, _read_archive),
     ("Nsight exports", is_nsys, MANY, _read_exports),
@@ -316,6 +324,7 @@ def _beside_logs(recording: Recording, logs: Sequence[Path]) -> Recording:
 
 def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], list[Path]]:
     """Op tables and traces among the files of one source, by name."""
+    files = [path for path in files if not is_compressed(path)]
     traces = [
         path
         for path in files

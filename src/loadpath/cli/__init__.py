@@ -13,6 +13,7 @@ import typer
 from loadpath.cli.audit import audit
 from loadpath.cli.capture import capture
 from loadpath.cli.compare import compare
+from loadpath.cli.compress import compress
 from loadpath.cli.demo import demo
 from loadpath.cli.forecast import forecast
 from loadpath.cli.simulate import simulate
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(audit)
 app.command()(capture)
 app.command()(compare)
+app.command()(compress)
 app.command()(demo)
 app.command()(forecast)
 app.command()(simulate)
