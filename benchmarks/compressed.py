@@ -132,7 +132,9 @@ def main() -> None:
     args = parser.parse_args()
     drawn = detection.cases(np.random.default_rng(args.seed), repeats=1, nulls=args.nulls)
     chosen = [case for case in drawn if case.size in {0.0, *args.sizes}]
-    pairs = [pair for case in chosen for pair in examine(case)]
+    pairs = []
+    for case in chosen:
+        pairs += examine(case)
     print(f"{len(chosen)} jobs\n")
     print("\n".join(report(pairs)))
     if args.misses:
