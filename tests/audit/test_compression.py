@@ -1,5 +1,6 @@
 import json
 import lzma
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from loadpath.couple.graph import build_graph
 from loadpath.couple.steps import as_runs, lay_out
 from loadpath.ingest.compressed import is_compressed, read_compressed
 from loadpath.replay import replay
+from loadpath.tables import BOUND, COUPLED, EDGE, SKETCH
 from loadpath.testing import Cause, make_job, write_kineto, write_op_table
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -35,7 +37,9 @@ def verdict(source, **options):
 def planted(tmp_path_factory):
     """Traces of 8 ranks, of which rank 3 is slow."""
     folder = tmp_path_factory.mktemp("traces")
-    job = make_job(5, cause=Cause("rank", 0.2, ranks=(3,)), recorder="kineto", pp=2, tp=2, dp=2, steps=4)
+    job = make_job(
+        5, cause=Cause("rank", 0.2, ranks=(3,)), recorder="kineto", pp=2, tp=2, dp=2, steps=4
+    )
     return Path(write_kineto(job, folder))
 
 
@@ -50,10 +54,10 @@ def test_couplings_read_off_a_graph_make_the_same_graph(planted):
     job = coupled(planted)
     again = build_graph(couplings_of(job.graph))
     assert (again.n_node, again.n_edge) == (job.graph.n_node, job.graph.n_edge)
-    times = [
+    before, after = (
         replay(graph, job.work_ns).time_ns[graph.end_node + 1] for graph in (job.graph, again)
-    ]
-    assert np.array_equal(*times)
+    )
+    assert np.array_equal(before, after)
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -113,11 +117,13 @@ def test_an_op_table_keeps_the_published_slowdown(tmp_path):
 def test_sketches_tell_how_merged_ops_were_spread(tmp_path):
     packed, _ = compress_job(coupled(EXAMPLES / "ddp-healthy"), levels=("kind",))
     (tmp_path / "job.lpz").write_bytes(packed.content)
-    sketch = read_compressed(tmp_path / "job.lpz").coupled.sketch
+    held = read_compressed(tmp_path / "job.lpz").coupled
+    assert held is not None
+    sketch = held.sketch
     assert sketch.height
     assert (sketch["n_ops"] >= 1).all()
     ordered = [sketch[name] for name in ("least_ns", "median_ns", "p90_ns", "most_ns")]
-    assert all((low <= high).all() for low, high in zip(ordered, ordered[1:], strict=False))
+    assert all((low <= high).all() for low, high in pairwise(ordered))
     assert (sketch["most_ns"] <= sketch["total_ns"]).all()
 
 
@@ -154,17 +160,24 @@ def test_hanging_dumps_are_refused_as_they_hold_no_times(tmp_path):
         compress(EXAMPLES / "hang-stopped", out=tmp_path / "out.lpz")
 
 
-def test_a_recording_merged_too_far_draws_no_conclusion(written, tmp_path, monkeypatch):
+def test_a_recording_merged_too_far_draws_no_conclusion(tmp_path, monkeypatch):
     from loadpath.audit import compression  # noqa: PLC0415
 
-    monkeypatch.setattr(compression, "mean_step_s", lambda *_: next(means))
     means = iter([1.0, 0.5, 1.2, 0.5, 0.5])
+    monkeypatch.setattr(compression, "mean_step_s", lambda *_: next(means))
     packed, report = compress_job(coupled(EXAMPLES / "tp-host"), levels=("kind",))
     assert report.step_error_ratio == pytest.approx(0.2)
     (tmp_path / "job.lpz").write_bytes(packed.content)
     told = lp.run_audit(tmp_path / "job.lpz", brief=False).verdict
     assert told["kind"] == "not_assessable"
     assert "too coarse" in told["summary"]
+
+
+def test_columns_are_on_the_page_of_the_format():
+    page = (EXAMPLES.parent / "docs" / "formats" / "compressed.md").read_text(encoding="utf-8")
+    columns = {c.name for schema in (BOUND, COUPLED, EDGE, SKETCH) for c in schema.columns}
+    codes = ("merged_apart", "noise_merged")
+    assert [name for name in (*columns, *codes) if f"`{name}`" not in page] == []
 
 
 def head_of(path):

@@ -37,9 +37,7 @@ def survive(path, content):
 @pytest.mark.parametrize("name", RECORDS)
 def test_some_mutants_and_cuts_of_stage_logs_are_survived(name, tmp_path):
     survive(tmp_path / name, RECORDS[name])  # kernels are compiled here
-    answers = Counter(
-        survive(tmp_path / name, mutant(RECORDS[name], seed)) for seed in range(60)
-    )
+    answers = Counter(survive(tmp_path / name, mutant(RECORDS[name], seed)) for seed in range(60))
     assert answers["tables"] > 0
     for place in places(RECORDS[name], 40):
         survive(tmp_path / name, RECORDS[name][:place])

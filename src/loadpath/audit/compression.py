@@ -171,7 +171,7 @@ def _whole(job: CoupledJob) -> _Whole:
     if not job.n_op or not job.graph.step.size:
         what = "no timed work was recorded, so there is nothing to compress"
         raise InputError(job.source, what, "Keep the records as they are.")
-    step_s = mean_step_s(job, job.work_ns)
+    step_s = mean_step_s(job, job.work_ns.astype(np.float64))
     most = max(1.0, step_s * NS_PER_S / GRID_PER_STEP)
     ideal_s = mean_step_s(job, ideal_work_ns(job, "median"))
     return _Whole(job, step_s, ideal_s, 1 << int(np.log2(most)))
@@ -187,7 +187,7 @@ def _compressed(
     apart = [
         (mean_step_s(again, work) - before) / whole.step_s
         for work, before in (
-            (again.work_ns, whole.step_s),
+            (again.work_ns.astype(np.float64), whole.step_s),
             (ideal_work_ns(again, "median"), whole.ideal_s),
         )
     ]
@@ -195,9 +195,11 @@ def _compressed(
     n_step = int(job.graph.step.size)
     head = {"level": level, "steps": n_step, "ops_recorded": job.n_op, "grid_ns": whole.grid_ns,
             "step_s": whole.step_s, "ideal_s": whole.ideal_s}  # fmt: skip
-    for n_sketch in (*SKETCHES, 0):
-        packed = compress_recording(doubted, head, n_sketch)
-        if len(packed.content) <= budget_bytes * whole.n_share:
+    packed = compress_recording(doubted, head, 0)
+    for n_sketch in SKETCHES:
+        with_sketch = compress_recording(doubted, head, n_sketch)
+        if len(with_sketch.content) <= budget_bytes * whole.n_share:
+            packed = with_sketch
             break
     report = CompressionReport(
         level, len(packed.content), job.rank.height, n_step, packed.head.ops, job.n_op, *apart

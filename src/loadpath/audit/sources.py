@@ -328,10 +328,7 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
     traces = [
         path
         for path in files
-        if (
-            path.name.lower().endswith((".json", ".json.gz", ".et", ".et.gz"))
-            or _is_pickled(path)
-        )
+        if (path.name.lower().endswith((".json", ".json.gz", ".et", ".et.gz")) or _is_pickled(path))
         and not _is_log(path)
     ]
     of_traces = HANDSHAKE_FILE if traces else ""

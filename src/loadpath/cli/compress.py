@@ -31,7 +31,7 @@ def compress(
     """Keep of a recording what the replay needs, in a few KiB for each rank and step.
 
     The file is audited as the recording would be: loadpath audit FILE.
-    """  # numpydoc ignore=PR01
+    """  # noqa: DOC501  # numpydoc ignore=PR01
     from loadpath.audit.compression import compress as run
     from loadpath.audit.settings import Settings
     from loadpath.errors import UsageError

@@ -1,6 +1,7 @@
 """Read the couplings of ops back off a numbered graph."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadpath.couple.graph import (
     Coupling,
@@ -13,6 +14,8 @@ from loadpath.couple.graph import (
 )
 
 __all__ = ["couplings_of"]
+
+BoolArray = NDArray[np.bool_]
 
 
 def couplings_of(graph: CouplingGraph) -> Coupling:
@@ -28,24 +31,20 @@ def couplings_of(graph: CouplingGraph) -> Coupling:
     Coupling
         Equal to the one given to `build_graph`, but for the order of its edges.
     """
-    source, target, kind = _node_edges(graph)
-    op, role = graph.op, graph.role
-    plain = (kind < EdgeKind.MEMBER) & (kind != EdgeKind.LAUNCH)
-    reached = (kind == EdgeKind.LAUNCH) & (role[source] == NodeRole.LAUNCH)
-    launch_node = source[reached]
-    caller = np.zeros(graph.n_node, np.int32)
-    left = (kind == EdgeKind.LAUNCH) & (role[target] == NodeRole.LAUNCH)
-    caller[target[left]] = op[source[left]]
-    latency = np.zeros(graph.n_op, np.int64)
-    latency[op[target[reached]]] = graph.fixed_ns[launch_node]
-    release = np.flatnonzero(role == NodeRole.RELEASE)
-    launches = np.full(launch_node.size, EdgeKind.LAUNCH, np.uint8)
+    edges = _node_edges(graph)
+    op = graph.op
+    edge_source, edge_target, edge_kind, latency = _op_edges(graph, *edges)
+    member_op, member_instance, contributes, waits = _members(graph, *edges)
+    release = np.flatnonzero(graph.role == NodeRole.RELEASE)
     return Coupling(
         n_op=graph.n_op,
-        edge_source=np.concatenate([op[source[plain]], caller[launch_node]]),
-        edge_target=np.concatenate([op[target[plain]], op[target[reached]]]),
-        edge_kind=np.concatenate([kind[plain], launches]),
-        **_members(graph, source, target, kind),
+        edge_source=edge_source,
+        edge_target=edge_target,
+        edge_kind=edge_kind,
+        member_op=member_op,
+        member_instance=member_instance,
+        member_contributes=contributes,
+        member_waits=waits,
         begin_op=op[graph.begin_node],
         begin_step=graph.step[graph.begin_step],
         end_op=op[graph.end_step_node],
@@ -53,6 +52,27 @@ def couplings_of(graph: CouplingGraph) -> Coupling:
         release_op=op[release],
         release_ns=graph.fixed_ns[release],
         launch_latency_ns=latency,
+    )
+
+
+def _op_edges(
+    graph: CouplingGraph, source: Int32Array, target: Int32Array, kind: UInt8Array
+) -> tuple[Int32Array, Int32Array, UInt8Array, Int64Array]:
+    """Edges between ops, those through launch nodes joined; and the latency of each op's launch."""
+    op, role = graph.op, graph.role
+    plain = (kind < EdgeKind.MEMBER) & (kind != EdgeKind.LAUNCH)
+    launched = (kind == EdgeKind.LAUNCH) & (role[source] == NodeRole.LAUNCH)
+    called = (kind == EdgeKind.LAUNCH) & (role[target] == NodeRole.LAUNCH)
+    through = source[launched]
+    caller = np.zeros(graph.n_node, np.int32)
+    caller[target[called]] = op[source[called]]
+    latency = np.zeros(graph.n_op, np.int64)
+    latency[op[target[launched]]] = graph.fixed_ns[through]
+    return (
+        np.concatenate([op[source[plain]], caller[through]]),
+        np.concatenate([op[target[plain]], op[target[launched]]]),
+        np.concatenate([kind[plain], kind[launched]]),
+        latency,
     )
 
 
@@ -69,8 +89,8 @@ def _node_edges(graph: CouplingGraph) -> tuple[Int32Array, Int32Array, UInt8Arra
 
 def _members(
     graph: CouplingGraph, source: Int32Array, target: Int32Array, kind: UInt8Array
-) -> dict[str, Int32Array | Int64Array | np.ndarray]:
-    """Parts of ops in communications, by op and instance."""
+) -> tuple[Int32Array, Int32Array, BoolArray, BoolArray]:
+    """Parts of ops in communications, by op and instance: op, instance, whether it contributes, waits."""
     gives, takes = kind == EdgeKind.MEMBER, kind == EdgeKind.SYNC
     n_instance = int(graph.op[graph.role == NodeRole.SYNC].max(initial=-1)) + 1
     key_of = [
@@ -78,9 +98,5 @@ def _members(
         for ops, sync in ((source[gives], target[gives]), (target[takes], source[takes]))
     ]
     key = np.unique(np.concatenate(key_of))
-    return {
-        "member_op": (key // max(n_instance, 1)).astype(np.int32),
-        "member_instance": (key % max(n_instance, 1)).astype(np.int32),
-        "member_contributes": np.isin(key, key_of[0]),
-        "member_waits": np.isin(key, key_of[1]),
-    }
+    op, instance = (part.astype(np.int32) for part in divmod(key, max(n_instance, 1)))
+    return op, instance, np.isin(key, key_of[0]), np.isin(key, key_of[1])

@@ -90,9 +90,7 @@ def _as_chakra(path):
     import msgspec  # noqa: PLC0415
 
     nodes = msgspec.json.decode(gzip.decompress(path.read_bytes()))["nodes"]
-    return [
-        (n["rf_id"], n["name"], n["inputs"], n["outputs"], n["op_schema"], True) for n in nodes
-    ]
+    return [(n["rf_id"], n["name"], n["inputs"], n["outputs"], n["op_schema"], True) for n in nodes]
 
 
 def test_execution_traces_alone_are_refused_by_name(tmp_path):

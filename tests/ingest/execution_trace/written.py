@@ -47,7 +47,7 @@ def chakra(nodes):
 
 def jsonized(nodes):
     """Write what Chakra's jsonizer makes of the same."""
-    parts = [{"version": "0.0.4"}]
+    parts: list[dict[str, object]] = [{"version": "0.0.4"}]
     for number, name, inputs, outputs, schema, on_host in nodes:
         facts = {"rf_id": number, "op_schema": schema, "is_cpu_op": on_host}
         attributes = [

@@ -109,19 +109,23 @@ def _tied(coupling: Coupling, but: tuple[EdgeKind, ...]) -> BoolArray:
 
 
 def _everywhere(job: CoupledJob, holds: BoolArray) -> BoolArray:
-    """What holds for all peers of an op: class and position on all ranks and in all steps."""
+    """Keep what holds for all peers of an op: class and position on all ranks and in all steps."""
     place = _place(job)
     never = np.bincount(place[~holds], minlength=int(place.max(initial=0)) + 1) == 0
-    return holds & never[place]
+    kept: BoolArray = holds & never[place]
+    return kept
 
 
 def _placed_once(job: CoupledJob) -> BoolArray:
     """Ops that are the only ones of their class and position on their rank in their step."""
     frame = job.op.select("rank", "step", place=pl.Series(_place(job)))
-    return frame.select(pl.len().over("rank", "step", "place") == 1).to_series().to_numpy()
+    once: BoolArray = (
+        frame.select(pl.len().over("rank", "step", "place") == 1).to_series().to_numpy()
+    )
+    return once
 
 
 def _place(job: CoupledJob) -> Int64Array:
-    """Number of the class and position of each op."""
+    """Give each op the number of its class and position."""
     code = job.op.select(pl.struct(pl.col("op_class").to_physical(), "position").rank("dense"))
     return code.to_series().to_numpy().astype(np.int64) - 1

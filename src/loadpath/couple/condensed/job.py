@@ -91,7 +91,11 @@ def couple_condensed(recording: Recording) -> CoupledJob:
     told = held.coupled.select(*SAID)
     op = COUPLED_OP.build(recording.op.drop("tag", "comms_id", "external").hstack(told))
     return assemble_job(
-        recording, op, _coupling(held, op.height), instance=held.instance, membership=held.membership
+        recording,
+        op,
+        _coupling(held, op.height),
+        instance=held.instance,
+        membership=held.membership,
     )
 
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from loadpath.couple.condensed.chains import chain_heads, without_inner_launches
 from loadpath.couple.couplings import couplings_of
-from loadpath.couple.graph import Coupling, EdgeKind, Int32Array, Int64Array
+from loadpath.couple.graph import Coupling, EdgeKind, Int32Array
 from loadpath.couple.job import BETWEEN_CALLS, COUPLED_OP, CoupledJob
 
 __all__ = ["LEVELS", "Condensed", "Level", "condense"]
@@ -70,7 +70,9 @@ def condense(job: CoupledJob, level: Level) -> Condensed:
 
 def _parts(job: CoupledJob, head: Int32Array, level: Level) -> pl.DataFrame:
     """Ops with the chain that each is in, what it is called there, and its place in program order."""
-    by_kind = pl.format("{} ({})", pl.col("kind").cast(pl.String), pl.col("mechanism").cast(pl.String))
+    by_kind = pl.format(
+        "{} ({})", pl.col("kind").cast(pl.String), pl.col("mechanism").cast(pl.String)
+    )
     named = pl.col("op_class").cast(pl.String)
     between = named.str.starts_with(BETWEEN_CALLS)
     label = pl.when(between).then(pl.lit(BETWEEN_CALLS + "merged")).otherwise(by_kind)
@@ -90,7 +92,9 @@ def _parts(job: CoupledJob, head: Int32Array, level: Level) -> pl.DataFrame:
 def _told(part: pl.DataFrame) -> tuple[pl.DataFrame, Int32Array, Int32Array]:
     """Ops that stand for others, the row each op went into, and how many went into each."""
     key = ("chain", "label")
-    fixed = [c for c in COUPLED_OP.schema if c not in {"start_ns", "duration_ns", "name", "op_class"}]
+    fixed = [
+        c for c in COUPLED_OP.schema if c not in {"start_ns", "duration_ns", "name", "op_class"}
+    ]
     told = (
         part.sort("order")
         .group_by(key, maintain_order=True)
@@ -135,15 +139,15 @@ def _timed(told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _placed(told: pl.DataFrame) -> pl.DataFrame:
-    """Number anew the k-th of a class that was merged anywhere; others keep their position."""
-    again = pl.int_range(pl.len(), dtype=pl.Int32).over("rank", "step", "op_class", order_by="order")
+    """Count anew the k-th of a class that was merged anywhere; others keep their position."""
+    again = pl.int_range(pl.len(), dtype=pl.Int32).over(
+        "rank", "step", "op_class", order_by="order"
+    )
     anywhere = pl.col("merges").any().over("op_class")
     return told.with_columns(position=pl.when(anywhere).then(again).otherwise("position"))
 
 
-def _recoupled(
-    coupling: Coupling, op: pl.DataFrame, of: Int32Array, head: Int32Array
-) -> Coupling:
+def _recoupled(coupling: Coupling, op: pl.DataFrame, of: Int32Array, head: Int32Array) -> Coupling:
     """Couplings between chains, and from part to part within each."""
     source, target, kind = coupling.edge_source, coupling.edge_target, coupling.edge_kind
     between = head[source] != head[target]

@@ -89,25 +89,27 @@ def _packed(column: pl.Series) -> list[Any]:
         items = column.explode(empty_as_null=False).cast(pl.Int64).to_numpy()
         return ["lists", _shortest(length), items.size, _shortest(items)]
     words = column.cast(pl.String).unique(maintain_order=True)
-    code = column.cast(pl.String).replace_strict(words, pl.int_range(words.len(), eager=True))
-    return ["words", words.to_list(), *_shortest(code.cast(pl.Int64).to_numpy())]
+    place = column.cast(pl.String).replace_strict(words, pl.int_range(words.len(), eager=True))
+    return ["words", words.to_list(), *_shortest(place.cast(pl.Int64).to_numpy())]
 
 
 def _unpacked(part: Any, n_row: int) -> pl.Series:
     form, *rest = part
     if form == "whole":
-        return pl.Series(_whole(rest[0], rest[1], n_row))
+        return pl.Series(_whole(rest, n_row))
     if form == "coded":
-        return pl.Series(_whole(*rest[:2], rest[2])[_whole(*rest[3:], n_row)])
+        return pl.Series(_whole(rest[:2], rest[2])[_whole(rest[3:], n_row)])
     if form == "words":
         words = pl.Series(rest[0], dtype=pl.String)
-        return words.gather(pl.Series(_whole(rest[1], rest[2], n_row)))
+        return words.gather(pl.Series(_whole(rest[1:], n_row)))
     if form != "lists":
         raise ValueError(f"unknown form {str(form)[:20]!r}")
-    length = _whole(*rest[0], n_row)
+    length = _whole(rest[0], n_row)
     if (length < 0).any() or int(length.sum()) != rest[1]:
         raise ValueError("lists whose lengths do not add up")
-    items = pl.DataFrame({"row": np.repeat(np.arange(n_row), length), "item": _whole(*rest[2], rest[1])})
+    items = pl.DataFrame(
+        {"row": np.repeat(np.arange(n_row), length), "item": _whole(rest[2], rest[1])}
+    )
     held = items.group_by("row", maintain_order=True).agg("item")
     every = pl.DataFrame({"row": np.arange(n_row)}).join(held, on="row", how="left")
     return every["item"].fill_null([])
@@ -128,7 +130,9 @@ def _planes(value: IntArray) -> list[bytes]:
     return [plane.tobytes() if plane.any() else b"" for plane in planes]
 
 
-def _whole(is_steps: Any, planes: Any, n_row: int) -> IntArray:
+def _whole(written: Any, n_row: int) -> IntArray:
+    """Read `n_row` numbers as `_shortest` wrote them."""
+    is_steps, planes = written
     if not 0 <= n_row <= MOST_ROWS or len(planes) != WORD_BYTES:
         raise ValueError("wrong number of rows or planes")
     folded = np.zeros((n_row, WORD_BYTES), np.uint8)

@@ -90,15 +90,9 @@ def read_compressed(path: Path) -> Recording:
         If it is damaged, or of another version.
     """
     try:
-        with check_regular(path).open("rb") as stream:
-            head = _head(path, stream)
-            payload = _payload(stream, head, path.stat().st_size)
-        tables = {
-            schema.name: unpack_table(schema, payload.tables[schema.name], payload.rows[schema.name])
-            for schema in TABLES
-        }
-        tables = _off_grid(tables, head.grid_ns)
-        problems = problems_of(tables)
+        head, payload, tables = _unpacked(path)
+        if not (problems := problems_of(tables)):
+            return _recording(path, head, payload, tables)
     except OSError as error:
         raise InputError(path.name, f"cannot be read ({error.strerror})", REMEDY) from error
     except DAMAGE as error:
@@ -107,10 +101,20 @@ def read_compressed(path: Path) -> Recording:
         if error.where == path.name:
             raise
         problems = error.problems
-    if problems:
-        shown = problems[:5] + ["..."] * (len(problems) > 5)
-        raise InputError(path.name, f"damaged compressed recording ({'; '.join(shown)})", REMEDY)
-    return _recording(path, head, payload, tables)
+    shown = problems[:5] + ["..."] * (len(problems) > 5)
+    raise InputError(path.name, f"damaged compressed recording ({'; '.join(shown)})", REMEDY)
+
+
+def _unpacked(path: Path) -> tuple[Head, Payload, dict[str, pl.DataFrame]]:
+    """First line, stream, and the tables in it with times in ns."""
+    with check_regular(path).open("rb") as stream:
+        head = _head(path, stream)
+        payload = _payload(stream, head, path.stat().st_size)
+    tables = {
+        schema.name: unpack_table(schema, payload.tables[schema.name], payload.rows[schema.name])
+        for schema in TABLES
+    }
+    return head, payload, _off_grid(tables, head.grid_ns)
 
 
 def _head(path: Path, stream: BinaryIO) -> Head:

@@ -69,11 +69,12 @@ def compress_recording(
 
 def _tables(recording: Recording, n_sketch: int) -> dict[str, pl.DataFrame]:
     held = recording.coupled
-    sketch = held.sketch.filter(pl.int_range(pl.len()).over("rank", "step") < n_sketch)
-    return {
+    told = {
         schema.name: getattr(held if hasattr(held, schema.name) else recording, schema.name)
         for schema in TABLES
-    } | {"sketch": sketch}
+    }
+    largest = pl.int_range(pl.len()).over("rank", "step") < n_sketch
+    return told | {"sketch": told["sketch"].filter(largest)}
 
 
 def _on_grid(tables: dict[str, pl.DataFrame], grid_ns: int) -> dict[str, pl.DataFrame]:
@@ -81,7 +82,9 @@ def _on_grid(tables: dict[str, pl.DataFrame], grid_ns: int) -> dict[str, pl.Data
     half = grid_ns // 2
     start = pl.col("start_ns")
     begin, end = ((at + half) // grid_ns for at in (start, start + pl.col("duration_ns")))
-    op = tables["op"].with_columns(start_ns=begin - end.shift(fill_value=0), duration_ns=end - begin)
+    op = tables["op"].with_columns(
+        start_ns=begin - end.shift(fill_value=0), duration_ns=end - begin
+    )
     value = pl.when(pl.col("what") == RELEASED).then((pl.col("value") + half) // grid_ns)
     other = {
         name: tables[name].with_columns((pl.col(*times) + half) // grid_ns)

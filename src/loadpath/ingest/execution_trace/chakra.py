@@ -21,7 +21,9 @@ VALUES = 1
 WHOLE, SIGNED, TEXT = frozenset({7, 9, 11, 13, 27}), frozenset({15, 17}), 29
 """Fields of an attribute that hold a number, one folded with its sign, or text."""
 LONGEST_TEXT = 1 << 20
-PYTHON = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|\b(True|False|None|nan|inf)\b|-inf")
+PYTHON = re.compile(
+    r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|\b(True|False|None|nan|inf)\b|-inf"
+)
 JSON_NUMBERS = {"int64Val", "int32Val", "uint64Val", "uint32Val", "boolVal", "sint64Val"}
 
 
@@ -48,7 +50,7 @@ class ChakraNode(msgspec.Struct, frozen=True):
 
 
 def is_chakra(head: bytes) -> bool:
-    """Tell a Chakra file by its first messages: what it is of, and a node.
+    r"""Tell a Chakra file by its first messages: what it is of, and a node.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def is_chakra(head: bytes) -> bool:
 
     Examples
     --------
-    >>> is_chakra(b"\\x07\\n\\x050.0.4\\x08\\x08\\x01\\x12\\x02op\\x18\\x04")
+    >>> is_chakra(b"\x07\n\x050.0.4\x08\x08\x01\x12\x02op\x18\x04")
     True
     >>> is_chakra(b'{"traceEvents": []}')
     False
@@ -171,9 +173,7 @@ def _from_text(told: dict[str, Any]) -> Iterator[ChakraNode]:
     yield from _operator(str(told["name"]), said, *sides)
 
 
-def _operator(
-    name: str, said: dict[str, int | str], given: str, made: str
-) -> Iterator[ChakraNode]:
+def _operator(name: str, said: dict[str, int | str], given: str, made: str) -> Iterator[ChakraNode]:
     """One operator; a kernel yields nothing."""
     number, schema = said.get("rf_id", -1), said.get("op_schema", "")
     if said.get("is_cpu_op", 1) == 0:

@@ -139,7 +139,9 @@ def _read_chakra(path: Path, head: bytes) -> tuple[list[ChakraNode], int, str]:
     nodes: list[ChakraNode] = []
     n_bad, damage = 0, ""
     try:
-        for node in jsonized_nodes(_whole(path)) if head[:1] == b"{" else chakra_nodes(read_blocks(path)):
+        for node in (
+            jsonized_nodes(_whole(path)) if head[:1] == b"{" else chakra_nodes(read_blocks(path))
+        ):
             n_bad += node is None
             nodes += [node] if node else []
     except InputError as error:

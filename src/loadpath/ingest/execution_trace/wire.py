@@ -17,7 +17,7 @@ WIDTH = {FIXED64: 8, FIXED32: 4}
 
 
 def messages(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut a file into its messages.
+    r"""Cut a file into its messages.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def messages(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
     Examples
     --------
-    >>> list(messages([b"\\x02ab\\x01", b"c"]))
+    >>> list(messages([b"\x02ab\x01", b"c"]))
     [b'ab', b'c']
     """
     held, at = b"", 0
@@ -61,7 +61,7 @@ def _message(held: bytes, at: int) -> tuple[int, int] | None:
 
 
 def fields(message: bytes) -> Iterator[tuple[int, Value]]:
-    """List the fields of a message.
+    r"""List the fields of a message.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def fields(message: bytes) -> Iterator[tuple[int, Value]]:
 
     Examples
     --------
-    >>> list(fields(b"\\x08\\x96\\x01\\x12\\x02hi"))
+    >>> list(fields(b"\x08\x96\x01\x12\x02hi"))
     [(1, 150), (2, b'hi')]
     """
     at = 0
