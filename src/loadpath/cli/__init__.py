@@ -16,6 +16,7 @@ from loadpath.cli.compare import compare
 from loadpath.cli.compress import compress
 from loadpath.cli.demo import demo
 from loadpath.cli.forecast import forecast
+from loadpath.cli.links import links
 from loadpath.cli.simulate import simulate
 from loadpath.cli.whatif import whatif
 from loadpath.errors import LoadpathError, UsageError
@@ -37,6 +38,7 @@ app.command()(compare)
 app.command()(compress)
 app.command()(demo)
 app.command()(forecast)
+app.command()(links)
 app.command()(simulate)
 app.command()(whatif)
 

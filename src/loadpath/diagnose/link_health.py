@@ -51,7 +51,10 @@ def link_health(links: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     that lies beyond all others there, by an exponential tail through the largest of these.
     """
     tests = [_rests(test) for _, test in _pairs(links).group_by(*TEST, maintain_order=True)]
-    units = [_judged([test[k] for test in tests if test], what, rng) for k, what in enumerate(("link", "node"))]
+    units = [
+        _judged([test[k] for test in tests if test], what, rng)
+        for k, what in enumerate(("link", "node"))
+    ]
     rows = [row for found in units for row in found]
     weak = pl.col("is_weak")
     return LINK_HEALTH.build(pl.DataFrame(rows, LINK_HEALTH.schema, orient="row")).sort(

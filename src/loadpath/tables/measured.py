@@ -64,7 +64,11 @@ LINK_HEALTH = TableSchema(
         Column("place", pl.Enum(("link", "node")), "what is judged"),
         Column("name", pl.String, "node, or both nodes of the link"),
         Column("n_tests", pl.Int32, "tests that it was measured in"),
-        Column("deficit_ratio", pl.Float64, "share of the peers' bandwidth that it lacks: mean, or in the test that tells"),
+        Column(
+            "deficit_ratio",
+            pl.Float64,
+            "share of the peers' bandwidth that it lacks: mean, or in the test that tells",
+        ),
         Column("score", pl.Float64, "deficits over those usual in their tests, summed by squares"),
         Column("p_value", pl.Float64, "probability of such a one among healthy ones"),
         Column("is_weak", pl.Boolean, "beyond chance, and not small"),
