@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.audit.stage_logs import stage_log
+from tests.couple.logged.written import inspector_lines, play
+from tests.ingest.otf2.written import stencil as otf2_stencil
 
 import loadpath as lp
 from loadpath.audit.compression import BUDGET_BYTES, compress, compress_job
@@ -112,6 +115,27 @@ def test_an_op_table_keeps_the_published_slowdown(tmp_path):
     assert told["verdict"]["kind"] == whole["verdict"]["kind"] == "stage"
     assert told["slowdown"]["method"] == whole["slowdown"]["method"]
     assert told["slowdown"]["ratio"] == pytest.approx(whole["slowdown"]["ratio"], rel=1e-3)
+
+
+def test_logs_of_stages_and_of_communications_keep_their_verdicts(tmp_path):
+    (tmp_path / "stages").mkdir()
+    stage_log("forward").write_csv(tmp_path / "stages" / "stages.csv")
+    (tmp_path / "logs").mkdir()
+    job = play(n=4, steps=12, slow=1)
+    for rank in range(4):
+        text = "\n".join(inspector_lines(job, rank, age="4.3"))
+        (tmp_path / "logs" / f"rank{rank}.log").write_text(text)
+    for kind in ("stages", "logs"):
+        compress(tmp_path / kind, out=tmp_path / f"{kind}.lpz")
+        whole = verdict(tmp_path / kind)
+        assert verdict(tmp_path / f"{kind}.lpz") == whole
+        assert whole["kind"] == "rank"
+
+
+def test_messages_of_a_trace_keep_their_verdict(tmp_path):
+    anchor = otf2_stencil(n_turn=20).write(tmp_path)
+    compress(anchor, out=tmp_path / "job.lpz")
+    assert verdict(tmp_path / "job.lpz") == verdict(anchor)
 
 
 def test_sketches_tell_how_merged_ops_were_spread(tmp_path):

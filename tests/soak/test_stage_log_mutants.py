@@ -52,3 +52,5 @@ def test_five_thousand_mutants_of_stage_logs_are_survived(name, tmp_path):
         survive(tmp_path / name, mutant(RECORDS[name], seed)) for seed in range(first, first + 5000)
     )
     assert answers.total() == 5000
+    for place in places(RECORDS[name], 200):
+        survive(tmp_path / name, RECORDS[name][:place])

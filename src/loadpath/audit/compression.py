@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from loadpath.audit.pipeline import couple_sources
+from loadpath.audit.pipeline import couple_recording
 from loadpath.audit.settings import Settings
 from loadpath.audit.sources import Progress, load_recording
 from loadpath.couple import CoupledJob
@@ -21,7 +21,7 @@ from loadpath.diagnose.levels import ideal_work_ns
 from loadpath.diagnose.verdict import POLICY_RATIO
 from loadpath.errors import InputError, UsageError, first_line
 from loadpath.ingest.compressed import Compressed, compress_recording
-from loadpath.tables import caveat_table
+from loadpath.tables import Recording, caveat_table
 from loadpath.units import NS_PER_S
 
 __all__ = ["BUDGET_BYTES", "CompressionReport", "compress", "compress_job"]
@@ -120,8 +120,10 @@ def compress(
     target, chosen = Path(out), settings or Settings()
     if target.is_dir() or (target.exists() and not force):
         raise UsageError(f"{out} is there. Give another --out, or --force to replace a file.")
-    _refuse_untimed(sources, chosen)
-    job = lay_out(as_runs(couple_sources(sources, chosen, progress)))
+    recording = load_recording(sources, chosen, progress)
+    _refuse_untimed(recording, ", ".join(Path(source).name for source in sources[:3]))
+    progress("coupling ranks")
+    job = lay_out(as_runs(couple_recording(recording, chosen)))
     progress("compressing")
     packed, report = compress_job(job, budget_bytes)
     _publish(target, packed.content)
@@ -195,10 +197,12 @@ def _compressed(
     n_step = int(job.graph.step.size)
     head = {"level": level, "steps": n_step, "ops_recorded": job.n_op, "grid_ns": whole.grid_ns,
             "step_s": whole.step_s, "ideal_s": whole.ideal_s}  # fmt: skip
+    most = budget_bytes * whole.n_share
     packed = compress_recording(doubted, head, 0)
-    for n_sketch in SKETCHES:
+    may_sketch = len(packed.content) < most and level != "whole"
+    for n_sketch in SKETCHES if may_sketch else ():
         with_sketch = compress_recording(doubted, head, n_sketch)
-        if len(with_sketch.content) <= budget_bytes * whole.n_share:
+        if len(with_sketch.content) <= most:
             packed = with_sketch
             break
     report = CompressionReport(
@@ -224,9 +228,7 @@ def _apart(apart: list[float]) -> pl.DataFrame:
     ])  # fmt: skip
 
 
-def _refuse_untimed(sources: tuple[str | Path, ...], settings: Settings) -> None:
-    recording = load_recording(sources, settings)
-    names = ", ".join(Path(source).name for source in sources[:3])
+def _refuse_untimed(recording: Recording, names: str) -> None:
     if recording.coupled is not None:
         raise InputError(names, "is compressed already", "Compress the records it was made of.")
     if not recording.op.height and recording.flight.height and not is_timed(recording):

@@ -62,6 +62,21 @@ def test_a_node_without_sense_costs_that_node(tmp_path):
     assert found.caveat.rows()[0][2] == 3
 
 
+def test_nodes_without_a_number_of_the_profiler_are_counted(tmp_path):
+    plain = framed(field(1, 9) + field(2, "COMP_NODE_0") + field(3, 4))
+    (tmp_path / "job.3.et").write_bytes(chakra(NODES) + plain + plain)
+    found = told(tmp_path / "job.3.et")
+    assert found.node.height == len(TOLD)
+    assert found.caveat.select("code", "n").rows() == [("execution_trace_unnumbered", 2)]
+
+
+@pytest.mark.parametrize("name", ["3.et", "rank_3.et", "workload.3.et", "et_rank3.et.gz"])
+def test_the_rank_is_in_the_name_of_the_file(name, tmp_path):
+    content = chakra(NODES)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert told(tmp_path / name).node.height == len(TOLD)
+
+
 def test_a_length_of_gigabytes_is_damage_not_memory(tmp_path):
     (tmp_path / "job.3.et").write_bytes(chakra(NODES) + b"\xff\xff\xff\xff\x0f")
     found = told(tmp_path / "job.3.et")

@@ -26,7 +26,9 @@ from loadpath.tables import EXECUTION, caveat_table
 
 __all__ = ["Executions", "is_execution_trace", "read_execution_traces"]
 
-RANK_IN_NAME = re.compile(r"(?:rank[-_]?|_)(\d{1,6})(?=\D*$)|\.(\d{1,6})(?=\.et\b)", re.IGNORECASE)
+RANK_IN_NAME = re.compile(
+    r"(?:rank[-_]?|_)(\d{1,6})(?=\D*$)|(?:^|\.)(\d{1,6})(?=\.et\b)", re.IGNORECASE
+)
 """As PyTorch names its files, or as ASTRA-sim has those of Chakra (``job.3.et``)."""
 MOST_TEXT = 1 << 30
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -125,6 +127,8 @@ def read_execution_traces(paths: Sequence[Path]) -> Executions:
         doubts.append(("execution_trace_damaged", text, n_bad))
         doubts.append(("execution_trace_damaged", f"{path.name}: {damage}", int(bool(damage))))
         frames.append(_table(rank, nodes))
+        text = f"{path.name}: nodes without a number that the profiler shares (rf_id), left out"
+        doubts.append(("execution_trace_unnumbered", text, len(nodes) - frames[-1].height))
         inputs.append(file_digest(path))
     return Executions(pl.concat(frames), caveat_table(doubts), tuple(inputs))
 
