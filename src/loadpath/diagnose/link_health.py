@@ -157,7 +157,7 @@ def _tail(rest: FloatArray) -> FloatArray:
     """  # noqa: DOC201
     n_tail = max(3, round(np.sqrt(rest.size)))
     p = np.ones(rest.size)
-    first, second = np.argsort(-rest, kind="stable")[:2]
+    first, second = (int(place) for place in np.argsort(-rest, kind="stable")[:2])
     others = np.sort(np.delete(rest, first))[::-1]
     if rest[first] > rest[second]:
         low = others[min(n_tail, others.size - 1)]
