@@ -17,7 +17,8 @@ from loadpath.couple.condensed import LEVELS, condense
 from loadpath.couple.couplings import couplings_of
 from loadpath.couple.graph import build_graph
 from loadpath.couple.steps import as_runs, lay_out
-from loadpath.ingest.compressed import is_compressed, read_compressed
+from loadpath.ingest.compressed import is_compressed
+from loadpath.ingest.compressed.reading import read_compressed
 from loadpath.replay import replay
 from loadpath.tables import BOUND, COUPLED, EDGE, SKETCH
 from loadpath.testing import Cause, make_job, write_kineto, write_op_table

@@ -19,9 +19,10 @@ from loadpath.audit.pipeline import couple_recording, couple_sources
 from loadpath.audit.settings import Settings
 from loadpath.couple.steps import as_runs, lay_out
 from loadpath.errors import LoadpathError
-from loadpath.ingest.compressed import is_compressed, read_compressed
+from loadpath.ingest.compressed import is_compressed
 from loadpath.ingest.compressed.columns import pack_table, unpack_table
 from loadpath.ingest.compressed.layout import TABLES, Payload
+from loadpath.ingest.compressed.reading import read_compressed
 
 SOURCE = Path(__file__).parents[2] / "examples" / "tp-host"
 AUDITED_EVERY = 20

@@ -20,7 +20,7 @@ from loadpath.diagnose.gains import mean_step_s
 from loadpath.diagnose.levels import ideal_work_ns
 from loadpath.diagnose.verdict import POLICY_RATIO
 from loadpath.errors import InputError, UsageError, first_line
-from loadpath.ingest.compressed import Compressed, compress_recording
+from loadpath.ingest.compressed.writing import Compressed, compress_recording
 from loadpath.tables import Recording, caveat_table
 from loadpath.units import NS_PER_S
 

@@ -8,9 +8,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.decode.digest import file_digest
-from loadpath.diagnose.link_health import link_health
 from loadpath.errors import InputError
-from loadpath.ingest.nccl_tests import is_nccl_tests, read_nccl_tests
 from loadpath.tables import caveat_table
 from loadpath.tables.measured import LINK_POINT
 
@@ -18,6 +16,8 @@ __all__ = ["SCHEMA", "judge_links", "links_caveat", "measured_files"]
 
 SCHEMA = "loadpath.links/1"
 REMEDY = "Give a summary of pairs (docs/formats/nccl_tests.md): six pairs or more of one test."
+OTHERS = {".json", ".jsonl", ".parquet", ".lpz", ".otf2", ".def", ".evt", ".sqlite", ".goal"}
+"""Names under which such a test is never kept."""
 UNTOLD = "no two nodes were measured against each other in a test of six pairs or more"
 
 
@@ -42,6 +42,9 @@ def judge_links(*sources: str | Path, seed: int = 0) -> dict[str, Any]:
     InputError
         If no pair can be judged.
     """  # numpydoc ignore=PR01,PR02
+    from loadpath.diagnose.link_health import link_health  # noqa: PLC0415 - few need it
+    from loadpath.ingest.nccl_tests import read_nccl_tests  # noqa: PLC0415 - few need it
+
     paths = [Path(source) for source in sources]
     records = [read_nccl_tests(path) for path in paths]
     points = pl.concat([LINK_POINT.empty(), *(record.links for record in records)])
@@ -75,13 +78,16 @@ def measured_files(files: Sequence[Path]) -> list[Path]:
     list of Path
         Logs and tables of nccl-tests.
     """
-    return [
+    likely = [
         path
         for path in files
-        if not {".json", ".jsonl", ".parquet", ".lpz"} & {s.lower() for s in path.suffixes}
-        and path.is_file()
-        and is_nccl_tests(path)
+        if not OTHERS & {suffix.lower() for suffix in path.suffixes} and path.is_file()
     ]
+    if not likely:
+        return []
+    from loadpath.ingest.nccl_tests import is_nccl_tests  # noqa: PLC0415 - few need it
+
+    return [path for path in likely if is_nccl_tests(path)]
 
 
 def links_caveat(files: Sequence[Path]) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from loadpath.audit.settings import Settings
 from loadpath.audit.windows import in_window, windows_caveat
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, first_line
-from loadpath.ingest.compressed import is_compressed, read_compressed
+from loadpath.ingest.compressed import is_compressed
 from loadpath.ingest.execution_trace import is_execution_trace, read_execution_traces
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
 from loadpath.ingest.goal import is_goal, read_goal
@@ -190,6 +190,8 @@ def _read_stages(logs: Sequence[Path], _: Settings, progress: Progress) -> Recor
 
 
 def _read_compressed(files: Sequence[Path], _: Settings, progress: Progress) -> Recording:
+    from loadpath.ingest.compressed.reading import read_compressed  # noqa: PLC0415 - few need it
+
     progress(f"reading {files[0].name}")
     return read_compressed(files[0])
 

@@ -216,7 +216,11 @@ def _weighted_lines(
     s2 = np.bincount(pair, weight * x * x) + DRIFT_PRIOR**-2
     t0, t1 = np.bincount(pair, weight * y), np.bincount(pair, weight * x * y)
     determinant = s0 * s2 - s1 * s1
-    return (s2 * t0 - s1 * t1) / determinant, (s0 * t1 - s1 * t0) / determinant
+    # weights that underflow, where a time is decades off, leave the level and tell no drift
+    told = determinant > 0
+    whole = np.where(told, determinant, s0 * s2)
+    drop = np.where(told, s1, 0.0)
+    return (s2 * t0 - drop * t1) / whole, np.where(told, (s0 * t1 - s1 * t0) / whole, 0.0)
 
 
 def _medians(pair: NDArray[np.intp], y: FloatArray) -> FloatArray:

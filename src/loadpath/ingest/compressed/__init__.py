@@ -1,6 +1,5 @@
 """Compressed recordings: what the replay needs of a job, in kilobytes for each rank and step."""
 
-from loadpath.ingest.compressed.reading import is_compressed, read_compressed
-from loadpath.ingest.compressed.writing import Compressed, compress_recording
+from loadpath.ingest.compressed.recognition import FORMAT, is_compressed
 
-__all__ = ["Compressed", "compress_recording", "is_compressed", "read_compressed"]
+__all__ = ["FORMAT", "is_compressed"]

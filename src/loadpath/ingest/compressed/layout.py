@@ -23,9 +23,8 @@ from loadpath.tables import (
     TableSchema,
 )
 
-__all__ = ["FORMAT", "LONGEST_HEAD", "TABLES", "TIMES", "Head", "Payload"]
+__all__ = ["LONGEST_HEAD", "TABLES", "TIMES", "Head", "Payload"]
 
-FORMAT = "loadpath.compressed/1"
 LONGEST_HEAD = 4096
 TABLES: tuple[TableSchema, ...] = (
     OP, COUPLED, EDGE, BOUND, INSTANCE, MEMBERSHIP, LANE, COMMUNICATOR, RANK, CAVEAT, SKETCH,
@@ -40,7 +39,7 @@ class Head(msgspec.Struct, frozen=True):
     Attributes
     ----------
     format : str
-        `FORMAT`.
+        `loadpath.ingest.compressed.FORMAT`.
     source : str
         Kind of record that was compressed.
     level : str

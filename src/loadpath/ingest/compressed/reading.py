@@ -14,16 +14,16 @@ from loadpath.errors import InputError, first_line
 from loadpath.ingest.compressed.checks import problems_of
 from loadpath.ingest.compressed.columns import unpack_table
 from loadpath.ingest.compressed.layout import (
-    FORMAT,
     LONGEST_HEAD,
     TABLES,
     TIMES,
     Head,
     Payload,
 )
+from loadpath.ingest.compressed.recognition import FORMAT
 from loadpath.tables import STEP, Coupled, Recording, caveat_table
 
-__all__ = ["is_compressed", "read_compressed"]
+__all__ = ["read_compressed"]
 
 MOST_BYTES, FREE_BYTES, MOST_EXPANSION = 1 << 30, 64 << 20, 1000
 """Largest unpacked size, and the largest ratio to the packed one beyond 64 MiB."""
@@ -49,26 +49,6 @@ MERGED = {
     "kind": "kind of work",
     "launch": "kind of work, and launches within runs of device work are left out",
 }
-
-
-def is_compressed(path: Path) -> bool:
-    """Tell a compressed recording by its first line.
-
-    Parameters
-    ----------
-    path : Path
-        File.
-
-    Returns
-    -------
-    bool
-        False too for a file that cannot be read: another reader says why.
-    """
-    try:
-        with check_regular(path).open("rb") as stream:
-            return stream.read(len(FORMAT) + 16).startswith(b'{"format":"loadpath.compressed/')
-    except (InputError, OSError):
-        return False
 
 
 def read_compressed(path: Path) -> Recording:

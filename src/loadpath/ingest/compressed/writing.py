@@ -8,7 +8,8 @@ import msgspec
 import polars as pl
 
 from loadpath.ingest.compressed.columns import pack_table
-from loadpath.ingest.compressed.layout import FORMAT, TABLES, TIMES, Head, Payload
+from loadpath.ingest.compressed.layout import TABLES, TIMES, Head, Payload
+from loadpath.ingest.compressed.recognition import FORMAT
 from loadpath.tables import Recording
 
 __all__ = ["Compressed", "compress_recording"]
