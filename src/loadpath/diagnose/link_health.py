@@ -145,9 +145,9 @@ def _beyond(deficit: FloatArray) -> tuple[FloatArray, FloatArray]:
     for row, rest in enumerate(deficit):
         held = np.flatnonzero(~np.isnan(rest))
         p[row, held] = _tail(rest[held])
-    at = p.argmin(axis=0)
-    unit = np.arange(p.shape[1])
-    return np.minimum(1.0, p[at, unit] * len(deficit)), deficit[at, unit]
+    at = p.argmin(axis=0)[None]
+    least, worst = (np.take_along_axis(value, at, axis=0)[0] for value in (p, deficit))
+    return np.minimum(1.0, least * len(deficit)), worst
 
 
 def _tail(rest: FloatArray) -> FloatArray:
