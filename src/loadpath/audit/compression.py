@@ -1,5 +1,6 @@
 """Compress the records of a job: merge as little as the size allows, and say what it cost."""
 
+import math
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -165,7 +166,8 @@ def compress_job(
         least = min(least, report.bytes_per_rank_step)
     raise UsageError(
         f"the replay needs {least / 1024:.1f} KiB of each rank and step, more than the budget of "
-        f"{budget_bytes / 1024:g}. Give a larger --budget, or fewer kinds of record."
+        f"{budget_bytes / 1024:g}. Give --budget {math.ceil(least / 1024)}, or more ranks and steps: what they "
+        "do alike is told once."
     )
 
 
