@@ -203,6 +203,7 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
                 **dict.fromkeys(("nccl_inspector", "logged"), "nccl_inspector"),
                 "nsys": "nsys",
                 "execution_trace": "execution_trace",
+                **dict.fromkeys(("compressed", "condensed"), "compressed"),
                 **dict.fromkeys(("stage_log", "stages"), "stage_log"),
             }
             parts = path.relative_to(ROOT).parts
@@ -217,6 +218,7 @@ def caveat_codes() -> Iterator[tuple[str, str]]:
 
 def test_caveat_codes_of_all_formats_are_found():
     assert {page for page, _ in caveat_codes()} == {
+        "compressed",
         "execution_trace",
         "flight_recorder",
         "goal",

@@ -79,7 +79,7 @@ def test_other_json_beside_an_op_table_is_no_trace_and_said_to_be_unread(table, 
 
 def test_empty_folder_says_what_it_should_hold(tmp_path):
     with pytest.raises(
-        InputError, match=r"no op table .* no trace .* no flight-recorder dump and no Inspector log"
+        InputError, match=r"no op table .* no trace .* no flight-recorder dump, no Inspector log"
     ) as refused:
         load_recording([tmp_path])
     assert refused.value.exit_code == 4

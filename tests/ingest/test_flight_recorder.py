@@ -89,3 +89,82 @@ def test_dumps_without_rank_or_of_one_rank_twice_are_left_out_and_named(dump):
     texts = flights.caveat["text"].to_list()
     assert any("dump.json" in text for text in texts)
     assert any("other_rank0.json" in text for text in texts)
+
+
+def done(path):
+    return read_flight_recorders([path]).flight["is_done"].to_list()
+
+
+def sent(number, state="scheduled", name="nccl:send 0->1", **said):
+    return entry(0, name, state=state, is_p2p=True, p2p_seq_id=number, **said)
+
+
+def test_what_was_posted_in_a_batch_has_ended_when_the_batch_has(dump):
+    batch = [sent(4), sent(4, name="nccl:recv 0<-1")]
+    ended = dump("fr_0.json", [*batch, sent(4, "completed", "nccl:coalesced")])
+    assert done(ended) == [True, True, True]
+    open_ = dump("fr_1.json", [*batch, sent(4, "started", "nccl:coalesced")])
+    assert done(open_) == [False, False, False]
+
+
+def test_batches_before_the_last_are_over_where_only_open_ones_are_dumped(dump):
+    batches = [sent(n, name=name) for n in (4, 5) for name in ("nccl:send 0->1", "nccl:recv 0<-1")]
+    assert done(dump("fr_0.json", batches)) == [True, True, False, False]
+
+
+def test_a_send_of_its_own_stays_open_whatever_came_after_it(dump):
+    assert done(dump("fr_0.json", [sent(4), sent(5), sent(6)])) == [False, False, False]
+
+
+def test_what_nccl_retires_without_an_end_timed_out(dump):
+    timed_out = entry(7, "nccl:all_reduce", state="started", retired=True)
+    assert done(dump("fr_0.json", [timed_out])) == [False]
+    assert done(dump("fr_1.json", [entry(7, state="scheduled", retired=True)])) == [True]
+
+
+def test_the_status_of_a_group_with_sends_ends_no_collective(dump):
+    status = {"3": {"last_enqueued_collective": "90", "last_completed_collective": "90"}}
+    asked = entry(7, "nccl:all_reduce", state="started", pg_id=3)
+    told = dump("fr_0.json", [sent(90, "completed", pg_id=3), asked], pg_status=status)
+    assert done(told) == [True, False]
+    assert done(dump("fr_1.json", [asked], pg_status=status)) == [True]
+
+
+def test_entries_of_the_first_versions_have_one_number_and_a_group_by_name(dump):
+    old = {key: value for key, value in entry(0).items() if not key.endswith("seq_id")}
+    path = dump("fr_rank0.json", [old | {"seq_id": 12, "process_group": "0", "pg_id": 0}])
+    row = read_flight_recorders([path]).flight.row(0, named=True)
+    assert (row["group"], row["description"], row["sequence"]) == ("0", "", 12)
+
+
+def test_numbers_written_as_text_are_numbers(dump):
+    said = {"collective_seq_id": "7", "pg_id": "1", "time_created_ns": "1000000007"}
+    row = read_flight_recorders([dump("fr_rank0.json", [entry(1) | said])]).flight
+    assert row.select("sequence", "created_ns").row(0) == (7, 1_000_000_007)
+
+
+def test_a_dump_without_entries_tells_its_groups(tmp_path):
+    config = {"0": {"name": "0", "desc": "default_pg", "ranks": [0, 1]}}
+    path = tmp_path / "fr_rank0.json"
+    path.write_text(json.dumps({"version": "2.10", "pg_config": config, "pg_status": {}}))
+    assert is_flight_recorder(path)
+    found = read_flight_recorders([path])
+    assert found.group["members"].to_list() == [[0, 1]]
+    assert not found.flight.height
+
+
+def test_hundreds_of_healthy_batches_of_a_pipeline_are_no_hang(tmp_path):
+    from loadpath.audit import run_audit  # noqa: PLC0415
+
+    for rank in (0, 1):
+        peer = 1 - rank
+        held = []
+        # rings of different length: what one evicted the other still holds
+        for number in range(3 + rank, 60):
+            names = (f"nccl:send {rank}->{peer}", f"nccl:recv {rank}<-{peer}", "nccl:coalesced")
+            states = ("scheduled", "scheduled", "completed")
+            held += [sent(number, state, name) for name, state in zip(names, states, strict=True)]
+        head = {"pg_config": {"0": {"name": "0", "desc": "default_pg", "ranks": "[0, 1]"}}}
+        text = json.dumps({"entries": held, "pg_status": {}} | head)
+        (tmp_path / f"fr_rank{rank}.json").write_text(text)
+    assert run_audit(tmp_path, brief=False).verdict["kind"] == "not_assessable"

@@ -327,27 +327,36 @@ def couple_recording(recording: Recording, settings: Settings | None = None) -> 
     CoupledSteps
         The coupled job; where all steps are coupled alike, the graph of one.
     """
-    if recording.source == "op_table":
+    if recording.coupled is None and recording.source == "op_table":
         return couple_steps(recording)
+    return as_steps(_couple(recording, settings or Settings()))
+
+
+def _couple(recording: Recording, settings: Settings) -> CoupledJob:
+    """Couple a recording whose steps are laid out in one graph."""
+    if recording.coupled is not None:
+        from loadpath.couple.condensed import couple_condensed  # noqa: PLC0415 - few need it
+
+        return couple_condensed(recording)
     if recording.schedule is not None:
         from loadpath.audit.simulation import couple_schedule  # noqa: PLC0415 - few need it
 
-        return as_steps(couple_schedule(recording, settings or Settings()))
+        return couple_schedule(recording, settings)
     if recording.flight.height and not recording.op.height:
         from loadpath.couple.logged import couple_logged  # noqa: PLC0415 - few need it
 
-        return as_steps(couple_logged(recording))
+        return couple_logged(recording)
     if recording.source == "stage_log":
         from loadpath.couple.stages import couple_stages  # noqa: PLC0415 - few need it
 
-        return as_steps(couple_stages(recording))
+        return couple_stages(recording)
     if recording.source == "otf2":
         from loadpath.couple.mpi import couple_mpi  # noqa: PLC0415 - few need it
 
-        return as_steps(couple_mpi(recording))
+        return couple_mpi(recording)
     from loadpath.couple.trace import couple_trace  # noqa: PLC0415 - an op table starts faster
 
-    return as_steps(couple_trace(recording))
+    return couple_trace(recording)
 
 
 def _settings(options: _Options) -> Settings:

@@ -24,6 +24,7 @@ REFUSING_CODES = (
     "not_causal",
     "ends_unknown",
     "overlapping_calls",
+    "merged_apart",
 )
 """Caveats that rule out conclusions across ranks."""
 
@@ -88,7 +89,8 @@ def why_doubted(job: CoupledJob, judgement: Judgement, settings: Settings) -> st
     str
         Reason and remedy; empty if it stands.
     """
-    doubt = judgement.contradiction or _cannot_clear(job, judgement, settings)
+    doubt = judgement.contradiction or _noise_merged(job, judgement)
+    doubt = doubt or _cannot_clear(job, judgement, settings)
     return doubt or _below_clocks(job, judgement)
 
 
@@ -139,6 +141,12 @@ def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> 
             "more than the gate: who was late cannot be told, and nobody can be cleared."
         )
     return ""
+
+
+def _noise_merged(job: CoupledJob, judgement: Judgement) -> str:
+    """Why a compressed recording clears nobody; empty if it may."""
+    merged = job.caveat.filter(pl.col("code") == "noise_merged")["text"]
+    return f"{merged[0]}." if merged.len() and judgement.kind in {"none", "absorbed"} else ""
 
 
 def _below_clocks(job: CoupledJob, judgement: Judgement) -> str:

@@ -1,22 +1,25 @@
 """From what the user points at to one recording."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import NoReturn
 
 import polars as pl
 
+from loadpath.audit.cache import cache_folder
 from loadpath.audit.dumps import recording_of_dumps
 from loadpath.audit.hosts import with_hosts
+from loadpath.audit.links import links_caveat, measured_files
 from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.reconcile import reconciled
 from loadpath.audit.settings import Settings
 from loadpath.audit.windows import in_window, windows_caveat
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, first_line
+from loadpath.ingest.compressed import is_compressed
 from loadpath.ingest.execution_trace import is_execution_trace, read_execution_traces
 from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
 from loadpath.ingest.goal import is_goal, read_goal
@@ -28,7 +31,7 @@ from loadpath.ingest.otf2 import is_otf2, read_otf2
 from loadpath.ingest.stage_log import is_stage_log, read_stage_logs
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
-__all__ = ["Progress", "cache_folder", "holds_logs", "load_recording", "lone_dumps"]
+__all__ = ["Progress", "holds_logs", "load_recording", "lone_dumps"]
 
 Progress = Callable[[str], None]
 NO_LOG = {".csv", ".parquet", ".yaml", ".html", ".npz", ".goal", ".bin", ".otf2", ".def", ".evt"}
@@ -102,15 +105,27 @@ def load_recording(
     elif stages:
         recording = _read_stages(stages, settings, progress)
     else:
-        names = ", ".join(sorted(map(str, given)))
-        raise InputError(
-            names,
-            "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "
-            ".sqlite), no stage log (.csv, .jsonl), no flight-recorder dump and no Inspector log",
-            ONE_JOB,
-        )
-    recording = replace(recording, caveat=pl.concat([recording.caveat, windows_caveat(given)]))
+        _refuse_nothing(given, every)
+    recording = replace(
+        recording,
+        caveat=pl.concat([recording.caveat, links_caveat(every), windows_caveat(given)]),
+    )
     return with_hosts(recording, settings.hosts) if settings.hosts else recording
+
+
+def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
+    """Say that no record of a job was found, and what was."""
+    names = ", ".join(sorted(map(str, given)))
+    if measured_files(every):
+        what = "collectives measured apart from a job (nccl-tests), and no records of a job"
+        raise InputError(names, what, "Judge measured links with loadpath links.")
+    raise InputError(
+        names,
+        "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "
+        ".sqlite), no stage log (.csv, .jsonl), no flight-recorder dump, no Inspector log "
+        "and no compressed recording",
+        ONE_JOB,
+    )
 
 
 def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) -> list[Path]:
@@ -174,6 +189,13 @@ def _read_stages(logs: Sequence[Path], _: Settings, progress: Progress) -> Recor
     return read_stage_logs(logs)
 
 
+def _read_compressed(files: Sequence[Path], _: Settings, progress: Progress) -> Recording:
+    from loadpath.ingest.compressed.reading import read_compressed  # noqa: PLC0415 - few need it
+
+    progress(f"reading {files[0].name}")
+    return read_compressed(files[0])
+
+
 def _read_schedule(schedules: Sequence[Path], _: Settings, progress: Progress) -> Recording:
     """Take the ranks of a schedule; nothing of it has run."""
     progress(f"reading {schedules[0].name}")
@@ -224,29 +246,13 @@ def _is_log(path: Path) -> bool:
 
 MANY = 1 << 30
 ALONE = (
+    ("a compressed recording", is_compressed, 1, _read_compressed),
     ("a schedule", is_goal, 1, _read_schedule),
     ("an OTF2 trace", is_otf2, 1, _read_archive),
     ("Nsight exports", is_nsys, MANY, _read_exports),
     ("Inspector logs", _is_log, MANY, _read_logs),
 )
 """Records that stand alone: what they are called, how they are told, how many, how they are read."""
-
-
-def cache_folder() -> Path | None:
-    """Name the folder in which parsed traces are kept.
-
-    Returns
-    -------
-    Path or None
-        ``$XDG_CACHE_HOME/loadpath``, else ``~/.cache/loadpath``; None where there is no home.
-    """
-    stated = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(stated).is_absolute():
-        return Path(stated) / "loadpath"
-    try:
-        return Path.home() / ".cache" / "loadpath"
-    except RuntimeError:
-        return None
 
 
 def _read_traces(traces: list[Path], settings: Settings, progress: Progress) -> Recording:
@@ -316,10 +322,12 @@ def _beside_logs(recording: Recording, logs: Sequence[Path]) -> Recording:
 
 def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], list[Path]]:
     """Op tables and traces among the files of one source, by name."""
+    apart = measured_files(files)
+    files = [path for path in files if path not in apart and not is_compressed(path)]
     traces = [
         path
         for path in files
-        if (path.name.lower().endswith((".json", ".json.gz")) or _is_pickled(path))
+        if (path.name.lower().endswith((".json", ".json.gz", ".et", ".et.gz")) or _is_pickled(path))
         and not _is_log(path)
     ]
     of_traces = HANDSHAKE_FILE if traces else ""

@@ -13,8 +13,10 @@ import typer
 from loadpath.cli.audit import audit
 from loadpath.cli.capture import capture
 from loadpath.cli.compare import compare
+from loadpath.cli.compress import compress
 from loadpath.cli.demo import demo
 from loadpath.cli.forecast import forecast
+from loadpath.cli.links import links
 from loadpath.cli.simulate import simulate
 from loadpath.cli.whatif import whatif
 from loadpath.errors import LoadpathError, UsageError
@@ -33,8 +35,10 @@ app = typer.Typer(
 app.command()(audit)
 app.command()(capture)
 app.command()(compare)
+app.command()(compress)
 app.command()(demo)
 app.command()(forecast)
+app.command()(links)
 app.command()(simulate)
 app.command()(whatif)
 

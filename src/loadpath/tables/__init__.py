@@ -1,5 +1,6 @@
 """The vocabulary: declared tables, and the recording that readers return."""
 
+from loadpath.tables.condensed import BOUND, COUPLED, EDGE, SKETCH, Coupled
 from loadpath.tables.recorded import (
     CAVEAT,
     COMMUNICATOR,
@@ -20,8 +21,11 @@ from loadpath.tables.recording import AlikeSteps, Recording, caveat_table, unrol
 from loadpath.tables.schema import Column, TableSchema
 
 __all__ = [
+    "BOUND",
     "CAVEAT",
     "COMMUNICATOR",
+    "COUPLED",
+    "EDGE",
     "EXECUTION",
     "FLIGHT",
     "FLIGHT_GROUP",
@@ -32,10 +36,12 @@ __all__ = [
     "OP",
     "OP_KINDS",
     "RANK",
+    "SKETCH",
     "STEP",
     "SYNCHRONISATION",
     "AlikeSteps",
     "Column",
+    "Coupled",
     "Recording",
     "TableSchema",
     "caveat_table",

@@ -8,6 +8,7 @@ __all__ = [
     "COLLECTIVE_KINDS",
     "COLLECTIVE_POINT",
     "ITERATION_POINT",
+    "LINK_HEALTH",
     "LINK_POINT",
     "REQUEST",
     "RUN_POINT",
@@ -53,6 +54,24 @@ LINK_POINT = TableSchema(
         Column("max_bytes", pl.Int64, "largest size"),
         Column("mean_bytes_per_s", pl.Float64, "mean bus bandwidth over all sizes"),
         Column("peak_bytes_per_s", pl.Float64, "largest bus bandwidth"),
+    ),
+)
+
+LINK_HEALTH = TableSchema(
+    "link_health",
+    "a pair of nodes, or a node, beside its peers",
+    (
+        Column("place", pl.Enum(("link", "node")), "what is judged"),
+        Column("name", pl.String, "node, or both nodes of the link"),
+        Column("n_tests", pl.Int32, "tests that it was measured in"),
+        Column(
+            "deficit_ratio",
+            pl.Float64,
+            "share of the peers' bandwidth that it lacks: mean, or in the test that tells",
+        ),
+        Column("score", pl.Float64, "deficits over those usual in their tests, summed by squares"),
+        Column("p_value", pl.Float64, "probability of such a one among healthy ones"),
+        Column("is_weak", pl.Boolean, "beyond chance, and not small"),
     ),
 )
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.tables.condensed import Coupled
 from loadpath.tables.recorded import CAVEAT, EXECUTION, FLIGHT, HANDSHAKE, SYNCHRONISATION
 from loadpath.tables.schedule import Schedule
 
@@ -57,6 +58,8 @@ class Recording:
         Operators of execution traces, and what they touch; empty where none are recorded.
     schedule : Schedule, optional
         What is to run, where no time was recorded: `op` is empty then.
+    coupled : Coupled, optional
+        Who waits for whom, where the recording was compressed after it had been coupled.
     """
 
     source: str
@@ -74,6 +77,7 @@ class Recording:
     handshake: pl.DataFrame = field(default_factory=HANDSHAKE.empty)
     execution: pl.DataFrame = field(default_factory=EXECUTION.empty)
     schedule: Schedule | None = None
+    coupled: Coupled | None = None
 
 
 def unroll(recording: Recording) -> Recording:

@@ -146,3 +146,22 @@ def test_recorded_hpc_job_of_one_rank_replays():
     found = lp.run_audit(path, brief=False)
     assert found.document["replay"]["error_ratio_max"] < 0.01
     assert "one rank" in found.verdict["summary"]
+
+
+def test_processes_without_sound_times_are_left_out_and_none_at_all_is_refused(traces, tmp_path):
+    paths = sorted(exports(traces, tmp_path / "exports").iterdir())
+    _turn_round(paths[1])
+    recording = read_nsys(paths)
+    assert recording.rank["rank"].to_list() == [0, 2, 3]
+    assert "no_sound_times" in recording.caveat["code"].to_list()
+    with pytest.raises(InputError, match=r"report_rank1\.sqlite: no event has sound times"):
+        read_nsys(paths[1:2])
+
+
+def _turn_round(path):
+    """Let every event of an export end before it begins."""
+    with sqlite3.connect(path) as connection:
+        for table in ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_KERNEL",
+                      "CUPTI_ACTIVITY_KIND_MEMCPY", "NVTX_EVENTS"):  # fmt: skip
+            connection.execute(f"UPDATE {table} SET end = start - 1")  # noqa: S608
+    connection.close()

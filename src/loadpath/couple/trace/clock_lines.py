@@ -212,11 +212,13 @@ def core_spread(group: NDArray[Any], rest: FloatArray, n_group: int) -> FloatArr
 def _weighted_lines(
     pair: NDArray[np.intp], x: FloatArray, y: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    s0, s1 = np.bincount(pair, weight), np.bincount(pair, weight * x)
-    s2 = np.bincount(pair, weight * x * x) + DRIFT_PRIOR**-2
-    t0, t1 = np.bincount(pair, weight * y), np.bincount(pair, weight * x * y)
-    determinant = s0 * s2 - s1 * s1
-    return (s2 * t0 - s1 * t1) / determinant, (s0 * t1 - s1 * t0) / determinant
+    total = np.bincount(pair, weight)
+    mean_x, mean_y = (np.bincount(pair, weight * value) / total for value in (x, y))
+    # about the means no difference of large numbers divides
+    apart = x - mean_x[pair]
+    square = np.bincount(pair, weight * apart * apart) + DRIFT_PRIOR**-2
+    drift = np.bincount(pair, weight * apart * (y - mean_y[pair])) / square
+    return mean_y - drift * mean_x, drift
 
 
 def _medians(pair: NDArray[np.intp], y: FloatArray) -> FloatArray:

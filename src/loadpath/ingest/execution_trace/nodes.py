@@ -1,4 +1,4 @@
-"""Nodes of execution traces (PyTorch's ``ExecutionTraceObserver``), schemas 1.0 and 1.1 (Chakra).
+"""Nodes of execution traces: PyTorch's ``ExecutionTraceObserver`` (schemas 1.0 and 1.1), and Chakra's files.
 
 A tensor is written as ``[tensor, storage, offset, elements, bytes, device]``; lists of tensors nest.
 An operator writes the storages of its outputs, unless they are views of what it read, and those of
@@ -16,11 +16,21 @@ import polars as pl
 
 from loadpath.decode import Envelope, array_chunks, file_digest, read_blocks
 from loadpath.errors import InputError
+from loadpath.ingest.execution_trace.chakra import (
+    ChakraNode,
+    chakra_nodes,
+    is_chakra,
+    jsonized_nodes,
+)
 from loadpath.tables import EXECUTION, caveat_table
 
 __all__ = ["Executions", "is_execution_trace", "read_execution_traces"]
 
-RANK_IN_NAME = re.compile(r"(?:rank[-_]?|_)(\d{1,6})(?=\D*$)", re.IGNORECASE)
+RANK_IN_NAME = re.compile(
+    r"(?:rank[-_]?|_)(\d{1,6})(?=\D*$)|(?:^|\.)(\d{1,6})(?=\.et\b)", re.IGNORECASE
+)
+"""As PyTorch names its files, or as ASTRA-sim has those of Chakra (``job.3.et``)."""
+MOST_TEXT = 1 << 30
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 COMMUNICATES = ("record_param_comms", "nccl:", "c10d::", "gloo:")
 LARGEST = 1 << 62
@@ -81,10 +91,12 @@ def is_execution_trace(path: Path) -> bool:
         False too for a file that cannot be read: another reader says why.
     """
     try:
-        head = next(read_blocks(path), b"")[:4096]
+        head = next(read_blocks(path), b"")
     except InputError:
         return False
-    return b'"schema"' in head and b'"nodes"' in head and b'"traceEvents"' not in head
+    first = head[:4096]
+    is_pytorch = b'"schema"' in first and b'"nodes"' in first and b'"traceEvents"' not in first
+    return is_pytorch or is_chakra(head)
 
 
 def read_execution_traces(paths: Sequence[Path]) -> Executions:
@@ -104,22 +116,56 @@ def read_execution_traces(paths: Sequence[Path]) -> Executions:
     seen: set[int] = set()
     for path in sorted(paths):
         found = RANK_IN_NAME.search(path.name)
-        rank = int(found[1]) if found else -1
+        rank = int(found[1] or found[2]) if found else -1
         if rank < 0 or rank in seen:
             why = "its name holds no rank" if rank < 0 else f"rank {rank} has another one"
             doubts.append(("execution_trace_unused", f"{path.name}: left out, {why}", 1))
             continue
         seen.add(rank)
         nodes, n_bad, damage = _read(path)
-        text = f"{path.name}: nodes that are not what PyTorch writes, left out"
+        text = f"{path.name}: nodes that are not what PyTorch or Chakra write, left out"
         doubts.append(("execution_trace_damaged", text, n_bad))
         doubts.append(("execution_trace_damaged", f"{path.name}: {damage}", int(bool(damage))))
         frames.append(_table(rank, nodes))
+        text = f"{path.name}: nodes without a number that the profiler shares (rf_id), left out"
+        doubts.append(("execution_trace_unnumbered", text, len(nodes) - frames[-1].height))
         inputs.append(file_digest(path))
     return Executions(pl.concat(frames), caveat_table(doubts), tuple(inputs))
 
 
-def _read(path: Path) -> tuple[list[_Node], int, str]:
+def _read(path: Path) -> tuple[Sequence[_Node | ChakraNode], int, str]:
+    """Operators of one file, the number of nodes that are none, and what broke off the file."""
+    head = next(read_blocks(path), b"")
+    return _read_chakra(path, head) if is_chakra(head) else _read_pytorch(path)
+
+
+def _read_chakra(path: Path, head: bytes) -> tuple[list[ChakraNode], int, str]:
+    nodes: list[ChakraNode] = []
+    n_bad, damage = 0, ""
+    try:
+        for node in (
+            jsonized_nodes(_whole(path)) if head[:1] == b"{" else chakra_nodes(read_blocks(path))
+        ):
+            n_bad += node is None
+            nodes += [node] if node else []
+    except InputError as error:
+        damage = error.problems[0]
+    except ValueError as error:
+        damage = str(error)
+    return nodes, n_bad, damage
+
+
+def _whole(path: Path) -> bytes:
+    parts, size = [], 0
+    for block in read_blocks(path):
+        parts.append(block)
+        size += len(block)
+        if size > MOST_TEXT:
+            raise InputError(path.name, "a text of more than 1 GiB", "Give the .et file itself.")
+    return b"".join(parts)
+
+
+def _read_pytorch(path: Path) -> tuple[list[_Node], int, str]:
     decoder = msgspec.json.Decoder(_Node)
     nodes: list[_Node] = []
     n_bad, damage = 0, ""
@@ -138,7 +184,7 @@ def _read(path: Path) -> tuple[list[_Node], int, str]:
     return nodes, n_bad, damage
 
 
-def _table(rank: int, nodes: Sequence[_Node]) -> pl.DataFrame:
+def _table(rank: int, nodes: Sequence[_Node | ChakraNode]) -> pl.DataFrame:
     facts = [_facts(node) for node in nodes]
     kept = [i for i, (number, _) in enumerate(facts) if 0 <= number < LARGEST]
     touched = [_touched(nodes[i], facts[i][1]) for i in kept]
@@ -151,15 +197,17 @@ def _table(rank: int, nodes: Sequence[_Node]) -> pl.DataFrame:
     }).sort("node", maintain_order=True)  # fmt: skip
 
 
-def _facts(node: _Node) -> tuple[int, str]:
+def _facts(node: _Node | ChakraNode) -> tuple[int, str]:
     """Read the number that the profiler shares, and the operator's schema."""
+    if isinstance(node, ChakraNode):
+        return node.rf_id, node.op_schema
     said = {attribute.name: attribute.value for attribute in node.attrs}
     number = said.get("rf_id", node.rf_id)
     schema = said.get("op_schema", node.op_schema)
     return number if isinstance(number, int) else -1, schema if isinstance(schema, str) else ""
 
 
-def _touched(node: _Node, schema: str) -> tuple[set[int], set[int]]:
+def _touched(node: _Node | ChakraNode, schema: str) -> tuple[set[int], set[int]]:
     """Storages that an operator reads, and those that it writes."""
     given = _values(node.inputs)
     read = set(_storages(given))

@@ -20,6 +20,9 @@ __all__ = ["Flights", "is_flight_recorder", "rank_of_dump", "read_flight_recorde
 RANK_IN_NAME = re.compile(r"(?:rank[-_]?|_)(\d{1,6})(?=\D*$)", re.IGNORECASE)
 SUFFIXES = (".gz", ".json", ".pkl", ".pickle")
 KNOWN_VERSION = "2."
+KEYS = (b"pg_config", b"pg_status", b"collective_seq_id", b"nccl_version", b"comm_lib_version",
+        b"time_discovered_completed_ns")  # fmt: skip
+"""Two of them, or one and entries, are in every dump."""
 Doubt = tuple[str, str, int]
 
 
@@ -62,9 +65,9 @@ def is_flight_recorder(path: Path) -> bool:
     except InputError:
         return False
     if is_pickle(head):
-        return b"pg_config" in head or b"collective_seq_id" in head or b"nccl_version" in head
-    known = b'"collective_seq_id"' in head or b'"pg_status"' in head
-    return b'"entries"' in head and known and b'"traceEvents"' not in head
+        return any(key in head for key in KEYS)
+    quoted = sum(b'"' + key + b'"' in head for key in (b"entries", *KEYS))
+    return quoted > 1 and b'"traceEvents"' not in head
 
 
 def rank_of_dump(path: Path) -> int:
@@ -162,7 +165,7 @@ def _read(path: Path) -> tuple[list[Entry], Dump, list[Doubt]]:
 
 
 def _parsed(path: Path) -> tuple[list[Entry], int, Dump, str]:
-    decoder = msgspec.json.Decoder(list[Entry])
+    decoder = msgspec.json.Decoder(list[Entry], strict=False)
     entries: list[Entry] = []
     envelope = Envelope(found=False, text=b"")
     n_bad = 0
@@ -213,7 +216,7 @@ def _texts(value: Any) -> Any:
 
 def _converted(item: Any) -> list[Entry]:
     try:
-        return [msgspec.convert(item, Entry)]
+        return [msgspec.convert(item, Entry, strict=False)]
     except BAD:
         return []
 

@@ -1,6 +1,7 @@
 """Entries of one dump to rows; whatever they were decoded from."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
@@ -30,12 +31,16 @@ DEFAULT = ("", "0")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One communication as dumped, in PyTorch's own words."""
+    """One communication as dumped, in PyTorch's own words.
+
+    Before 2.0 a group had a name alone, and one number (``seq_id``) counted all its communications.
+    """
 
     profiling_name: str
-    process_group: tuple[str, str]
-    collective_seq_id: int
+    process_group: tuple[str, str] | str
     time_created_ns: int
+    collective_seq_id: int = 0
+    seq_id: int = 0
     p2p_seq_id: int = 0
     pg_id: int = -1
     is_p2p: bool = False
@@ -48,9 +53,30 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     time_discovered_completed_ns: int | None = None
     duration_ms: float | None = None
 
+    @property
+    def group(self) -> str:
+        """Name of the group."""
+        return self.process_group if isinstance(self.process_group, str) else self.process_group[0]
+
+    @property
+    def description(self) -> str:
+        """What the group is for; empty where that is not told."""
+        return "" if isinstance(self.process_group, str) else self.process_group[1]
+
+    @property
+    def number(self) -> int:
+        """Number within the group, of sends and receives among themselves."""
+        told = self.p2p_seq_id if self.is_p2p else self.collective_seq_id
+        return told or self.seq_id
+
+    @property
+    def is_batch(self) -> bool:
+        """The end of a batch; what was posted in it has the same number, and no state of its own."""
+        return self.profiling_name.endswith(":coalesced")
+
     def is_sound(self) -> bool:
         """Tell an entry whose numbers can be meant."""
-        numbers = (self.collective_seq_id, self.p2p_seq_id, self.pg_id)
+        numbers = (self.collective_seq_id, self.seq_id, self.p2p_seq_id, self.pg_id)
         return 0 < self.time_created_ns < MAX_TIME_NS and max(map(abs, numbers)) < MAX_TIME_NS
 
 
@@ -83,21 +109,19 @@ def flight_rows(rank: int, entries: Sequence[Entry], dump: Dump) -> pl.DataFrame
         Table `FLIGHT`.
     """
     members = _members(entries, dump)
-    done = {number: _count(status, "last_completed_collective")
-            for number, status in dump.pg_status.items()}  # fmt: skip
+    done = _done(entries, dump)
     names = [entry.profiling_name.split(":")[-1] for entry in entries]
     return FLIGHT.build({
         "rank": pl.Series([rank] * len(entries), dtype=pl.Int32),
-        "group": pl.Series([e.process_group[0] for e in entries], dtype=pl.String),
-        "description": pl.Series([e.process_group[1] for e in entries], dtype=pl.String),
-        "members": pl.Series([members[e.process_group[0]] for e in entries],
+        "group": pl.Series([e.group for e in entries], dtype=pl.String),
+        "description": pl.Series([e.description for e in entries], dtype=pl.String),
+        "members": pl.Series([members[e.group] for e in entries],
                              dtype=pl.List(pl.Int32)),
         "collective": pl.Series([collective_of(name) for name in names], dtype=pl.String),
         "name": pl.Series([e.profiling_name for e in entries], dtype=pl.String),
-        "sequence": pl.Series([e.p2p_seq_id if e.is_p2p else e.collective_seq_id for e in entries],
-                              dtype=pl.Int64),
+        "sequence": pl.Series([e.number for e in entries], dtype=pl.Int64),
         "is_p2p": pl.Series([e.is_p2p for e in entries], dtype=pl.Boolean),
-        "peer": pl.Series([_peer(rank, e.profiling_name, members[e.process_group[0]])
+        "peer": pl.Series([_peer(rank, e.profiling_name, members[e.group])
                            for e in entries], dtype=pl.Int32),
         "created_ns": pl.Series([e.time_created_ns for e in entries], dtype=pl.Int64),
         "started_ns": pl.Series([_time(e.time_discovered_started_ns) for e in entries],
@@ -105,7 +129,7 @@ def flight_rows(rank: int, entries: Sequence[Entry], dump: Dump) -> pl.DataFrame
         "completed_ns": pl.Series([_time(e.time_discovered_completed_ns) for e in entries],
                                   dtype=pl.Int64),
         "state": pl.Series([e.state for e in entries], dtype=pl.String),
-        "is_done": pl.Series([_is_done(e, done) for e in entries], dtype=pl.Boolean),
+        "is_done": pl.Series(done, dtype=pl.Boolean),
         "size": pl.Series([_size(e) for e in entries], dtype=pl.String),
         "data_type": pl.Series([",".join(dict.fromkeys(e.input_dtypes)) for e in entries],
                                dtype=pl.String),
@@ -132,13 +156,13 @@ def group_rows(rank: int, entries: Sequence[Entry], dump: Dump) -> pl.DataFrame:
         Table `FLIGHT_GROUP`: a row for each group the rank is in, and one for each number whose
         group its entries do not name.
     """
-    number = {e.process_group[0]: str(e.pg_id) for e in entries if e.pg_id >= 0}
-    described = {e.process_group[0]: e.process_group[1] for e in entries}
+    number = {e.group: str(e.pg_id) for e in entries if e.pg_id >= 0}
+    described = {e.group: e.description for e in entries}
     members = _members(entries, dump)
     # A status counts sends and collectives as one; each send notes the last collective before it.
     with_sends = {
-        name: max(e.collective_seq_id for e in entries if e.process_group[0] == name)
-        for name in {e.process_group[0] for e in entries if e.is_p2p}
+        name: max(e.collective_seq_id for e in entries if e.group == name)
+        for name in {e.group for e in entries if e.is_p2p}
     }
     rows = []
     for group, ranks in members.items():
@@ -160,7 +184,7 @@ def group_rows(rank: int, entries: Sequence[Entry], dump: Dump) -> pl.DataFrame:
 def _members(entries: Sequence[Entry], dump: Dump) -> dict[str, list[int]]:
     """Ranks of each group by name; empty where the dump does not list it."""
     members = {str(g.get("name", key)): _ranks(g) for key, g in dump.pg_config.items()}
-    used = dict.fromkeys(entry.process_group[0] for entry in entries)
+    used = dict.fromkeys(entry.group for entry in entries)
     for group in used:
         if group not in members:
             members[group] = members.get("", []) if group in DEFAULT else []
@@ -177,11 +201,39 @@ def _ranks(group: Mapping[str, Any]) -> list[int]:
     return ranks if ranks and 0 <= min(ranks) <= max(ranks) < MAX_RANKS else []
 
 
-def _is_done(entry: Entry, done: Mapping[str, int]) -> bool:
-    # gloo never says "completed", it retires; some versions say it only of the group.
-    if entry.state == "completed" or entry.retired:
+def _done(entries: Sequence[Entry], dump: Dump) -> list[bool]:
+    """Tell which communications ended.
+
+    What was posted in a batch never says so; the end of the batch does, which is not dumped where only
+    open ones are: a batch before the last is then taken to have ended.
+    """  # noqa: DOC201
+    mixed = {str(e.pg_id) for e in entries if e.is_p2p}
+    ended = {
+        number: _count(status, "last_completed_collective")
+        for number, status in dump.pg_status.items()
+        if number not in mixed
+    }
+    batch = {_key(e): _is_done(e, ended) for e in entries if e.is_batch}
+    posted = Counter(_key(e) for e in entries if e.is_p2p and not e.is_batch)
+    last: dict[str, int] = {}
+    for group, _, number in posted:
+        last[group] = max(last.get(group, -1), number)
+    return [
+        batch.get(_key(e), _is_done(e, ended) or (posted[_key(e)] > 1 and e.number < last[e.group]))
+        for e in entries
+    ]
+
+
+def _key(entry: Entry) -> tuple[str, bool, int]:
+    return entry.group, entry.is_p2p, entry.number
+
+
+def _is_done(entry: Entry, ended: Mapping[str, int]) -> bool:
+    # gloo never says "completed", it retires; what NCCL retires without having completed timed out
+    retires = entry.retired and not entry.profiling_name.startswith("nccl:")
+    if entry.state == "completed" or retires:
         return True
-    return not entry.is_p2p and entry.collective_seq_id <= done.get(str(entry.pg_id), -1)
+    return not entry.is_p2p and entry.number <= ended.get(str(entry.pg_id), -1)
 
 
 def _reached(status: Mapping[str, Any]) -> tuple[int, int]:

@@ -90,6 +90,7 @@ def read_nsys(paths: Sequence[Path], ranks: Mapping[str, int] | None = None) -> 
         with opened(path) as database:
             events = read_events(database)
         processes += _ranked(path, events, ranks or {}, doubts, alone=len(paths) == 1)
+    processes = _timed(processes, doubts)
     _refuse_twice(processes)
     processes.sort(key=lambda one: one.rank)
     lanes = [_lanes(one) for one in processes]
@@ -144,6 +145,17 @@ def _ranked(
         _Process(rank, path.name, events, _sound(path, one, events, doubts))
         for rank, one in zip(ranks, used, strict=True)
     ]
+
+
+def _timed(processes: Sequence[_Process], doubts: list[Doubt]) -> list[_Process]:
+    """Leave out processes without an event of sound times."""
+    empty = ", ".join(one.name for one in processes if not one.span.height)
+    timed = [one for one in processes if one.span.height]
+    if not timed:
+        raise InputError(empty, "no event has sound times", "Export the report again.")
+    text = f"processes without an event of sound times, left out: {empty}"
+    doubts.append(("no_sound_times", text, len(processes) - len(timed)))
+    return timed
 
 
 def _rank_in_name(path: Path) -> int:

@@ -115,7 +115,7 @@ def _json_rows(lines: list[bytes]) -> tuple[pl.DataFrame, int]:
 def _decoded(line: bytes) -> dict[str, Any] | None:
     try:
         found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

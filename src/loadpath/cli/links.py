@@ -1,0 +1,41 @@
+"""The command ``loadpath links``."""
+
+import json as encoder
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["links"]
+
+SHOWN = 8
+
+
+def links(
+    sources: Annotated[
+        list[Path], typer.Argument(help="Summaries of links measured by nccl-tests, pair by pair.")
+    ],
+    seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON with sorted keys.")] = False,
+) -> None:
+    """Say which links and nodes are weaker than their peers, beyond chance."""  # numpydoc ignore=PR01
+    from loadpath.audit.links import judge_links
+
+    told = judge_links(*sources, seed=seed)
+    if json:
+        typer.echo(encoder.dumps(told, sort_keys=True, indent=2))
+        return
+    typer.echo("\n".join(_lines(told)))
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    """Verdict, then the units furthest below their peers."""
+    weak = [f"{row['place']} {row['name']}" for row in told["weak"]]
+    n_link = sum(row["place"] == "link" for row in told["links"])
+    head = f"{n_link} links in {told['tests']} tests; weak: {', '.join(weak) or 'none'}"
+    rows = [
+        f"  {row['place']:4} {row['name']:40} {100 * row['deficit_ratio']:6.1f} % below its peers, "
+        f"p = {row['p_value']:.2g}{'  WEAK' if row['is_weak'] else ''}"
+        for row in told["links"][:SHOWN]
+    ]
+    return [head, *rows, *(f"caveat: {c['text']} ({c['n']})" for c in told["caveats"])]
