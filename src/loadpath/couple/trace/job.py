@@ -33,6 +33,7 @@ from loadpath.couple.trace.recorded_waits import recorded_waits
 from loadpath.couple.trace.rows import Int64Array, Rows, common_steps, rows_of
 from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import UNMARKED, repeated_steps
+from loadpath.couple.trace.windows import join_windows
 from loadpath.errors import InputError, StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
 
@@ -178,7 +179,7 @@ def _contradicting(recording: Recording, error: StructureError) -> Recording:
 def _aligned(recording: Recording) -> tuple[Recording, Aligned]:
     """Align ranks over the steps that all of them recorded; find steps where none are marked."""
     recording = split_posted(resolve_peers(join_flights(recording)))
-    recording = share_marks(renumber_steps(recording))
+    recording = join_windows(share_marks(renumber_steps(recording)))
     steps = common_steps(recording)
     if not steps:
         raise InputError(
