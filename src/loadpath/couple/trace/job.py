@@ -10,6 +10,7 @@ import polars as pl
 from loadpath.couple.graph import Coupling, EdgeKind
 from loadpath.couple.job import CoupledJob, assemble_job
 from loadpath.couple.trace.alignment import (
+    UNDECIDED,
     Aligned,
     Timed,
     align_ranks,
@@ -262,7 +263,8 @@ def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) ->
     n_bad = int((~instances.causal).sum())
     n_part = int((instances.n_members < instances.n_expected).sum())
     cut = is_cut_off(recording)
-    contradicts = instances.is_refused and not cut
+    is_said = cut or (recording.caveat["code"] == UNDECIDED).any()
+    contradicts = instances.is_refused and not is_said
     code = "not_causal" if contradicts else "instances_not_causal"
     said = REFUSED if contradicts else "they couple nothing"
     found = caveat_table(

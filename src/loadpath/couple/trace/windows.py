@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from loadpath.couple.trace.alignment import UNDECIDED
 from loadpath.couple.trace.clock_hosts import clocks_of_hosts
 from loadpath.couple.trace.facts import Facts, are_collective, communication_facts
 from loadpath.couple.trace.groups import FALSE_SPLITS, REFUSED_RATIO, TOLERANCE_NS, at_most
@@ -21,10 +22,8 @@ from loadpath.couple.trace.rows import BoolArray, Int64Array, Rows, rows_of
 from loadpath.couple.trace.steps import UNMARKED
 from loadpath.tables import Recording, caveat_table
 
-__all__ = ["UNDECIDED", "join_windows"]
+__all__ = ["join_windows"]
 
-UNDECIDED = "windows_undecided"
-"""Caveat where several ways to lay windows beside each other fit equally."""
 LEAST_RATIO = 0.5
 """Windows must share at least this part of the communications of the shorter one."""
 BASE = np.uint64(0x9E3779B97F4A7C15)
