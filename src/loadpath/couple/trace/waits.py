@@ -85,9 +85,10 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
     program waits at the same place for the same communication of every rank and step, and an op
     that ends while the thread waits ends at that place. It is no place inside a call that
     computes: the thread waits between recorded calls, or inside a communication call. So the place
-    is the latest such one that a tenth of all occurrences (and two of them) end in. Later ends are
-    records of a thread that lost its processor between its work and its end mark: the waiting
-    thread went on before.
+    is the latest such one that a tenth of all occurrences (and two of them) end in, and in which more time
+    is spent before these ends than after them, as whoever waits goes on when it is done; if there is none,
+    the latest without regard to time. Later ends are records of a thread that lost its processor between
+    its work and its end mark: the waiting thread went on before.
     """
     begun = first_part(segments, rows.rank.size)
     index = np.flatnonzero(rows.on_worker[work.row] & (work.call >= 0))
@@ -97,7 +98,7 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
         return WorkerWaits(posted, known, rows.end)
     found = _occurrences(rows, segments, work, index)
     waiting = (
-        found.drop("name", "position", "offset", "may_wait")
+        found.drop("name", "position", "offset", "may_wait", "waited_ns")
         .join(_waiting_places(found), on=KEY)
         .join(_places(segments), on=["rank", "lane", "step", "name", "position"])
         .with_columns(late=pl.col("segment_end") < pl.col("end") - CLOCK_NS)
@@ -146,6 +147,9 @@ def _occurrences(
             "lane": segments.lane[launch],
             "step": segments.step[launch],
             "end": rows.end[row],
+            "waited_ns": rows.end[row]
+            - np.maximum(segments.start[earliest], rows.start[row])
+            - (segments.end[earliest] - rows.end[row]),
         }
     )
 
@@ -163,10 +167,15 @@ def _waiting_places(found: pl.DataFrame) -> pl.DataFrame:
         found.filter(pl.col("offset") >= 0)
         .with_columns(n=pl.len().over(KEY))
         .group_by([*KEY, "n", "name", "position"])
-        .agg(pl.col("may_wait").all(), pl.len().alias("share"), pl.col("offset").median())
+        .agg(
+            pl.col("may_wait").all(),
+            pl.len().alias("share"),
+            pl.col("offset").median(),
+            waits=pl.col("waited_ns").sum() > 0,
+        )
         .filter(pl.col("may_wait"))
         .filter(pl.col("share") >= pl.max_horizontal(pl.min_horizontal("n", 2), 0.1 * pl.col("n")))
-        .sort("offset", "name", "position", descending=[True, False, False])
+        .sort("waits", "offset", "name", "position", descending=[True, True, False, False])
         .group_by(KEY, maintain_order=True)
         .agg(pl.col("name", "position").first())
     )
