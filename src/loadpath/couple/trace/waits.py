@@ -18,6 +18,8 @@ WAITS_INSIDE = re.compile(r"^(c10d|_?c10d_functional)::|wait|barrier", re.IGNORE
 """Calls that may wait for a communication before they return."""
 MOST_LATE_RATIO = 0.5
 """Share of occurrences that may have been recorded after the thread went on."""
+LEAST_RATIO = 0.1
+"""Share of occurrences, and of time waited, that a place of waiting has; a policy."""
 KEY = ["collective", "bytes", "occurrence"]
 
 
@@ -85,9 +87,9 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
     program waits at the same place for the same communication of every rank and step, and an op
     that ends while the thread waits ends at that place. It is no place inside a call that
     computes: the thread waits between recorded calls, or inside a communication call. So the place
-    is the latest such one that a tenth of all occurrences (and two of them) end in, and in which more time
-    is spent before these ends than after them, as whoever waits goes on when it is done; if there is none,
-    the latest without regard to time. Later ends are records of a thread that lost its processor between
+    is the latest such one that a tenth of all occurrences (and two of them) end in, and that holds a tenth of
+    the longest time waited at one place. Time counts as waited if the thread goes on when the op is done, within a tenth
+    of it. Where nobody waits so, time is not asked. Later ends are records of a thread that lost its processor between
     its work and its end mark: the waiting thread went on before.
     """
     begun = first_part(segments, rows.rank.size)
@@ -147,11 +149,18 @@ def _occurrences(
             "lane": segments.lane[launch],
             "step": segments.step[launch],
             "end": rows.end[row],
-            "waited_ns": rows.end[row]
-            - np.maximum(segments.start[earliest], rows.start[row])
-            - (segments.end[earliest] - rows.end[row]),
+            "waited_ns": _waited(rows.start[row], rows.end[row], segments, earliest),
         }
     )
+
+
+def _waited(
+    start: Int64Array, end: Int64Array, segments: Segments, segment: Int64Array
+) -> Int64Array:
+    """Time from the begin of a segment to the end of an op in it, where the thread then goes on."""
+    before = end - np.maximum(segments.start[segment], start)
+    goes_on = segments.end[segment] - end <= LEAST_RATIO * before
+    return np.where(goes_on, before, 0)
 
 
 def _may_wait(rows: Rows, segments: Segments) -> BoolArray:
@@ -163,6 +172,7 @@ def _may_wait(rows: Rows, segments: Segments) -> BoolArray:
 
 
 def _waiting_places(found: pl.DataFrame) -> pl.DataFrame:
+    least, waited = LEAST_RATIO * pl.col("n"), LEAST_RATIO * pl.col("waited_ns").max().over(KEY)
     return (
         found.filter(pl.col("offset") >= 0)
         .with_columns(n=pl.len().over(KEY))
@@ -171,10 +181,11 @@ def _waiting_places(found: pl.DataFrame) -> pl.DataFrame:
             pl.col("may_wait").all(),
             pl.len().alias("share"),
             pl.col("offset").median(),
-            waits=pl.col("waited_ns").sum() > 0,
+            pl.col("waited_ns").sum(),
         )
         .filter(pl.col("may_wait"))
-        .filter(pl.col("share") >= pl.max_horizontal(pl.min_horizontal("n", 2), 0.1 * pl.col("n")))
+        .filter(pl.col("share") >= pl.max_horizontal(pl.min_horizontal("n", 2), least))
+        .with_columns(waits=(pl.col("waited_ns") > 0) & (pl.col("waited_ns") >= waited))
         .sort("waits", "offset", "name", "position", descending=[True, True, False, False])
         .group_by(KEY, maintain_order=True)
         .agg(pl.col("name", "position").first())
