@@ -301,7 +301,7 @@ def _collect(raw_folder: Path, folder: Path, ranks: Mapping[int, int], until_s: 
     if missing:
         who = ", ".join(f"{pid} (rank {rank})" for pid, rank in missing.items())
         raise UsageError(
-            f"{folder}: no whole trace of processes {who}. See what their stderr says of Kineto (\"insufficient "
+            f'{folder}: no whole trace of processes {who}. See what their stderr says of Kineto ("insufficient '
             "time for warmup\": give a longer --delay); the other ranks' traces are there."
         )
 

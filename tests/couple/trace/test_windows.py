@@ -1,76 +1,8 @@
 """Windows of an unmodified job over gloo: no step marks, no numbers, each begun somewhere else."""
 
-import json
-
-import numpy as np
 import polars as pl
 import pytest
-
-from loadpath.couple.trace import couple_trace
-from loadpath.ingest.kineto import read_kineto
-
-SIZES = (1000, 1000, 1)
-"""Numbers that a step adds up, one communication after the other."""
-SLOW, SLOW_US = 1, 8000.0
-OPTIMISER = "Optimizer.step#SGD.step"
-
-
-def event(name, category, thread, start, end, size=0):
-    """One span; a call is given its block as a list of tensors, an execution the block alone."""
-    is_call = name.startswith("c10d::")
-    shape = {"Input Dims": [[[size]]] if is_call else [[size]]}
-    kind = {"Input type": ["TensorList" if is_call else "float"]}
-    return {
-        "ph": "X", "cat": category, "name": name, "pid": 1, "tid": thread,
-        "ts": round(start, 3), "dur": round(end - start, 3),
-        "args": (shape | kind) if size else {},
-    }  # fmt: skip
-
-
-def job(*, ranks=3, steps=20, jitter_us=300.0, seed=0):
-    """Run a data-parallel job: work, two blocks and a number, which all ranks add up.
-
-        rank 0  work |-- all --|-- all --|- all -| work ...
-        rank 1  work ........ |- all --|-- all --|- all -| work ...
-    """
-    chance = np.random.default_rng(seed)
-    events = [[] for _ in range(ranks)]
-    now = np.full(ranks, 1e6)
-    for _ in range(steps):
-        work = 2000 + jitter_us * chance.random(ranks) + SLOW_US * (np.arange(ranks) == SLOW)
-        for rank, began in enumerate(now):
-            events[rank].append(event("aten::mm", "cpu_op", 1, began + 5, began + work[rank]))
-        now = now + work
-        for size in SIZES:
-            done = now.max() + 100
-            for rank, began in enumerate(now):
-                events[rank] += [
-                    event("c10d::allreduce_", "cpu_op", 1, began + 5, began + 15, size),
-                    event("gloo:all_reduce", "user_annotation", 2, began + 20, done, size),
-                    # what reads the sum waits for it
-                    event("aten::item", "cpu_op", 1, done + 10, done + 20),
-                ]
-            now = np.full(ranks, done + 30)
-        for rank, began in enumerate(now):
-            events[rank].append(event(OPTIMISER, "user_annotation", 1, began + 1, began + 9))
-        now = now + 10
-    return events
-
-
-def record(folder, events, spans, *, hosts=None, clocks_us=None):
-    """Write what each rank saw between two times, as its clock had it."""
-    folder.mkdir()
-    for rank, (low, high) in enumerate(spans):
-        ahead = clocks_us[rank] if clocks_us else 0.0
-        seen = [
-            e | {"ts": round(e["ts"] + ahead, 3)}
-            for e in events[rank]
-            if low <= e["ts"] and e["ts"] + e["dur"] <= high
-        ]
-        host = hosts[rank] if hosts else "a"
-        text = json.dumps({"host_name": host, "baseTimeNanoseconds": 0, "traceEvents": seen})
-        (folder / f"rank{rank}.json").write_text(text)
-    return couple_trace(read_kineto([folder]))
+from tests.couple.trace.gloo_jobs import job, record
 
 
 def codes(coupled):
@@ -83,10 +15,8 @@ def begins(events, rank):
 
 def members_end_together(coupled):
     """Whether members of each communication end within a millisecond, clocks set right."""
-    op = coupled.op.with_row_index("row").with_columns(pl.col("row").cast(pl.Int32))
-    member = coupled.membership.join(op, left_on="op", right_on="op") if "op" in op.columns else (
-        coupled.membership.join(op, left_on="op", right_on="row")
-    )
+    op = coupled.op.with_row_index("place").with_columns(pl.col("place").cast(pl.Int32))
+    member = coupled.membership.join(op, left_on="op", right_on="place")
     end = pl.col("start_ns") + pl.col("duration_ns")
     spread = member.group_by("instance").agg((end.max() - end.min()).alias("ns"), pl.len())
     return spread["ns"].max() < 1_000_000 and (spread["len"] == coupled.rank.height).all()

@@ -10,7 +10,15 @@ import polars as pl
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array
 from loadpath.tables import Recording
 
-__all__ = ["FALSE_SPLITS", "REFUSED_RATIO", "TOLERANCE_NS", "Joined", "at_most", "equal_parts", "split_groups"]
+__all__ = [
+    "FALSE_SPLITS",
+    "REFUSED_RATIO",
+    "TOLERANCE_NS",
+    "Joined",
+    "at_most",
+    "equal_parts",
+    "split_groups",
+]
 
 REFUSED_RATIO = 0.05
 """Share of communications whose members end before the last starts, above which they are refused."""

@@ -132,9 +132,7 @@ def join_windows(recording: Recording) -> Recording:
     return _cut(recording, (rows, work), windows, shifts)
 
 
-def _windows(
-    rows: Rows, work: DeviceWork, facts: Facts, chosen: BoolArray
-) -> dict[int, _Window]:
+def _windows(rows: Rows, work: DeviceWork, facts: Facts, chosen: BoolArray) -> dict[int, _Window]:
     """List the collectives of each rank."""
     sized = np.where(are_collective(rows, facts, SAME_BYTES), facts.bytes, -1)
     said = mix(np.stack([facts.collective, facts.communicator, sized], axis=1))
@@ -152,7 +150,9 @@ def _windows(
 
 def _shift(a: _Window, b: _Window, *, is_one_clock: bool) -> tuple[int | None, bool]:
     """Find how the second window lies beside the first; say whether nothing else fits as well."""
-    fits = [fit for s in _alike(a.said, b.said) if (fit := _fit(a, b, s, is_one_clock=is_one_clock))]
+    fits = [
+        fit for s in _alike(a.said, b.said) if (fit := _fit(a, b, s, is_one_clock=is_one_clock))
+    ]
     if not fits:
         return None, False
     # what began and ended with the same communication needs a reason to be shifted
