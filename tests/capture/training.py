@@ -61,6 +61,8 @@ def train(rank, options, store):
             optimizer.step()
             optimizer.zero_grad()
             options.n_step += 1
+            if options.pids and options.n_step == 3:
+                (options.pids / str(rank)).write_text(str(os.getpid()))
             if options.n_step == options.kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             if recorded:
@@ -72,11 +74,6 @@ def train(rank, options, store):
         said = {"steps": options.n_step, "step_s": (time.time() - begin) / options.n_step}
         (options.say / f"said_{rank}.json").write_text(json.dumps(said))
     dist.destroy_process_group()
-
-
-def be_rank(rank, options, store):
-    options.pids and (options.pids / str(rank)).write_text(str(os.getpid()))
-    train(rank, options, store)
 
 
 def main():
@@ -91,12 +88,12 @@ def main():
     parser.add_argument("--every", type=int, default=12)
     parser.add_argument("--active", type=int, default=8)
     parser.add_argument("--kill-at", type=int, default=0, help="step in which all ranks are killed")
-    parser.add_argument("--pids", type=Path, help="folder that gets the number of each process")
+    parser.add_argument("--pids", type=Path, help="folder that gets the number of each that trains")
     parser.add_argument("--say", type=Path, help="folder that gets what steps took")
     options = parser.parse_args()
     options.n_step = 0
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(be_rank, args=(options, f"{folder}/store"), nprocs=options.ranks)
+        mp.spawn(train, args=(options, f"{folder}/store"), nprocs=options.ranks)
 
 
 if __name__ == "__main__":
