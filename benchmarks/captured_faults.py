@@ -22,8 +22,9 @@ BLAMELESS = ("none", "jitter", "absorbed")
 PLANTED_S = 0.06
 
 
-def capture(options, folder, n_rank, fault, place):
+def capture(options, folder, job):
     """Run a job, and open one window on its processes."""
+    n_rank, fault, place = job
     pids = folder / "pids"
     pids.mkdir(parents=True)
     words = [options.torch, str(JOB), "--fault", fault, "--place", str(place)]
@@ -58,7 +59,7 @@ def main():
             folder = options.folder / f"{fault}-{n_rank}-{k}"
             shutil.rmtree(folder, ignore_errors=True)
             place = (k + 1) % n_rank
-            out = capture(options, folder, n_rank, fault, place)
+            out = capture(options, folder, (n_rank, fault, place))
             document = run_audit(out, brief=False, cache=False).document
             verdict = document["verdict"]
             is_right = (

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import gzip
 import json
-import os
 import signal
 import socket
 import subprocess

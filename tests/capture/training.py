@@ -90,8 +90,12 @@ def main():
     parser.add_argument("--kill-at", type=int, default=0, help="step in which all ranks are killed")
     parser.add_argument("--pids", type=Path, help="folder that gets the number of each that trains")
     parser.add_argument("--say", type=Path, help="folder that gets what steps took")
+    parser.add_argument("--store", help="file in which ranks meet that Slurm started")
     options = parser.parse_args()
     options.n_step = 0
+    if options.store:
+        train(int(os.environ["SLURM_PROCID"]), options, options.store)
+        return
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(train, args=(options, f"{folder}/store"), nprocs=options.ranks)
 

@@ -1,6 +1,7 @@
 """Data-parallel jobs over gloo as an agent records them: no step marks, no numbers of communications."""
 
 import json
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def job(*, ranks=3, steps=20, jitter_us=300.0, seed=0, late_us=0.0):
     Every second time the slow rank marks the end of the first one late.
     """
     chance = np.random.default_rng(seed)
-    events = [[] for _ in range(ranks)]
+    events: list[list[dict[str, Any]]] = [[] for _ in range(ranks)]
     now = np.full(ranks, 1e6)
     for step in range(steps):
         work = 2000 + jitter_us * chance.random(ranks) + SLOW_US * (np.arange(ranks) == SLOW)

@@ -115,17 +115,15 @@ def join_windows(recording: Recording) -> Recording:
     ranks = recording.rank["rank"].to_list()
     if any(rank not in windows for rank in ranks):
         return recording
-    clock = dict(zip(ranks, clocks_of_hosts(recording.rank).tolist(), strict=True))
-    shifts: dict[int, int] = {ranks[0]: 0}
-    undecided = []
-    for rank in ranks[1:]:
-        shift, is_sure = _shift(
-            windows[ranks[0]], windows[rank], is_one_clock=clock[rank] == clock[ranks[0]]
-        )
-        if shift is None:
-            return recording
-        shifts[rank] = shift
-        undecided += [] if is_sure else [rank]
+    clock = clocks_of_hosts(recording.rank).tolist()
+    found = [
+        _shift(windows[ranks[0]], windows[rank], is_one_clock=own == clock[0])
+        for rank, own in zip(ranks, clock, strict=True)
+    ]
+    shifts = {rank: s for rank, (s, _) in zip(ranks, found, strict=True) if s is not None}
+    undecided = [rank for rank, (_, is_sure) in zip(ranks, found, strict=True) if not is_sure]
+    if len(shifts) < len(ranks):
+        return recording
     if undecided:
         listed = ", ".join(map(str, undecided[:8])) + (", ..." if undecided[8:] else "")
         return _said(recording, UNDECIDED, UNDECIDED_TEXT.format(listed=listed), len(undecided))
@@ -143,7 +141,7 @@ def _windows(rows: Rows, work: DeviceWork, facts: Facts, chosen: BoolArray) -> d
         mine = np.flatnonzero(chosen & (facts.rank == rank))
         mine = mine[np.lexsort((facts.start[mine], called[mine]))]
         found[rank] = _Window(
-            *(column[mine] for column in (said, meets, called, facts.start, facts.end))
+            said[mine], meets[mine], called[mine], facts.start[mine], facts.end[mine]
         )
     return found
 
@@ -232,33 +230,22 @@ def _cut(
         max(first + shift, windows[rank].said.size - (last + shift))
         for rank, shift in shifts.items()
     ]
-    if last - first < 1 or not any(lost):
+    if last <= first or not any(lost):
         return recording
+    begin = {r: int(windows[r].called[first + shift]) for r, shift in shifts.items()}
+    end = {r: int(windows[r].end[: last + shift].max()) for r, shift in shifts.items()}
     rows, work = recorded
-    spans = {
-        rank: (
-            int(windows[rank].called[first + shift]),
-            int(windows[rank].end[: last + shift].max()),
-        )
-        for rank, shift in shifts.items()
-    }
-    begin = np.array([spans[rank][0] for rank in sorted(spans)])
-    end = np.array([spans[rank][1] for rank in sorted(spans)])
-    place = np.searchsorted(np.array(sorted(spans)), rows.rank)
     since = rows.start.copy()
     since[work.row] = work.launched
-    inside = (since >= begin[place]) & (since < end[place])
-    number = pl.col("rank").replace_strict
-    step = recording.step.with_columns(
-        start_ns=number({r: s[0] for r, s in spans.items()}, return_dtype=pl.Int64),
-        end_ns=number({r: s[1] for r, s in spans.items()}, return_dtype=pl.Int64),
+    began, ended = (pl.col("rank").replace_strict(of, return_dtype=pl.Int64) for of in (begin, end))
+    asked = pl.Series(since)
+    inside = pl.when((asked >= began) & (asked < ended)).then("step").otherwise(-1)
+    joined = replace(
+        recording,
+        op=recording.op.with_columns(step=inside),
+        step=recording.step.with_columns(start_ns=began, end_ns=ended),
     )
-    op = recording.op.with_columns(
-        step=pl.when(pl.Series(inside)).then(pl.col("step")).otherwise(-1)
-    )
-    text = JOINED.format(most=max(lost))
-    n = sum(1 for n_lost in lost if n_lost)
-    return _said(replace(recording, op=op, step=step), "windows_joined", text, n)
+    return _said(joined, "windows_joined", JOINED.format(most=max(lost)), sum(map(bool, lost)))
 
 
 def _said(recording: Recording, code: str, text: str, n: int) -> Recording:
