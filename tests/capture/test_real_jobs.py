@@ -20,7 +20,9 @@ from loadpath.capture.dynolog import ADDRESS
 
 HERE = Path(__file__).parent
 RECORD_HANG = HERE.parents[1] / "examples" / "record_hang.py"
-PLANTED_S = 0.06
+PLANTED_S = 0.15
+"""Much, for a crowded machine delays steps of its own accord."""
+N_TRY = 3
 LIMIT_S = 180
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and sockets are Linux's")
@@ -76,18 +78,38 @@ def agent(environment, out, pids, *words):
     return subprocess.Popen([*told, *listed], env=environment)
 
 
-def assert_slow(verdict, kind, planted_s):
+def assert_slow(verdict, kind):
     assert (verdict["kind"], verdict["ranks"]) == (kind, [1])
-    assert verdict["gain_s"] == pytest.approx(planted_s, rel=0.1)
+    # other work of the machine adds to what was planted; benchmarks/demo_faults.py measures both
+    assert verdict["gain_s"] == pytest.approx(PLANTED_S, rel=0.25)
+
+
+def first_verdict(trial):
+    """A crowded machine may leave nothing to tell, which is said; then the job runs again."""
+    for k in range(N_TRY):
+        verdict = trial(k)
+        if verdict["kind"] != "not_assessable":
+            break
+    return verdict
 
 
 @pytest.mark.parametrize("kind", ["rank", "host"])
 def test_a_recorded_job_has_its_slow_rank_named(kind, torch_python, job_environment, tmp_path):
-    out = tmp_path / "out"
-    done = run_training(
-        torch_python, job_environment, "--record", out, "--fault", kind, "--steps", 34
-    )
-    assert done.returncode == 0, done.stderr
+    def trial(k):
+        out = tmp_path / f"out-{k}"
+        words = ("--record", out, "--fault", kind, "--ms", 1e3 * PLANTED_S, "--steps", 34)
+        done = run_training(torch_python, job_environment, *words)
+        assert done.returncode == 0, done.stderr
+        assert_recorded(out)
+        audit = run_audit(out, brief=False, cache=False)
+        assert audit.document["job"]["steps"] == 8
+        return audit.verdict
+
+    assert_slow(first_verdict(trial), kind)
+
+
+def assert_recorded(out):
+    """Two whole windows, both logs, and what it cost."""
     windows = sorted(path.name for path in out.glob("window-*"))
     assert windows == ["window-000000012", "window-000000024"]
     for window in windows:
@@ -96,36 +118,40 @@ def test_a_recorded_job_has_its_slow_rank_named(kind, torch_python, job_environm
         assert not any(name.startswith(".") for name in written)
     assert len((out / "steps_rank1.log").read_text().splitlines()) == 35
     assert "recorder_ratio" in (out / "cost_rank0.toml").read_text()
-    audit = run_audit(out, brief=False, cache=False)
-    assert audit.document["job"]["steps"] == 8
-    assert_slow(audit.verdict, kind, PLANTED_S)
 
 
 def test_a_job_killed_in_a_window_leaves_the_one_before(torch_python, job_environment, tmp_path):
-    out = tmp_path / "out"
-    words = ("--record", out, "--fault", "rank", "--kill-at", 28)
-    done = run_training(torch_python, job_environment, *words)
-    assert done.returncode != 0
-    traces = sorted(str(path.relative_to(out)) for path in out.rglob("*.json.gz"))
-    assert [name for name in traces if "/rank" in name] == [
-        f"window-000000012/rank{rank}.json.gz" for rank in range(2)
-    ]
-    for name in traces:
-        json.loads(gzip.decompress((out / name).read_bytes()))
-    assert_slow(run_audit(out, brief=False, cache=False).verdict, "rank", PLANTED_S)
+    def trial(k):
+        out = tmp_path / f"out-{k}"
+        words = ("--record", out, "--fault", "rank", "--ms", 1e3 * PLANTED_S, "--kill-at", 28)
+        assert run_training(torch_python, job_environment, *words).returncode != 0
+        traces = sorted(str(path.relative_to(out)) for path in out.rglob("*.json.gz"))
+        assert [name for name in traces if "/rank" in name] == [
+            f"window-000000012/rank{rank}.json.gz" for rank in range(2)
+        ]
+        for name in traces:
+            json.loads(gzip.decompress((out / name).read_bytes()))
+        return run_audit(out, brief=False, cache=False).verdict
+
+    assert_slow(first_verdict(trial), "rank")
 
 
 @pytest.mark.usefixtures("the_socket_is_ours")
 def test_an_unmodified_job_has_its_slow_rank_named(torch_python, job_environment, tmp_path):
-    words = ("--fault", "rank", "--seconds", 60)
-    with training(torch_python, job_environment, tmp_path, *words) as (job, pids):
-        out = tmp_path / "out"
-        capturing = agent(job_environment, out, numbers(pids, 2), "--duration", 3)
+    words = ("--fault", "rank", "--ms", 1e3 * PLANTED_S, "--seconds", 240)
+
+    def trial(k):
+        out = tmp_path / f"out-{k}"
+        capturing = agent(job_environment, out, ranks, "--duration", 4)
         assert capturing.wait(LIMIT_S) == 0
         assert job.poll() is None
-    audit = run_audit(out, brief=False, cache=False)
-    assert audit.document["job"]["steps"] > 20
-    assert_slow(audit.verdict, "rank", PLANTED_S)
+        audit = run_audit(out, brief=False, cache=False)
+        assert audit.document["job"]["steps"] > 5
+        return audit.verdict
+
+    with training(torch_python, job_environment, tmp_path, *words) as (job, pids):
+        ranks = numbers(pids, 2)
+        assert_slow(first_verdict(trial), "rank")
 
 
 @pytest.mark.usefixtures("the_socket_is_ours")

@@ -151,7 +151,25 @@ def _explains(n_against: int, left: list[int], n_met: int, inside_ratio: float) 
 
 
 def at_most(k: int, n: int, probability: float) -> float:
-    """Probability that a binomial variable is `k` or less."""
+    """Give the probability that a binomial variable is `k` or less.
+
+    Parameters
+    ----------
+    k, n : int
+        Hits, and trials.
+    probability : float
+        Of a hit.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> round(at_most(1, 2, 0.5), 3)
+    0.75
+    """
     if k >= n or probability <= 0:
         return 1.0
     if probability >= 1:
