@@ -1,9 +1,9 @@
 """What recording costs a real job: blocks of steps with and without, in turn, in one run.
 
     python benchmarks/record_overhead.py --torch PYTHON --level stages
-    python benchmarks/record_overhead.py --torch PYTHON --level traces --steps 500
+    python benchmarks/record_overhead.py --torch PYTHON --level traces --steps 510 --ranks 1 --width 256
 
-`PYTHON` has PyTorch. Two processes train a model over gloo. The cost of a pair of blocks is the relative
+`PYTHON` has PyTorch. Processes train a model over gloo. A block of 510 steps holds one window. The cost of a pair of blocks is the relative
 difference of their mean steps; the interval is that of the mean over pairs drawn anew (95 %).
 """
 
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-RANKS, WIDTH, DEPTH, BATCH = 2, 512, 6, 128
+DEPTH = 6
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
@@ -27,22 +27,26 @@ def block(training, options, folder):
 
     import loadpath
 
-    model, optimizer = training
     clocks = {name: clock() for name, clock in CLOCKS.items()}
     if folder is None:
         for _ in range(options.steps):
-            step(torch, model, optimizer)
+            step(torch, training, options)
     else:
-        stages = {"model": model, "optimizer": optimizer} if options.level == "stages" else {}
+        stages = (
+            dict(zip(("model", "optimizer"), training, strict=True))
+            if options.level == "stages"
+            else {}
+        )
         with loadpath.record(folder, level=options.level, **stages) as recorder:
             for _ in range(options.steps):
-                step(torch, model, optimizer)
+                step(torch, training, options)
                 recorder.step()
     return {name: (clock() - clocks[name]) / options.steps for name, clock in CLOCKS.items()}
 
 
-def step(torch, model, optimizer):
-    model(torch.ones(BATCH, WIDTH)).square().mean().backward()
+def step(torch, training, options):
+    model, optimizer = training
+    model(torch.ones(options.batch, options.width)).square().mean().backward()
     optimizer.step()
     optimizer.zero_grad()
 
@@ -54,9 +58,9 @@ def work(rank, options, place):
 
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{place}/store", rank=rank, world_size=RANKS
+        "gloo", init_method=f"file://{place}/store", rank=rank, world_size=options.ranks
     )
-    layers = (torch.nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH))
+    layers = (torch.nn.Linear(options.width, options.width) for _ in range(DEPTH))
     model = torch.nn.parallel.DistributedDataParallel(torch.nn.Sequential(*layers))
     training = model, torch.optim.SGD(model.parameters(), lr=1e-4)
     block(training, options, None)
@@ -77,7 +81,7 @@ def record(options):
     import torch.multiprocessing as mp
 
     with tempfile.TemporaryDirectory() as place:
-        mp.spawn(work, args=(options, place), nprocs=RANKS)
+        mp.spawn(work, args=(options, place), nprocs=options.ranks)
 
 
 def interval(costs):
@@ -92,6 +96,9 @@ def main():
     parser.add_argument("--torch", help="a Python that has PyTorch")
     parser.add_argument("--level", choices=("stages", "traces"), default="stages")
     parser.add_argument("--steps", type=int, default=100, help="of a block")
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--pairs", type=int, default=12, help="of blocks")
     options = parser.parse_args()
     if options.torch is None:
@@ -105,6 +112,9 @@ def main():
         step_ms = 1e3 * statistics.mean(p["without"][clock] for p in pairs)
         mean, low, high = (100 * value for value in interval(costs))
         print(f"{clock}: step {step_ms:.2f} ms, {mean:+.2f} % ({low:+.2f} to {high:+.2f})")
+        costs = [1e3 * options.steps * (p["with"][clock] - p["without"][clock]) for p in pairs]
+        mean, low, high = interval(costs)
+        print(f"    a block: {mean:+.2f} ms ({low:+.2f} to {high:+.2f})")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,13 @@ from loadpath.tables.results import RESULT_TABLES
 
 __all__ = ["diagnose_dumps"]
 
-NO_HANG = (
-    "No rank hangs: every member asked for what its peers wait for. How long anything took is not "
-    "assessable: no communication has duration_ms on all its members (TORCH_NCCL_ENABLE_TIMING=1 "
+NO_HANG = "No rank hangs: every member asked for what its peers wait for."
+UNKNOWN_HANG = (
+    "Whether a rank hangs is not assessable: no dump of rank {} was read, and what the others asked for "
+    "shows nothing amiss. A process that died writes none: see what it said last."
+)
+UNTIMED = (
+    " How long anything took is not assessable: no communication has duration_ms on all its members (TORCH_NCCL_ENABLE_TIMING=1 "
     "records it; traces of all ranks tell more)."
 )
 STOPPED = "the job is taken to have stood still when the dumps were made; a dump holds no such time"
@@ -143,6 +147,7 @@ def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict
     first = hang.row(0, named=True) if hang.height else None
     ranks = first["missing_ranks"] if first else []
     hosts = recording.rank.filter(pl.col("rank").is_in(ranks) & (pl.col("host") != ""))["host"]
+    undumped = sorted(set(recording.rank["rank"]) - set(flights.ranks))
     return {
         **dict.fromkeys(nothing),
         "kind": "hang" if first else "not_assessable",
@@ -152,7 +157,7 @@ def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict
         "culprit_ranks": ranks,
         "hosts": hosts.unique(maintain_order=True).to_list(),
         "reason": first["reason"] if first else None,
-        "undumped_ranks": sorted(set(recording.rank["rank"]) - set(flights.ranks)),
+        "undumped_ranks": undumped,
         "indistinguishable_from": _both_sides(first),
         "victims": sorted({r for row in hang["waiting_ranks"] for r in row} - set(ranks)),
         "causes": [],
@@ -160,8 +165,15 @@ def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict
         "confidence_method": f"order of calls; {STOPPED}",
         "policy_ratio": POLICY_RATIO,
         "intermittent": False,
-        "summary": _summary(first, hang, flights) if first else NO_HANG,
+        "summary": _summary(first, hang, flights) if first else _no_hang(undumped),
     }
+
+
+def _no_hang(undumped: Sequence[int]) -> str:
+    """Say that nobody hangs, or that who wrote nothing may."""
+    if not undumped:
+        return NO_HANG + UNTIMED
+    return UNKNOWN_HANG.format(", ".join(map(str, undumped))) + UNTIMED
 
 
 def _both_sides(first: Mapping[str, Any] | None) -> list[str]:

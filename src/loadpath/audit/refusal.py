@@ -25,6 +25,7 @@ REFUSING_CODES = (
     "ends_unknown",
     "overlapping_calls",
     "merged_apart",
+    "windows_undecided",
 )
 """Caveats that rule out conclusions across ranks."""
 

@@ -51,8 +51,9 @@ class Capture:
     n_process : int
         Processes of the job on this host; 0 to take those that ask until no other comes for a while.
     duration_s, delay_s, patience_s : float
-        Length of the window, time until it begins once all have asked (Kineto asks every 5 s, and reads an
-        answer that came late when it asks again), and how long to wait for questions and for traces.
+        Length of the window, time until it begins once all have asked (Kineto asks every 5 s, reads an
+        answer that came late when it asks again, and refuses what begins in less than a second), and how
+        long to wait for questions and for traces.
     start_ms : int
         Begin in ms of the epoch, where several hosts are to begin together; 0 to choose it.
     steps : int
@@ -64,7 +65,7 @@ class Capture:
     job: int = 0
     n_process: int = 0
     duration_s: float = 2.0
-    delay_s: float = 12.0
+    delay_s: float = 14.0
     patience_s: float = 60.0
     start_ms: int = 0
     steps: int = 0
@@ -300,8 +301,8 @@ def _collect(raw_folder: Path, folder: Path, ranks: Mapping[int, int], until_s: 
     if missing:
         who = ", ".join(f"{pid} (rank {rank})" for pid, rank in missing.items())
         raise UsageError(
-            f"{folder}: no whole trace of processes {who}. See what their stderr says of Kineto; the other "
-            "ranks' traces are there."
+            f'{folder}: no whole trace of processes {who}. See what their stderr says of Kineto ("insufficient '
+            "time for warmup\": give a longer --delay); the other ranks' traces are there."
         )
 
 

@@ -16,6 +16,8 @@ HEAD = struct.Struct("=Q32s")
 CONTEXT = struct.Struct("=iiq")
 REQUEST = struct.Struct("=iiq")
 MOST_PIDS = 256
+WARM_UP_S = 1
+"""Kineto refuses a window that it hears of later than this before it begins (5 s if nothing is said)."""
 ROUND = 500
 """Ranks hear of a window seconds apart: where they count steps alike, they begin at one such number."""
 LONGEST = HEAD.size + REQUEST.size + 4 * MOST_PIDS
@@ -138,6 +140,7 @@ def window_config(path: str, start_ms: int, duration_ms: int, *, steps: int = 0)
         f"PROFILE_START_ITERATION=0\nPROFILE_START_ITERATION_ROUNDUP={ROUND}\n"
         f"ACTIVITIES_ITERATIONS={steps}"
         if steps
-        else f"PROFILE_START_TIME={start_ms}\nACTIVITIES_DURATION_MSECS={duration_ms}"
+        else f"PROFILE_START_TIME={start_ms}\nACTIVITIES_DURATION_MSECS={duration_ms}\n"
+        f"ACTIVITIES_WARMUP_PERIOD_SECS={WARM_UP_S}"
     )
     return f"{span}\nACTIVITIES_LOG_FILE={path}\nPROFILE_REPORT_INPUT_SHAPES=true\n"

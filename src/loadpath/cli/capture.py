@@ -18,7 +18,7 @@ def capture(
     processes: Annotated[int, typer.Option(help="Processes of that job on this host.")] = 0,
     duration: Annotated[float, typer.Option(help="Seconds to record.")] = 2.0,
     steps: Annotated[int, typer.Option(help="Steps to record instead of seconds.")] = 0,
-    delay: Annotated[float, typer.Option(help="Seconds until it begins, once all asked.")] = 12.0,
+    delay: Annotated[float, typer.Option(help="Seconds until it begins, once all asked.")] = 14.0,
     start_at: Annotated[int, typer.Option(help="Begin in ms of the epoch, on several hosts.")] = 0,
     patience: Annotated[float, typer.Option(help="Seconds to wait for the job.")] = 60.0,
 ) -> None:

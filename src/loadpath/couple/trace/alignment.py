@@ -35,7 +35,10 @@ from loadpath.couple.trace.threads import Handover, hand_over
 from loadpath.couple.trace.waits import WorkerWaits, worker_waits
 from loadpath.tables import Recording
 
-__all__ = ["Aligned", "Timed", "Told", "align_ranks", "is_cut_off"]
+__all__ = ["UNDECIDED", "Aligned", "Timed", "Told", "align_ranks", "is_cut_off"]
+
+UNDECIDED = "windows_undecided"
+"""Caveat where several ways to lay windows beside each other fit equally."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +233,7 @@ def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:
     rows = dataclasses.replace(rows, end=waits.end)
     facts = communication_facts(rows, work)
     instances = find_instances(recording, rows, facts)
-    if is_cut_off(recording):
+    if is_cut_off(recording) or (recording.caveat["code"] == UNDECIDED).any():
         instances = dataclasses.replace(instances, is_refused=True)
     return Timed(rows, threads, work, waits, n_late, facts, instances)
 

@@ -10,7 +10,15 @@ import polars as pl
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array
 from loadpath.tables import Recording
 
-__all__ = ["REFUSED_RATIO", "Joined", "equal_parts", "split_groups"]
+__all__ = [
+    "FALSE_SPLITS",
+    "REFUSED_RATIO",
+    "TOLERANCE_NS",
+    "Joined",
+    "at_most",
+    "equal_parts",
+    "split_groups",
+]
 
 REFUSED_RATIO = 0.05
 """Share of communications whose members end before the last starts, above which they are refused."""
@@ -138,12 +146,30 @@ def _best_split(
 def _explains(n_against: int, left: list[int], n_met: int, inside_ratio: float) -> bool:
     """Say whether the best split leaves fewer contradictions than chance would."""
     # in a whole group this share of the contradictions would lie inside a part
-    by_chance = _at_most(min(left), n_against, inside_ratio) * len(left)
+    by_chance = at_most(min(left), n_against, inside_ratio) * len(left)
     return min(left) <= REFUSED_RATIO * n_met and by_chance <= FALSE_SPLITS
 
 
-def _at_most(k: int, n: int, probability: float) -> float:
-    """Probability that a binomial variable is `k` or less."""
+def at_most(k: int, n: int, probability: float) -> float:
+    """Give the probability that a binomial variable is `k` or less.
+
+    Parameters
+    ----------
+    k, n : int
+        Hits, and trials.
+    probability : float
+        Of a hit.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> round(at_most(1, 2, 0.5), 3)
+    0.75
+    """
     if k >= n or probability <= 0:
         return 1.0
     if probability >= 1:

@@ -10,6 +10,7 @@ import polars as pl
 from loadpath.couple.graph import Coupling, EdgeKind
 from loadpath.couple.job import CoupledJob, assemble_job
 from loadpath.couple.trace.alignment import (
+    UNDECIDED,
     Aligned,
     Timed,
     align_ranks,
@@ -33,6 +34,7 @@ from loadpath.couple.trace.recorded_waits import recorded_waits
 from loadpath.couple.trace.rows import Int64Array, Rows, common_steps, rows_of
 from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import UNMARKED, repeated_steps
+from loadpath.couple.trace.windows import join_windows
 from loadpath.errors import InputError, StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
 
@@ -178,7 +180,7 @@ def _contradicting(recording: Recording, error: StructureError) -> Recording:
 def _aligned(recording: Recording) -> tuple[Recording, Aligned]:
     """Align ranks over the steps that all of them recorded; find steps where none are marked."""
     recording = split_posted(resolve_peers(join_flights(recording)))
-    recording = share_marks(renumber_steps(recording))
+    recording = join_windows(share_marks(renumber_steps(recording)))
     steps = common_steps(recording)
     if not steps:
         raise InputError(
@@ -261,7 +263,8 @@ def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) ->
     n_bad = int((~instances.causal).sum())
     n_part = int((instances.n_members < instances.n_expected).sum())
     cut = is_cut_off(recording)
-    contradicts = instances.is_refused and not cut
+    is_said = cut or (recording.caveat["code"] == UNDECIDED).any()
+    contradicts = instances.is_refused and not is_said
     code = "not_causal" if contradicts else "instances_not_causal"
     said = REFUSED if contradicts else "they couple nothing"
     found = caveat_table(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from loadpath.couple.trace.alignment import Timed
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 
-__all__ = ["Turns", "find_turns", "mix", "turns_of"]
+__all__ = ["Turns", "UInt64Array", "find_turns", "mix", "turns_of"]
 
 UInt64Array = NDArray[np.uint64]
 
@@ -228,7 +228,18 @@ def _computed(
 
 
 def mix(columns: NDArray[np.integer]) -> UInt64Array:
-    """One number for each row of numbers."""
+    """Mix each row of numbers into one.
+
+    Parameters
+    ----------
+    columns : (n, k) array of integers
+        Rows.
+
+    Returns
+    -------
+    (n,) array of uint64
+        Equal for equal rows, and hardly ever for others.
+    """
     mixed = np.zeros(columns.shape[0], np.uint64)
     for column in columns.T:
         mixed = (mixed ^ column.astype(np.int64).view(np.uint64)) * GOLDEN

@@ -86,10 +86,7 @@ def repeated_turns(turns: Mapping[int, Turns]) -> dict[int, Int64Array] | None:
     found = find_turns(turns[first])
     if found is None:
         return None
-    cuts = _Cuts(turns, {first: found})
-    if not _spread(cuts) or len(cuts.step) < len(turns) or not agree(turns, cuts.step):
-        return None
-    return cuts.step
+    return _agreed(turns, first, found)
 
 
 def steps_of_peers(
@@ -141,6 +138,19 @@ def _marked(recording: Recording, ranks: list[int]) -> Recording:
         duration_ns=pl.col("end_ns") - pl.col("start_ns"),
     )
     return replace(recording, op=pl.concat([recording.op, OP.build(marks)]))
+
+
+def _agreed(
+    turns: Mapping[int, Turns], rank: int, found: Int64Array
+) -> dict[int, Int64Array] | None:
+    """Cut all ranks as one of them is cut; without its first step, where others began within that."""
+    for n_left_out in range(2):
+        own = np.where(found >= n_left_out, found - n_left_out, -1)
+        cuts = _Cuts(turns, {rank: own})
+        is_cut = own.max() > 0 and _spread(cuts) and len(cuts.step) == len(turns)
+        if is_cut and agree(turns, cuts.step):
+            return cuts.step
+    return None
 
 
 def _index(common: Int64Array, step: Int64Array) -> Int64Array:

@@ -18,6 +18,8 @@ WAITS_INSIDE = re.compile(r"^(c10d|_?c10d_functional)::|wait|barrier", re.IGNORE
 """Calls that may wait for a communication before they return."""
 MOST_LATE_RATIO = 0.5
 """Share of occurrences that may have been recorded after the thread went on."""
+LEAST_RATIO = 0.1
+"""Share of occurrences, and of time waited, that a place of waiting has; a policy."""
 KEY = ["collective", "bytes", "occurrence"]
 
 
@@ -85,9 +87,10 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
     program waits at the same place for the same communication of every rank and step, and an op
     that ends while the thread waits ends at that place. It is no place inside a call that
     computes: the thread waits between recorded calls, or inside a communication call. So the place
-    is the latest such one that a tenth of all occurrences (and two of them) end in. Later ends are
-    records of a thread that lost its processor between its work and its end mark: the waiting
-    thread went on before.
+    is the latest such one that a tenth of all occurrences (and two of them) end in, and that holds a tenth of
+    the longest time waited at one place. Time counts as waited if the thread goes on when the op is done, within a tenth
+    of it. Where nobody waits so, time is not asked. Later ends are records of a thread that lost its processor between
+    its work and its end mark: the waiting thread went on before.
     """
     begun = first_part(segments, rows.rank.size)
     index = np.flatnonzero(rows.on_worker[work.row] & (work.call >= 0))
@@ -97,7 +100,7 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
         return WorkerWaits(posted, known, rows.end)
     found = _occurrences(rows, segments, work, index)
     waiting = (
-        found.drop("name", "position", "offset", "may_wait")
+        found.drop("name", "position", "offset", "may_wait", "waited_ns")
         .join(_waiting_places(found), on=KEY)
         .join(_places(segments), on=["rank", "lane", "step", "name", "position"])
         .with_columns(late=pl.col("segment_end") < pl.col("end") - CLOCK_NS)
@@ -146,8 +149,18 @@ def _occurrences(
             "lane": segments.lane[launch],
             "step": segments.step[launch],
             "end": rows.end[row],
+            "waited_ns": _waited(rows.start[row], rows.end[row], segments, earliest),
         }
     )
+
+
+def _waited(
+    start: Int64Array, end: Int64Array, segments: Segments, segment: Int64Array
+) -> Int64Array:
+    """Time from the begin of a segment to the end of an op in it, where the thread then goes on."""
+    before = end - np.maximum(segments.start[segment], start)
+    goes_on = segments.end[segment] - end <= LEAST_RATIO * before
+    return np.where(goes_on, before, 0)
 
 
 def _may_wait(rows: Rows, segments: Segments) -> BoolArray:
@@ -159,14 +172,21 @@ def _may_wait(rows: Rows, segments: Segments) -> BoolArray:
 
 
 def _waiting_places(found: pl.DataFrame) -> pl.DataFrame:
+    least, waited = LEAST_RATIO * pl.col("n"), LEAST_RATIO * pl.col("waited_ns").max().over(KEY)
     return (
         found.filter(pl.col("offset") >= 0)
         .with_columns(n=pl.len().over(KEY))
         .group_by([*KEY, "n", "name", "position"])
-        .agg(pl.col("may_wait").all(), pl.len().alias("share"), pl.col("offset").median())
+        .agg(
+            pl.col("may_wait").all(),
+            pl.len().alias("share"),
+            pl.col("offset").median(),
+            pl.col("waited_ns").sum(),
+        )
         .filter(pl.col("may_wait"))
-        .filter(pl.col("share") >= pl.max_horizontal(pl.min_horizontal("n", 2), 0.1 * pl.col("n")))
-        .sort("offset", "name", "position", descending=[True, False, False])
+        .filter(pl.col("share") >= pl.max_horizontal(pl.min_horizontal("n", 2), least))
+        .with_columns(waits=(pl.col("waited_ns") > 0) & (pl.col("waited_ns") >= waited))
+        .sort("waits", "offset", "name", "position", descending=[True, True, False, False])
         .group_by(KEY, maintain_order=True)
         .agg(pl.col("name", "position").first())
     )
