@@ -70,14 +70,24 @@ def test_predicted_gains_are_those_of_the_job_without_its_cause(outcomes):
     assert errors[len(errors) // 2] < 0.05
 
 
+SCHEMAS = {"2025": None, "2021": {"calls": True}, "2021, kernels alone": {"calls": False}}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("skew", [False, True], ids=["one clock", "skew"])
 @pytest.mark.parametrize("marks", [True, False], ids=["marks", "no marks"])
-def test_exchanges_of_a_recommendation_model_match_by_order(held_out, tmp_path, marks):
-    dlrm = importlib.import_module("held_out_jobs.dlrm")
+def test_exchanges_of_a_recommendation_model_match_by_order(
+    held_out, tmp_path, marks, skew, schema
+):
+    dlrm, old = (importlib.import_module(f"held_out_jobs.{n}") for n in ("dlrm", "schema_2021"))
     kineto, plans = held_out.kineto, importlib.import_module("held_out_jobs.plan")
-    healthy = dlrm.recommendation_plan(5, marks=marks, sync_events=False)
+    healthy = dlrm.recommendation_plan(5, marks=marks, sync_events=False, skew=skew)
     plan = replace(healthy, fault=plans.Fault("rank", (3,), size=0.3))
     job = kineto.execute(plan, dlrm.recommend)
-    audit = run_audit(kineto.write(plan, job, tmp_path), brief=False, cache=False)
+    traces = kineto.write(plan, job, tmp_path)
+    if SCHEMAS[schema]:
+        old.rewrite(traces, **SCHEMAS[schema])
+    audit = run_audit(traces, brief=False, cache=False)
     assert (audit.document["job"]["instances"], audit.document["job"]["instances_matched"]) == (
         8,
         8,
