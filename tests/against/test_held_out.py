@@ -99,6 +99,33 @@ def test_exchanges_of_a_recommendation_model_match_by_order(
     assert predicted * plan.steps == pytest.approx(gain_s, rel=0.1)
 
 
+LAYOUTS = {
+    "dp": {"dp": 8},
+    "sharded dp": {"dp": 4, "sharded": True},
+    "tp": {"dp": 1, "tp": 4},
+    "pp x tp x dp": {"dp": 2, "tp": 2, "pp": 2, "stage_work": (1.0, 1.0)},
+}
+
+
+@pytest.mark.parametrize("ids", ["full", "no_seq"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_recording_that_begins_while_devices_are_behind_keeps_the_verdict(
+    held_out, tmp_path, layout, ids
+):
+    kineto, plans = held_out.kineto, importlib.import_module("held_out_jobs.plan")
+    healthy = plans.Plan(
+        11, steps=8, kernel_us=150.0, run_ahead=True, ids=ids, sync_events=False, **LAYOUTS[layout]
+    )
+    plan = replace(healthy, fault=plans.Fault("rank", (1,), size=0.2))
+    job = kineto.execute(plan)
+    audit = run_audit(kineto.write(plan, job, tmp_path, first_step=3), brief=False, cache=False)
+    assert "earlier_work" in {row["code"] for row in audit.document["caveats"]}
+    assert (audit.verdict["kind"], audit.verdict["ranks"]) == ("rank", [1])
+    gain_s = kineto.makespan_s(job) - kineto.makespan_s(kineto.execute(healthy))
+    predicted = audit.verdict["step_s"] - audit.verdict["step_s_without"]
+    assert predicted * plan.steps == pytest.approx(gain_s, rel=0.1)
+
+
 @pytest.mark.parametrize("path", GENERATOR, ids=lambda path: path.name)
 def test_generator_of_held_out_jobs_shares_no_code_with_loadpath(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
