@@ -241,3 +241,9 @@ def test_correlations_may_be_text_or_nonsense(write, event, written, read):
 def test_damaged_keys_around_the_events_are_said(tmp_path):
     (tmp_path / "rank0.json").write_text('{"traceEvents": [' + json.dumps(ONE) + '], "base": }')
     assert caveats(read_kineto([tmp_path]))["damaged_head"] == 1
+
+
+def test_a_trace_in_nanoseconds_is_refused_by_name_and_remedy(write):
+    epoch = {"baseTimeNanoseconds": 1_700_000_000_000_000_000}
+    with pytest.raises(InputError, match=r"rank0.*1 events dropped.*ts and dur in us"):
+        read_kineto([write("rank0.json", [{**ONE, "ts": 9e15}], **epoch)])

@@ -21,7 +21,7 @@ from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.coordinates import rank_coordinates
 from loadpath.couple.trace.edges import couple, known_crossings
 from loadpath.couple.trace.executions import Settled, handovers, settle
-from loadpath.couple.trace.flights import join_flights
+from loadpath.couple.trace.flights import join_flights, misfiled_dumps
 from loadpath.couple.trace.handshakes import handshake_doubts
 from loadpath.couple.trace.identity import copied_ranks, misplaced_ranks
 from loadpath.couple.trace.marks import renumber_steps, share_marks
@@ -171,6 +171,7 @@ def _wrong_ranks(recording: Recording, timed: Timed) -> list[str]:
     return [
         *copied_ranks(recording, timed.rows),
         *misplaced_ranks(recording, timed.rows, timed.facts),
+        *misfiled_dumps(recording),
     ]
 
 
