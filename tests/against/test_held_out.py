@@ -6,6 +6,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,11 @@ def test_predicted_gains_are_those_of_the_job_without_its_cause(outcomes):
     assert errors[len(errors) // 2] < 0.05
 
 
-SCHEMAS = {"2025": None, "2021": {"calls": True}, "2021, kernels alone": {"calls": False}}
+SCHEMAS: dict[str, dict[str, bool]] = {
+    "2025": {},
+    "2021": {"calls": True},
+    "2021, kernels alone": {"calls": False},
+}
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -99,7 +104,7 @@ def test_exchanges_of_a_recommendation_model_match_by_order(
     assert predicted * plan.steps == pytest.approx(gain_s, rel=0.1)
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, dict[str, Any]] = {
     "dp": {"dp": 8},
     "sharded dp": {"dp": 4, "sharded": True},
     "tp": {"dp": 1, "tp": 4},

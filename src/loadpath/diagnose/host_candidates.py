@@ -1,7 +1,7 @@
 """Hosts as candidate causes: one all of whose ranks are slow, and the pauses of all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -41,22 +41,13 @@ def shared_hosts(job: CoupledJob, ranks: Sequence[Candidate]) -> list[Candidate]
     list of Candidate
         Hosts of two and more ranks.
     """
-    known = job.rank.filter(pl.col("host") != "")
+    place = {"kind": "host", "place": "host", "specificity": 1}
     found = []
     for mechanism in dict.fromkeys(c.mechanism for c in ranks):
         slow = {c.ranks[0]: c for c in ranks if c.mechanism == mechanism and c.significant}
-        for host, group in sorted(known.group_by("host")):
-            members = sorted(group["rank"].to_list())
-            if len(members) >= 2 and all(m in slow for m in members):
-                found.append(
-                    join(
-                        [slow[m] for m in members],
-                        kind="host",
-                        place="host",
-                        key=f"host {host[0]}",
-                        specificity=1,
-                    )
-                )
+        for host, members in _ranks_by_host(job).items():
+            if all(m in slow for m in members):
+                found.append(join([slow[m] for m in members], key=f"host {host}", **place))
     return found
 
 
@@ -80,14 +71,14 @@ def slow_hosts(job: CoupledJob, effects: Effects, rng: np.random.Generator) -> l
     list of Candidate
         Hosts of two and more ranks, slow beyond chance.
     """
-    rank, residual = job.op["rank"].to_numpy(), effects.residual_ns
+    rank, residual, members = job.op["rank"].to_numpy(), effects.residual_ns, _ranks_by_host(job)
     found = []
-    for mechanism, mine in mechanisms_of(job, effects) if len(_ranks_by_host(job)) > 1 else ():
+    for mechanism, mine in mechanisms_of(job, effects) if len(members) > 1 else ():
         if mechanism in {"device", "unknown"}:
             cells = cells_by_unit(job, np.where(mine, rank, -1).astype(np.int32), residual)
-            for host in _beyond_chance(job, cells, comparable(job, effects, cells, mine), rng):
-                ranks = _ranks_by_host(job)[host]
-                op = np.flatnonzero(mine & np.isin(rank, ranks)).astype(np.int32)
+            alike = comparable(job, effects, cells, mine)
+            for host in _beyond_chance(members, cells, alike, rng):
+                op = np.flatnonzero(mine & np.isin(rank, members[host])).astype(np.int32)
                 found.append(
                     Candidate(
                         kind="host",
@@ -98,7 +89,7 @@ def slow_hosts(job: CoupledJob, effects: Effects, rng: np.random.Generator) -> l
                         change_ns=-residual[..., op],
                         significant=True,
                         specificity=1,
-                        ranks=ranks,
+                        ranks=members[host],
                         hosts=(host,),
                     )
                 )
@@ -106,24 +97,21 @@ def slow_hosts(job: CoupledJob, effects: Effects, rng: np.random.Generator) -> l
 
 
 def _ranks_by_host(job: CoupledJob) -> dict[str, tuple[int, ...]]:
-    """List the ranks of each host that has several."""
+    """List the ranks of each host that has several, in order of names."""
     known = job.rank.filter(pl.col("host") != "").sort("host", "rank")
     groups = known.group_by("host", maintain_order=True).agg("rank").iter_rows()
     return {host: tuple(ranks) for host, ranks in groups if len(ranks) > 1}
 
 
 def _beyond_chance(
-    job: CoupledJob,
+    members: Mapping[str, tuple[int, ...]],
     cells: Cells,
     alike: tuple[FloatArray, NDArray[np.int64]],
     rng: np.random.Generator,
 ) -> list[str]:
     """Test the mean excess of each host's ranks, the largest left out."""
     excess, stage = cells.excess_s * alike[0][:, None], alike[1]
-    rows = {
-        host: np.flatnonzero(np.isin(cells.unit, ranks))
-        for host, ranks in _ranks_by_host(job).items()
-    }
+    rows = {host: np.flatnonzero(np.isin(cells.unit, ranks)) for host, ranks in members.items()}
     rows = {host: row for host, row in rows.items() if row.size > 1}
     if len(rows) < 2:
         return []
