@@ -33,13 +33,12 @@ def find_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         Ranks, sets of ranks, hosts, all hosts, common steps, links, stages and data; noise is not among them.
     """
     ranks = rank_candidates(job, effects, rng)
-    hosts = shared_hosts(job, ranks)
-    shared = {(c.key, c.mechanism) for c in hosts}
+    slow = {c.ranks[0] for c in ranks if c.significant}
     return [
         *ranks,
         # before sets: of equal causes the first is named, and a host is one place
-        *hosts,
-        *(c for c in slow_hosts(job, effects, rng) if (c.key, c.mechanism) not in shared),
+        *shared_hosts(job, ranks),
+        *slow_hosts(job, effects, slow, rng),
         *sets_of_ranks(ranks),
         *common_hosts(job, effects),
         *common_candidates(job, effects.common),

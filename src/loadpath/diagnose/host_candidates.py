@@ -1,7 +1,7 @@
 """Hosts as candidate causes: one all of whose ranks are slow, and the pauses of all."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -51,11 +51,14 @@ def shared_hosts(job: CoupledJob, ranks: Sequence[Candidate]) -> list[Candidate]
     return found
 
 
-def slow_hosts(job: CoupledJob, effects: Effects, rng: np.random.Generator) -> list[Candidate]:
+def slow_hosts(
+    job: CoupledJob, effects: Effects, slow: Collection[int], rng: np.random.Generator
+) -> list[Candidate]:
     """Find hosts whose ranks are slow together, though each may be within its own noise.
 
-    Of each host the rank with the largest excess is left out, so that it does not accuse its host.
-    Work of devices is asked alone: the noise of host threads is rare, heavy, and one rank's at a time.
+    Of each host the half of the ranks with the largest excess is left out, and those that are known to
+    be slow: they do not accuse their host. Work of devices is asked alone: the noise of host threads is
+    rare, heavy, and one rank's at a time.
 
     Parameters
     ----------
@@ -63,6 +66,8 @@ def slow_hosts(job: CoupledJob, effects: Effects, rng: np.random.Generator) -> l
         Job with hosts.
     effects : Effects
         Nested effects.
+    slow : collection of int
+        Ranks that are slow beyond chance.
     rng : numpy.random.Generator
         Source of the shuffles.
 
@@ -77,7 +82,7 @@ def slow_hosts(job: CoupledJob, effects: Effects, rng: np.random.Generator) -> l
         if mechanism in {"device", "unknown"}:
             cells = cells_by_unit(job, np.where(mine, rank, -1).astype(np.int32), residual)
             alike = comparable(job, effects, cells, mine)
-            for host in _beyond_chance(members, cells, alike, rng):
+            for host in _beyond_chance(members, cells, alike, slow, rng=rng):
                 op = np.flatnonzero(mine & np.isin(rank, members[host])).astype(np.int32)
                 found.append(
                     Candidate(
@@ -107,28 +112,30 @@ def _beyond_chance(
     members: Mapping[str, tuple[int, ...]],
     cells: Cells,
     alike: tuple[FloatArray, NDArray[np.int64]],
+    slow: Collection[int],
+    *,
     rng: np.random.Generator,
 ) -> list[str]:
-    """Test the mean excess of each host's ranks, the largest left out."""
+    """Test the mean excess of the less slow half of each host's ranks."""
     excess, stage = cells.excess_s * alike[0][:, None], alike[1]
-    rows = {host: np.flatnonzero(np.isin(cells.unit, ranks)) for host, ranks in members.items()}
-    rows = {host: row for host, row in rows.items() if row.size > 1}
-    if len(rows) < 2:
+    rest = {}
+    for host, ranks in members.items():
+        row = np.flatnonzero(np.isin(cells.unit, ranks))
+        calm = row[excess[row].sum(axis=1).argsort(kind="stable")][: (row.size + 1) // 2]
+        calm = calm[~np.isin(cells.unit[calm], list(slow))]
+        rest |= {host: calm} if calm.size and row.size > 1 else {}
+    if len(rest) < 2:
         return []
-    rest = [np.delete(row, excess[row].sum(axis=1).argmax()) for row in rows.values()]
-    mean = np.stack([excess[row].mean(axis=0) for row in rest])
+    mean = np.stack([excess[row].mean(axis=0) for row in rest.values()])
     p = unit_p_values(
         Cells(np.arange(len(rest)), mean, cells.step),
         np.ones(len(rest)),
-        np.array([stage[row].min() for row in rest]),
+        np.array([stage[row].min() for row in rest.values()]),
         by_step_s=by_steps(mean, cells.step),
         rng=rng,
     )
-    return [
-        host
-        for host, of_host, m in zip(rows, p.tolist(), mean, strict=True)
-        if of_host <= ALPHA and m.sum() > 0
-    ]
+    beyond = (p <= ALPHA) & (mean.sum(axis=1) > 0)
+    return [host for host, is_named in zip(rest, beyond.tolist(), strict=True) if is_named]
 
 
 def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
