@@ -118,7 +118,7 @@ def _beyond_chance(
 ) -> list[str]:
     """Test the mean excess of the less slow half of each host's ranks."""
     excess, stage = cells.excess_s * alike[0][:, None], alike[1]
-    rest = {}
+    rest: dict[str, NDArray[np.int64]] = {}
     for host, ranks in members.items():
         row = np.flatnonzero(np.isin(cells.unit, ranks))
         calm = row[excess[row].sum(axis=1).argsort(kind="stable")][: (row.size + 1) // 2]
