@@ -56,15 +56,18 @@ def step_s(ranks: list[Rank]) -> float:
     return float(np.mean(lengths)) / 1e9
 
 
-def write(plan: Plan, ranks: list[Rank], folder: Path) -> Path:
-    """Write the traces to ``folder/traces`` and the hosts to ``folder/hosts.csv``."""
+def write(plan: Plan, ranks: list[Rank], folder: Path, *, first_step: int = 0) -> Path:
+    """Write the traces to ``folder/traces`` and the hosts to ``folder/hosts.csv``.
+
+    Profilers start with `first_step`: of what ranks began before nothing is recorded.
+    """
     traces = folder / "traces"
     traces.mkdir(parents=True)
     names = hosts_of(plan)
     lines = "".join(f"{rank},{host}\n" for rank, host in enumerate(names))
     (folder / "hosts.csv").write_text("rank,host\n" + lines, encoding="utf-8")
     for rank in ranks:
-        text = json.dumps(_trace(plan, rank), separators=(",", ":"))
+        text = json.dumps(_trace(plan, rank, first_step), separators=(",", ":"))
         path = traces / f"job_rank{rank.rank}.pt.trace.json.gz"
         path.write_bytes(gzip.compress(text.encode(), 1, mtime=0))
     return traces
@@ -79,13 +82,16 @@ def clock_of(plan: Plan, rank: int) -> tuple[int, float]:
     return int(rng.uniform(-5e6, 5e6)), float(rng.uniform(-50e-6, 50e-6))
 
 
-def _trace(plan: Plan, rank: Rank) -> dict[str, Any]:
+def _trace(plan: Plan, rank: Rank, first_step: int) -> dict[str, Any]:
     offset, drift = clock_of(plan, rank.rank)
     process = 4_000 + rank.rank
+    marks = [span.start for span in rank.spans if span.name.startswith("ProfilerStep")]
+    begin = marks[first_step] if first_step else 0
     events = [
         _event(span, process, offset, drift)
         for span in rank.spans
-        if plan.sync_events or span.category != "cuda_sync"
+        if (plan.sync_events or span.category != "cuda_sync")
+        and (span.work.start if span.work else span.start) >= begin
     ]
     return {
         "schemaVersion": 1,

@@ -26,7 +26,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Layout and habits of a job; ranks count tensor peers fastest, then replicas, then stages."""
+    """Layout and habits of a job; ranks count tensor peers fastest, then replicas, then stages.
+
+    Where hosts `run_ahead` they wait for their device at the end of the job alone.
+    """
 
     seed: int
     pp: int = 1
@@ -46,6 +49,7 @@ class Plan:
     sync_events: bool = True
     shapes: bool = False
     skew: bool = False
+    run_ahead: bool = False
     fault: Fault = field(default_factory=Fault)
 
     @property

@@ -172,7 +172,7 @@ def train(rank: Rank) -> Generator[list[Work], int, None]:
             if plan.fault.kind == "stall" and last:
                 rank.now += int(plan.fault.size * 1e6)
             reduced += _microbatch(rank, direction, length, reduce=last)
-        yield from _finish_step(rank, reduced)
+        yield from _finish_step(rank, reduced, is_last=step == plan.steps - 1)
         rank.take(20_000)
         name = f"ProfilerStep#{step + 5}"
         rank.spans.append(Span("user_annotation", name, 1, begin, rank.now, {}))
@@ -364,14 +364,27 @@ def _layer(rank: Rank, rows: Sequence[Sequence[Any]], length: float) -> None:
         launch(rank, (outer, inner, name), work * length, **(shape if plan.shapes else {}))
 
 
-def _finish_step(rank: Rank, handles: list[Event]) -> Generator[list[Work], int, None]:  # fmt: skip
+def _finish_step(rank: Rank, handles: list[Event], *, is_last: bool) -> Generator[list[Work], int, None]:  # fmt: skip
     """Wait for gradients, clip them (which needs a number on the host), optimise."""
     plan = rank.cluster.plan
     for handle in handles:
         wait_for(rank, handle)
-    launch(
-        rank, ("aten::_foreach_norm", "", "multi_tensor_apply_kernel<LpNormFunctor<float>>"), 0.3
-    )
+    if not plan.run_ahead:
+        yield from _clip(rank)
+    start = rank.now
+    adam = ("aten::_fused_adamw_", "", "multi_tensor_apply_kernel<FusedAdamMathFunctor<float>>")
+    for _ in range(plan.layers):
+        launch(rank, adam, 1.2)
+    rank.span("user_annotation", "Optimizer.step#AdamW.step", start)
+    if is_last or not plan.run_ahead:
+        last = [stream.last for stream in rank.streams.values() if stream.last is not None]
+        yield from synchronise(rank, "cudaDeviceSynchronize", last)
+
+
+def _clip(rank: Rank) -> Generator[list[Work], int, None]:
+    """Clip gradients by a norm that the host waits for."""
+    plan, norm = rank.cluster.plan, "multi_tensor_apply_kernel<LpNormFunctor<float>>"
+    launch(rank, ("aten::_foreach_norm", "", norm), 0.3)
     if plan.pp > 1 or plan.tp > 1 or plan.sharded:
         wait_for(rank, communicate(rank, "world", "all_reduce", TRANSFER["world"]))
     begin = rank.now
@@ -379,13 +392,6 @@ def _finish_step(rank: Rank, handles: list[Event]) -> Generator[list[Work], int,
     copy = _enqueue(rank, "cudaMemcpyAsync", "compute", "Memcpy DtoH (Device -> Pageable)", length=1_800)  # fmt: skip
     yield from synchronise(rank, "cudaStreamSynchronize", [copy])
     rank.span("cpu_op", "aten::item", begin)
-    start = rank.now
-    adam = ("aten::_fused_adamw_", "", "multi_tensor_apply_kernel<FusedAdamMathFunctor<float>>")
-    for _ in range(plan.layers):
-        launch(rank, adam, 1.2)
-    rank.span("user_annotation", "Optimizer.step#AdamW.step", start)
-    last = [stream.last for stream in rank.streams.values() if stream.last is not None]
-    yield from synchronise(rank, "cudaDeviceSynchronize", last)
 
 
 def synchronise(rank: Rank, name: str, works: list[Work]) -> Generator[list[Work], int, None]:

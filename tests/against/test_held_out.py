@@ -6,6 +6,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,14 +71,28 @@ def test_predicted_gains_are_those_of_the_job_without_its_cause(outcomes):
     assert errors[len(errors) // 2] < 0.05
 
 
+SCHEMAS: dict[str, dict[str, bool]] = {
+    "2025": {},
+    "2021": {"calls": True},
+    "2021, kernels alone": {"calls": False},
+}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("skew", [False, True], ids=["one clock", "skew"])
 @pytest.mark.parametrize("marks", [True, False], ids=["marks", "no marks"])
-def test_exchanges_of_a_recommendation_model_match_by_order(held_out, tmp_path, marks):
-    dlrm = importlib.import_module("held_out_jobs.dlrm")
+def test_exchanges_of_a_recommendation_model_match_by_order(
+    held_out, tmp_path, marks, skew, schema
+):
+    dlrm, old = (importlib.import_module(f"held_out_jobs.{n}") for n in ("dlrm", "schema_2021"))
     kineto, plans = held_out.kineto, importlib.import_module("held_out_jobs.plan")
-    healthy = dlrm.recommendation_plan(5, marks=marks, sync_events=False)
+    healthy = dlrm.recommendation_plan(5, marks=marks, sync_events=False, skew=skew)
     plan = replace(healthy, fault=plans.Fault("rank", (3,), size=0.3))
     job = kineto.execute(plan, dlrm.recommend)
-    audit = run_audit(kineto.write(plan, job, tmp_path), brief=False, cache=False)
+    traces = kineto.write(plan, job, tmp_path)
+    if SCHEMAS[schema]:
+        old.rewrite(traces, **SCHEMAS[schema])
+    audit = run_audit(traces, brief=False, cache=False)
     assert (audit.document["job"]["instances"], audit.document["job"]["instances_matched"]) == (
         8,
         8,
@@ -85,6 +100,33 @@ def test_exchanges_of_a_recommendation_model_match_by_order(held_out, tmp_path, 
     assert audit.document["replay"]["error_ratio_max"] < 0.03
     assert (audit.verdict["kind"], audit.verdict["ranks"]) == ("rank", [3])
     gain_s = kineto.makespan_s(job) - kineto.makespan_s(kineto.execute(healthy, dlrm.recommend))
+    predicted = audit.verdict["step_s"] - audit.verdict["step_s_without"]
+    assert predicted * plan.steps == pytest.approx(gain_s, rel=0.1)
+
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "dp": {"dp": 8},
+    "sharded dp": {"dp": 4, "sharded": True},
+    "tp": {"dp": 1, "tp": 4},
+    "pp x tp x dp": {"dp": 2, "tp": 2, "pp": 2, "stage_work": (1.0, 1.0)},
+}
+
+
+@pytest.mark.parametrize("ids", ["full", "no_seq"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_recording_that_begins_while_devices_are_behind_keeps_the_verdict(
+    held_out, tmp_path, layout, ids
+):
+    kineto, plans = held_out.kineto, importlib.import_module("held_out_jobs.plan")
+    healthy = plans.Plan(
+        11, steps=8, kernel_us=150.0, run_ahead=True, ids=ids, sync_events=False, **LAYOUTS[layout]
+    )
+    plan = replace(healthy, fault=plans.Fault("rank", (1,), size=0.2))
+    job = kineto.execute(plan)
+    audit = run_audit(kineto.write(plan, job, tmp_path, first_step=3), brief=False, cache=False)
+    assert "earlier_work" in {row["code"] for row in audit.document["caveats"]}
+    assert (audit.verdict["kind"], audit.verdict["ranks"]) == ("rank", [1])
+    gain_s = kineto.makespan_s(job) - kineto.makespan_s(kineto.execute(healthy))
     predicted = audit.verdict["step_s"] - audit.verdict["step_s_without"]
     assert predicted * plan.steps == pytest.approx(gain_s, rel=0.1)
 

@@ -17,8 +17,8 @@ from loadpath.tables import caveat_table
 from loadpath.testing import Cause, job, make_job, write_kineto, write_op_table
 
 
-def refusal(small):
-    return diagnose(small, Settings(), lambda _: None)["refusal"]
+def refusal(small, **options):
+    return diagnose(small, Settings(**options), lambda _: None)["refusal"]
 
 
 def test_audit_names_the_planted_rank_and_what_it_costs(audited):
@@ -190,6 +190,20 @@ def test_a_job_that_ends_with_its_communication_lacks_no_waits():
 def test_traces_that_violate_causality_are_refused():
     doubt = caveat_table([("not_causal", "clocks disagree by 3 ms", 1)])
     assert refusal(replace(peers([70, 100], steps=3), caveat=doubt)) == "clocks disagree by 3 ms."
+
+
+def test_wrong_ranks_are_named_before_what_follows_from_them():
+    doubts = [("not_causal", "clocks disagree by 3 ms", 1), ("wrong_ranks", "rank 2 is rank 1", 1)]
+    small = replace(peers([70, 100], steps=3), caveat=caveat_table(doubts))
+    assert refusal(small) == "rank 2 is rank 1."
+
+
+def test_missing_ranks_are_named_where_the_replay_misses():
+    doubt = caveat_table([("missing_ranks", "of 4 ranks no trace of: 3", 1)])
+    lanes = [(r, make) for r in (0, 1) for make in (compute, communicate)]
+    ops = [make(r, 50, lane=1, lag=40 * (make is communicate)) for r, make in lanes]
+    small = replace(coupled(ops, [[1, 3]], edges=[(0, 1), (2, 3)]), caveat=doubt)
+    assert "of 4 ranks no trace of: 3; record all ranks" in refusal(small)
 
 
 def test_judgement_that_contradicts_the_graph_is_refused():

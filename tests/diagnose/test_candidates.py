@@ -12,7 +12,8 @@ from tests.diagnose.small_jobs import Op, communicate, compute
 from loadpath.diagnose.candidate import Candidate, join
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.effects import nest_effects
-from loadpath.diagnose.rank_candidates import common_hosts, sets_of_ranks
+from loadpath.diagnose.host_candidates import common_hosts
+from loadpath.diagnose.rank_candidates import sets_of_ranks
 from loadpath.diagnose.work_candidates import data_candidate, stage_candidates
 
 

@@ -10,7 +10,7 @@ from tests.diagnose.small_jobs import compute
 from loadpath.couple import BETWEEN_CALLS
 from loadpath.diagnose.common_pauses import common_pauses
 from loadpath.diagnose.effects import nest_effects
-from loadpath.diagnose.rank_candidates import common_hosts
+from loadpath.diagnose.host_candidates import common_hosts
 
 US = 1_000
 PLACES = 30

@@ -13,18 +13,19 @@ US = 1_000
 STEPS, CALLS = 12, 40
 
 
-# `pauses` are (rank, step, call) of calls that take 5 ms more than their 5 us and noise.
-def job(pauses, *, ranks=8, steps=STEPS, seed=0):
+# `pauses` are (rank, step, call) of calls that take 5 ms more than their 5 us and noise; `short` 60 us.
+def job(pauses, *, short=(), kernel_us=900, ranks=8, steps=STEPS, seed=0):
     rng = np.random.default_rng(seed)
     ops = []
     for step in range(steps):
         for rank in range(ranks):
             for call in range(CALLS):
                 length = (5 + rng.exponential()) * US + 5_000 * US * ((rank, step, call) in pauses)
+                length += 60 * US * ((rank, step, call) in short)
                 ops.append(
                     compute(rank, round(length), name="call", kind="host", lane=1, step=step)
                 )
-            ops.append(compute(rank, 900 * US, name="kernel", step=step))
+            ops.append(compute(rank, kernel_us * US, name="kernel", step=step))
     mechanism = ["host" if o.kind == "host" else "device" for o in ops]
     return coupled(ops, [], op={"mechanism": mechanism})
 
@@ -64,3 +65,11 @@ def test_pauses_of_three_ranks_name_nobody():
 
 def test_noise_of_hosts_has_no_long_pause():
     assert (p_values(job(set())) == 1).all()
+
+
+def test_pauses_too_short_to_be_a_verdict_do_not_outvote_long_ones():
+    long = {(5, 1, 3), (5, 4, 20), (5, 9, 31)}
+    short = {(1, 2, 5), (2, 6, 7), (3, 8, 9), (4, 10, 11)}
+    outvoted, alone = (p_values(job(long, short=short, kernel_us=us))[5] for us in (900, 20_000))
+    assert outvoted > 0.02  # 60 us are 1 % of a step
+    assert alone == pytest.approx(8 * (1 / 8) ** 3)  # 60 us are 0.3 % of a step

@@ -6,7 +6,7 @@ from tests.diagnose.small_jobs import compute
 
 from loadpath.diagnose.effects import nest_effects
 from loadpath.diagnose.evidence import unit_p_values
-from loadpath.diagnose.rank_candidates import common_hosts
+from loadpath.diagnose.host_candidates import common_hosts
 from loadpath.diagnose.significance import ALPHA, Cells, exchange_p_values
 from loadpath.diagnose.step_noise import by_steps, design_effect, step_noise_p_values
 
@@ -93,6 +93,14 @@ def test_half_of_the_peers_may_be_slow_in_all_of_few_steps():
     job = shared_noise(5, units=4)
     job[:2] += 10.0
     assert verdicts(job).tolist() == [True, True, False, False]
+
+
+def test_steps_of_one_culprit_that_differ_do_not_hide_another():
+    job = shared_noise(5)
+    job[1] += 10.0
+    job[2] += np.repeat([30.0, 60.0, 5.0, 45.0], 8)
+    p = step_noise_p_values(job, STEP, np.zeros(6, int))
+    assert (p <= ALPHA / 4).tolist() == [False, True, True, False, False, False]
 
 
 def test_peers_are_compared_with_one_another_only():

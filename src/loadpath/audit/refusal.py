@@ -16,18 +16,18 @@ MISSING_CODES = ("missing_rank", "missing_ranks")
 """Caveats that say who was not recorded."""
 REFUSING_CODES = (
     "different_jobs",
-    "other_run",
     "wrong_ranks",
+    "other_run",
+    "cut_off",
     "bad_clocks",
     "contradicting_times",
-    "cut_off",
     "not_causal",
     "ends_unknown",
     "overlapping_calls",
     "merged_apart",
     "windows_undecided",
 )
-"""Caveats that rule out conclusions across ranks."""
+"""Caveats that rule out conclusions across ranks; the first that is there is named."""
 
 
 def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
@@ -55,7 +55,8 @@ def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
         )
     refused = job.caveat.filter(pl.col("code").is_in(REFUSING_CODES))
     if refused.height:
-        return f"{refused['text'][0]}."
+        told = dict(refused.select("code", "text").iter_rows())
+        return f"{next(told[code] for code in REFUSING_CODES if code in told)}."
     if not job.instance.height:
         return "no communication between the ranks could be matched, so nothing couples them."
     # a schedule says itself what waits for what; a step of a stage log ends where all ranks wait
@@ -68,7 +69,7 @@ def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
         return (
             f"the replay misses the measured steps by {100 * fidelity.error_ratio_median:.1f} % "
             f"(median), more than the gate of {100 * settings.gate:.1f} %; the coupled graph does "
-            "not explain this recording."
+            f"not explain this recording{f': {missing}; record all ranks' if missing else ''}."
         )
     return ""
 

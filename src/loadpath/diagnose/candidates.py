@@ -6,13 +6,9 @@ from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.common_steps import common_candidates
 from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.host_candidates import common_hosts, shared_hosts, slow_hosts
 from loadpath.diagnose.link_candidates import link_candidates
-from loadpath.diagnose.rank_candidates import (
-    common_hosts,
-    rank_candidates,
-    sets_of_ranks,
-    shared_hosts,
-)
+from loadpath.diagnose.rank_candidates import rank_candidates, sets_of_ranks
 from loadpath.diagnose.shared_work import unequal_work
 from loadpath.diagnose.work_candidates import data_candidate, stage_candidates
 
@@ -37,10 +33,12 @@ def find_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         Ranks, sets of ranks, hosts, all hosts, common steps, links, stages and data; noise is not among them.
     """
     ranks = rank_candidates(job, effects, rng)
+    slow = {c.ranks[0] for c in ranks if c.significant}
     return [
         *ranks,
         # before sets: of equal causes the first is named, and a host is one place
         *shared_hosts(job, ranks),
+        *slow_hosts(job, effects, slow, rng),
         *sets_of_ranks(ranks),
         *common_hosts(job, effects),
         *common_candidates(job, effects.common),

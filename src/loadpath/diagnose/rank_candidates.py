@@ -1,10 +1,8 @@
-"""Ranks, sets of ranks and hosts as candidate causes."""
+"""Ranks and sets of ranks as candidate causes."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
@@ -15,7 +13,7 @@ from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.evidence import unit_p_values
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.lone_events import lone_events, smooth_courses
-from loadpath.diagnose.rare_pauses import PAUSES_P, TAIL_SHAPES, in_spreads, pause_p_values
+from loadpath.diagnose.rare_pauses import PAUSES_P, pause_p_values
 from loadpath.diagnose.significance import (
     ALPHA,
     Cells,
@@ -23,14 +21,9 @@ from loadpath.diagnose.significance import (
     is_intermittent,
     worth_judging,
 )
-from loadpath.diagnose.tails import tail_shape
 
-__all__ = ["common_hosts", "rank_candidates", "sets_of_ranks", "shared_hosts"]
+__all__ = ["comparable", "mechanisms_of", "rank_candidates", "sets_of_ranks"]
 
-PAUSE_SPREADS = 8.0
-"""A host op is a pause when it exceeds its level by this many spreads of its class."""
-BEYOND_TAIL = 5.0
-"""Pauses must exceed what noise makes of their sum by this many standard deviations."""
 MOST_JOINED = 8
 """Ranks in a set, most."""
 
@@ -56,15 +49,15 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     hosts = dict(job.rank.select("rank", "host").iter_rows())
     found = []
     residual = effects.residual_ns
-    for mechanism, mine in _mechanisms(job, effects):
+    for mechanism, mine in mechanisms_of(job, effects):
         unit = np.where(mine, rank, -1).astype(np.int32)
         cells = cells_by_unit(job, unit, residual)
         if mechanism == "input":
             cells = _with_idle_ranks(job, cells)
         by_step = excess_by_step(job, unit, cells.unit, residual)
         on_host = mechanism in {"host", "input"}
-        comparable = _comparable(job, effects, cells, mine)
-        p = unit_p_values(cells, *comparable, by_step_s=by_step, rng=rng, is_heavy=on_host)
+        alike = comparable(job, effects, cells, mine)
+        p = unit_p_values(cells, *alike, by_step_s=by_step, rng=rng, is_heavy=on_host)
         if on_host:
             rare = pause_p_values(job, effects, mine, cells.unit)
             p, beyond = np.minimum(p, rare), (p <= ALPHA) | (rare <= PAUSES_P)
@@ -108,10 +101,29 @@ def _with_idle_ranks(job: CoupledJob, cells: Cells) -> Cells:
     return Cells(every, excess, cells.step)
 
 
-def _comparable(
+def comparable(
     job: CoupledJob, effects: Effects, cells: Cells, mine: NDArray[np.bool_]
 ) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Say what each rank's excess is to be scaled by, for the work it has, and its stage."""
+    """Say what each rank's excess is to be scaled by, for the work it has, and its stage.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Nested effects.
+    cells : Cells
+        Excess of ranks.
+    mine : (n_op,) array of bool
+        Ops that the excess is of.
+
+    Returns
+    -------
+    scale : (n_unit,) array of float64
+        Typical work over that of each rank.
+    stage : (n_unit,) array of int64
+        Stages, 0 where unknown.
+    """
     rank = job.op["rank"].to_numpy()[mine]
     place = np.searchsorted(cells.unit, rank)
     total = np.bincount(place, effects.level_ns[mine], minlength=cells.unit.size)
@@ -166,46 +178,8 @@ def sets_of_ranks(ranks: Sequence[Candidate]) -> list[Candidate]:
     return joint
 
 
-def shared_hosts(job: CoupledJob, ranks: Sequence[Candidate]) -> list[Candidate]:
-    """Join the ranks of each host all of whose ranks are slow beyond chance.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Job with hosts.
-    ranks : sequence of Candidate
-        Result of `rank_candidates`.
-
-    Returns
-    -------
-    list of Candidate
-        Hosts of two and more ranks.
-    """
-    known = job.rank.filter(pl.col("host") != "")
-    found = []
-    for mechanism in dict.fromkeys(c.mechanism for c in ranks):
-        slow = {c.ranks[0]: c for c in ranks if c.mechanism == mechanism and c.significant}
-        for host, group in sorted(known.group_by("host")):
-            members = sorted(group["rank"].to_list())
-            if len(members) >= 2 and all(m in slow for m in members):
-                found.append(
-                    join(
-                        [slow[m] for m in members],
-                        kind="host",
-                        place="host",
-                        key=f"host {host[0]}",
-                        specificity=1,
-                    )
-                )
-    return found
-
-
-def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
-    """Take the pauses of host threads on all ranks together, where hosts drive devices.
-
-    Uniform slowness has no reference among peers, but pauses do: a host op far beyond what its
-    own class needs, now on one rank and now on another; or time between calls far beyond that at
-    other places of the program.
+def mechanisms_of(job: CoupledJob, effects: Effects) -> list[tuple[str, NDArray[np.bool_]]]:
+    """List the groups of work that a rank can be slow in.
 
     Parameters
     ----------
@@ -216,70 +190,9 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
 
     Returns
     -------
-    list of Candidate
-        One candidate, or none where some rank has no pause.
+    list of (str, (n_op,) array of bool)
+        Mechanisms that occur, and the ops of each.
     """
-    host = job.op["mechanism"].is_in(["host", "input"]).to_numpy() & ~effects.is_transfer
-    if not (job.lane["kind"] == "device").any():
-        host &= effects.paused
-    if not host.any():
-        return []
-    residual, at_one_place = effects.residual_ns, effects.paused[host]
-    by_spread, by_floor = in_spreads(job, effects, host)
-    pause = (by_floor > PAUSE_SPREADS) | at_one_place
-    op = np.flatnonzero(host)[pause].astype(np.int32)
-    ranks = tuple(sorted(set(job.op["rank"].gather(op).to_list())))
-    everyone = len(ranks) == job.rank.height
-    if not everyone:
-        return []
-    return [
-        Candidate(
-            kind="host",
-            place="all",
-            mechanism="host",
-            key="all hosts",
-            op=op,
-            change_ns=-residual[op],
-            significant=bool(at_one_place.any())
-            or _beyond_tail(by_spread, pause, job.op["rank"].to_numpy()[host]),
-            specificity=3,
-            ranks=ranks,
-            hosts=tuple(sorted(set(job.rank["host"].to_list()) - {""})),
-        )
-    ]
-
-
-def _beyond_tail(by_spread: FloatArray, pause: NDArray[np.bool_], rank: NDArray[np.int32]) -> bool:
-    """Say whether pauses are more than the tail of noise on the ranks that have fewer of them.
-
-    The quarter of the ranks that pauses most is left out: it would be a cause of its own.
-    """  # noqa: DOC201
-    mean, square = _tail_moments(by_spread)
-    n_op, total = np.bincount(rank), np.bincount(rank, np.where(pause, by_spread, 0.0))
-    excess = (total - mean * n_op)[n_op > 0]
-    least = np.argsort(excess, kind="stable")[: 3 * excess.size // 4]
-    error = math.sqrt((square - mean**2) * float(n_op[n_op > 0][least].sum()))
-    return float(excess[least].sum()) > BEYOND_TAIL * error
-
-
-def _tail_moments(by_spread: FloatArray) -> tuple[float, float]:
-    """Mean and mean square that noise has beyond the limit of pauses, per op.
-
-    Its tail is extrapolated as a stretched exponential through the 80th and 90th percentiles.
-    """  # noqa: DOC201
-    at_80, at_90 = np.quantile(by_spread, [0.8, 0.9]).tolist()
-    if at_80 <= 0:
-        return 0.0, 0.0
-    shape = tail_shape(at_80, at_90, TAIL_SHAPES)
-    beyond = PAUSE_SPREADS * np.geomspace(1.0, 1e4, 2_001)
-    share = np.exp(-math.log(10) * (beyond / at_90) ** shape)
-    mean = PAUSE_SPREADS * share[0] + np.trapezoid(share, beyond)
-    square = PAUSE_SPREADS**2 * share[0] + np.trapezoid(2 * beyond * share, beyond)
-    return float(mean), float(square)
-
-
-def _mechanisms(job: CoupledJob, effects: Effects) -> list[tuple[str, NDArray[np.bool_]]]:
-    """List the groups of work that a rank can be slow in."""
     column = job.op["mechanism"]
     groups = ((m, (column == m).to_numpy()) for m in ("device", "unknown", "host", "input"))
     return [(m, mine & ~effects.is_transfer) for m, mine in groups if mine.any()]

@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.effects import Effects
+from loadpath.diagnose.fidelity import measured_step_ns
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.tails import binomial_tail, tail_limit
+from loadpath.diagnose.verdict import POLICY_RATIO
 
 __all__ = ["PAUSES_P", "TAIL_SHAPES", "in_spreads", "pause_p_values"]
 
@@ -75,11 +77,14 @@ def pause_p_values(
     Notes
     -----
     A pause is long if the tail of the job's own host ops, a stretched exponential through their 80th
-    and 90th percentiles, has none so long. Each pause falls on any rank alike if none is special.
+    and 90th percentiles, has none so long, and if it takes 0.5 % of a step: shorter ones are no verdict
+    and must not outvote those that cost. Each pause falls on any rank alike if none is special.
     """
     by_spread, _ = in_spreads(job, effects, mine)
     limit = tail_limit(by_spread, NOISE_P, TAIL_SHAPES)
-    rank = job.op["rank"].to_numpy()[mine][by_spread > limit]
+    least = POLICY_RATIO * float(measured_step_ns(job).mean())
+    long = (by_spread > limit) & (effects.residual_ns[mine] >= least)
+    rank = job.op["rank"].to_numpy()[mine][long]
     n = np.bincount(np.searchsorted(unit, rank), minlength=unit.size)
     total = int(n.sum())
     tails = [binomial_tail(int(k), total, 1 / unit.size) if k else 1.0 for k in n]

@@ -10,7 +10,7 @@ import pytest
 
 from loadpath.audit.sources import load_recording
 from loadpath.couple.trace import couple_trace
-from loadpath.couple.trace.flights import join_flights
+from loadpath.couple.trace.flights import join_flights, misfiled_dumps
 from loadpath.couple.trace.groups import Joined, equal_parts, split_groups
 from loadpath.tables import COMMUNICATOR, FLIGHT
 
@@ -88,6 +88,34 @@ def test_entries_that_follow_each_other_as_no_calls_do_number_nothing(recording)
     joined = join_flights(dataclasses.replace(recording, flight=other))
     assert set(numbers(joined)) == {-1}
     assert "ranks 0, 1, 2, 3" in joined.caveat.filter(code="flight_recorder_gaps")["text"][0]
+
+
+def exchanged(recording):
+    swap = pl.col("rank").replace({1: 2, 2: 1})
+    return dataclasses.replace(recording, flight=recording.flight.with_columns(swap))
+
+
+def test_traces_that_hold_what_the_recorder_of_another_rank_noted_are_told(recording):
+    assert misfiled_dumps(join_flights(exchanged(recording))) == [
+        "the trace of rank 1 holds what the flight recorder of rank 2 noted",
+        "the trace of rank 2 holds what the flight recorder of rank 1 noted",
+    ]
+
+
+def test_traces_with_their_own_recorders_are_not_doubted(recording):
+    assert misfiled_dumps(join_flights(recording)) == []
+
+
+def test_a_dump_that_lost_its_older_half_doubts_no_trace(recording):
+    kept = pl.col("created_ns").rank().over("rank") > N_CALL * 0.6
+    lost = recording.flight.filter((pl.col("rank") != 1) | kept)
+    assert misfiled_dumps(join_flights(dataclasses.replace(recording, flight=lost))) == []
+
+
+def test_exchanged_recorders_refuse_conclusions_across_ranks(recording):
+    job = couple_trace(exchanged(recording))
+    assert "wrong_ranks" in job.caveat["code"].to_list()
+    assert not job.instance["matched"].any()
 
 
 def test_no_dump_changes_nothing(recording):

@@ -241,3 +241,38 @@ def test_correlations_may_be_text_or_nonsense(write, event, written, read):
 def test_damaged_keys_around_the_events_are_said(tmp_path):
     (tmp_path / "rank0.json").write_text('{"traceEvents": [' + json.dumps(ONE) + '], "base": }')
     assert caveats(read_kineto([tmp_path]))["damaged_head"] == 1
+
+
+def test_a_trace_in_nanoseconds_is_refused_by_name_and_remedy(write):
+    epoch = {"baseTimeNanoseconds": 1_700_000_000_000_000_000}
+    with pytest.raises(InputError, match=r"rank0.*1 events dropped.*ts and dur in us"):
+        read_kineto([write("rank0.json", [{**ONE, "ts": 9e15}], **epoch)])
+
+
+def communication(own):
+    said = {
+        "Collective name": "allreduce",
+        "Process Group Ranks": "[4, 5]",
+        "Group size": 2,
+        "Rank": own,
+    }
+    return {**ONE, "name": "record_param_comms", "args": said}
+
+
+def test_a_trace_whose_communications_name_another_rank_is_doubted(write):
+    paths = [
+        write("a.json", [communication(1)], **info(4, 6)),
+        write("b.json", [communication(0)], **info(5, 6)),
+    ]
+    recording = read_kineto(paths)
+    assert caveats(recording)["wrong_ranks"] == 2
+    (text,) = recording.caveat.filter(pl.col("code") == "wrong_ranks")["text"]
+    assert "a.json: 5, not 4" in text
+
+
+def test_a_trace_whose_communications_name_its_rank_is_not_doubted(write):
+    paths = [
+        write("a.json", [communication(0)], **info(4, 6)),
+        write("b.json", [communication(1)], **info(5, 6)),
+    ]
+    assert "wrong_ranks" not in caveats(read_kineto(paths))

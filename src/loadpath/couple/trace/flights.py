@@ -9,13 +9,15 @@ import polars as pl
 from loadpath.couple.trace.rows import Int64Array
 from loadpath.tables import COMMUNICATOR, Recording, caveat_table
 
-__all__ = ["join_flights"]
+__all__ = ["join_flights", "misfiled_dumps"]
 
 NEAR_NS = 10_000
 """A recorder notes a communication inside the call that asks for it; times are converted."""
 LEAST_CALLS = 4
 """Calls that must follow each other as the entries do, where dump and trace read different clocks."""
 SHOWN = 8
+MOST_RATIO = 0.95
+"""Share of the calls of a trace that the dump of its process notes, if it covers their time."""
 
 
 def join_flights(recording: Recording) -> Recording:
@@ -159,6 +161,38 @@ def _inside(calls: pl.DataFrame, entry: pl.DataFrame, by: list[str]) -> pl.DataF
         .unique("row", keep="last", maintain_order=True)
         .select("row", "entry")
     )
+
+
+def misfiled_dumps(recording: Recording) -> list[str]:
+    """Find traces whose calls another rank's dump notes, though their own rank's covers the time.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording after `join_flights`: calls that still have no number were not noted.
+
+    Returns
+    -------
+    list of str
+        One entry per trace; ranks whose clocks are apart are not told.
+    """
+    calls, entry = _calls(recording), recording.flight.filter(~pl.col("is_p2p"))
+    found = []
+    for (rank,), mine in calls.sort("rank", "row").group_by("rank", maintain_order=True):
+        span = pl.col("created_ns").is_between(mine["start_ns"].min(), mine["end_ns"].max())
+        noted = {
+            other: _inside(mine, theirs.with_row_index("entry").with_columns(rank=rank), ["rank"])
+            for (other,), theirs in entry.sort("rank").group_by("rank", maintain_order=True)
+        }
+        covers = 2 * entry.filter((pl.col("rank") == rank) & span).height >= mine.height
+        own = noted.pop(rank, mine.head(0)).height
+        if mine.height >= LEAST_CALLS and covers and 2 * own < mine.height:
+            found += [
+                f"the trace of rank {rank} holds what the flight recorder of rank {other} noted"
+                for other, theirs in noted.items()
+                if theirs.height >= MOST_RATIO * mine.height
+            ]
+    return found
 
 
 def _groups(known: pl.DataFrame, used: pl.DataFrame) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.coordinates import rank_coordinates
 from loadpath.couple.trace.edges import couple, known_crossings
 from loadpath.couple.trace.executions import Settled, handovers, settle
-from loadpath.couple.trace.flights import join_flights
+from loadpath.couple.trace.flights import join_flights, misfiled_dumps
 from loadpath.couple.trace.handshakes import handshake_doubts
 from loadpath.couple.trace.identity import copied_ranks, misplaced_ranks
 from loadpath.couple.trace.marks import renumber_steps, share_marks
@@ -31,6 +31,7 @@ from loadpath.couple.trace.peers import resolve_peers
 from loadpath.couple.trace.places import Places, place_ranks
 from loadpath.couple.trace.posted import split_posted
 from loadpath.couple.trace.recorded_waits import recorded_waits
+from loadpath.couple.trace.remains import without_remains
 from loadpath.couple.trace.rows import Int64Array, Rows, common_steps, rows_of
 from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import UNMARKED, repeated_steps
@@ -62,6 +63,11 @@ ROOTLESS = (
 LATE = (
     "communications recorded to end after they were complete, for the thread that marks it had lost its "
     "processor; cut to that time"
+)
+
+EARLIER = (
+    "device ops launched before the recording began, of an earlier step; left out, and what is queued "
+    "behind them begins when it did"
 )
 
 Doubt = tuple[str, str, int]
@@ -98,7 +104,7 @@ def couple_trace(recording: Recording) -> CoupledJob:
     doubts += [
         *handed.doubts,
         _wrong_doubt(wrong),
-        *_left_out(timed.rows, common_steps(recording)),
+        *_left_out(timed.rows, recording, common_steps(recording)),
     ]
     doubted = _with_doubts(recording, dataclasses.replace(aligned, timed=timed), doubts)
     membership = _membership_table(timed.instances, ops.of_work)
@@ -167,6 +173,7 @@ def _wrong_ranks(recording: Recording, timed: Timed) -> list[str]:
     return [
         *copied_ranks(recording, timed.rows),
         *misplaced_ranks(recording, timed.rows, timed.facts),
+        *misfiled_dumps(recording),
     ]
 
 
@@ -186,7 +193,7 @@ def _aligned(recording: Recording) -> tuple[Recording, Aligned]:
         raise InputError(
             "recording", "no step was recorded on every rank", "Record the same steps everywhere."
         )
-    aligned = align_ranks(recording, rows_of(recording), steps)
+    aligned = align_ranks(recording, without_remains(rows_of(recording)), steps)
     unmarked = recording.caveat.filter(pl.col("code") == UNMARKED)["n"].sum()
     if unmarked < recording.rank.height:
         return recording, aligned
@@ -194,7 +201,7 @@ def _aligned(recording: Recording) -> tuple[Recording, Aligned]:
     if repeated is None:
         return recording, aligned
     steps = common_steps(repeated)
-    return repeated, align_ranks(repeated, rows_of(repeated), steps)
+    return repeated, align_ranks(repeated, without_remains(rows_of(repeated)), steps)
 
 
 def _lanes_only(coupling: Coupling) -> Coupling:
@@ -237,11 +244,12 @@ def _membership_table(instances: Instances, op: np.ndarray) -> pl.DataFrame:
     )
 
 
-def _left_out(rows: Rows, steps: list[int]) -> list[Doubt]:
-    inside = np.isin(rows.step, steps)
-    outside = int((~inside & (rows.kind != "marker")).sum())
+def _left_out(rows: Rows, recording: Recording, steps: list[int]) -> list[Doubt]:
+    inside, recorded = (np.isin(s, steps) for s in (rows.step, recording.op["step"].to_numpy()))
+    outside = int((~recorded & (rows.kind != "marker")).sum())
     orphans = int((rows.on_device & (rows.call < 0) & inside).sum())
     return [
+        ("earlier_work", EARLIER, int((recorded & ~inside).sum())),
         ("outside_steps", "ops outside the steps that all ranks recorded; left out", outside),
         ("unknown_launch", "device ops without a recorded launch; stream order only", orphans),
     ]

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from loadpath.decode import file_digest, keep, kept, source_digest
+from loadpath.errors import InputError
 from loadpath.ingest.kineto.communications import Communication
 from loadpath.ingest.kineto.groups import RecordedGroup
 from loadpath.ingest.kineto.rank_ops import RankOps, rank_ops
@@ -99,9 +100,18 @@ def parse_file(path: Path, shelf: Path | None = None) -> Parsed:
             return Parsed(path, digest, found)
     trace = read_trace(path)
     ops = None if trace is None else rank_ops(trace)
+    if ops is not None and not ops.start_ns.size:
+        problems = [f"{n} {text}" for code, text, n in ops.doubts if code in NO_TIMES and n]
+        raise InputError(str(path), problems or "no usable event in it", MICROSECONDS)
     if shelf and key and ops is not None:
         keep(shelf, key, _packed(ops))
     return Parsed(path, digest, ops)
+
+
+NO_TIMES = ("bad_times", "negative_durations")
+MICROSECONDS = (
+    "Give ts and dur in us, as torch.profiler writes them, and baseTimeNanoseconds in ns."
+)
 
 
 @functools.cache

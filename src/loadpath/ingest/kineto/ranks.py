@@ -10,7 +10,7 @@ from loadpath.ingest.kineto.parsed import Parsed
 from loadpath.ingest.kineto.rank_ops import RankOps
 from loadpath.ingest.kineto.trace import MAX_RANKS
 
-__all__ = ["rank_in_name", "rank_of"]
+__all__ = ["own_rank", "rank_in_name", "rank_of"]
 
 RANK_IN_NAME = re.compile(r"rank[-_]?(\d+)", re.IGNORECASE)
 REMEDY = (
@@ -45,7 +45,7 @@ def rank_of(parsed: Parsed, ops: RankOps, told: Mapping[str, int]) -> int:
     path = parsed.path
     rank = told.get(path.name, ops.rank)
     if rank < 0:
-        rank = _own_rank(ops)
+        rank = own_rank(ops)
     if rank < 0:
         rank = rank_in_name(path)
     if rank < 0:
@@ -72,7 +72,18 @@ def rank_in_name(path: Path) -> int:
     return int(named[-1][:20]) if named else -1
 
 
-def _own_rank(ops: RankOps) -> int:
-    """Rank that communications name as the one that runs them, if they agree."""
+def own_rank(ops: RankOps) -> int:
+    """Read the rank that communications name as the one that runs them.
+
+    Parameters
+    ----------
+    ops : RankOps
+        What a trace holds.
+
+    Returns
+    -------
+    int
+        -1 if none names one, or they do not agree.
+    """
     named = Counter(fact.own for fact in ops.said.values() if fact.own >= 0)
     return next(iter(named)) if len(named) == 1 else -1

@@ -1,7 +1,8 @@
 """Kineto traces of all ranks to one recording."""
 
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from loadpath.errors import InputError
 from loadpath.ingest.kineto.groups import Groups, describe_groups, map_groups
 from loadpath.ingest.kineto.parsed import Parsed, parse_file
 from loadpath.ingest.kineto.rank_ops import RankOps
-from loadpath.ingest.kineto.ranks import rank_in_name, rank_of
+from loadpath.ingest.kineto.ranks import own_rank, rank_in_name, rank_of
 from loadpath.tables import (
     LANE,
     OP,
@@ -277,28 +278,45 @@ def _ranks(traces: list[_Traced]) -> pl.DataFrame:
 
 
 def _doubts(traces: list[_Traced], skipped: list[Path]) -> list[tuple[str, str, int]]:
-    rows = [(code, f"{t.name}: {text}", n) for t in traces for code, text, n in t.ops.doubts]
-    named = ", ".join(path.name for path in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
-    unmarked = "traces without step marks (ProfilerStep#N): each is taken as one step"
-    rows.append(("no_step_marks", unmarked, sum(not t.ops.is_marked for t in traces)))
-    rows.append(("not_kineto", f"files without trace events, skipped: {named}", len(skipped)))
+    unmarked = sum(not t.ops.is_marked for t in traces)
+    sizes = {trace.ops.world_size for trace in traces if trace.ops.world_size >= 0}
+    epochs = {trace.ops.base_ns > 0 for trace in traces}
+    unread = _listed(path.name for path in skipped)
+    jobs = f"traces name different world sizes ({sorted(sizes)}): they are of different jobs; give those of one"
+    return [
+        *((code, f"{t.name}: {text}", n) for t in traces for code, text, n in t.ops.doubts),
+        ("no_step_marks", "traces without step marks (ProfilerStep#N): each is taken as one step", unmarked),
+        ("not_kineto", f"files without trace events, skipped: {unread}", len(skipped)),
+        *_rank_doubts(traces),
+        ("different_jobs", jobs, max(0, len(sizes) - 1)),
+        ("no_common_epoch", "some traces have baseTimeNanoseconds, others not", len(epochs) - 1),
+    ]  # fmt: skip
+
+
+def _rank_doubts(traces: list[_Traced]) -> list[tuple[str, str, int]]:
+    """Say which ranks were not recorded, and which traces say another rank than they stand for."""
     size = max(trace.ops.world_size for trace in traces)
     missing = sorted(set(range(size)) - {trace.rank for trace in traces})
-    listed = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-    rows.append(
-        ("missing_ranks", f"of {size} ranks no trace of: {listed}; waits for them are unexplained",
-         len(missing))
-    )  # fmt: skip
-    sizes = {trace.ops.world_size for trace in traces if trace.ops.world_size >= 0}
-    rows.append(("different_jobs", (f"traces name different world sizes ({sorted(sizes)}): they are of different jobs; give "
-                 "those of one"),
-                 max(0, len(sizes) - 1)))  # fmt: skip
-    otherwise = [t for t in traces if 0 <= t.ops.rank != t.rank]
-    named = ", ".join(f"{t.name} says {t.ops.rank}, told {t.rank}" for t in otherwise[:3])
-    named += ", ..." if len(otherwise) > 3 else ""
-    rows.append(("told_otherwise", f"ranks told by --ranks contradict distributedInfo: {named}",
-                 len(otherwise)))  # fmt: skip
-    epochs = {trace.ops.base_ns > 0 for trace in traces}
-    rows.append(("no_common_epoch", "some traces have baseTimeNanoseconds, others not",
-                 len(epochs) - 1))  # fmt: skip
-    return rows
+    lacking = f"of {size} ranks no trace of: {_listed(missing, 8)}; waits for them are unexplained"
+    told = [
+        f"{t.name} says {t.ops.rank}, told {t.rank}" for t in traces if 0 <= t.ops.rank != t.rank
+    ]
+    own = {t.name: own_rank(t.ops) for t in traces}
+    wrong = [
+        f"{t.name}: {own[t.name]}, not {t.rank}" for t in traces if own[t.name] not in {-1, t.rank}
+    ]
+    misnamed = (
+        f"communications name another rank as their own than that of their trace ({_listed(wrong)}): "
+        "conclusions across ranks are refused; give each trace under its own rank"
+    )
+    return [
+        ("missing_ranks", lacking, len(missing)),
+        ("told_otherwise", f"ranks told by --ranks contradict distributedInfo: {_listed(told)}", len(told)),
+        ("wrong_ranks", misnamed, len(wrong)),
+    ]  # fmt: skip
+
+
+def _listed(items: Iterable[object], most: int = 3) -> str:
+    """List the first few."""
+    first = [str(item) for item in itertools.islice(items, most + 1)]
+    return ", ".join([*first[:most], *(["..."] if len(first) > most else [])])
