@@ -18,7 +18,10 @@ def links(
     seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON with sorted keys.")] = False,
 ) -> None:
-    """Say which links and nodes are weaker than their peers, beyond chance."""  # numpydoc ignore=PR01
+    """Say which links and nodes are weak beyond chance.
+
+    They are judged by nccl-tests between pairs of nodes.
+    """  # numpydoc ignore=PR01
     from loadpath.audit.links import judge_links
 
     told = judge_links(*sources, seed=seed)

@@ -30,7 +30,7 @@ def simulate(
     replicas: Annotated[int, typer.Option(help="Runs with other draws of the noise.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print JSON with sorted keys.")] = False,
 ) -> None:
-    """Say when a schedule would end, event by event, in the LogGOPS model.
+    """Say when a schedule would end, in the LogGOPS model.
 
     Exit code 3 where some ops never ran: the output names what waits for what.
     """  # noqa: DOC501  # numpydoc ignore=PR01
