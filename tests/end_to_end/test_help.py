@@ -5,9 +5,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+from tests.end_to_end.commands import call
 
 from loadpath.cli import app
-from tests.end_to_end.commands import call
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
@@ -32,7 +32,8 @@ def test_help_of_a_command_fits_a_terminal_and_explains_every_option(
     assert max(map(len, told.splitlines())) <= 80
     options = told.partition("Options:\n")[2]
     heads = re.findall(r"^  (--.*?)(?:  +(.*))?$", options, re.MULTILINE)
-    assert heads and all(words for _, words in heads)
+    assert heads
+    assert all(words for _, words in heads)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

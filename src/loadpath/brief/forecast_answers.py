@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadpath.brief.amounts import added, amount, cost_scale, large, plural, rounded
-from loadpath.brief.forecast_words import LEVER_WORDS, MORE, forecast_summary, size
+from loadpath.brief.forecast_words import LEVER_WORDS, MORE, forecast_summary
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio, format_seconds
 

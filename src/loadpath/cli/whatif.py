@@ -25,7 +25,7 @@ def whatif(
     """Say what a step would take if some ops took another time.
 
     Ops are made ideal (as their peers) or scaled by a factor.
-    """  # numpydoc ignore=PR01
+    """  # noqa: DOC501  # numpydoc ignore=PR01
     if format not in {"text", "json", "osdi25"}:
         raise UsageError(f"unknown format {format!r}. Use text, json or osdi25.")
     from loadpath.audit.pipeline import couple_sources, open_audit
