@@ -37,6 +37,16 @@ def test_help_of_a_command_fits_a_terminal_and_explains_every_option(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_told_in_the_documents(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    told = call(command, "--help", folder=tmp_path).out
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    options = set(re.findall(r"^  (--[\w-]+)", told, re.MULTILINE)) - {"--help"}
+    assert {name for name in options if not re.search(rf"{name}\b", text)} == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_told_in_the_readme(command):
     assert f"loadpath {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from loadpath.cli.progress import talk
 from loadpath.units import format_seconds
 
 __all__ = ["simulate"]
@@ -38,7 +39,9 @@ def simulate(
     from loadpath.couple.loggops import LogGOPS
 
     model = LogGOPS(latency, overhead, gap, per_byte, cpu_per_byte, eager)
-    result = run(source, model, noise=noise, seed=seed, replicas=replicas)
+    with talk() as progress:
+        progress("running the schedule")
+        result = run(source, model, noise=noise, seed=seed, replicas=replicas)
     if json:
         typer.echo(encoder.dumps(result, sort_keys=True))
     else:
