@@ -10,7 +10,9 @@ from tests.end_to_end.commands import call
 from loadpath.cli import app
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
+COMMANDS = sorted(
+    command.callback.__name__ for command in app.registered_commands if command.callback
+)
 FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHOWN = ("README.md", "docs/tutorial.md", "docs/formats/whatif.md")
 
