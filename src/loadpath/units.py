@@ -26,11 +26,12 @@ def format_seconds(seconds: float) -> str:
     >>> (
     ...     format_seconds(0.0771),
     ...     format_seconds(46.336),
+    ...     format_seconds(17364.8),
     ...     format_seconds(1.2e-5),
     ...     format_seconds(9.999e-4),
     ...     format_seconds(-5.6e-10),
     ... )
-    ('77.1 ms', '46.3 s', '12.0 us', '1.00 ms', '0 s')
+    ('77.1 ms', '46.3 s', '17,365 s', '12.0 us', '1.00 ms', '0 s')
     """
     size = abs(seconds)
     if size < _RESOLUTION_S:
@@ -65,4 +66,4 @@ def format_ratio(ratio: float) -> str:
 
 def _three_digits(value: float) -> str:
     size = abs(value)
-    return f"{value:.0f}" if size >= 99.95 else f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
+    return f"{value:,.0f}" if size >= 99.95 else f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"

@@ -36,6 +36,7 @@ def test_a_culprit_is_named_with_what_fixing_it_returns(audited):
     flowing = " ".join(text.split())
     assert "493 of every 1,000 GPU-hours: 1,232 of every 2,500 USD" in flowing
     assert "stage 3, 55.6 ms a step" in text
+    assert "Cannot tell    it from device or host of rank 0" in text.splitlines()
 
 
 def test_dashboards_that_accuse_the_wrong_one_are_called_wrong(audited):

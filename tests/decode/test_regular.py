@@ -16,7 +16,7 @@ def test_file_and_link_to_a_file_are_regular(tmp_path):
 
 
 def test_folder_is_no_file(tmp_path):
-    with pytest.raises(InputError, match=r"is a folder, no regular file. Copy it"):
+    with pytest.raises(InputError, match=r"is a folder, no regular file. Name a file"):
         check_regular(tmp_path)
 
 

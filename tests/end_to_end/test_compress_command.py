@@ -10,6 +10,8 @@ def test_a_recording_is_compressed_and_audited_by_two_commands(tmp_path):
     made = call("compress", EXAMPLE, "--out", "job.lpz", folder=tmp_path)
     assert (made.code, made.err) == (0, "")
     assert "for each of 4 ranks and 6 steps" in made.out
+    assert "nothing merged" in made.out
+    assert max(map(len, made.out.splitlines())) <= 80
     told = call("audit", "job.lpz", "--json", folder=tmp_path)
     whole = call("audit", EXAMPLE, "--json", folder=tmp_path)
     found, wanted = (json.loads(answer.out)["verdict"] for answer in (told, whole))
@@ -25,6 +27,8 @@ def test_a_small_budget_merges_and_says_so(tmp_path):
     assert told["level"] != "whole"
     assert told["bytes_per_rank_step"] <= 0.36 * 1024
     assert told["n_op"] < told["n_recorded"]
+    made = call("compress", EXAMPLE, "--out", "b.lpz", "--budget", 0.36, folder=tmp_path)
+    assert f"{told['n_op']:,} stand for the {told['n_recorded']:,}" in made.out
 
 
 def test_a_file_that_is_there_a_budget_of_nothing_and_no_records_are_refused(tmp_path):

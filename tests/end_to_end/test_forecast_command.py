@@ -196,7 +196,9 @@ def test_designs_are_compared_side_by_side(folder):
     (folder / "dear.toml").write_text(dear, encoding="utf-8")
     answer = call("compare", "dear.toml", "small.toml", "--worlds", "64", folder=folder)
     assert answer.code == 0
-    assert answer.out.startswith("Verdict        small costs least in 100.0 % of the worlds")
+    assert answer.out.startswith("Verdict        small costs least in 100.0 % of the worlds\n")
+    assert max(map(len, answer.out.splitlines())) <= 80
+    assert answer.out.count("would not change the choice") == 2
     words = ("compare", "dear.toml", "small.toml", "--worlds", "64", "--pilot", "4", "--json")
     found = json.loads(call(*words, folder=folder).out)
     assert (found["chosen"], found["figure"]) == ("small", "job_cost")

@@ -6,11 +6,45 @@ from typing import Any
 from loadpath.brief.grid import Cell
 from loadpath.units import format_seconds
 
-__all__ = ["amount", "cost_scale", "cost_words", "duration", "large", "plural", "power", "rounded"]
+__all__ = [
+    "added",
+    "amount",
+    "cost_scale",
+    "cost_words",
+    "duration",
+    "large",
+    "plural",
+    "power",
+    "rounded",
+]
 
 Document = Mapping[str, Any]
 _SCALES = ((1, ""), (1e3, "thousand "), (1e6, "million "), (1e9, "billion "), (1e12, "trillion "))
 _DAY_S, _HOUR_S = 86_400, 3_600
+
+
+def added(value: float) -> str:
+    """Write a number of accelerators that was interpolated, as added ones.
+
+    Parameters
+    ----------
+    value : float
+        Accelerators.
+
+    Returns
+    -------
+    str
+        Whole ones, three significant digits.
+
+    Examples
+    --------
+    >>> added(3182.1), added(34.4), added(1.02), added(0.256)
+    ('3,180 more accelerators', '34 more accelerators', '1 more accelerator', 'less than one more accelerator')
+    """
+    if value < 1:
+        return "less than one more accelerator"
+    whole = rounded(round(value)) if value >= 100 else f"{value:.0f}"
+    return f"{whole} more accelerator{'' if whole == '1' else 's'}"
 
 
 def rounded(value: float) -> str:

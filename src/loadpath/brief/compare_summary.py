@@ -30,10 +30,10 @@ def render_comparison(document: Document) -> str:
     rows = document["candidates"]
     scale, words = _scale(document)
     best = rows[0]
-    verdict = (
-        f"{best['candidate']} costs least in {format_ratio(best['best_ratio'])} of the worlds; "
-        f"choosing it wrongly costs {rounded(best['expected_loss'] * scale)} {words} on average"
-    )
+    verdict = f"{best['candidate']} costs least in {format_ratio(best['best_ratio'])} of the worlds"
+    if best["best_ratio"] < 1:
+        loss = rounded(best["expected_loss"] * scale)
+        verdict += f"; choosing it wrongly costs {loss} {words} on average"
     lines = entry("Verdict", verdict, 3)
     lines += entry("Basis", _basis(document), 2)
     lines.append(
@@ -44,7 +44,7 @@ def render_comparison(document: Document) -> str:
         step = format_seconds(row["step_s"]["median"])
         told = " ".join(f"{rounded(value):>9}" for value in figures)
         lines.append(
-            f"{visible(row['candidate'], limit=_NAME):<{_NAME}} {row['n']:>7} {step:>9} {told}"
+            f"{visible(row['candidate'], limit=_NAME):<{_NAME}} {row['n']:>7,} {step:>9} {told}"
         )
     lines += entry(
         "Cost", f"{words}; loss: what choosing it costs more than the best, on average", 2
@@ -78,8 +78,10 @@ def _jobs(rows: list[Mapping[str, Any]]) -> str:
 
 
 def _pilot(row: Mapping[str, Any], scale: float, words: str) -> str:
+    worth = "would not change the choice"
+    if row["changes_ratio"]:
+        worth = f"are worth at most {rounded(row['value'] * scale)} of {rounded(row['most'] * scale)} {words}"
     return (
-        f"{row['n_steps']} steps of {row['candidate']} on {row['n']:,} are worth at most "
-        f"{rounded(row['value'] * scale)} of {rounded(row['most'] * scale)} {words}; leave "
+        f"{row['n_steps']} steps of {row['candidate']} on {row['n']:,} {worth}; leave "
         f"{format_ratio(row['width_ratio'])} of the band"
     )

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import amount, cost_scale, large, plural, rounded
-from loadpath.brief.forecast_words import LEVER_WORDS, MORE, forecast_summary, size
+from loadpath.brief.amounts import added, amount, cost_scale, large, plural, rounded
+from loadpath.brief.forecast_words import LEVER_WORDS, MORE, forecast_summary
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio, format_seconds
 
@@ -107,7 +107,7 @@ def _stability(document: Document) -> list[Cell]:
     ]  # fmt: skip
     if calm["n_added"] is None:
         return [*cells, Cell(", which no number of added accelerators up to the largest gives.")]
-    return [*cells, Cell(", as by "), size(calm["n_added"]), Cell(" more accelerators.")]
+    return [*cells, Cell(", as by "), Cell(added(calm["n_added"]), calm["n_added"]), Cell(".")]
 
 
 def _known(document: Document) -> list[Cell]:
@@ -188,7 +188,7 @@ def _hardware(document: Document) -> list[Cell]:
     ]
     if best["n_added"] is None:
         return [*cells, Cell("; no number of added accelerators up to the largest does as much.")]
-    cells += [Cell("; added accelerators that do as much: "), size(best["n_added"])]
+    cells += [Cell("; as much as "), Cell(added(best["n_added"]), best["n_added"])]
     if best["worth"] is not None and best["worth"] > 0:
         cells += [Cell(", which is dearer unless the improvement costs over "),
                   Cell(rounded(best["worth"]), best["worth"]), Cell(f" {document['currency']} for the job")]  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import cost_scale, duration, power, rounded
+from loadpath.brief.amounts import added, cost_scale, duration, power, rounded
 from loadpath.brief.forecast_extra_words import searched_words, served_words
 from loadpath.brief.forecast_words import (
     LIMIT_WORDS,
@@ -149,7 +149,7 @@ def _helps(document: Document) -> str:
         text = f"{row['improvement']} {format_ratio(row['gain_ratio'])}"
         equal = "as by no size looked at"
         if row["n_added"] is not None:
-            equal = f"as by {rounded(row['n_added'])} more accelerators"
+            equal = f"as by {added(row['n_added'])}"
         parts.append(f"{text}, {equal}")
     return "; ".join(parts)
 

@@ -1,5 +1,6 @@
 """Lines of a summary in a terminal: a head, and text beside it."""
 
+import re
 import textwrap
 
 from loadpath.brief.visible import visible
@@ -7,6 +8,8 @@ from loadpath.brief.visible import visible
 __all__ = ["N_LINES", "entry", "wrap"]
 
 WIDTH, INDENT = 80, 15
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=%|(?:[mun]?s|[kM]?W)\b)")
+"""The space between a number and its unit, at which no line ends."""
 N_LINES = 25
 """Lines of a summary, at most."""
 
@@ -49,17 +52,18 @@ def wrap(head: str, text: str) -> list[str]:
     Returns
     -------
     list of str
-        Of at most 80 columns.
+        Of at most 80 columns; a number stays beside its unit.
 
     Examples
     --------
     >>> wrap("Verdict", "none")
     ['Verdict        none']
     """
-    return textwrap.wrap(
-        text,
+    lines = textwrap.wrap(
+        _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text),
         WIDTH,
         initial_indent=head.ljust(INDENT),
         subsequent_indent=" " * INDENT,
         break_on_hyphens=False,
     )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]

@@ -125,8 +125,12 @@ def summary_parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     if len(rows) > 4:
         parts.append(("", f"{len(rows) - 4} more, in the order of cause, in audit.json", 1))
     if verdict["undumped_ranks"]:
-        parts.append(("No dump of", f"ranks {rank_spans(verdict['undumped_ranks'])}", 1))
+        parts.append(("No dump of", _ranks(verdict["undumped_ranks"]), 1))
     parts.append(("Taken", verdict["confidence_method"], 2))
     if caveats:
         parts.append(("Caveats", f"{len(caveats)}; first: {caveats[0]['text']}", 2))
     return parts
+
+
+def _ranks(ranks: Sequence[int]) -> str:
+    return f"rank{'' if len(ranks) == 1 else 's'} {rank_spans(ranks)}"

@@ -167,7 +167,8 @@ def _runner_up(verdict: Mapping[str, Any]) -> str:
 
 
 def _twins(verdict: Mapping[str, Any]) -> str:
-    return listing(verdict["indistinguishable_from"] or (), limit=4)
+    twins = verdict["indistinguishable_from"]
+    return f"it from {listing(twins, limit=4)}" if twins else ""
 
 
 def _waits(document: Mapping[str, Any], kind: str) -> str:

@@ -39,7 +39,7 @@ def audit(
     noise: Annotated[str, typer.Option(help="Noise of a schedule, as of loadpath simulate.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace an audit folder.")] = False,
 ) -> None:
-    """Say which rank, host, stage or link costs the time of a job, with proof.
+    """Say which rank, host, stage or link costs time, with proof.
 
     Without --out the audit folder is NAME-audit in the current folder; with --json alone nothing
     is written.

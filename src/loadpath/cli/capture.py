@@ -22,9 +22,9 @@ def capture(
     start_at: Annotated[int, typer.Option(help="Begin in ms of the epoch, on several hosts.")] = 0,
     patience: Annotated[float, typer.Option(help="Seconds to wait for the job.")] = 60.0,
 ) -> None:
-    """Let all ranks of a running job on this host record one window, without touching its code.
+    """Record a window of a running job, without touching its code.
 
-    The job was started with KINETO_USE_DAEMON=1. Give --pids or --slurm-job.
+    All its ranks on this host begin together. The job was started with KINETO_USE_DAEMON=1. Give --pids or --slurm-job.
     """  # noqa: DOC501  # numpydoc ignore=PR01
     from loadpath.capture.agent import Capture, capture_window
 

@@ -17,7 +17,10 @@ def compare(
     worlds: Annotated[int, typer.Option(help="Worlds that are sampled.")] = 512,
     json: Annotated[bool, typer.Option("--json", help="Print JSON with sorted keys.")] = False,
 ) -> None:
-    """Put designs side by side: which costs least, how sure that is, what a pilot would save."""  # numpydoc ignore=PR01
+    """Put designs side by side: which costs least, how sure that is.
+
+    Beside it stands what a pilot run would save.
+    """  # numpydoc ignore=PR01
     from loadpath.audit.folder import document_bytes
     from loadpath.audit.forecasting import run_comparison
 

@@ -2,11 +2,12 @@
 
 import json as encoder
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from loadpath.cli.progress import talk
+from loadpath.units import format_ratio
 
 __all__ = ["compress"]
 
@@ -28,9 +29,9 @@ def compress(
     json: Annotated[bool, typer.Option("--json", help="Print JSON with sorted keys.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file.")] = False,
 ) -> None:
-    """Keep of a recording what the replay needs, in a few KiB for each rank and step.
+    """Keep of a recording what the replay needs, in one small file.
 
-    The file is audited as the recording would be: loadpath audit FILE.
+    The file holds at most --budget for each rank and step. It is audited as the recording would be: loadpath audit FILE.
     """  # noqa: DOC501  # numpydoc ignore=PR01
     from loadpath.audit.compression import compress as run
     from loadpath.audit.settings import Settings
@@ -52,9 +53,22 @@ def compress(
     if json:
         typer.echo(encoder.dumps(told, sort_keys=True))
         return
-    typer.echo(
-        f"{out}: {report.n_bytes:,} bytes, {report.bytes_per_rank_step:,.0f} for each of {report.n_rank:,} "
-        f"ranks and {report.n_step:,} steps\n"
-        f"{report.n_recorded:,} ops are told as {report.n_op:,} (merged by: {report.level}); the step replays "
-        f"{100 * report.step_error_ratio:+.2f} %, the ideal one {100 * report.ideal_error_ratio:+.2f} %"
-    )
+    typer.echo("\n".join(_lines(out, report)))
+
+
+def _lines(out: Path, report: Any) -> list[str]:
+    from loadpath.brief.lines import entry
+
+    share = f"{report.bytes_per_rank_step:,.0f} for each of {report.n_rank:,} ranks and {report.n_step:,} steps"
+    kept = f"{report.n_op:,} stand for the {report.n_recorded:,} of the recording, merged by {report.level}"
+    if report.level == "whole":
+        kept = f"all {report.n_op:,} of the recording, nothing merged"
+    errors = [format_ratio(ratio) for ratio in (report.step_error_ratio, report.ideal_error_ratio)]
+    return [
+        *entry("File", str(out), 3),
+        *entry("Size", f"{report.n_bytes:,} bytes, {share}", 2),
+        *entry("Ops", kept, 2),
+        *entry(
+            "Replay", f"step {errors[0]}, ideal step {errors[1]} longer than of the recording", 2
+        ),
+    ]

@@ -21,9 +21,9 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="Print verdict and truth as JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an audit folder.")] = False,
 ) -> None:
-    """Audit a recording that comes with loadpath; with --fault, a real job run on this machine.
+    """Audit a recording that comes with loadpath, or a job run here.
 
-    The job's first steps are healthy and the rest carry the fault, so that what it costs is known: the verdict
+    With --fault a real job runs on this machine, which needs PyTorch. Its first steps are healthy and the rest carry the fault, so that what it costs is known: the verdict
     is printed beside it.
     """  # numpydoc ignore=PR01
     from loadpath.audit.demo import agrees, run_demo
@@ -54,16 +54,16 @@ def demo(
 
 def _compared(verdict: Any, truth: Any, *, agreed: bool | None) -> list[str]:
     """Lines that put the verdict beside the truth."""
+    from loadpath.brief.lines import entry
+
     if agreed is None:
         return []
     what = {"none": "nothing", "link": "slow link of ranks {} and {}"}
     planted = what.get(truth["fault"], "slow {fault} {}").format(*truth["ranks"], **truth)
     steps = [format_seconds(truth[name]) for name in ("healthy_step_s", "faulty_step_s")]
-    lines = [f"Planted        {planted}; a step takes {' without, '.join(steps)} with it"]
+    lines = entry("Planted", f"{planted}; a step takes {' without, '.join(steps)} with it", 2)
     if truth["fault"] != "none" and verdict["gain_s"] is not None:
         off = verdict["gain_s"] / truth["lost_s"] - 1
-        lines.append(
-            f"Predicted      {format_seconds(verdict['gain_s'])} of "
-            f"{format_seconds(truth['lost_s'])} that it costs ({format_ratio(off)})"
-        )
-    return [*lines, f"Agrees         {'yes' if agreed else 'no'}"]
+        told = [format_seconds(seconds) for seconds in (verdict["gain_s"], truth["lost_s"])]
+        lines += entry("Predicted", f"{' of '.join(told)} that it costs ({format_ratio(off)})", 2)
+    return [*lines, *entry("Agrees", "yes" if agreed else "no", 1)]

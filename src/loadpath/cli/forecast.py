@@ -54,7 +54,9 @@ def forecast(
     as_of: Annotated[str, typer.Option(help="Time of creation to write down.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a forecast folder.")] = False,
 ) -> None:
-    """Say where scaling stops paying for a job, which need not exist yet, and how sure that is.
+    """Say where scaling stops paying for a job, and how sure that is.
+
+    The job need not exist yet: a design file says what it is to be.
 
     Without --out the folder is NAME-forecast in the current folder; with --json alone nothing is
     written.

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from loadpath.cli.progress import talk
 from loadpath.units import format_seconds
 
 __all__ = ["simulate"]
@@ -30,7 +31,7 @@ def simulate(
     replicas: Annotated[int, typer.Option(help="Runs with other draws of the noise.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print JSON with sorted keys.")] = False,
 ) -> None:
-    """Say when a schedule would end, event by event, in the LogGOPS model.
+    """Say when a schedule would end, in the LogGOPS model.
 
     Exit code 3 where some ops never ran: the output names what waits for what.
     """  # noqa: DOC501  # numpydoc ignore=PR01
@@ -38,7 +39,9 @@ def simulate(
     from loadpath.couple.loggops import LogGOPS
 
     model = LogGOPS(latency, overhead, gap, per_byte, cpu_per_byte, eager)
-    result = run(source, model, noise=noise, seed=seed, replicas=replicas)
+    with talk() as progress:
+        progress("running the schedule")
+        result = run(source, model, noise=noise, seed=seed, replicas=replicas)
     if json:
         typer.echo(encoder.dumps(result, sort_keys=True))
     else:

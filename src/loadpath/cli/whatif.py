@@ -22,7 +22,10 @@ def whatif(
     layout: Annotated[Path | None, typer.Option(help="Layout of an op table.")] = None,
     format: Annotated[str, typer.Option(help="text, json, or osdi25 (op tables).")] = "text",  # noqa: A002
 ) -> None:
-    """Say what a step would take if some ops were ideal, or faster or slower by a factor."""  # numpydoc ignore=PR01
+    """Say what a step would take if some ops took another time.
+
+    Ops are made ideal (as their peers) or scaled by a factor.
+    """  # noqa: DOC501  # numpydoc ignore=PR01
     if format not in {"text", "json", "osdi25"}:
         raise UsageError(f"unknown format {format!r}. Use text, json or osdi25.")
     from loadpath.audit.pipeline import couple_sources, open_audit

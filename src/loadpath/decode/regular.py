@@ -32,6 +32,8 @@ def check_regular(path: Path) -> Path:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(str(path), f"cannot be read ({reason})", "Check the path.") from error
     if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise InputError(str(path), f"is {what}, no regular file", "Copy it into a file first.")
+        if stat.S_ISDIR(mode):
+            raise InputError(str(path), "is a folder, no regular file", "Name a file in it.")
+        remedy = "Copy it into a file first."
+        raise InputError(str(path), "is a pipe or a device, no regular file", remedy)
     return path
