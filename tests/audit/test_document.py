@@ -20,7 +20,7 @@ from loadpath.audit.settings import Settings
 from loadpath.audit.verdict_document import verdict_sentence
 from loadpath.couple.steps import join_steps
 from loadpath.tables import caveat_table
-from loadpath.testing import job
+from loadpath.testing import Cause, job, make_job, write_op_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats" / "audit.md"
 BY_KEY = {
@@ -118,6 +118,16 @@ def test_nobody_is_to_blame_in_words():
     )
     assert verdict["ranks"] == verdict["hosts"] == verdict["victims"] == []
     assert verdict["stage"] is verdict["link"] is verdict["distance"] is None
+
+
+def test_a_place_that_would_return_time_but_does_not_stand_out_is_named_as_such(tmp_path):
+    cause = Cause("stage", 0.1, stage=1)
+    table = write_op_table(make_job(6, pp=2, dp=2, steps=8, cause=cause), tmp_path)
+    verdict = run_audit(table).document["verdict"]
+    assert (verdict["kind"], verdict["runner_up"]["key"]) == ("none", "stage 1")
+    assert "stage 1 would return" in verdict["summary"]
+    assert "no cause returns" not in verdict["summary"]
+    assert "differs no more from its peers" in verdict["summary"]
 
 
 def test_waits_by_sink_add_up_to_the_exposed_wait():

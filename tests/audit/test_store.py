@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from loadpath.audit import open_audit, run_audit
-from loadpath.audit.folder import check_target, document_bytes
+from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
 from loadpath.audit.store import write_audit
 from loadpath.couple import CouplingGraph
 from loadpath.errors import InputError, UsageError
@@ -43,6 +43,16 @@ def test_same_audit_written_twice_is_the_same_bytes(table, written, tmp_path):
     for path in sorted(written.iterdir()):
         if path.suffix != ".npz":
             assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk")
+def test_a_disk_that_fills_while_a_table_is_written_is_one_error(tmp_path):
+    def write(_):
+        write_table(Path("/dev/full"), pl.DataFrame({"a": range(100_000)}))
+
+    with pytest.raises(UsageError, match=r"audit cannot be written.*No space left"):
+        write_folder(tmp_path / "audit", write, force=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_document_is_sorted_json_that_ends_in_a_newline():

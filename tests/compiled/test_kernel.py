@@ -5,12 +5,13 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import FunctionType
 
 import numpy as np
 import pytest
 
-from loadpath.compiled import kernel
+from loadpath.compiled import kernel, store
 from loadpath.compiled.identity import identity
 
 SHIFT = 3
@@ -169,7 +170,7 @@ def test_identity_follows_code_constants_and_called_kernels():
 PROGRAM = """
 import sys
 import numpy as np
-from loadpath.compiled import kernel
+from loadpath.compiled import kernel, store
 
 CONSTANT = {constant}
 
@@ -216,6 +217,22 @@ def test_where_nothing_can_be_written_each_process_compiles(tmp_path):
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     for _ in range(2):
         assert run(tmp_path, cache="file/kernels") == "[0, 2, 4, 6] True"
+
+
+def test_a_user_without_a_home_keeps_nothing_there(monkeypatch):
+    def no_home(_):
+        raise RuntimeError
+
+    monkeypatch.setattr(os.path, "expanduser", no_home)
+    monkeypatch.setattr(Path, "home", classmethod(no_home))
+    for stated in ("", "relative/cache"):
+        monkeypatch.setenv("XDG_CACHE_HOME", stated)
+        assert store.cache_home() is None
+    store.folder.cache_clear()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    assert store.folder() is None
+    store.folder.cache_clear()
 
 
 def test_an_audit_of_an_op_table_does_not_load_the_compiler(tmp_path):

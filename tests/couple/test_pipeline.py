@@ -1,6 +1,7 @@
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.couple.readable import labels, meetings, orders
@@ -8,6 +9,8 @@ from tests.ingest.op_rows import read, table, worker
 
 from loadpath.couple.pipeline import couple_pipeline
 from loadpath.errors import StructureError
+from loadpath.ingest.op_table import read_op_table
+from loadpath.testing import make_job, write_op_table
 
 
 @pytest.fixture
@@ -533,3 +536,31 @@ def test_transfer_begins_when_the_last_of_both_has_arrived(couple):
     recv = labels(job).index("forward-recv 0 r1")
     assert job.wait_ns[recv] == 10_000_000
     assert job.work_ns[recv] == 2_000_000
+
+
+def with_gaps(path, n_lost, seed):
+    """Spoil some ops of a table: their lengths are not numbers."""
+    table = pl.read_parquet(path)
+    lost = np.random.default_rng(seed).choice(table.height, n_lost, replace=False)
+    is_lost = pl.int_range(pl.len()).is_in(lost)
+    spoilt = pl.when(is_lost).then(float("nan")).otherwise("duration").alias("duration")
+    table.with_columns(spoilt).write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("shape", [{"pp": 4, "dp": 1}, {"pp": 2, "dp": 2}])
+@pytest.mark.parametrize("seed", range(4))
+def test_lost_ops_leave_the_others_with_their_partners(shape, seed, tmp_path):
+    path = write_op_table(make_job(5, steps=1, microbatches=8, **shape), tmp_path)
+    partners = meetings(couple_pipeline(read_op_table(path)))
+    found = meetings(couple_pipeline(read_op_table(with_gaps(path, 6, seed))))
+    pairs = [meeting for meeting in found if "send" in "".join(meeting)]
+    assert len(pairs) > len(partners) / 2
+    assert set(pairs) <= set(partners)
+
+
+def test_order_that_contradicts_itself_after_rows_were_left_out_names_them(tmp_path):
+    job = make_job(5, pp=2, dp=2, vpp=2, steps=1, microbatches=8)
+    path = with_gaps(write_op_table(job, tmp_path), 6, seed=3)
+    with pytest.raises(StructureError, match=r"in a cycle.*6 rows of the table were left out"):
+        couple_pipeline(read_op_table(path))

@@ -43,6 +43,16 @@ def test_op_table_counts_ops_as_a_production_table_of_the_same_shape_does(real):
     assert mine.equals(first.with_columns(as_text).sort(kind))
 
 
+@pytest.mark.parametrize(
+    "size", [{"dp": 130, "pp": 1}, {"pp": 130, "dp": 1}, {"microbatches": 130}]
+)
+def test_op_table_of_a_large_job_holds_its_numbers(size, tmp_path):
+    job = make_job(1, **{"steps": 1, "microbatches": 2} | size)
+    table = pl.read_parquet(write_op_table(job, tmp_path / "job"))
+    greatest = table.select(pl.col("dp_rank", "stage", "mb_id").max()).row(0)
+    assert greatest == (job.shape.dp - 1, job.shape.pp - 1, job.shape.microbatches - 1)
+
+
 def test_written_op_table_reads_back(tmp_path):
     job = make_job(3, pp=2, dp=2, cause=Cause("rank", 0.1))
     path = write_op_table(job, tmp_path / "job")

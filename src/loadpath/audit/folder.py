@@ -112,11 +112,19 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
         Parquet file.
     table : polars.DataFrame
         Any.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses, also where Polars calls that an error of its own.
     """
     plain = table.with_columns(pl.col(pl.Categorical).cast(pl.String)).rechunk()
-    plain.write_parquet(
-        path, compression="zstd", row_group_size=max(1, plain.height), statistics=False
-    )
+    try:
+        plain.write_parquet(
+            path, compression="zstd", row_group_size=max(1, plain.height), statistics=False
+        )
+    except pl.exceptions.ComputeError as error:
+        raise OSError(errno.EIO, first_line(error), path.name) from error
 
 
 def _refuse_other(folder: Path, target: Path, *, force: bool, kind: str) -> None:

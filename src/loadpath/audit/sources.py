@@ -9,7 +9,6 @@ from typing import NoReturn
 
 import polars as pl
 
-from loadpath.audit.cache import cache_folder
 from loadpath.audit.dumps import recording_of_dumps
 from loadpath.audit.hosts import with_hosts
 from loadpath.audit.links import links_caveat, measured_files
@@ -17,6 +16,7 @@ from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.reconcile import reconciled
 from loadpath.audit.settings import Settings
 from loadpath.audit.windows import in_window, windows_caveat
+from loadpath.compiled.store import cache_home
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, first_line
 from loadpath.ingest.compressed import is_compressed
@@ -266,7 +266,7 @@ def _read_traces(traces: list[Path], settings: Settings, progress: Progress) -> 
         timed,
         lambda i, n: progress(f"reading trace {i} of {n}"),
         ranks=told_ranks(settings.ranks),
-        shelf=cache_folder() if settings.cache else None,
+        shelf=cache_home() if settings.cache else None,
     )
     told = map(file_digest, rank_files(settings.ranks))
     recording = replace(recording, inputs=(*recording.inputs, *told))

@@ -37,6 +37,13 @@ WAITING_TEXT = {
 }
 
 
+SET_ASIDE = {
+    "within_noise": "differs no more from its peers than chance or design explains",
+    "present": "all other variation costs over five times as much",
+}
+"""Why a cause that returns more than the policy asks is nobody's verdict."""
+
+
 def verdict_document(
     job: CoupledJob, judgement: Judgement | None, findings: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -213,10 +220,14 @@ def _blameless(judgement: Judgement) -> str:
     step = judgement.step_s
     if step <= 0:
         return "Nobody is to blame: the recorded steps take no time."
-    return (
-        f"Nobody is to blame: no cause returns 0.5 % of the {format_seconds(step)} step, and "
-        f"removing all noise {_returns(judgement.noise_gain_s, step)}."
-    )
+    noise = f"removing all noise {_returns(judgement.noise_gain_s, step)}."
+    best = judgement.runner_up
+    if best is None:
+        least = f"no cause returns 0.5 % of the {format_seconds(step)} step"
+        return f"Nobody is to blame: {least}, and {noise}"
+    place = cause_name(_cause(best))
+    what = f"{place} would return {format_ratio(best.gain_s / step)} of the {format_seconds(step)} step"
+    return f"Nobody is to blame: {what}, but {SET_ASIDE[best.state]}; {noise}"
 
 
 def _change(judgement: Judgement) -> str:

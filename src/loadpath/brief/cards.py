@@ -71,7 +71,11 @@ def _returns(verdict: Mapping[str, Any]) -> Card:
     heading, step = "A fix returns", (Cell("a step takes "), _seconds(verdict["step_s"]))
     gain_s = returned_s(verdict)
     if returns_little(verdict):
-        why = "slack absorbs it" if verdict["kind"] == "absorbed" else "no cause returns more"
+        why = (
+            "slack absorbs it"
+            if verdict["kind"] == "absorbed"
+            else "no cause that stands out returns more"
+        )
         return Card(
             heading, _policy(verdict), ((Cell(why),), step), before="under", after="of the step"
         )

@@ -71,7 +71,7 @@ define linkonce_odr void @NRT_MemInfo_call_dtor(ptr %block) {
 """Numba's blocks of memory, as its compiled code expects them, on the C library's allocator."""
 
 
-def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+def dispatcher(function: Callable[..., Any], options: dict[str, Any], *, kept: bool = False) -> Any:
     """Let Numba compile a function when it is called.
 
     Parameters
@@ -80,6 +80,8 @@ def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
         A plain function; kernels that it calls are Numba's too.
     options : dict
         Options of ``numba.njit``.
+    kept : bool
+        Whether Numba keeps what it compiles, where it can.
 
     Returns
     -------
@@ -92,7 +94,28 @@ def dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     theirs = {name: value.within for name, value in used.items() if _is_kernel(value)}
     twin = FunctionType(code, space | theirs, function.__name__, function.__defaults__)
     twin.__module__, twin.__qualname__ = function.__module__, function.__qualname__
-    return njit(**options)(twin)
+    return kept_by_numba(twin, options) if kept else njit(**options)(twin)
+
+
+def kept_by_numba(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Let Numba compile a function, and keep what it made where it finds a folder to write to.
+
+    Parameters
+    ----------
+    function : callable
+        A plain function.
+    options : dict
+        Options of ``numba.njit``.
+
+    Returns
+    -------
+    object
+        Numba's function.
+    """
+    try:
+        return njit(**options, cache=True)(function)
+    except RuntimeError:
+        return njit(**options)(function)
 
 
 def _is_kernel(value: Any) -> bool:

@@ -57,7 +57,7 @@ class Kernel:
     @cached_property
     def _numba(self) -> Any:
         building = import_module("loadpath.compiled.building")
-        return building.dispatcher(self.py_func, self._options | {"cache": True})
+        return building.dispatcher(self.py_func, self._options, kept=True)
 
     @cached_property
     def _identity(self) -> str:

@@ -7,10 +7,27 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-__all__ = ["folder", "keep", "kept"]
+__all__ = ["cache_home", "folder", "keep", "kept"]
 
 MARK = b"loadpath kernel 1\n"
 ENDING = ".machine"
+
+
+def cache_home() -> Path | None:
+    """Name the folder in which loadpath keeps what it can make again.
+
+    Returns
+    -------
+    Path or None
+        ``$XDG_CACHE_HOME/loadpath``, else ``~/.cache/loadpath``; None where there is no home.
+    """
+    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if stated.is_absolute():
+        return stated / "loadpath"
+    try:
+        return Path.home() / ".cache" / "loadpath"
+    except RuntimeError:
+        return None
 
 
 @cache
@@ -20,12 +37,12 @@ def folder() -> Path | None:
     Returns
     -------
     Path or None
-        ``$NUMBA_CACHE_DIR``, else beside the package, else ``$XDG_CACHE_HOME/loadpath`` or
-        ``~/.cache/loadpath``; None where nothing can be written: each process then compiles anew.
+        ``$NUMBA_CACHE_DIR``, else beside the package, else `cache_home`; None where nothing can be
+        written: each process then compiles anew.
     """
     told = os.environ.get("NUMBA_CACHE_DIR")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "loadpath"
-    for place in [Path(told)] if told else [Path(__file__).parent / "__pycache__", home]:
+    places = [Path(told)] if told else [Path(__file__).parent / "__pycache__", cache_home()]
+    for place in filter(None, places):
         with suppress(OSError):
             place.mkdir(parents=True, exist_ok=True)
             if os.access(place, os.W_OK):

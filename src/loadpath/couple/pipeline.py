@@ -32,6 +32,7 @@ from loadpath.couple.pipeline_rows import (
 )
 from loadpath.couple.pipeline_transfers import match_transfers
 from loadpath.couple.steps import CoupledSteps, as_steps, join_steps
+from loadpath.errors import StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table, unroll
 
 __all__ = ["couple_pipeline", "couple_steps"]
@@ -93,6 +94,15 @@ def couple_steps(recording: Recording) -> CoupledSteps:
 
 
 def _couple(recording: Recording) -> tuple[CoupledJob, bool]:
+    """Couple the ops there are, as `_join`; where that fails, say which of them were left out."""
+    try:
+        return _join(recording)
+    except StructureError as error:
+        problems = [*error.problems, *_left_out(recording)]
+        raise StructureError(error.where, problems, error.remedy) from error
+
+
+def _join(recording: Recording) -> tuple[CoupledJob, bool]:
     """Couple the ops there are; say whether all steps that are alike would be coupled like them."""
     placed = _place(recording)
     op, rows = worker_rows(placed)
@@ -114,6 +124,13 @@ def _couple(recording: Recording) -> tuple[CoupledJob, bool]:
         membership=_membership(meetings),
     )
     return job, same
+
+
+def _left_out(recording: Recording) -> list[str]:
+    """Say what an order that contradicts itself may come from: rows that could not be read."""
+    left_out = recording.caveat.filter(pl.col("code").is_in(["unreadable_row", "unknown_op_type"]))
+    n = int(left_out["n"].sum())
+    return [f"{n} rows of the table were left out, which may be why"] if n else []
 
 
 def _communicator(op: pl.DataFrame, meetings: Meetings, of_instance: Int32Array) -> pl.Series:

@@ -95,6 +95,7 @@ def _pairs(rows: WorkerRows, transfers: Transfers, n_stage: int) -> _Keys:
     start, order = group_by_key(like, rows.n_worker * len(OP_NAMES))
     number = np.empty(op.size, np.int64)
     number[order] = np.arange(op.size) - start[like[order]]
+    number += transfers.missing[transfers.is_real]
     way = len(OP_NAMES) + transfers.is_forward[transfers.is_real]
     sender = transfers.sender[transfers.is_real]
     return _Keys(op, _place(rows, op, rows.replica[op], (way, sender, n_stage)), number)

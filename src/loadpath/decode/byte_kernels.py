@@ -7,10 +7,11 @@ written for LLVM, which has them on every processor. Without the compiler they a
 from collections.abc import Callable
 from typing import Any
 
-import numba as nb
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
+
+from loadpath.compiled.building import kept_by_numba
 
 __all__ = [
     "PADDING",
@@ -27,12 +28,14 @@ PADDING = 64
 """Data must end with so many zero bytes, which belong to no class."""
 RUN = 32
 """Bytes of a run that are looked at together: most runs are shorter."""
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
-borrowing: Any = nb.njit(**OPTIONS)
-"""For kernels that make no array: to count references to those of the caller takes as long as the
-scan itself."""
+OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False}
 BYTE, WORD = ir.IntType(8), ir.IntType(64)
 BLANK = b" \n\r\t"
+
+
+def borrowing(function: Any) -> Any:
+    """Compile a kernel that makes no array: to count references takes as long as the scan."""
+    return kept_by_numba(function, OPTIONS)
 
 
 def byte_at(data: Any, i: int) -> int:

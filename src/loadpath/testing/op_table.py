@@ -12,6 +12,15 @@ from loadpath.units import NS_PER_S
 
 __all__ = ["op_table", "write_op_table"]
 
+NARROW = {
+    "dp_rank": pl.Int8,
+    "stage": pl.Int8,
+    "rank": pl.Int16,
+    "mc": pl.Int8,
+    "mb_id": pl.Int8,
+    "gmc": pl.Int16,
+}
+"""Types of a production table; what does not fit stays wide."""
 UNCHUNKED = ("forward-send", "forward-recv", "backward-send", "backward-recv")
 
 
@@ -41,27 +50,29 @@ def op_table(job: SyntheticJob) -> pl.DataFrame:
     np.minimum.at(first, step, start)
     step_numbers = np.array([step_number(job.shape, k) for k in range(job.shape.steps)])
     p2p = pl.col("name").is_in(UNCHUNKED)
-    return (
+    table = (
         job.op.with_columns(
             start_ts=pl.Series((start - first[step]) / NS_PER_S),
             duration=pl.Series((end - start) / NS_PER_S),
             microbatch=pl.when(pl.col("name") == "gc").then(0).otherwise("microbatch"),
         )
         .select(
-            pl.col("replica").cast(pl.Int8).alias("dp_rank"),
-            pl.col("stage").cast(pl.Int8),
-            pl.col("rank").cast(pl.Int16),
+            pl.col("replica").alias("dp_rank"),
+            "stage",
+            "rank",
             pl.Series("step", step_numbers[step]),
             pl.col("name").cast(pl.Categorical).alias("optype"),
             pl.col("start_ts").cast(pl.Float32),
             pl.col("duration").cast(pl.Float32),
             pl.col("sequence").alias("seq_id"),
-            pl.col("chunk").cast(pl.Int8).alias("mc"),
-            pl.when(p2p).then(-1).otherwise("microbatch").cast(pl.Int8).alias("mb_id"),
-            pl.col("model_chunk").cast(pl.Int16).alias("gmc"),
+            pl.col("chunk").alias("mc"),
+            pl.when(p2p).then(-1).otherwise("microbatch").alias("mb_id"),
+            pl.col("model_chunk").alias("gmc"),
         )
         .sort("step", "rank", pl.col("optype").cast(pl.String), "seq_id")
     )
+    fits = {n: t for n, t in NARROW.items() if not table[n].cast(t, strict=False).has_nulls()}
+    return table.cast(fits)  # type: ignore[arg-type]
 
 
 def write_op_table(job: SyntheticJob, folder: str | Path) -> Path:
