@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["training.py"]  # a program for an interpreter that has PyTorch
+
 
 @pytest.fixture(scope="session")
 def torch_python():

@@ -129,7 +129,7 @@ def built(
 
     Parameters
     ----------
-    compiled
+    compiled : object
         Numba's function, of `dispatcher`.
     kinds : sequence of str
         Kinds of arguments, none of them empty.

@@ -21,6 +21,13 @@ _lock = RLock()
 class Kernel:
     """A function of arrays and numbers, compiled when it is called, and kept.
 
+    Parameters
+    ----------
+    function : callable
+        The function as it is written.
+    inline, borrows : bool
+        As for `kernel`.
+
     Attributes
     ----------
     py_func : callable
@@ -40,7 +47,18 @@ class Kernel:
         self._calls: dict[tuple[str, ...], Callable[..., Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the machine code for arguments of these kinds."""
+        """Call the machine code for arguments of these kinds.
+
+        Parameters
+        ----------
+        *arguments
+            Arguments of the function, by position.
+
+        Returns
+        -------
+        object
+            What it returns.
+        """
         kinds = tuple(map(kind_of, arguments))
         call = self._calls.get(kinds)
         if call is None:

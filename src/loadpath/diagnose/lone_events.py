@@ -19,6 +19,9 @@ FEWEST_TOP, MOST_TOP = 3, 50
 TAIL_SHAPES = (0.25, 1.0)
 """Shapes of tails between which noise is taken to lie; few values tell no tail lighter than an
 exponential one; a policy."""
+FEWEST_OF_SHAPE = 20
+"""Fewer values have less than two beyond their 90th percentile, which tells no shape: an exponential
+tail is taken; a policy."""
 FLOOR_S = 1e-6
 """Excess below a microsecond a step is not told from none."""
 
@@ -84,16 +87,19 @@ def _limit(noise: FloatArray) -> float:
     """Place the limit that one value more of the same noise passes in 0.5 % of jobs.
 
     Noise may be heavier than an exponential law: as a stretched exponential one, whose spacings are
-    told in the powers that make it exponential, or as a log-normal one. The farther limit holds.
+    told in the powers that make it exponential, or as a log-normal one. The farther limit holds. Few
+    values tell no shape.
     """  # noqa: DOC201
     n_top = min(max(FEWEST_TOP, noise.size // 10), MOST_TOP, noise.size - 1)
     at_80, at_90 = np.quantile(noise, [0.8, 0.9]).tolist()
-    shape = tail_shape(at_80, at_90, TAIL_SHAPES) if at_80 > 0 else 1.0
+    tells_shape = noise.size >= FEWEST_OF_SHAPE
+    shape = tail_shape(at_80, at_90, TAIL_SHAPES) if tells_shape and at_80 > 0 else 1.0
     top = np.maximum(np.sort(noise)[::-1][: n_top + 1], 0.0) ** shape
     scale = float((np.arange(1, n_top + 1) * -np.diff(top)).mean())
     gap = float(n_top * (ALPHA ** (-1 / n_top) - 1) * scale)
     stretched = float((top[0] + gap) ** (1 / shape))
-    return max(stretched, log_normal_limit(noise, ALPHA), float(noise.max()) + FLOOR_S, FLOOR_S)
+    log_normal = log_normal_limit(noise, ALPHA) if tells_shape else FLOOR_S
+    return max(stretched, log_normal, float(noise.max()) + FLOOR_S, FLOOR_S)
 
 
 def lone_events(excess_s: FloatArray) -> NDArray[np.bool_]:
