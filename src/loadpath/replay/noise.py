@@ -1,8 +1,6 @@
 """Monte Carlo over noise: recorded residuals, drawn again in blocks and replayed side by side."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +10,7 @@ from loadpath.couple.graph import CouplingGraph
 from loadpath.errors import UsageError
 from loadpath.replay import kernels, noise_kernels
 from loadpath.replay.scenarios import ScenarioLayout, lay_out_scenarios
+from loadpath.replay.threads import in_threads
 from loadpath.replay.timeline import TimeArray, Timeline, begin_apart
 
 __all__ = ["Noise", "Quiet", "block_noise", "draw_noise_ns", "replay_noise"]
@@ -181,11 +180,10 @@ def replay_noise(
         return _sweep(graph, layout, change)
 
     done = []
-    with ThreadPoolExecutor(n_thread or os.cpu_count()) as pool:
-        for step_ns in pool.map(sweep, rng.spawn(n_block)):
-            done.append(step_ns)
-            n_done = min(n_scenario, len(done) * kernels.BLOCK)
-            progress(f"replaying noise: {n_done:,} of {n_scenario:,} scenarios")
+    for step_ns in in_threads(sweep, rng.spawn(n_block), graph.n_node * n_scenario, n_thread):
+        done.append(step_ns)
+        n_done = min(n_scenario, len(done) * kernels.BLOCK)
+        progress(f"replaying noise: {n_done:,} of {n_scenario:,} scenarios")
     return np.hstack([np.empty((graph.step.size, 0)), *done])[:, :n_scenario]
 
 

@@ -1,8 +1,7 @@
 """Many runs of one graph side by side: every step of a job whose steps are coupled alike."""
 
-import os
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from loadpath.couple.graph import CouplingGraph
 from loadpath.errors import UsageError
 from loadpath.replay import run_kernels
 from loadpath.replay.scenarios import lay_out_scenarios
+from loadpath.replay.threads import in_threads
 from loadpath.replay.timeline import TimeArray, Timeline, replay, step_time_ns
 
 __all__ = ["Change", "Mixture", "replay_changes", "replay_runs"]
@@ -129,8 +129,7 @@ def replay_runs(
         some = step_ns[:, first_run : first_run + run_kernels.RUNS]
         some[:] = out.transpose(0, 2, 1)[:, : some.shape[1]]
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(sweep, range(0, n_run, run_kernels.RUNS)))
+    deque(in_threads(sweep, range(0, n_run, run_kernels.RUNS), graph.n_node * n_run), maxlen=0)
     return step_ns
 
 
@@ -186,8 +185,8 @@ def replay_changes(
             lanes[op] = kept
             step[first_run : first_run + n_run] = out[0, 0, :n_run]
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(sweep, range(0, len(work_ns), run_kernels.RUNS)))
+    firsts = range(0, len(work_ns), run_kernels.RUNS)
+    deque(in_threads(sweep, firsts, graph.n_node * step_ns.size), maxlen=0)
     return step_ns
 
 

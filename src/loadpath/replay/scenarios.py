@@ -8,8 +8,6 @@ the slack of an edge there and :math:`\delta_v` the change of its weight,
 which float32 carries well: absolute times would lose small differences between large numbers.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from loadpath.couple.graph import CouplingGraph
 from loadpath.errors import UsageError
 from loadpath.replay import kernels
+from loadpath.replay.threads import in_threads
 from loadpath.replay.timeline import Timeline, begin_apart, kernel_edges
 
 __all__ = ["ScenarioLayout", "Scenarios", "Stops", "lay_out_scenarios", "replay_scenarios"]
@@ -191,8 +190,7 @@ def replay_scenarios(
 
     n_scenario = scenarios.scale.shape[1]
     starts = range(0, n_scenario, kernels.BLOCK)
-    with ThreadPoolExecutor(n_thread or os.cpu_count()) as pool:
-        blocks = list(pool.map(sweep, starts))
+    blocks = in_threads(sweep, starts, graph.n_node * n_scenario, n_thread)
     return np.hstack([np.empty((graph.step.size, 0)), *blocks])[:, :n_scenario]
 
 
