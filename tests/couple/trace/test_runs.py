@@ -35,13 +35,13 @@ def test_a_rank_of_another_run_is_refused_by_name(tmp_path, later_ns):
 
 def test_two_ranks_of_each_of_two_runs_are_refused(tmp_path):
     job = couple_runs(tmp_path, (1, 1, 2, 2), (0, 0, DAY_NS, DAY_NS))
-    assert "rank 2 by 86400 s, rank 3 by 86400 s" in said(job, "other_run")[0]
+    assert "rank 2 by 86,400 s, rank 3 by 86,400 s" in said(job, "other_run")[0]
 
 
 def test_a_clock_that_is_a_day_off_is_one_run_if_its_communications_fit(tmp_path):
     job = couple_runs(tmp_path, (1, 1, 1, 1), (0, 0, DAY_NS, 0))
     assert not said(job, "other_run")
-    assert "rank 2 by 86400 s" in said(job, "clocks_far")[0]
+    assert "rank 2 by 86,400 s" in said(job, "clocks_far")[0]
     assert job.instance["matched"].all()
 
 
