@@ -1,6 +1,6 @@
 """``python -m loadpath``."""
 
-from loadpath.cli import main
+from loadpath.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 import loadpath as lp
 from loadpath.audit.links import judge_links, links_caveat, measured_files
-from loadpath.cli import app
+from loadpath.cli import command_line
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tp-host"
 HEAD = "test,N,G,nodes,minBytes,maxBytes,avg_bus_bw_GBs,peak_busbw_GBs\n"
@@ -33,15 +33,15 @@ def summary(tmp_path):
 def test_a_weak_link_is_named_in_the_document_and_on_the_terminal(summary):
     told = judge_links(summary(0.8))
     assert told["weak"] == [{"place": "link", "name": "node03 - node07"}]
-    shown = CliRunner().invoke(app, ["links", str(summary(0.8))])
+    shown = CliRunner().invoke(command_line(), ["links", str(summary(0.8))])
     assert "weak: link node03 - node07" in shown.stdout
-    printed = CliRunner().invoke(app, ["links", str(summary(0.8)), "--json"])
+    printed = CliRunner().invoke(command_line(), ["links", str(summary(0.8)), "--json"])
     assert json.loads(printed.stdout) == told
 
 
 def test_healthy_links_are_said_to_be_none(summary):
     assert judge_links(summary())["weak"] == []
-    assert "weak: none" in CliRunner().invoke(app, ["links", str(summary())]).stdout
+    assert "weak: none" in CliRunner().invoke(command_line(), ["links", str(summary())]).stdout
 
 
 def test_what_holds_no_pairs_is_refused(tmp_path, summary):

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from loadpath.audit.pipeline import couple_recording
-from loadpath.audit.settings import Settings
-from loadpath.audit.sources import Progress, load_recording
+from loadpath.audit.settings import Progress, Settings
+from loadpath.audit.sources import load_recording
 from loadpath.couple import CoupledJob
 from loadpath.couple.condensed import LEVELS, Level, condense, couple_condensed, recording_of
 from loadpath.couple.logged import is_timed

@@ -11,7 +11,7 @@ from typing import Any
 
 import loadpath.capture.demo_job
 from loadpath.audit.pipeline import Audit, run_audit
-from loadpath.audit.sources import Progress
+from loadpath.audit.settings import Progress
 from loadpath.capture.demo_job import FAULTS
 from loadpath.errors import UsageError
 

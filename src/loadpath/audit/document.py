@@ -1,9 +1,7 @@
 """The content of audit.json, schema `loadpath.audit/1` (docs/formats/audit.md)."""
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from loadpath.audit.settings import Settings
 from loadpath.audit.stability import stability_section
 from loadpath.audit.store import SCHEMA
 from loadpath.audit.verdict_document import verdict_document
+from loadpath.compiled.versions import versions
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.fidelity import Fidelity
 from loadpath.diagnose.judgement import Judgement
@@ -64,7 +63,7 @@ def build_document(
             "basis": "modelled" if job.source == "goal" else "measured",
         },
         "inputs": [{"path_name": n, "sha256": h, "bytes": b} for n, h, b in job.inputs],
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+        "versions": versions(LIBRARIES),
         "job": _job(job, fidelity)
         | {
             "rank_time_s": _rank_time(tables["rank_time"]),

@@ -9,14 +9,13 @@ import polars as pl
 
 from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.refusal import unexplained_caveat, why_doubted, why_refused
-from loadpath.audit.settings import Settings
+from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.slowdown import (
     baseline_ideals,
     gain_by_baseline,
     measure_slowdown,
     sound_slowdown,
 )
-from loadpath.audit.sources import Progress
 from loadpath.audit.stability import (
     measure_stability,
     weigh_interaction,

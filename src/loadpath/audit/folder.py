@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from loadpath.errors import UsageError, first_line
@@ -32,8 +33,9 @@ def document_bytes(document: Mapping[str, Any]) -> bytes:
     bytes
         UTF-8, ending in a newline.
     """
-    text = json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+    # json indents in Python, msgspec in C; it keeps what numbers look like
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return msgspec.json.format(text.encode(), indent=2) + b"\n"
 
 
 def write_folder(

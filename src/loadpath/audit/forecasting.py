@@ -1,9 +1,7 @@
 """The order of a forecast: read a design and runs, replay it over sizes, write what follows."""
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -14,6 +12,7 @@ from loadpath.audit.design_inputs import Calibrated, calibrated, held_runs, is_r
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
 from loadpath.audit.forecast_known import digest_of, forecast_audit, forecast_runs, is_design
 from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
+from loadpath.compiled.versions import versions
 from loadpath.errors import UsageError
 from loadpath.forecast.advice import Advice, advise
 from loadpath.forecast.comparison import compare_designs
@@ -214,7 +213,7 @@ def _provenance(
     return {
         "command": " ".join(["loadpath", command, *words]),
         "inputs": list(inputs),
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+        "versions": versions(LIBRARIES),
     }
 
 

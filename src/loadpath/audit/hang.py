@@ -1,8 +1,6 @@
 """The audit of flight-recorder dumps alone: who never came, and what stands still because of it."""
 
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from loadpath.audit.dumps import FLIGHT_SOURCE
 from loadpath.audit.settings import Settings
 from loadpath.audit.store import SCHEMA
 from loadpath.brief.wording import counted, listing
+from loadpath.compiled.versions import versions
 from loadpath.couple.graph import Coupling
 from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
 from loadpath.diagnose.hang import find_hangs
@@ -75,7 +74,7 @@ def diagnose_dumps(
         "command": " ".join(["loadpath", "audit", *sources, *settings.as_arguments()]),
         "record": {"source": FLIGHT_SOURCE, "layout": {}},
         "inputs": [{"path_name": n, "sha256": h, "bytes": b} for n, h, b in recording.inputs],
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+        "versions": versions(LIBRARIES),
         "job": _job(flights, recording),
         "replay": dict.fromkeys(
             ("error_ratio_median", "error_ratio_max", "unexplained_ratio", "negative_lag_s")

@@ -9,14 +9,12 @@ import polars as pl
 
 from loadpath.audit.coupling import CouplingMatrix, coupling_matrix
 from loadpath.audit.document import build_document
-from loadpath.audit.dumps import recording_of_dumps
 from loadpath.audit.findings import diagnose
 from loadpath.audit.folder import check_target
 from loadpath.audit.frontier import frontier_tables
-from loadpath.audit.hang import diagnose_dumps
 from loadpath.audit.hosts import with_hosts
-from loadpath.audit.settings import Settings
-from loadpath.audit.sources import Progress, holds_logs, load_recording, lone_dumps
+from loadpath.audit.settings import Progress, Settings
+from loadpath.audit.sources import holds_logs, load_recording, lone_dumps
 from loadpath.audit.store import read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
@@ -24,7 +22,6 @@ from loadpath.couple.pipeline import couple_steps
 from loadpath.couple.steps import CoupledSteps, as_runs, as_steps, lay_out
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import UsageError
-from loadpath.ingest.flight_recorder import read_flight_recorders
 from loadpath.tables import Recording
 
 __all__ = ["Audit", "couple_recording", "couple_sources", "open_audit", "run_audit"]
@@ -262,6 +259,10 @@ def _hang_of_dumps(
     dumps: Sequence[Path], settings: Settings, names: Sequence[str], progress: Progress
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame], CoupledJob] | None:
     """Say where the job hangs; None where it does not, and the dumps hold durations to audit."""
+    from loadpath.audit.dumps import recording_of_dumps  # noqa: PLC0415 - few need it
+    from loadpath.audit.hang import diagnose_dumps  # noqa: PLC0415 - few need it
+    from loadpath.ingest.flight_recorder import read_flight_recorders  # noqa: PLC0415 - few need it
+
     progress(f"reading {len(dumps)} flight-recorder dumps")
     flights = read_flight_recorders(dumps)
     recording = recording_of_dumps(flights)

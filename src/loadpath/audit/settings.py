@@ -1,5 +1,6 @@
 """What an audit can be told; all of it is written into the audit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 from loadpath.diagnose.levels import BASELINES, Baseline
 from loadpath.errors import UsageError
 
-__all__ = ["Settings"]
+__all__ = ["Progress", "Settings"]
+
+Progress = Callable[[str], None]
+"""Told what is being done."""
 
 
 @dataclass(frozen=True, slots=True)

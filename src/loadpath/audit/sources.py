@@ -9,32 +9,26 @@ from typing import NoReturn
 
 import polars as pl
 
-from loadpath.audit.dumps import recording_of_dumps
 from loadpath.audit.hosts import with_hosts
 from loadpath.audit.links import links_caveat, measured_files
-from loadpath.audit.ranks import rank_files, told_ranks
-from loadpath.audit.reconcile import reconciled
-from loadpath.audit.settings import Settings
+from loadpath.audit.reading import (
+    Readable,
+    beside_logs,
+    read_records,
+    with_flights,
+    with_handshakes,
+)
+from loadpath.audit.recognition import Kind, is_record
+from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.windows import in_window, windows_caveat
-from loadpath.compiled.store import cache_home
-from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError, first_line
-from loadpath.ingest.compressed import is_compressed
-from loadpath.ingest.execution_trace import is_execution_trace, read_execution_traces
-from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
-from loadpath.ingest.goal import is_goal, read_goal
-from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
-from loadpath.ingest.nccl_inspector import is_inspector, read_inspector
-from loadpath.ingest.nsys import is_nsys, read_nsys
-from loadpath.ingest.op_table import is_op_table, read_steps
-from loadpath.ingest.otf2 import is_otf2, read_otf2
-from loadpath.ingest.stage_log import is_stage_log, read_stage_logs
-from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
+from loadpath.ingest.handshake import HANDSHAKE_FILE
+from loadpath.tables import Recording, caveat_table
 
-__all__ = ["Progress", "holds_logs", "load_recording", "lone_dumps"]
+__all__ = ["holds_logs", "load_recording", "lone_dumps"]
 
-Progress = Callable[[str], None]
-NO_LOG = {".csv", ".parquet", ".yaml", ".html", ".npz", ".goal", ".bin", ".otf2", ".def", ".evt"}
+TRACES = (".json", ".json.gz", ".et", ".et.gz")
+OP_TABLES = (".parquet", ".csv")
 ONE_JOB = "Give the records of one job: an op table, one trace per rank, or a schedule."
 
 
@@ -75,7 +69,21 @@ def load_recording(
             "Ask it questions with loadpath whatif, or audit the records it was made of.",
         )
     files = _files(given)
-    held = [_records(of_source, settings) for of_source in files]
+    every = list(dict.fromkeys(chain(*files)))
+    op_tables, traces = _of_one_job([_records(of_source, settings) for of_source in files])
+    read = partial(read_records, settings=settings, progress=progress)
+    recording = _read(every, op_tables, traces, read)
+    if recording is None:
+        _refuse_nothing(given, every)
+    recording = replace(
+        recording,
+        caveat=pl.concat([recording.caveat, links_caveat(every), windows_caveat(given)]),
+    )
+    return with_hosts(recording, settings.hosts) if settings.hosts else recording
+
+
+def _of_one_job(held: Sequence[tuple[list[Path], list[Path]]]) -> tuple[list[Path], list[Path]]:
+    """Join op tables and traces of all sources."""
     op_tables = list(dict.fromkeys(path for tables, _ in held for path in tables))
     traces = list(dict.fromkeys(path for _, found in held for path in found))
     if len(op_tables) > 1:
@@ -85,32 +93,30 @@ def load_recording(
         )
     if op_tables and any(found and not tables for tables, found in held):
         raise InputError("sources", "an op table and traces", ONE_JOB)
-    every = list(dict.fromkeys(chain(*files)))
-    stages = [path for path in every if is_stage_log(path)]
-    dumps = traces if all(map(is_flight_recorder, traces)) else []
-    logs = [path for path in every if _is_log(path)] if traces and not op_tables else []
+    return op_tables, traces
+
+
+def _read(
+    every: Sequence[Path],
+    op_tables: Sequence[Path],
+    traces: Sequence[Path],
+    read: Callable[[Readable, Sequence[Path]], Recording],
+) -> Recording | None:
+    """Read what tells most of the job, and lay beside it what tells more of it."""
+    stages = [path for path in every if is_record(path, "stages")]
+    is_beside = traces and not op_tables
+    logs = [path for path in every if is_record(path, "log")] if is_beside else []
     alone = _alone([path for path in every if path not in logs], [*op_tables, *traces])
     if alone:
-        recording = alone(settings, progress)
-    elif op_tables:
-        recording = _read_op_table(op_tables, settings, progress)
-        recording = _with_unread(recording, [*traces, *stages], "op table")
-    elif dumps and logs:
-        recording = _with_flights(_read_logs(logs, settings, progress), dumps)
-    elif dumps:
-        recording = recording_of_dumps(read_flight_recorders(dumps))
-    elif traces:
-        recording = _with_handshakes(_read_traces(traces, settings, progress), traces)
-        recording = _with_unread(_beside_logs(recording, logs), stages, "traces")
-    elif stages:
-        recording = _read_stages(stages, settings, progress)
-    else:
-        _refuse_nothing(given, every)
-    recording = replace(
-        recording,
-        caveat=pl.concat([recording.caveat, links_caveat(every), windows_caveat(given)]),
-    )
-    return with_hosts(recording, settings.hosts) if settings.hosts else recording
+        return read(*alone)
+    if op_tables:
+        return _with_unread(read("op_table", op_tables), [*traces, *stages], "op table")
+    if traces and all(is_record(path, "dump") for path in traces):
+        return with_flights(read("log", logs), traces) if logs else read("dump", traces)
+    if traces:
+        recording = beside_logs(with_handshakes(read("traces", traces), traces), logs)
+        return _with_unread(recording, stages, "traces")
+    return read("stages", stages) if stages else None
 
 
 def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
@@ -145,7 +151,7 @@ def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) 
     """
     held = [_records(files, settings or Settings()) for files in _files([Path(s) for s in sources])]
     traces = [path for _, found in held for path in found]
-    if any(tables for tables, _ in held) or not all(map(is_flight_recorder, traces)):
+    if any(tables for tables, _ in held) or not all(is_record(path, "dump") for path in traces):
         return []
     return list(dict.fromkeys(traces))
 
@@ -163,190 +169,54 @@ def holds_logs(sources: Sequence[str | Path]) -> bool:
     bool
         True where one of the files is such a log.
     """
-    return any(map(_is_log, chain(*_files([Path(source) for source in sources]))))
+    every = chain(*_files([Path(source) for source in sources]))
+    return any(is_record(path, "log") for path in every)
 
 
-def _alone(files: Sequence[Path], beside: Sequence[Path]) -> Callable[..., Recording] | None:
-    """Find the records that tell of a job by themselves, and say how they are read."""
-    for what, is_one, most, read in ALONE:
-        found = [path for path in files if is_one(path)]
+def _alone(files: Sequence[Path], beside: Sequence[Path]) -> tuple[Kind, list[Path]] | None:
+    """Find the records that tell of a job by themselves."""
+    for kind, what, most in ALONE:
+        found = [path for path in files if is_record(path, kind)]
         if not found:
             continue
         if len(found) > most or beside:
             names = ", ".join(path.name for path in [*found, *beside][:6])
             raise InputError("sources", f"{what} and other records ({names})", ONE_JOB)
-        return partial(read, found)
+        return kind, found
     return None
 
 
-def _read_op_table(tables: Sequence[Path], settings: Settings, progress: Progress) -> Recording:
-    progress(f"reading {tables[0].name}")
-    return read_steps(tables[0], settings.layout)
-
-
-def _read_stages(logs: Sequence[Path], _: Settings, progress: Progress) -> Recording:
-    progress(f"reading {len(logs)} stage logs")
-    return read_stage_logs(logs)
-
-
-def _read_compressed(files: Sequence[Path], _: Settings, progress: Progress) -> Recording:
-    from loadpath.ingest.compressed.reading import read_compressed  # noqa: PLC0415 - few need it
-
-    progress(f"reading {files[0].name}")
-    return read_compressed(files[0])
-
-
-def _read_schedule(schedules: Sequence[Path], _: Settings, progress: Progress) -> Recording:
-    """Take the ranks of a schedule; nothing of it has run."""
-    progress(f"reading {schedules[0].name}")
-    schedule = read_goal(schedules[0])
-    return Recording(
-        source="goal",
-        op=OP.empty(),
-        lane=LANE.empty(),
-        communicator=COMMUNICATOR.empty(),
-        rank=RANK.build({"rank": list(range(schedule.n_rank))}),
-        step=STEP.empty(),
-        caveat=caveat_table([]),
-        inputs=schedule.inputs,
-        schedule=schedule,
-    )
-
-
-def _read_archive(archives: Sequence[Path], _: Settings, progress: Progress) -> Recording:
-    progress(f"reading {archives[0].name}")
-    return read_otf2(archives[0])
-
-
-def _read_logs(logs: Sequence[Path], _: Settings, progress: Progress) -> Recording:
-    progress(f"reading {len(logs)} Inspector logs")
-    recording = read_inspector(logs)
-    from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
-
-    if not is_timed(recording):
-        raise InputError(
-            logs[0].name,
-            "no communication was logged by all its members with its execution time",
-            "Give the logs of all processes (one file each, NCCL_INSPECTOR_DUMP_DIR).",
-        )
-    return recording
-
-
-def _read_exports(exports: Sequence[Path], settings: Settings, progress: Progress) -> Recording:
-    progress(f"reading {len(exports)} Nsight exports")
-    recording = read_nsys(exports, told_ranks(settings.ranks))
-    told = map(file_digest, rank_files(settings.ranks))
-    return replace(recording, inputs=(*recording.inputs, *told))
-
-
-def _is_log(path: Path) -> bool:
-    """Tell an Inspector log; it is written as NAME.log, and kept under many names."""
-    return path.suffix.lower() not in NO_LOG and is_inspector(path)
-
-
 MANY = 1 << 30
-ALONE = (
-    ("a compressed recording", is_compressed, 1, _read_compressed),
-    ("a schedule", is_goal, 1, _read_schedule),
-    ("an OTF2 trace", is_otf2, 1, _read_archive),
-    ("Nsight exports", is_nsys, MANY, _read_exports),
-    ("Inspector logs", _is_log, MANY, _read_logs),
+ALONE: tuple[tuple[Kind, str, int], ...] = (
+    ("compressed", "a compressed recording", 1),
+    ("schedule", "a schedule", 1),
+    ("otf2", "an OTF2 trace", 1),
+    ("nsys", "Nsight exports", MANY),
+    ("log", "Inspector logs", MANY),
 )
-"""Records that stand alone: what they are called, how they are told, how many, how they are read."""
-
-
-def _read_traces(traces: list[Path], settings: Settings, progress: Progress) -> Recording:
-    from loadpath.ingest.kineto import read_kineto  # noqa: PLC0415 - an op table starts faster
-
-    dumps = [path for path in traces if is_flight_recorder(path)]
-    executions = [path for path in traces if is_execution_trace(path)]
-    timed = [path for path in traces if path not in {*dumps, *executions}] or traces
-    progress(f"reading {len(timed)} traces")
-    recording = read_kineto(
-        timed,
-        lambda i, n: progress(f"reading trace {i} of {n}"),
-        ranks=told_ranks(settings.ranks),
-        shelf=cache_home() if settings.cache else None,
-    )
-    told = map(file_digest, rank_files(settings.ranks))
-    recording = replace(recording, inputs=(*recording.inputs, *told))
-    if timed is traces:
-        return recording
-    return _with_executions(_with_flights(recording, dumps), executions)
-
-
-def _with_executions(recording: Recording, paths: Sequence[Path]) -> Recording:
-    """Add what execution traces say of the operators of the traces."""
-    if not paths:
-        return recording
-    found = read_execution_traces(paths)
-    return replace(
-        recording,
-        execution=found.node,
-        caveat=pl.concat([recording.caveat, found.caveat]),
-        inputs=(*recording.inputs, *found.inputs),
-    )
-
-
-def _with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
-    """Add what flight recorders noted beside the traces."""
-    if not dumps:
-        return recording
-    try:
-        found = read_flight_recorders(dumps)
-    except InputError as error:
-        unread = caveat_table([("flight_recorder_damaged", error.problems[0], len(dumps))])
-        return replace(recording, caveat=pl.concat([recording.caveat, unread]))
-    if (found.flight["duration_ns"] > 0).any():
-        recording = reconciled(recording, found.flight, "flight recorders")
-    return replace(
-        recording,
-        flight=recording.flight if recording.flight.height else found.flight,
-        caveat=pl.concat([recording.caveat, found.caveat]),
-        inputs=(*recording.inputs, *found.inputs),
-    )
-
-
-def _beside_logs(recording: Recording, logs: Sequence[Path]) -> Recording:
-    """Compare Inspector logs that lie beside traces with them; they are not audited."""
-    if not logs:
-        return recording
-    told = read_inspector(logs)
-    compared = reconciled(recording, told.flight, "Inspector logs")
-    return replace(
-        compared,
-        caveat=pl.concat([compared.caveat, told.caveat]),
-        inputs=(*compared.inputs, *told.inputs),
-    )
+"""Records that stand alone: what they are called, and how many may be given."""
 
 
 def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], list[Path]]:
     """Op tables and traces among the files of one source, by name."""
     apart = measured_files(files)
-    files = [path for path in files if path not in apart and not is_compressed(path)]
+    files = [path for path in files if path not in apart and not is_record(path, "compressed")]
     traces = [
         path
         for path in files
-        if (path.name.lower().endswith((".json", ".json.gz", ".et", ".et.gz")) or _is_pickled(path))
-        and not _is_log(path)
+        if (path.name.lower().endswith(TRACES) or is_record(path, "dump"))
+        and not is_record(path, "log")
     ]
     of_traces = HANDSHAKE_FILE if traces else ""
     tables = [
         path
         for path in files
-        if is_op_table(path)
+        if path.suffix.lower() in OP_TABLES
         and path.name != of_traces
         and not _names_places(path, settings)
-        and not is_stage_log(path)
+        and not is_record(path, "stages")
     ]
     return tables, traces
-
-
-def _is_pickled(path: Path) -> bool:
-    """Tell a pickled dump of a flight recorder; PyTorch gives it no suffix."""
-    if path.suffix.lower() in {".csv", ".parquet", ".yaml", ".html", ".npz", ".txt", ".log"}:
-        return False
-    return is_flight_recorder(path)
 
 
 def _with_unread(recording: Recording, beside: Sequence[Path], what: str) -> Recording:
@@ -355,19 +225,6 @@ def _with_unread(recording: Recording, beside: Sequence[Path], what: str) -> Rec
     text = f"files beside the {what} are not read: {names}"
     unread = caveat_table([("unread_files", text, len(beside))])
     return replace(recording, caveat=pl.concat([recording.caveat, unread]))
-
-
-def _with_handshakes(recording: Recording, traces: Sequence[Path]) -> Recording:
-    """Add the handshakes of clocks that lie beside the traces."""
-    folders = dict.fromkeys(path.parent for path in traces)
-    found = [folder / HANDSHAKE_FILE for folder in folders if (folder / HANDSHAKE_FILE).exists()]
-    if not found:
-        return recording
-    return replace(
-        recording,
-        handshake=pl.concat([read_handshakes(path) for path in found]),
-        inputs=(*recording.inputs, *map(file_digest, found)),
-    )
 
 
 def _names_places(path: Path, settings: Settings) -> bool:

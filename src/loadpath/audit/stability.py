@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.audit.settings import Settings
-from loadpath.audit.sources import Progress
+from loadpath.audit.settings import Progress, Settings
 from loadpath.couple import CoupledJob
 from loadpath.couple.steps import keep_runs, lay_out
 from loadpath.diagnose.components import FEWEST_STEPS

@@ -4,55 +4,92 @@ import contextlib
 import gc
 import os
 import sys
+import threading
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from loadpath.cli.audit import audit
-from loadpath.cli.capture import capture
-from loadpath.cli.compare import compare
-from loadpath.cli.compress import compress
-from loadpath.cli.demo import demo
-from loadpath.cli.forecast import forecast
-from loadpath.cli.links import links
-from loadpath.cli.simulate import simulate
-from loadpath.cli.whatif import whatif
 from loadpath.errors import LoadpathError, UsageError
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "command_line", "main", "run"]
 
-app = typer.Typer(
-    name="loadpath",
-    help="Structural audit of distributed AI and HPC jobs: where time and money go, and why.",
-    no_args_is_help=True,
-    invoke_without_command=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+COMMANDS = (
+    "audit",
+    "capture",
+    "compare",
+    "compress",
+    "demo",
+    "forecast",
+    "links",
+    "simulate",
+    "whatif",
 )
-app.command()(audit)
-app.command()(capture)
-app.command()(compare)
-app.command()(compress)
-app.command()(demo)
-app.command()(forecast)
-app.command()(links)
-app.command()(simulate)
-app.command()(whatif)
+"""Each is a function in a module of its name."""
 
 
-@app.callback()
-def common(
+def command_line(named: str = "") -> typer.Typer:
+    """Lay out the command line.
+
+    Parameters
+    ----------
+    named : str
+        A command that is known to be called; laying out the others takes longer than some answers.
+
+    Returns
+    -------
+    typer.Typer
+        With all commands, or the one.
+    """
+    app = typer.Typer(
+        name="loadpath",
+        help="Structural audit of distributed AI and HPC jobs: where time and money go, and why.",
+        no_args_is_help=True,
+        invoke_without_command=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_common)
+    for command in (named,) if named in COMMANDS else COMMANDS:
+        app.command()(getattr(import_module(f"loadpath.cli.{command}"), command))
+    return app
+
+
+def _common(
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
-    """Find out where the time and money of a distributed AI or HPC job go, and why."""  # numpydoc ignore=PR01
+    """Find out where the time and money of a distributed AI or HPC job go, and why."""
     if version:
         from importlib.metadata import version as installed
 
         typer.echo(f"loadpath {installed('loadpath')}")
         raise typer.Exit
+
+
+def run() -> None:
+    """Run the command line as a process of its own, which ends at once when the result is out."""
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    others = [one for one in threading.enumerate() if one is not threading.current_thread()]
+    if isinstance(code, int) and all(one.daemon for one in others) and _flushed():
+        # taking the interpreter apart frees nothing that the end of the process does not
+        os._exit(code)
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def _flushed() -> bool:
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def main() -> None:
@@ -65,7 +102,7 @@ def main() -> None:
         warnings.simplefilter("ignore")
     try:
         _check_stdout()
-        app()
+        command_line(*sys.argv[1:2])()
     except LoadpathError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
+
+from loadpath.compiled.versions import version_of
 
 
 def identity(function: Callable[..., Any], options: str) -> str:
@@ -89,5 +90,5 @@ def _versions() -> tuple[str, ...]:
         sys.version,
         platform.machine(),
         sha256(Path(__file__).with_name("building.py").read_bytes()).hexdigest(),
-        *(version(name) for name in ("numba", "llvmlite", "numpy")),
+        *(version_of(name) for name in ("numba", "llvmlite", "numpy")),
     )

@@ -1,11 +1,10 @@
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from loadpath.errors import InputError
-from loadpath.ingest.goal import is_goal, read_goal
+from loadpath.ingest.goal import read_goal
 from loadpath.ingest.goal.text import read_text
 from loadpath.tables.schedule import ANY, CALC, RECV, SEND
 
@@ -115,11 +114,6 @@ def test_many_labels_are_kept_apart():
     schedule = read_text("a.goal", one_rank(*lines))
     assert np.array_equal(schedule.edge_target, np.arange(1, 5000))
     assert np.array_equal(schedule.edge_source, np.arange(4999))
-
-
-def test_a_schedule_is_told_by_its_name():
-    named = ("a.goal", "b.GOAL", "c.goal.gz", "d.txt", "goal")
-    assert [is_goal(Path(name)) for name in named] == [True, True, True, False, False]
 
 
 def test_a_file_names_itself_and_its_digest(tmp_path):

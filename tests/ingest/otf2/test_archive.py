@@ -15,7 +15,7 @@ from tests.ingest.otf2.written import (
 )
 
 from loadpath.errors import InputError
-from loadpath.ingest.otf2 import is_otf2, read_otf2
+from loadpath.ingest.otf2 import read_otf2
 
 
 def spans(recording, rank=0):
@@ -223,10 +223,6 @@ def test_times_beyond_any_job_are_refused(tmp_path):
     trace.call(0, 0, 1 << 40, "solve")
     with pytest.raises(InputError, match=r"0\.evt: has times beyond any job"):
         read_otf2(trace.write(tmp_path))
-
-
-def test_an_anchor_is_told_by_its_name():
-    assert [is_otf2(Path(name)) for name in ("a.otf2", "a.OTF2", "a.def")] == [True, True, False]
 
 
 # figures of the reference reader, otf2 3.2

@@ -8,25 +8,7 @@ from loadpath.ingest.goal.binary import COOKIE, SPENT, read_binary
 from loadpath.ingest.goal.text import read_text
 from loadpath.tables.schedule import Schedule
 
-__all__ = ["is_goal", "read_goal"]
-
-ENDINGS = (".goal", ".goal.gz")
-
-
-def is_goal(path: Path) -> bool:
-    """Tell a GOAL schedule by its name.
-
-    Parameters
-    ----------
-    path : Path
-        A file.
-
-    Returns
-    -------
-    bool
-        Whether it ends in ``.goal`` or ``.goal.gz``.
-    """
-    return path.name.lower().endswith(ENDINGS)
+__all__ = ["read_goal"]
 
 
 def read_goal(path: Path) -> Schedule:

@@ -14,7 +14,7 @@ from loadpath.ingest.otf2.places import Communicators, Place, communicators, pla
 from loadpath.ingest.otf2.records import ORDER, REMEDY
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
-__all__ = ["is_otf2", "read_otf2"]
+__all__ = ["read_otf2"]
 
 MAGIC = b"OTF2"
 POSIX = 1
@@ -30,22 +30,6 @@ class _Anchor(NamedTuple):
     event_chunk: int
     definition_chunk: int
     n_location: int
-
-
-def is_otf2(path: Path) -> bool:
-    """Tell the anchor file of a trace by its name.
-
-    Parameters
-    ----------
-    path : Path
-        A file.
-
-    Returns
-    -------
-    bool
-        Whether it ends in ``.otf2``.
-    """
-    return path.suffix.lower() == ".otf2"
 
 
 def read_otf2(path: Path) -> Recording:

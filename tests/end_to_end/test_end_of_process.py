@@ -1,0 +1,38 @@
+"""How the process of a command ends."""
+
+import subprocess
+import sys
+
+import pytest
+from tests.end_to_end.commands import run
+
+SHOUT = """
+import sys, threading, time
+sys.argv = ["loadpath", "--version"]
+import loadpath.cli
+def late():
+    time.sleep(0.5)
+    print("late")
+{start}
+loadpath.cli.run()
+"""
+
+
+def test_all_that_was_said_is_out_when_the_process_ends(tmp_path):
+    told = run("--version", folder=tmp_path)
+    assert (told.code, told.out.split()[0], told.err) == (0, "loadpath", "")
+    wrong = run("audit", "absent", folder=tmp_path)
+    assert (wrong.code, wrong.out) == (4, "")
+    assert "does not exist" in wrong.err
+
+
+@pytest.mark.parametrize(("is_daemon", "last"), [(False, "late"), (True, "loadpath 0.1.0")])
+def test_the_end_waits_for_threads_that_must_not_be_cut(is_daemon, last):
+    start = f"threading.Thread(target=late, daemon={is_daemon}).start()"
+    done = subprocess.run(
+        [sys.executable, "-c", SHOUT.format(start=start)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == last
