@@ -1,29 +1,24 @@
 """Machine code out of a kernel, by Numba; loaded only where there is something to compile."""
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-import numpy as np
 from numba.core.runtime import nrtdynmod
-from numba.extending import intrinsic
-from numba.np import arrayobj
 from numba.np.numpy_support import as_dtype
 
+from loadpath.compiled.entry import entry_module, type_of
 from loadpath.compiled.identity import used_names
-from loadpath.compiled.kinds import ARRAY_DTYPES, REAL, TRUTH, WHOLE, dimensions, leaves
+from loadpath.compiled.kinds import ARRAY_DTYPES, REAL, TRUTH, WHOLE
 from loadpath.compiled.machine import target_machine
-from loadpath.compiled.results import MOST_REAL, MOST_WHOLE, size_of, tokens
+from loadpath.compiled.results import MOST_REAL, MOST_WHOLE, size_of
 
 njit: Any = numba.njit
 types: Any = numba.types
-arrays: Any = arrayobj
-ARRAY = arrays.get_cfarray_intrinsic("C", None)
 NOT_FROM_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-NUMBERS: dict[str, Any] = {WHOLE: types.int64, REAL: types.float64, TRUTH: types.boolean}
 C_LIBRARY = ctypes.CDLL(None)
 MEMORY_LAYOUT = "{i64, i8*, i8*, i8*, i64}"
 MEMORY = """
@@ -122,9 +117,7 @@ def _is_kernel(value: Any) -> bool:
     return hasattr(value, "py_func") and hasattr(value, "within")
 
 
-def built(
-    compiled: Any, kinds: Sequence[str], symbol: str, options: dict[str, Any]
-) -> tuple[str, str, bytes] | None:
+def built(compiled: Any, kinds: Sequence[str], symbol: str) -> tuple[str, str, bytes] | None:
     """Compile for kinds of arguments.
 
     Parameters
@@ -135,8 +128,6 @@ def built(
         Kinds of arguments, none of them empty.
     symbol : str
         A name that no other kernel has.
-    options : dict
-        Options of compilation.
 
     Returns
     -------
@@ -145,17 +136,13 @@ def built(
         None where it must be left to Numba: something else is returned, or more is needed than the
         C library and `MEMORY` give.
     """
-    results = _results(compiled, tuple(_type_of(kind) for kind in kinds))
+    signature = tuple(type_of(kind) for kind in kinds)
+    results = _results(compiled, signature)
     if results is None or str(nrtdynmod._meminfo_struct_type) != MEMORY_LAYOUT:  # noqa: SLF001
         return None
-    entry = _entry(compiled, kinds, results, symbol)
-    parameters = [t for kind in kinds for leaf in leaves(kind) for t in _c_types(leaf)]
-    signature = (*parameters, types.CPointer(types.int64), types.CPointer(types.float64))
-    made = njit(**options, **NOT_FROM_PYTHON)(entry)
-    made.compile(signature)
-    name = made.overloads[signature].fndesc.llvm_func_name
-    code = _object(made.inspect_llvm(signature), name)
-    return None if code is None else (name, results, code)
+    made = compiled.overloads[signature]
+    code = _object(compiled.inspect_llvm(signature), entry_module(made, kinds, symbol), symbol)
+    return None if code is None else (symbol, results, code)
 
 
 def _results(compiled: Any, signature: tuple[Any, ...]) -> str | None:
@@ -186,74 +173,10 @@ def _token(kind: Any) -> str:
     return WHOLE if is_whole else ""
 
 
-def _type_of(kind: str) -> Any:
-    if kind.startswith("("):
-        return types.BaseTuple.from_types([_type_of(leaf) for leaf in leaves(kind)])
-    n = dimensions(kind)
-    return types.Array(_element(kind), n, "C") if n else NUMBERS[kind]
-
-
-def _element(leaf: str) -> Any:
-    name = leaf.partition(":")[0]
-    return types.boolean if name == "b1" else getattr(types, np.dtype(name).name)
-
-
-def _c_types(leaf: str) -> list[Any]:
-    n = dimensions(leaf)
-    return [types.CPointer(_element(leaf)), *[types.int64] * n] if n else [NUMBERS[leaf]]
-
-
-def _entry(compiled: Any, kinds: Sequence[str], results: str, symbol: str) -> Any:
-    """Make a function of pointers, shapes and numbers that calls a kernel, and stores its result."""
-    parameters: list[str] = []
-    given = []
-    for i, kind in enumerate(kinds):
-        parts = []
-        for j, leaf in enumerate(leaves(kind)):
-            shape = [f"a{i}_{j}_{k}" for k in range(dimensions(leaf))]
-            parameters += [f"a{i}_{j}", *shape]
-            parts.append(f"array(a{i}_{j}, ({', '.join(shape)},))" if shape else f"a{i}_{j}")
-        given.append(f"({', '.join(parts)},)" if kind.startswith("(") else parts[0])
-    lines = [f"def {symbol}({', '.join(parameters)}, whole, real):"]
-    lines += [f"    result = kernel({', '.join(given)})", *_stores(results)]
-    space: dict[str, Any] = {"kernel": compiled, "array": ARRAY, "held": held}
-    exec("\n".join(lines), space)  # noqa: S102 - the text is made above, of numbers and letters
-    return space[symbol]
-
-
-def _stores(results: str) -> Iterator[str]:
-    at = n_real = 0
-    for i, token in enumerate(tokens(results)):
-        value = f"result[{i}]" if results.endswith(",") else "result"
-        if token == REAL:
-            yield f"    real[{n_real}] = {value}"
-            n_real += 1
-            continue
-        told = [value]
-        if dimensions(token):
-            shape = [f"{value}.shape[{k}]" for k in range(dimensions(token))]
-            told = [f"held({value})", f"{value}.ctypes.data", *shape]
-        for k, number in enumerate(told):
-            yield f"    whole[{at + k}] = {number}"
-        at += len(told)
-
-
-@intrinsic
-def held(typing: Any, array: Any) -> Any:
-    """Keep the memory of an array beyond the kernel that made it; its block, 0 if it has none."""  # numpydoc ignore=PR01,RT01
-    del typing
-
-    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        context.nrt.incref(builder, array, given[0])
-        block = arrays.make_array(array)(context, builder, given[0]).meminfo
-        return builder.ptrtoint(block, context.get_value_type(types.intp))
-
-    return types.intp(array), generate
-
-
-def _object(text: str, name: str) -> bytes | None:
+def _object(text: str, entry: str, name: str) -> bytes | None:
     module = llvm.parse_assembly(text)
-    module.link_in(llvm.parse_assembly(MEMORY))
+    for other in (entry, MEMORY):
+        module.link_in(llvm.parse_assembly(other))
     for function in module.functions:
         if not function.is_declaration and function.name != name:
             function.linkage = "internal"

@@ -89,6 +89,10 @@ def _versions() -> tuple[str, ...]:
     return (
         sys.version,
         platform.machine(),
-        sha256(Path(__file__).with_name("building.py").read_bytes()).hexdigest(),
+        *(_digest(Path(__file__).with_name(name)) for name in ("building.py", "entry.py")),
         *(version_of(name) for name in ("numba", "llvmlite", "numpy")),
     )
+
+
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()

@@ -108,7 +108,7 @@ class Kernel:
 
     def _made(self, kinds: tuple[str, ...], name: str, key: str) -> bytes:
         building = import_module("loadpath.compiled.building")
-        made = building.built(self.within, kinds, f"kernel_{key}", self._options)
+        made = building.built(self.within, kinds, f"kernel_{key}")
         symbol, results, code = made or (LEFT_TO_NUMBA, "", b"")
         held = f"{symbol}\n{results}\n".encode() + code
         store.keep(name, held)

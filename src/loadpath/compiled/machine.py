@@ -60,8 +60,8 @@ def loaded(code: bytes, symbol: str, kinds: Sequence[str], results: str) -> Call
     Parameters
     ----------
     code : bytes
-        An object file that defines `symbol` with Numba's calling convention: a place for the
-        result, a place for an exception, then pointer and shape of each array, and each number.
+        An object file that defines `symbol`, as `entry.entry_module` writes it: a function of pointer
+        and shape of each array, each number, and buffers for results.
     symbol : str
         Name of the function.
     kinds : sequence of str
@@ -93,9 +93,7 @@ def loaded(code: bytes, symbol: str, kinds: Sequence[str], results: str) -> Call
             else:
                 given.append(argument)
         whole, real = np.zeros(MOST_WHOLE, np.int64), np.zeros(MOST_REAL)
-        spare = ctypes.c_void_p(), ctypes.c_void_p()
-        places = ctypes.byref(spare[0]), ctypes.byref(spare[1])
-        if native(*places, *given, whole.ctypes.data, real.ctypes.data) != 0:
+        if native(*given, whole.ctypes.data, real.ctypes.data) != 0:
             raise KernelError(symbol)
         return returned(whole, real, results) if results else None
 
@@ -111,7 +109,7 @@ class KernelError(Exception):
 
 
 def _parameters(kinds: Sequence[str]) -> list[Any]:
-    parameters: list[Any] = [ctypes.c_void_p] * 2
+    parameters: list[Any] = []
     for leaf in (leaf for kind in kinds for leaf in leaves(kind)):
         if leaf in C_TYPES:
             parameters.append(C_TYPES[leaf])
