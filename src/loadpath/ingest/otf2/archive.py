@@ -106,12 +106,14 @@ def _recording(
     height = np.cumsum([0, *(ops.op.height for _, ops in kept)])
     op = OP.build(
         pl.concat(
-            ops.op.with_columns(
-                pl.when(pl.col("parent") >= 0).then(pl.col("parent") + int(first)).otherwise(-1)
-            )
+            ops.op.with_columns(_counted("parent", first))
             for first, (_, ops) in zip(height[:-1], kept, strict=True)
         ).with_columns(pl.lit(0, pl.Int64).alias("step"))
     )
+    said = [
+        ops.threads.with_columns(_counted("correlation", first))
+        for first, (_, ops) in zip(height[:-1], kept, strict=True)
+    ]
     first = {place.rank: place for place, _ in reversed(kept)}
     files = [path, path.with_suffix(".def")]
     events = [path.with_suffix("") / f"{place.location}.evt" for place, _ in kept]
@@ -132,9 +134,15 @@ def _recording(
             {"rank": sorted(first), "host": [first[rank].host for rank in sorted(first)]}
         ),
         step=_one_step(op),
+        synchronisation=pl.concat(said),
         caveat=pl.concat([_doubts([ops for _, ops in kept], lost), _copies(inputs[2:])]),
         inputs=inputs,
     )
+
+
+def _counted(column: str, first: np.int64) -> pl.Expr:
+    """Count rows of one thread from the first of all."""
+    return pl.when(pl.col(column) >= 0).then(pl.col(column) + int(first)).otherwise(-1)
 
 
 def _one_step(op: pl.DataFrame) -> pl.DataFrame:
@@ -198,5 +206,10 @@ def _doubts(read: list[LocationOps], lost: list[int]) -> pl.DataFrame:
                 unmapped if unmapped < len(read) else 0,
             ),
             ("unknown_collective", unknown, sum(ops.n_unknown for ops in read)),
+            (
+                "tasks",
+                "tasks are created: which thread runs them, and after what, is not coupled",
+                sum(ops.n_task for ops in read),
+            ),
         ]
     )

@@ -12,6 +12,7 @@ from loadpath.ingest.otf2 import kernels
 from loadpath.ingest.otf2.definitions import COMMUNICATORS, REGIONS, Definitions, Local
 from loadpath.ingest.otf2.places import Communicators, Place
 from loadpath.ingest.otf2.records import REMEDY
+from loadpath.ingest.otf2.thread_events import ThreadEvents, count_tasks, thread_table
 from loadpath.tables import OP
 
 __all__ = ["LocationOps", "Told", "location_ops"]
@@ -37,21 +38,25 @@ class LocationOps:
     ----------
     op : polars.DataFrame
         Columns of table `OP`; `parent` counts from the first op of the thread.
+    threads : polars.DataFrame
+        Table `SYNCHRONISATION`; `correlation` counts like `parent`.
     is_cut : bool
         The file ends, or is damaged, before its end.
-    n_unended, n_lone, n_unknown, n_back : int
+    n_unended, n_lone, n_unknown, n_back, n_task : int
         Regions that are never left, leaves without an enter, communications that are not matched,
-        events before the one before them.
+        events before the one before them, tasks.
     is_unmapped : bool
         The thread has no definitions of its own.
     """
 
     op: pl.DataFrame
+    threads: pl.DataFrame
     is_cut: bool
     n_unended: int
     n_lone: int
     n_unknown: int
     n_back: int
+    n_task: int
     is_unmapped: bool
 
 
@@ -133,17 +138,26 @@ def location_ops(content: bytes, chunk_bytes: int, place: Place, told: Told) -> 
     )
     talk, n_unknown = _communications(events, within, told)
     op = _joined(regions, talk.with_columns(pl.Series("region", row[talk["region"].to_numpy()])))
+    threads = thread_table(
+        _thread_events(events, row[within], told), regions, region[enter], told.definitions
+    )
+    place_of = {"rank": pl.lit(place.rank, pl.Int32), "lane": pl.lit(place.lane, pl.Int32)}
     return LocationOps(
-        op.with_columns(
-            pl.lit(place.rank, pl.Int32).alias("rank"), pl.lit(place.lane, pl.Int32).alias("lane")
-        ).select(*OP.schema),
+        op.with_columns(**place_of).select(*OP.schema),
+        threads.with_columns(**place_of),
         is_cut,
         int((leave[enter] < 0).sum()),
         int(n_lone),
         n_unknown,
         events.n_back,
+        count_tasks(events.kind),
         told.local is None,
     )
+
+
+def _thread_events(events: _Events, within: Int64Array, told: Told) -> ThreadEvents:
+    team = _mapped(events.field[:, 0], told.own(COMMUNICATORS))
+    return ThreadEvents(events.kind, events.time_ns, events.field, team, within)
 
 
 def _scan(name: str, content: bytes, chunk_bytes: int, told: Told) -> tuple[_Events, bool]:
@@ -167,7 +181,7 @@ def _scan(name: str, content: bytes, chunk_bytes: int, told: Told) -> tuple[_Eve
 
 def _names(region: Int64Array, definitions: Definitions) -> pl.Series:
     found, place = np.unique(region, return_inverse=True)
-    texts = [definitions.region.get(int(number), (-1, 0))[0] for number in found]
+    texts = [definitions.region.get(int(number), (-1, 0, 0))[0] for number in found]
     shown = [
         definitions.text.get(text) or f"region {number}"
         for text, number in zip(texts, found, strict=True)
