@@ -10,7 +10,7 @@ from loadpath.decode import file_digest, read_blocks
 from loadpath.errors import InputError
 from loadpath.ingest.otf2.definitions import Definitions, Local, read_definitions, read_local
 from loadpath.ingest.otf2.events import LocationOps, Told, location_ops
-from loadpath.ingest.otf2.places import Communicators, Place, communicators, places
+from loadpath.ingest.otf2.places import Communicators, Place, communicators, n_accelerators, places
 from loadpath.ingest.otf2.records import ORDER, REMEDY
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
@@ -63,7 +63,7 @@ def read_otf2(path: Path) -> Recording:
     kept = [(place, ops) for place, ops in read if ops is not None]
     if not kept:
         raise InputError(path.name, "no event file of any rank is there", REMEDY)
-    return _recording(path, groups, (kept, lost))
+    return _recording(path, (found, groups), (kept, lost))
 
 
 def _read_anchor(path: Path) -> _Anchor:
@@ -99,16 +99,19 @@ def _read_location(
 
 def _recording(
     path: Path,
-    groups: Communicators,
+    told: tuple[Definitions, Communicators],
     read: tuple[list[tuple[Place, LocationOps]], list[int]],
 ) -> Recording:
     kept, lost = read
+    definitions, groups = told
+    text = "streams of accelerators are not read: what they do counts as waiting, or not at all"
+    unread = caveat_table([("accelerators", text, n_accelerators(definitions))])
     height = np.cumsum([0, *(ops.op.height for _, ops in kept)])
     op = OP.build(
         pl.concat(
             ops.op.with_columns(_counted("parent", first))
             for first, (_, ops) in zip(height[:-1], kept, strict=True)
-        ).with_columns(pl.lit(0, pl.Int64).alias("step"))
+        ).with_columns(_order(), pl.lit(0, pl.Int64).alias("step"))
     )
     said = [
         ops.threads.with_columns(_counted("correlation", first))
@@ -135,9 +138,16 @@ def _recording(
         ),
         step=_one_step(op),
         synchronisation=pl.concat(said),
-        caveat=pl.concat([_doubts([ops for _, ops in kept], lost), _copies(inputs[2:])]),
+        caveat=pl.concat([_doubts([ops for _, ops in kept], lost), _copies(inputs[2:]), unread]),
         inputs=inputs,
     )
+
+
+def _order() -> pl.Expr:
+    """Count the collectives of a rank in each communicator, whichever thread calls them."""
+    meets = ~pl.col("collective").cast(pl.String).is_in(["", "send", "recv"])
+    order = pl.col("start_ns").cum_count().over("rank", "communicator", meets, order_by="start_ns")
+    return pl.when(meets).then(order.cast(pl.Int64) - 1).otherwise(-1).alias("sequence")
 
 
 def _counted(column: str, first: np.int64) -> pl.Expr:

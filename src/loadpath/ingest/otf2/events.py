@@ -126,13 +126,12 @@ def location_ops(content: bytes, chunk_bytes: int, place: Place, told: Told) -> 
     enter = np.flatnonzero(events.kind == kernels.ENTER)
     row = np.full(events.kind.size + 1, -1, np.int64)
     row[enter] = np.arange(enter.size)
-    last = int(events.time_ns.max(initial=0))
-    end = np.where(leave[enter] >= 0, events.time_ns[leave[enter]], last)
+    left = np.where(leave[enter] >= 0, events.time_ns[leave[enter]], events.time_ns.max(initial=0))
     regions = pl.DataFrame(
         {
             "name": _names(region[enter], told.definitions),
             "start_ns": events.time_ns[enter],
-            "duration_ns": np.maximum(end - events.time_ns[enter], 0),
+            "duration_ns": np.maximum(left - events.time_ns[enter], 0),
             "parent": row[within[enter]],
         }
     )
@@ -268,13 +267,11 @@ def _joined(regions: pl.DataFrame, talk: pl.DataFrame) -> pl.DataFrame:
             for name in ("communicator", "peer", "tag", "bytes", "parent")
         ),
     )
-    talks, pairs = pl.col("collective") != "", pl.col("collective").is_in(["send", "recv"])
-    order = pl.col("start_ns").cum_count().over("communicator", pairs, order_by="start_ns") - 1
+    talks = pl.col("collective") != ""
     return OP.build(
         op.with_columns(
             rank=pl.lit(0),
             lane=pl.lit(0),
             kind=pl.when(talks).then(pl.lit("communicate")).otherwise(pl.lit("host")),
-            sequence=pl.when(talks & ~pairs).then(order).otherwise(-1),
         )
     )

@@ -13,10 +13,10 @@ from loadpath.ingest.otf2.definitions import (
     Definitions,
 )
 
-__all__ = ["Communicators", "Place", "communicators", "places"]
+__all__ = ["Communicators", "Place", "communicators", "n_accelerators", "places"]
 
-THREAD = 1
-"""Type of locations that are threads of a processor."""
+THREAD, ACCELERATOR = 1, 2
+"""Types of locations: threads of a processor, streams of an accelerator."""
 
 
 class Place(NamedTuple):
@@ -98,6 +98,22 @@ def places(name: str, found: Definitions) -> list[Place]:
     if not listed:
         raise InputError(name, "defines no rank of MPI", "Trace a job of MPI.")
     return sorted(listed, key=lambda place: (place.rank, place.lane))
+
+
+def n_accelerators(found: Definitions) -> int:
+    """Count the streams of accelerators that recorded something.
+
+    Parameters
+    ----------
+    found : Definitions
+        Global definitions.
+
+    Returns
+    -------
+    int
+        Locations of that type.
+    """
+    return sum(kind == ACCELERATOR and n > 0 for _, kind, n, _ in found.location.values())
 
 
 def communicators(found: Definitions) -> Communicators:
