@@ -81,7 +81,9 @@ def test_replay_of_teams_gives_their_times(tmp_path):
 
 def test_a_join_without_a_barrier_waits_for_the_last_thread(tmp_path):
     job = coupled(
-        team_solver(lambda _rank, lane, _turn: 3000 if lane == 2 else 1000, n_turn=2, barrier=False),
+        team_solver(
+            lambda _rank, lane, _turn: 3000 if lane == 2 else 1000, n_turn=2, barrier=False
+        ),
         tmp_path,
     )
     assert edges(job, EdgeKind.HOST_WAIT) == {
@@ -196,7 +198,9 @@ def test_collectives_of_several_threads_of_a_rank_meet_in_their_order(tmp_path):
             trace.call(place, at, at + 50, "MPI_Allreduce", COLLECTIVE_END, *ended)
             trace.event(place, 330, TEAM_END, 2 + rank)
     job = coupled(trace, tmp_path)
-    met = job.membership.join(ops(job).select(pl.col("id").cast(pl.Int32).alias("op"), "lane", "bytes"), on="op")
+    met = job.membership.join(
+        ops(job).select(pl.col("id").cast(pl.Int32).alias("op"), "lane", "bytes"), on="op"
+    )
     assert sorted(met.select("instance", "lane", "bytes").rows()) == [
         (0, 1, 16),
         (0, 1, 16),
