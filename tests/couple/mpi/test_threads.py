@@ -8,6 +8,7 @@ from tests.ingest.otf2.written import (
     CREATE,
     END,
     FORK,
+    JOIN,
     OPENMP,
     RELEASE,
     TASK_CREATE,
@@ -135,6 +136,36 @@ def test_who_takes_a_lock_waits_for_who_gave_it_back(tmp_path):
     assert ((1, "update"), (0, "critical")) in edges(job, EdgeKind.HOST_WAIT)
     first = ops(job, rank=0, lane=0, name="critical")["id"][0]
     assert job.wait_ns[first] == 290
+
+
+def test_threads_of_a_team_that_fork_teams_of_their_own_meet_in_each(tmp_path):
+    # lane 0 forks lane 1, then lane 2; the inner team of 0 and 2 ends before the outer one
+    trace = Trace(2, n_thread=3)
+    for rank in range(2):
+        trace.event(rank, 0, FORK, OPENMP, 2)
+        trace.event(rank, 1, TEAM_BEGIN, 2 + rank)
+        trace.event(rank + 2, 5, TEAM_BEGIN, 2 + rank)
+        trace.call(rank + 2, 5, 900, "relax")
+        trace.call(rank, 1, 100, "relax")
+        trace.event(rank, 100, FORK, OPENMP, 2)
+        for lane, span in ((0, 200), (2, 300)):
+            place = rank + 2 * lane
+            trace.event(place, 110, TEAM_BEGIN, 0)
+            trace.call(place, 110, 110 + span, "relax")
+            trace.call(place, 110 + span, 420, "implicit barrier")
+            trace.event(place, 421, TEAM_END, 0)
+        trace.event(rank, 430, JOIN, OPENMP)
+        trace.call(rank, 440, 910, "implicit barrier")
+        trace.call(rank + 2, 900, 911, "implicit barrier")
+        for place in (rank, rank + 2):
+            trace.event(place, 920, TEAM_END, 2 + rank)
+        trace.event(rank, 930, JOIN, OPENMP)
+        trace.call(rank, 940, 990, "MPI_Barrier", COLLECTIVE_END, b"\0", 0, UNDEFINED, 0, 0)
+    job = coupled(trace, tmp_path)
+    met = ops(job, rank=1, name="implicit barrier")
+    waits = job.wait_ns[met.sort("lane", "start_ns")["id"]]
+    assert codes(job) == {}
+    assert waits.tolist() == [100, 460, 0, 0]
 
 
 def test_threads_that_nothing_couples_are_left_out_and_said(tmp_path):

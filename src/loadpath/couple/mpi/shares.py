@@ -27,15 +27,12 @@ def within_spans(op: pl.DataFrame, span: pl.DataFrame) -> pl.DataFrame:
         the thread that follows it.
     """
     op = op.with_row_index("part").with_columns(pl.col("part").cast(pl.Int64))
-    here = ("part", "begin_ns", "team", "region")
-    own, forked = (
-        _inside(op, span.filter(forks)).select(*here) for forks in (~pl.col("forks"), "forks")
-    )
-    # of two spans around an op the one that began last is the inner one
-    inner = pl.concat([own, forked]).sort("begin_ns").unique("part", keep="last")
-    op = op.drop("team").join(inner.drop("begin_ns"), on="part", how="left", maintain_order="left")
+    levels = span.partition_by("depth", maintain_order=True)
+    found = pl.concat(_inside(op, level) for level in levels)
+    inner = found.sort("depth").unique("part", keep="last").select("part", "team", "region")
+    op = op.drop("team").join(inner, on="part", how="left", maintain_order="left")
     main = pl.col("lane") == 0
-    kept = op.filter(main | pl.col("part").is_in(own["part"].implode()))
+    kept = op.filter(main | pl.col("part").is_in(inner["part"].implode()))
     named = _of_thread(kept).drop("part").with_columns(pl.col("team").fill_null(-1))
     starts = _starts(span.filter(~pl.col("forks"), pl.col("begin_ns") > pl.col("start_ns")))
     both = pl.concat([named.drop("region"), starts], how="diagonal_relaxed")
@@ -45,7 +42,7 @@ def within_spans(op: pl.DataFrame, span: pl.DataFrame) -> pl.DataFrame:
 def _inside(op: pl.DataFrame, span: pl.DataFrame) -> pl.DataFrame:
     """Ops that lie within a span of their thread, and which."""
     found = op.select("part", "rank", "lane", "start_ns", "duration_ns").sort("start_ns").join_asof(
-        span.select("rank", "lane", "begin_ns", "end_ns", "team", "region").sort("begin_ns"),
+        span.select("rank", "lane", "begin_ns", "end_ns", "team", "region", "depth").sort("begin_ns"),
         left_on="start_ns",
         right_on="begin_ns",
         by=["rank", "lane"],

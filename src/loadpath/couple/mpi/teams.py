@@ -29,13 +29,26 @@ def find_spans(said: pl.DataFrame) -> pl.DataFrame:
     polars.DataFrame
         A row per thread and turn: ``rank, lane, begin_ns, end_ns``; ``fork_lane, fork_ns`` and ``join_lane,
         join_ns`` (null where nobody waits); ``correlation``, row of the region that forks; ``team``, -1 for a thread that was created; ``forks``, the thread that forks the team itself;
-        ``start_ns``, when it could begin: after the fork and after the turn before.
+        ``start_ns``, when it could begin: after the fork and after the turn before; ``depth``, 1 for the
+        outermost of the turns that a thread is in at a time.
     """
     span = pl.concat([_teams(said), _created(said)]).sort("rank", "lane", "begin_ns")
     before = pl.when("forks").then(None).otherwise("end_ns")
     late = before.shift(1).over("rank", "lane", "forks")
     start = pl.max_horizontal("fork_ns", late.fill_null(pl.col("fork_ns")))
-    return span.with_columns(start_ns=pl.min_horizontal(start, "begin_ns"))
+    return _nested(span.with_columns(start_ns=pl.min_horizontal(start, "begin_ns")))
+
+
+def _nested(span: pl.DataFrame) -> pl.DataFrame:
+    """Say how many turns each thread is in when it enters one, that one counted."""
+    span = span.with_row_index("span")
+    edges = pl.concat(
+        span.select("span", "rank", "lane", at=f"{edge}_ns", by=pl.lit(by, pl.Int32))
+        for edge, by in (("end", -1), ("begin", 1))
+    ).sort("rank", "lane", "at", "by", "span")
+    depth = edges.with_columns(depth=pl.col("by").cum_sum().over("rank", "lane")).filter(by=1)
+    joined = span.join(depth.select("span", "depth"), on="span", how="left", maintain_order="left")
+    return joined.drop("span")
 
 
 def _teams(said: pl.DataFrame) -> pl.DataFrame:
