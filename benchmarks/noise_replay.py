@@ -49,7 +49,7 @@ def worst_error(quiet, noise):
 def report(n_rank, args, limit):
     """Print the rows of one job."""
     quiet, noise = noisy_job(n_rank, args.nodes)
-    graph, error = quiet.graph, worst_error(*noisy_job(n_rank, args.nodes))
+    graph, error = quiet.graph, worst_error(quiet, noise)
     n_byte = 32 * graph.n_node + 8 * graph.overflow_pred.size + 4 * noise.residual_ns.size
     for n_thread in (1, os.cpu_count() or 1):
         wall_s, processor_s = measured(quiet, noise, args, n_thread)

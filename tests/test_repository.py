@@ -32,6 +32,7 @@ VERDICT_KINDS = (
     "stage",
     "link",
     "data",
+    "threads",
     "jitter",
     "absorbed",
     "none",

@@ -31,6 +31,20 @@ def test_an_emergent_loss_blames_no_part(audited):
     assert said.startswith("The loss is emergent: no part is to blame")
 
 
+def test_a_loss_mostly_by_unequal_stages_is_not_first_called_anything_else(audited):
+    document, tables = audited("none")
+    document["job"]["stages"] = 4
+    document["stability"]["loss"]["stages"] |= {"value": 9.0, "low": 8.9, "high": 9.1}
+    said = answers(document, tables)["Whose fault is the loss?"]
+    assert said.startswith(
+        "Mostly how work is shared out, no part's fault: unequal stages cost 9.00 s"
+    )
+    assert " Of the rest: The loss is emergent" in said
+    document["job"]["stages"] = 1
+    said = answers(document, tables)["Whose fault is the loss?"]
+    assert "unequal shares of threads cost 9.00 s" in said
+
+
 @pytest.mark.parametrize(
     ("gain", "waiting", "says"),
     [
@@ -60,7 +74,9 @@ def test_noise_is_amplified_only_if_its_interval_says_so(audited):
     assert answers(document, tables)["What does noise become?"].endswith("it is amplified.")
     noise["low"] = 0.3
     assert "not told from" in answers(document, tables)["What does noise become?"]
-    noise |= {"value": 0.5, "high": 0.8}
+    noise |= {"value": -0.1, "low": -0.4, "high": 0.2}
+    assert "not told from none" in answers(document, tables)["What does noise become?"]
+    noise |= {"value": 0.5, "low": 0.3, "high": 0.8}
     assert answers(document, tables)["What does noise become?"].endswith("absorbed.")
     noise |= {"value": None, "basis": "not assessed: the ranks' own work has no noise"}
     assert answers(document, tables)["What does noise become?"].startswith("Not assessed: ")
@@ -70,6 +86,21 @@ def test_the_simplest_of_policies_that_cannot_be_told_apart_is_said(audited):
     said = answers(*audited("rank"))["What helps?"]
     assert said.startswith("To replace rank 0, by a spare like the peers: it returns ")
     assert "It takes 1 spare; what it replaces goes free" in said
+
+
+def test_a_verdict_that_returns_more_than_any_policy_is_said_first(audited):
+    document, tables = audited("rank")
+    document["verdict"] |= {"kind": "stage", "place": "stage", "stage": 3}
+    slight = {name: pl.col(name) / 100 for name in ("gain_s", "gain_low_s", "gain_high_s")}
+    tables["policy"] = tables["policy"].with_columns(**slight)
+    said = answers(document, tables)["What helps?"]
+    assert said.startswith(
+        "What the verdict names: Move work out of stage 3? If that is done wholly, "
+    )
+    assert "more than any policy that was replayed" in said
+    assert "Of these, to replace rank 0" in said
+    tables["policy"] = tables["policy"].clear()
+    assert answers(document, tables)["What helps?"].endswith("not in the record. ")
 
 
 def test_what_costs_more_machine_time_for_the_same_work_is_not_recommended(audited):

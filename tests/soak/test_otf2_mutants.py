@@ -4,7 +4,7 @@ import time
 from collections import Counter
 
 import pytest
-from tests.ingest.otf2.written import stencil
+from tests.ingest.otf2.written import stencil, team_solver
 from tests.soak.hostile import MOST_SECONDS, mutant, places
 
 from loadpath.audit.pipeline import couple_recording
@@ -31,9 +31,13 @@ def survive(anchor, path, content):
     return "tables"
 
 
-@pytest.fixture
-def trace(tmp_path):
-    anchor = stencil(n_turn=4).write(tmp_path)
+@pytest.fixture(params=["ranks", "threads"])
+def trace(tmp_path, request):
+    def work(rank, lane, turn):
+        return 1000 + (37 * turn + 11 * rank + 5 * lane) % 23
+
+    made = stencil(n_turn=4) if request.param == "ranks" else team_solver(work, n_turn=4)
+    anchor = made.write(tmp_path)
     couple_recording(read_otf2(anchor))
     return anchor
 

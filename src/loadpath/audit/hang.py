@@ -140,7 +140,7 @@ def _job(flights: Flights, recording: Recording) -> dict[str, Any]:
 
 
 def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict[str, Any]:
-    nothing = ("waits_for", "stage", "link", "link_name", "share_removal_ratio",
+    nothing = ("waits_for", "within", "stage", "link", "link_name", "share_removal_ratio",
                "share_addition_ratio", "step_s", "step_s_without", "gain_s", "n_resamples",
                "confidence", "gain_by_baseline", "runner_up", "distance")  # fmt: skip
     first = hang.row(0, named=True) if hang.height else None

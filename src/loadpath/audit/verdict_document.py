@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.audit.course_document import course_section, course_words
+from loadpath.brief.visible import visible
 from loadpath.brief.wording import cause_name
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
@@ -14,6 +15,7 @@ from loadpath.diagnose.course import COURSES
 from loadpath.diagnose.fidelity import Fidelity
 from loadpath.diagnose.judgement import Judged, Judgement
 from loadpath.diagnose.resampling import FEWEST_DRAWN
+from loadpath.diagnose.thread_shares import where_most
 from loadpath.diagnose.verdict import N_RESAMPLE, POLICY_RATIO
 from loadpath.units import format_ratio, format_seconds
 
@@ -70,6 +72,7 @@ def verdict_document(
     shares = cause if cause and _is_resolved(cause) else None
     waits_for = _waits_for(job, named)
     course = course_section(job, cause)
+    within = _within(job, named)
     return {
         "kind": judgement.kind,
         "place": judgement.place,
@@ -90,6 +93,7 @@ def verdict_document(
         "n_resamples": N_RESAMPLE if judgement.n_drawn >= FEWEST_DRAWN else None,
         "confidence_method": _confidence_method(job, judgement),
         "policy_ratio": POLICY_RATIO,
+        "within": within,
         "intermittent": bool(named and named.intermittent),
         "course": course,
         "indistinguishable_from": list(judgement.indistinguishable_from),
@@ -100,7 +104,7 @@ def verdict_document(
             _cause(j) for j in judgement.causes if j.state in {"verdict", "present", "absorbed"}
         ],
         "runner_up": _cause(judgement.runner_up) if judgement.runner_up else None,
-        "summary": verdict_sentence(judgement, waits_for, course),
+        "summary": verdict_sentence(judgement, waits_for, course, within),
     }
 
 
@@ -114,7 +118,7 @@ def _confidence_method(job: CoupledJob, judgement: Judgement) -> str:
 
 def _refused(reason: str, fidelity: Fidelity) -> dict[str, Any]:
     nothing = dict.fromkeys(
-        ("course", "waits_for", "stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
+        ("course", "waits_for", "within", "stage", "link", "link_name", "share_removal_ratio", "share_addition_ratio", "step_s_without",
          "gain_s", "n_resamples", "confidence", "confidence_method", "gain_by_baseline", "runner_up", "distance")
     )  # fmt: skip
     empty: dict[str, list[Any]] = {
@@ -170,6 +174,40 @@ def _waits_for(job: CoupledJob, cause: Candidate | None) -> str | None:
     return str(excess.sort("change", "kind")["kind"][0])
 
 
+def _within(job: CoupledJob, cause: Candidate | None) -> dict[str, Any] | None:
+    """Say on which thread, and in which region, most of a cause's excess lies."""
+    if cause is None or job.source != "otf2" or cause.kind not in {"rank", "host", "threads"}:
+        return None
+    op, excess = cause.op, -np.atleast_2d(cause.change_ns).mean(axis=0)
+    lanes = job.lane.filter(pl.col("rank").is_in(cause.ranks))
+    several = lanes["lane"].n_unique() > 1
+    thread = where_most(job, op, excess, "lane") if several else None
+    if thread:
+        here = job.op["lane"].to_numpy()[op] == thread[0]
+        op, excess = op[here], excess[here]
+    region = where_most(job, op, excess, "name")
+    names = lanes.filter(lane=thread[0])["name"].to_list() if thread else []
+    return {
+        "thread": thread[0] if thread else None,
+        "thread_name": names[0] if names else None,
+        "thread_ratio": thread[1] if thread else None,
+        "region": region[0] if region else None,
+        "region_ratio": region[1] if region else None,
+    }
+
+
+def _within_words(within: Mapping[str, Any] | None) -> str:
+    """Say thread and region of a cause, as far as they are known."""
+    told = within or {}
+    thread, region = told.get("thread"), told.get("region")
+    if thread is None and region is None:
+        return ""
+    ratio = (told["thread_ratio"] or 1.0) * (told["region_ratio"] or 1.0)
+    on = "" if thread is None else f" on thread {thread}"
+    inside = f" in {visible(region, limit=80)}" if region else ""
+    return f"; {format_ratio(ratio)} of it{on}{inside}"
+
+
 def _is_resolved(cause: Judged) -> bool:
     """Whether the interval of the gain leaves out 0; a share inside its own interval is not said."""
     return not cause.low_s <= 0 <= cause.high_s
@@ -179,6 +217,7 @@ def verdict_sentence(
     judgement: Judgement,
     waits_for: str | None = None,
     course: Mapping[str, Any] | None = None,
+    within: Mapping[str, Any] | None = None,
 ) -> str:
     """Say a verdict in one sentence: who, what, and what a step would take without it.
 
@@ -190,6 +229,8 @@ def verdict_sentence(
         Kind of data that the cause waits for, of an input fault.
     course : mapping, optional
         How the excess lies over steps: ``verdict.course``.
+    within : mapping, optional
+        Thread and region that hold most of the excess: ``verdict.within``.
 
     Returns
     -------
@@ -201,6 +242,8 @@ def verdict_sentence(
         return _blameless(judgement)
     mechanism = WAITING_TEXT.get(waits_for or "", MECHANISM_TEXT[cause.candidate.mechanism])
     what = f"{cause_name(_cause(cause))}: {mechanism}"
+    if judgement.place != "all":
+        what += _within_words(within)
     if course:
         what += f"; {course_words(course)}"
     if judgement.kind == "absorbed":

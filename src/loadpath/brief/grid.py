@@ -9,7 +9,7 @@ import polars as pl
 from loadpath.brief.wording import listing
 from loadpath.units import format_ratio, format_seconds
 
-__all__ = ["Cell", "Grid", "grid", "shown"]
+__all__ = ["Cell", "Grid", "grid", "ratio_cell", "seconds_cell", "shown"]
 
 _HEADINGS = {
     "key": "which",
@@ -36,6 +36,7 @@ _HEADINGS = {
     "order": "place",
     "intermittent": "some steps only",
     "gain_ratio": "of the step",
+    "passed_on_ratio": "of each further second reaches the step",
     "saving_ratio": "machine time saved",
     "cost": "takes",
     "removal_s": "removed alone",
@@ -180,6 +181,38 @@ def shown(name: str, value: float | None) -> str:
     if name.endswith("_s"):
         return format_seconds(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:z.2f}"
+
+
+def ratio_cell(value: float) -> Cell:
+    """Write a share.
+
+    Parameters
+    ----------
+    value : float
+        Share, 1 is all.
+
+    Returns
+    -------
+    Cell
+        Percent, with the exact value.
+    """
+    return Cell(shown("_ratio", value), value)
+
+
+def seconds_cell(value: float) -> Cell:
+    """Write a time.
+
+    Parameters
+    ----------
+    value : float
+        Seconds.
+
+    Returns
+    -------
+    Cell
+        Time in a fitting unit, with the exact value.
+    """
+    return Cell(shown("_s", value), value)
 
 
 def _look(name: str, dtype: pl.DataType) -> str:

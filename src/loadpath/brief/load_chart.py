@@ -37,7 +37,8 @@ def load_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) 
         return Figure("load", title, "Load was not assessed.", "", curve)
     knees = (document.get("stability") or {}).get("knee") or {}
     words = " ".join(_words(load, curve, knees.get(load) or {}) for load in _SERIES)
-    figure = Figure("load", title, words.strip(), "", curve)
+    table = curve.rename({"gain_ratio": "passed_on_ratio"})
+    figure = Figure("load", title, words.strip(), "", table)
     return static(figure, _chart(curve))
 
 

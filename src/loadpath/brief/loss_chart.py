@@ -1,4 +1,4 @@
-"""What the loss consists of: slow parts, unequal stages, uneven data, noise."""
+"""What the loss consists of: what all share, slow parts, unequal stages, uneven data, noise."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,17 +7,20 @@ import altair as alt
 import polars as pl
 
 from loadpath.brief.chart import INK, name_axis, static, time_axis
+from loadpath.brief.loss_words import design_words
 from loadpath.brief.picture import Figure
 from loadpath.units import format_seconds
 
 __all__ = ["loss_chart"]
 
 _PARTS = {
+    "common": ("all ranks together", "#5f6b73"),
     "component": ("slow ranks and links", "#c8503f"),
-    "stages": ("unequal stages", "#9a7fa8"),
-    "workload": ("uneven microbatches", "#7d5a2b"),
+    "stages": ("", "#9a7fa8"),
+    "workload": ("", "#7d5a2b"),
     "emergent": ("noise: emergent", "#4a7fb5"),
 }
+"""Words and colours; those of what is by design depend on the job."""
 
 
 def loss_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Figure:
@@ -26,7 +29,7 @@ def loss_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) 
     Parameters
     ----------
     document : mapping
-        Content of audit.json.
+        Content of audit.json; its ``job`` names what is by design.
     tables : mapping of str to polars.DataFrame
         Table ``stability``.
 
@@ -35,7 +38,7 @@ def loss_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) 
     Figure
         Figure ``loss``.
     """
-    del document
+    design = design_words(document["job"])
     mine = (pl.col("quantity") == "loss") & (pl.col("load") == "recorded")
     found = {row["key"]: row for row in tables["stability"].filter(mine).iter_rows(named=True)}
     title = "What the loss consists of"
@@ -46,7 +49,7 @@ def loss_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) 
     )
     rows = [
         {
-            "words": words,
+            "words": words or design[part],
             "value": found[part]["value"],
             "low": found[part]["low"],
             "high": found[part]["high"],

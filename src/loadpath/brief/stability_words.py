@@ -6,7 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from loadpath.brief.grid import Cell, Grid, shown
+from loadpath.brief.grid import Cell, Grid, ratio_cell, seconds_cell, shown
+from loadpath.brief.help_words import help_words
+from loadpath.brief.loss_words import fault
 
 __all__ = ["Answer", "stability_answers", "variance_grid", "vector_grid"]
 
@@ -24,7 +26,6 @@ _QUANTITIES = {
 _PLAIN = ("waiting_gain", "noise_gain", "noise_gain_independent", "step_p99_over_p50_ratio")
 _LOADS = {"transfers": "transfers", "launches": "launch delays"}
 _HALF = 0.5
-_LEAST_S = 1e-6
 _RECORDED = ("recorded", 1.0)
 
 
@@ -42,18 +43,6 @@ class Answer:
 
     question: str
     words: tuple[Cell, ...]
-
-
-_ADVICE = {
-    "replace": "To replace",
-    "exclude": "To go on without",
-    "remap": "That",
-    "bucket": "To send",
-    "overlap": "To hide",
-    "backup": "Not to wait for",
-    "checkpoint": "To write checkpoints at",
-}
-"""How the advice to follow a policy begins; its target follows."""
 
 
 def stability_answers(
@@ -77,13 +66,13 @@ def stability_answers(
     if not section:
         return ()
     asked = {
-        "Whose fault is the loss?": _fault(section),
+        "Whose fault is the loss?": fault(section, document["job"]),
         "Does the structure absorb or amplify a delay?": _delay(section),
         "What does noise become?": _noise(section),
         "As load grows?": _load(section, tables),
         "Up to where?": _reserve(section, tables["stability"]),
         "How steady are the steps?": _steadiness(section),
-        "What helps?": _help(tables["policy"]),
+        "What helps?": help_words(tables["policy"], document["verdict"]),
     }
     answers = (Answer(question, tuple(words)) for question, words in asked.items())
     return tuple(answer for answer in answers if answer.words)
@@ -152,14 +141,6 @@ def _figure(name: str, value: float | None) -> Cell:
     return Cell(f"{value:z.2f}" if name in _PLAIN else shown("_ratio", value), value)
 
 
-def _ratio(value: float) -> Cell:
-    return Cell(shown("_ratio", value), value)
-
-
-def _seconds(value: float) -> Cell:
-    return Cell(shown("_s", value), value)
-
-
 def _number(value: float) -> Cell:
     return Cell(f"{value:z.2f}", value)
 
@@ -174,80 +155,13 @@ def _moves(written: Callable[[float], Cell], values: Sequence[float]) -> Iterato
         yield from (Cell(" instead of "), before)
 
 
-def _fault(section: Mapping[str, Any]) -> Iterator[Cell]:
-    share, loss = section["emergent_share_ratio"], section["loss"]
-    yield from _together(loss)
-    if share["value"] is None:
-        yield Cell(f"{share['basis'].capitalize()}.")
-    else:
-        yield Cell("Of the rest: " if _common(loss) else "")
-        yield Cell(_blame(share))
-        yield from (Cell(" Slow ranks and links cost "), *_told(loss["component"]), Cell(", "))
-        yield Cell("noise among ranks that are alike ")
-        yield from (*_told(loss["emergent"]), Cell("; "))
-        yield from (_ratio(share["value"]), Cell(" of that loss is emergent ("))
-        yield from (_ratio(share["low"]), Cell(" to "), _ratio(share["high"]), Cell(")."))
-    yield from _design(loss)
-
-
-def _told(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
-    """Say what a loss costs a step, if its interval leaves 0 out."""
-    low = entry.get("low")
-    if entry["value"] <= 0 or (low is not None and low <= 0):
-        return (Cell("nothing that is told from 0"),)
-    return _seconds(entry["value"]), Cell(" a step")
-
-
-def _blame(share: Mapping[str, Any]) -> str:
-    if share["high"] < _HALF:
-        return "This is a component fault: parts that are persistently slow make most of the loss."
-    if share["low"] > _HALF:
-        return (
-            "The loss is emergent: no part is to blame, ranks wait for whoever is slow this time."
-        )
-    larger = "Slow parts make" if share["value"] < _HALF else "Noise makes"
-    return (
-        f"{larger} most of the recorded loss, but steps differ so that the interval leaves it open."
-    )
-
-
-def _together(loss: Mapping[str, Any]) -> Iterator[Cell]:
-    """Loss that is no part's and no noise's: what all ranks take longer in the same steps."""
-    found = {part: entry["value"] or 0.0 for part, entry in loss.items()}
-    common = _common(loss)
-    if not common:
-        return
-    most = common > found.get("component", 0.0) + found.get("emergent", 0.0)
-    yield Cell("Mostly nobody's: all ranks are slow together. " if most else "In part nobody's. ")
-    yield from (Cell("What all take longer in the same steps costs "), _seconds(common))
-    yield Cell(" a step; no rank waits for another for it. ")
-
-
-def _common(loss: Mapping[str, Any]) -> float:
-    """Seconds a step that all ranks take longer in the same steps; 0 below what clocks tell."""
-    value = (loss.get("common") or {}).get("value") or 0.0
-    return value if value >= _LEAST_S else 0.0
-
-
-def _design(loss: Mapping[str, Any]) -> Iterator[Cell]:
-    """Loss by design: unequal stages and uneven data, where told from 0."""
-    for part, words in (("stages", "Unequal stages"), ("workload", "Uneven microbatches")):
-        entry = loss.get(part)
-        if entry and entry["low"] is not None and entry["low"] > 0:
-            yield from (
-                Cell(f" {words} cost "),
-                _seconds(entry["value"]),
-                Cell(" a step apart from that."),
-            )
-
-
 def _delay(section: Mapping[str, Any]) -> Iterator[Cell]:
     gain, waiting = section["one_off_gain"]["value"], section["waiting_gain"]["value"]
     if gain is None or waiting is None:
         return
     yield Cell("It absorbs most of it" if gain < _HALF else "It passes most of it on")
-    yield from (Cell(": of a delay of "), _ratio(section["delay_ratio"]), Cell(" of a step, "))
-    yield from (_ratio(gain), Cell(" reaches the end. "))
+    yield from (Cell(": of a delay of "), ratio_cell(section["delay_ratio"]), Cell(" of a step, "))
+    yield from (ratio_cell(gain), Cell(" reaches the end. "))
     yield Cell(
         "In rank-time it is amplified: " if waiting > 1 else "In rank-time it does not grow: "
     )
@@ -266,6 +180,8 @@ def _noise(section: Mapping[str, Any]) -> Iterator[Cell]:
     yield Cell(" s of step: ")
     if low is not None and low > 1:
         yield Cell("it is amplified.")
+    elif low is not None and low <= 0 and high < 1:
+        yield Cell("not told from none, the rest is absorbed.")
     elif high is not None and high < 1:
         yield Cell("part of it is absorbed.")
     else:
@@ -285,10 +201,12 @@ def _load(section: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Ite
         if (load, 2.0, "step") in known and load in cost:
             yield from (Cell(f"Each second more of {words} costs "), _number(cost[load]))
             yield Cell(" s of step. With twice as much a step takes ")
-            yield from _moves(_seconds, [known[(*at, "step")] for at in (_RECORDED, (load, 2.0))])
+            yield from _moves(
+                seconds_cell, [known[(*at, "step")] for at in (_RECORDED, (load, 2.0))]
+            )
             yield Cell(", and the share of a delay that reaches the end is ")
             yield from _moves(
-                _ratio, [known[(*at, "one_off_gain")] for at in (_RECORDED, (load, 2.0))]
+                ratio_cell, [known[(*at, "one_off_gain")] for at in (_RECORDED, (load, 2.0))]
             )
             yield Cell("; ")
             yield from _knee(section["knee"].get(load) or {})
@@ -310,11 +228,11 @@ def _reserve(section: Mapping[str, Any], table: pl.DataFrame) -> Iterator[Cell]:
     said = [(name, value) for name, value in broad.items() if value is not None]
     for place, (name, value) in enumerate(said):
         words = "All own work" if name == "own work" else "all transfers"
-        yield from (Cell(f"{' and ' if place else ''}{words} may take "), _ratio(value))
+        yield from (Cell(f"{' and ' if place else ''}{words} may take "), ratio_cell(value))
         yield Cell(" longer,")
     if said:
         bound = section["reserve"]["bound_ratio"]
-        yield from (Cell(" each alone, before a step takes "), _ratio(bound))
+        yield from (Cell(" each alone, before a step takes "), ratio_cell(bound))
         yield Cell(" longer and breaks its bound (policy).")
 
 
@@ -322,28 +240,6 @@ def _steadiness(section: Mapping[str, Any]) -> Iterator[Cell]:
     variation, tail = section["step_cv_ratio"]["value"], section["step_p99_over_p50_ratio"]["value"]
     if variation is None or tail is None:
         return
-    yield from (Cell("They vary by "), _ratio(variation), Cell("; the 99th percentile is "))
+    yield from (Cell("They vary by "), ratio_cell(variation), Cell("; the 99th percentile is "))
     yield from (Cell(f"{tail:.3f}", tail), Cell(" times the median. "))
     yield Cell("That alone says nothing: a job can be steadily slow.")
-
-
-def _help(policies: pl.DataFrame) -> Iterator[Cell]:
-    known = policies.drop_nulls("gain_low_s")
-    told = known.filter((pl.col("gain_low_s") > 0) & (pl.col("saving_ratio") > 0))
-    # Of policies that cannot be told apart the first is said: they stand from simple to costly.
-    least = told.sort("gain_s", descending=True).head(1)["gain_low_s"].sum()
-    best = told.filter(pl.col("gain_high_s") >= least).head(1)
-    for found in best.iter_rows(named=True):
-        bound = "at most " if "at most" in found["basis"] else ""
-        yield Cell(f"{_ADVICE[found['policy']]} {found['target']}: it returns {bound}")
-        yield from (_seconds(found["gain_s"]), Cell(" a step, "), _ratio(found["gain_ratio"]))
-        yield Cell("; nothing else that the record lets replay is told to return more. It takes ")
-        yield Cell(f"{found['cost']}; the same work then takes ")
-        yield from (_ratio(found["saving_ratio"]), Cell(" less machine time."))
-    if best.is_empty() and policies.height:
-        few = "Not assessed: one step gives no interval to hold a gain against."
-        nothing = (
-            "Nothing that the record lets replay returns time beyond its own interval without "
-            "costing more machine time for the same work."
-        )
-        yield Cell(nothing if known.height else few)

@@ -50,6 +50,10 @@ _SPEECH = {
     "stage": ("{place} {slows} the job", "Move work out of {place}?"),
     "link": ("{place} {slows} the job", "Repair {place}, or route around it?"),
     "data": ("Uneven work between microbatches slows the job", "Balance the work of microbatches?"),
+    "threads": (
+        "Threads share work unevenly, on all ranks",
+        "Share the work of threads evenly?",
+    ),
     "jitter": ("No culprit: noise on all ranks costs time", "Damp the noise of the ranks?"),
     "together": (
         "{course} {is_} slow for all ranks together",

@@ -25,7 +25,10 @@ def simulate(
     cpu_per_byte: Annotated[float, typer.Option("--O", help="Processor time per byte, ns.")] = 0,
     eager: Annotated[int, typer.Option("--S", help="Largest eager message, bytes.")] = 65535,
     noise: Annotated[
-        str, typer.Option(help="exponential:PERIOD,LENGTH | lengths:FILE,PERIOD | trace:FILE (ns).")
+        str,
+        typer.Option(
+            help="exponential:PERIOD,LENGTH | lengths:FILE,PERIOD | trace:FILE | together:FILE (ns)."
+        ),
     ] = "",
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     replicas: Annotated[int, typer.Option(help="Runs with other draws of the noise.")] = 1,

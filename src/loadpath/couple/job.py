@@ -12,10 +12,20 @@ from loadpath.couple.graph import Coupling, CouplingGraph, Int64Array, build_gra
 from loadpath.tables import OP, Recording, TableSchema
 from loadpath.tables.schema import Column
 
-__all__ = ["BETWEEN_CALLS", "COUPLED_OP", "MECHANISMS", "CoupledJob", "Runs", "assemble_job"]
+__all__ = [
+    "BETWEEN_CALLS",
+    "COUPLED_OP",
+    "MECHANISMS",
+    "ON_THREAD",
+    "CoupledJob",
+    "Runs",
+    "assemble_job",
+]
 
 BETWEEN_CALLS = "host between calls: "
 """Begins the class of host time that no recorded call explains."""
+ON_THREAD = " on thread "
+"""Before the number of the thread, in classes of work that the threads of a rank share."""
 MECHANISMS = ("device", "host", "input", "communication", "overhead", "unknown")
 """What an op's duration depends on: `overhead` is what a message takes of a processor; `unknown` is
 where the record cannot split device from host."""

@@ -10,6 +10,7 @@ from loadpath.diagnose.host_candidates import common_hosts, shared_hosts, slow_h
 from loadpath.diagnose.link_candidates import link_candidates
 from loadpath.diagnose.rank_candidates import rank_candidates, sets_of_ranks
 from loadpath.diagnose.shared_work import unequal_work
+from loadpath.diagnose.thread_candidates import thread_candidates
 from loadpath.diagnose.work_candidates import data_candidate, stage_candidates
 
 __all__ = ["find_candidates"]
@@ -30,7 +31,7 @@ def find_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     Returns
     -------
     list of Candidate
-        Ranks, sets of ranks, hosts, all hosts, common steps, links, stages and data; noise is not among them.
+        Ranks, sets of ranks, hosts, all hosts, common steps, links, stages, data and threads; noise is not among them.
     """
     ranks = rank_candidates(job, effects, rng)
     slow = {c.ranks[0] for c in ranks if c.significant}
@@ -45,6 +46,7 @@ def find_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         *link_candidates(job, effects, rng),
         *stage_candidates(job, effects),
         *_unequal_data(job, effects),
+        *(thread_candidates(job, effects, rng) if job.source == "otf2" else []),
     ]
 
 

@@ -35,7 +35,7 @@ class Effects:
     level_ns : (n_op,) array of float64
         Peers' level within the stage.
     across_ns : (n_op,) array of float64
-        Level if the stage did as the others do.
+        Level if the stage, or the thread, did as the others do.
     data_ns : (n_op,) array of float64, or of the shape of the work
         Part shared by all ops of a microbatch; 0 where that is not beyond chance.
     is_transfer : (n_op,) array of bool

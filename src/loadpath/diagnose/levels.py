@@ -10,6 +10,7 @@ from loadpath.couple import CoupledJob
 from loadpath.diagnose.common_pauses import common_pauses
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.medians import medians, quantiles
+from loadpath.diagnose.thread_shares import even_threads_ns
 from loadpath.errors import UsageError
 
 __all__ = [
@@ -196,7 +197,7 @@ def _data_level(
 
 
 def stage_level_ns(job: CoupledJob, level_ns: FloatArray) -> FloatArray:
-    """Level of every computation if its stage did as the other stages do.
+    """Level of every computation if its stage, or its thread, did as the others do.
 
     Only classes that every stage runs equally often can be compared; others keep their level.
 
@@ -210,11 +211,11 @@ def stage_level_ns(job: CoupledJob, level_ns: FloatArray) -> FloatArray:
     Returns
     -------
     (n_op,) array of float64
-        Level over all stages in ns.
+        Level over all stages in ns; of one stage, over the threads that share work.
     """
     n_stage = job.op["stage"].n_unique()
     if n_stage == 1:
-        return level_ns
+        return even_threads_ns(job, level_ns) if job.source == "otf2" else level_ns
     if job.source != "op_table":
         return _scaled_stage_level(
             job.op.select("rank", "step", "kind", "stage").with_columns(

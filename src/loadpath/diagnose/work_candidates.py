@@ -48,7 +48,7 @@ def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
     hosts = dict(job.rank.select("rank", "host").iter_rows())
     unlike = _unlike_others(job, effects)
     found = []
-    for s in range(last + 1):
+    for s in range(last + 1 if last else 0):
         op = np.flatnonzero((stage == s) & (excess != 0)).astype(np.int32)
         total = float(excess[op].sum())
         if total <= 0:

@@ -41,8 +41,21 @@ SYNCHRONISATION_KINDS = (
     "event_wait",
     "stream_synchronise",
     "device_synchronise",
+    "fork",
+    "join",
+    "team_begin",
+    "team_end",
+    "barrier",
+    "thread_create",
+    "thread_begin",
+    "thread_end",
+    "thread_wait",
+    "acquire",
+    "release",
 )
-"""A stream waits for an event; an event is recorded; the host waits for event, stream, device."""
+"""A stream waits for an event; an event is recorded; the host waits for event, stream, device. Threads: one
+forks a team and joins it, each begins and ends in it and meets the others at barriers; one creates another,
+which begins and ends, and waits for its end; a lock is taken and given back."""
 
 OP = TableSchema(
     "op",
@@ -123,15 +136,25 @@ INSTANCE = TableSchema(
 
 SYNCHRONISATION = TableSchema(
     "synchronisation",
-    "a recorded wait between streams or of the host for a device, or an event that one waits for",
+    "a recorded wait between streams, of the host for a device or between threads, or an event that one waits for",
     (
         Column("rank", pl.Int32, "rank"),
         Column("kind", pl.Enum(SYNCHRONISATION_KINDS), "what waits for what"),
-        Column("correlation", pl.Int64, "call that asked for it, see op.correlation; -1", -1),
-        Column("lane", pl.Int32, "stream that waits, is waited for or records; -1 unknown", -1),
+        Column(
+            "correlation",
+            pl.Int64,
+            "call that asked for it, see op.correlation; of threads, row of the op around it; -1",
+            -1,
+        ),
+        Column("lane", pl.Int32, "stream that waits, is waited for or records, or thread; -1", -1),
         Column("source_lane", pl.Int32, "stream that a stream waits for, -1 unknown", -1),
-        Column("record", pl.Int64, "correlation of the call that recorded the event, -1", -1),
-        Column("event", pl.Int64, "number of the event, -1 unknown", -1),
+        Column(
+            "record",
+            pl.Int64,
+            "correlation of the call that recorded the event; number of a thread, or of a lock's turn; -1",
+            -1,
+        ),
+        Column("event", pl.Int64, "number of the event, team or lock; -1 unknown", -1),
         Column("start_ns", pl.Int64, "start on the recording's clock"),
         Column("duration_ns", pl.Int64, "length"),
     ),

@@ -3,6 +3,10 @@
 import struct
 
 SEND, ISEND, RECV, IRECV, COLLECTIVE_END = 14, 15, 18, 19, 23
+FORK, JOIN, TEAM_BEGIN, TEAM_END, ACQUIRE, RELEASE = 53, 54, 55, 56, 57, 58
+TASK_CREATE, CREATE, BEGIN, WAIT, END = 59, 62, 63, 64, 65
+OPENMP = b"\x03"
+BARRIER = 16
 UNDEFINED = b"\xff"
 TICKS = 1_000_000_000
 
@@ -45,12 +49,18 @@ class Bytes:
 
 
 class Trace:
-    """A trace of `n_rank` ranks on two hosts; communicator 0 is all ranks, 1 the odd ones."""
+    """A trace of `n_rank` ranks on two hosts; communicator 0 is all ranks, 1 the odd ones.
 
-    def __init__(self, n_rank=2, *, order="little", chunk=1 << 20, ticks=TICKS, first=1000):
+    Location ``rank + lane * n_rank`` is a thread of a rank; communicator ``2 + rank`` is its team.
+    """
+
+    def __init__(
+        self, n_rank=2, *, n_thread=1, order="little", chunk=1 << 20, ticks=TICKS, first=1000
+    ):
         self.n_rank, self.order, self.chunk, self.first = n_rank, order, chunk, first
-        self.threads = [Bytes(order, chunk) for _ in range(n_rank)]
-        self.local = [Bytes(order, chunk) for _ in range(n_rank)]
+        self.n_place = n_rank * n_thread
+        self.threads = [Bytes(order, chunk) for _ in range(self.n_place)]
+        self.local = [Bytes(order, chunk) for _ in range(self.n_place)]
         self.names = {}
         self.defined = Bytes(order, chunk)
         self.defined.record(5, ticks, first, 1 << 40)
@@ -63,20 +73,26 @@ class Trace:
             self.defined.record(12, host, 2 + host, 2, 0)
         for rank in range(n_rank):
             self.defined.record(13, rank, 5, b"\x01", 1 + (rank >= n_rank // 2))
-            self.defined.record(14, rank, 5, b"\x01", 0, rank)
+        for place in range(self.n_place):
+            self.defined.record(14, place, 5, b"\x01", 0, place % n_rank)
         groups = [(4, range(n_rank)), (5, range(n_rank)), (5, range(1, n_rank, 2))]
         for number, (kind, members) in enumerate(groups):
             listed = list(members)
             self.defined.record(18, number, 0, b"\0", len(listed), *listed, bytes([kind, 4]), 0)
         self.defined.record(22, 0, 6, 1, UNDEFINED)
         self.defined.record(22, 1, 7, 2, UNDEFINED)
+        for rank in range(n_rank):
+            team = range(rank, self.n_place, n_rank)
+            self.defined.record(18, 3 + rank, 0, b"\0", len(team), *team, b"\x05" + OPENMP, 0)
+            self.defined.record(22, 2 + rank, 5, 3 + rank, UNDEFINED)
 
     def name(self, text):
         if text not in self.names:
             number = len(self.names)
             self.names[text] = number
             self.defined.record(10, 100 + number, text.encode() + b"\0")
-            role = (number, 100 + number, 0, b"\0", UNDEFINED, 0, 0, 100 + number, b"\0\x04", 0)
+            of_threads = bytes([BARRIER]) + OPENMP if "barrier" in text else b"\0\x04"
+            role = (number, 100 + number, 0, b"\0", UNDEFINED, 0, 0, 100 + number, of_threads, 0)
             self.defined.record(15, *role)
         return self.names[text]
 
@@ -105,11 +121,13 @@ class Trace:
         number = "<QQBBQQ" if self.order == "little" else ">QQBBQQ"
         head = b"\x03" + (b"B" if self.order == "little" else b"#") + b"OTF2" + bytes(6)
         anchor = folder / "traces.otf2"
-        anchor.write_bytes(head + struct.pack(number, self.chunk, self.chunk, 1, 1, self.n_rank, 9))
+        anchor.write_bytes(
+            head + struct.pack(number, self.chunk, self.chunk, 1, 1, self.n_place, 9)
+        )
         (folder / "traces.def").write_bytes(self.defined.close())
-        for rank in range(self.n_rank):
-            (threads / f"{rank}.evt").write_bytes(self.threads[rank].close())
-            (threads / f"{rank}.def").write_bytes(self.local[rank].close())
+        for place in range(self.n_place):
+            (threads / f"{place}.evt").write_bytes(self.threads[place].close())
+            (threads / f"{place}.def").write_bytes(self.local[place].close())
         return anchor
 
 
@@ -139,3 +157,42 @@ def stencil(n_rank=4, n_turn=20, slow=None):
     for rank in range(n_rank):
         trace.leave(rank, now[rank], "main")
     return trace
+
+
+def team_solver(work, *, n_turn=12, n_rank=4, barrier=True):
+    """Ranks that compute 500, fork a team whose threads take ``work(rank, lane, turn)``, and meet."""
+    n_thread = 3
+    trace, now = Trace(n_rank, n_thread=n_thread), [0] * n_rank
+    for turn in range(n_turn):
+        for rank in range(n_rank):
+            spans = [work(rank, lane, turn) for lane in range(n_thread)]
+            now[rank] = _forked(trace, rank, now[rank], spans, barrier)
+        end = max(now) + 30
+        for rank in range(n_rank):
+            trace.enter(rank, now[rank], "MPI_Allreduce")
+            trace.event(rank, end - 1, COLLECTIVE_END, bytes([11]), 0, UNDEFINED, 8, 8)
+            trace.leave(rank, end, "MPI_Allreduce")
+        now = [end + 10] * n_rank
+    return trace
+
+
+def _forked(trace, rank, now, spans, barrier):
+    """One parallel region; returns when the first thread goes on."""
+    trace.call(rank, now, now + 500, "prepare")
+    fork = now + 510
+    trace.enter(rank, now + 500, "parallel")
+    trace.event(rank, fork, FORK, OPENMP, len(spans))
+    ends = [fork + 5 + 10 * lane + span for lane, span in enumerate(spans)]
+    met = max(ends)
+    for lane, end in enumerate(ends):
+        place = rank + lane * trace.n_rank
+        trace.event(place, fork + 5 + 10 * lane, TEAM_BEGIN, 2 + rank)
+        trace.call(place, fork + 5 + 10 * lane, end, "relax")
+        left = met + 2 + lane if barrier else end
+        if barrier:
+            trace.call(place, end, left, "implicit barrier")
+        trace.event(place, left + 3, TEAM_END, 2 + rank)
+    join = met + 20
+    trace.event(rank, join, JOIN, OPENMP)
+    trace.leave(rank, join + 5, "parallel")
+    return join + 5

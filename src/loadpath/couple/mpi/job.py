@@ -9,17 +9,19 @@ The first thread of each rank is one chain of what its regions do themselves::
 Sends meet receives by communicator, ranks, tag and order; collectives by communicator and order.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple.graph import Coupling, EdgeKind
-from loadpath.couple.job import BETWEEN_CALLS, COUPLED_OP, CoupledJob, assemble_job
-from loadpath.couple.mpi import kernels
+from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
+from loadpath.couple.mpi.own_ops import own_ops, placed
+from loadpath.couple.mpi.regions import Regions, nested_regions
 from loadpath.couple.mpi.steps import find_steps
+from loadpath.couple.mpi.threads import Edges, Threads, couple_threads
 from loadpath.couple.trace.roles import Members, Roles, member_roles
 from loadpath.tables import INSTANCE, MEMBERSHIP, STEP, Recording, caveat_table
 
@@ -45,23 +47,35 @@ def couple_mpi(recording: Recording) -> CoupledJob:
     CoupledJob
         The coupled job. Where messages end before they begin its caveats say ``not_causal``.
     """
-    threads = _threads(recording)
-    op = _own_ops(threads)
+    regions = nested_regions(recording)
+    op = own_ops(regions)
     member = call_members(op)
-    return couple_calls(*_cut(_with_doubts(recording, op, member), threads, op, member))
+    doubted = _with_doubts(recording, op, member)
+    recording, op, member = _cut(doubted, regions.region.filter(pl.col("lane") == 0), op, member)
+    threads = couple_threads(regions, op, member)
+    told = caveat_table(_thread_doubts(regions, threads))
+    recording = replace(recording, caveat=pl.concat([recording.caveat, told]))
+    return couple_calls(recording, threads.op, threads.member, threads.edges)
 
 
-def couple_calls(recording: Recording, op: pl.DataFrame, member: pl.DataFrame) -> CoupledJob:
-    """Couple the calls of one thread of each rank.
+def couple_calls(
+    recording: Recording,
+    op: pl.DataFrame,
+    member: pl.DataFrame,
+    edges: Sequence[Edges] = (),
+) -> CoupledJob:
+    """Couple the calls of the threads of each rank.
 
     Parameters
     ----------
     recording : Recording
         Where ranks, steps, communicators, caveats and inputs come from.
     op : polars.DataFrame
-        What each rank did, one after another: table `COUPLED_OP`, with ``tag``.
+        What each thread did, one after another: table `COUPLED_OP`, with ``tag``.
     member : polars.DataFrame
         What `call_members` returned.
+    edges : sequence of Edges
+        Couplings between threads of a rank.
 
     Returns
     -------
@@ -73,7 +87,7 @@ def couple_calls(recording: Recording, op: pl.DataFrame, member: pl.DataFrame) -
     return assemble_job(
         recording,
         COUPLED_OP.build(coupled),
-        _coupling(op, member),
+        _coupling(op, member, edges),
         instance=_instances(op, member, met),
         membership=MEMBERSHIP.build(member.select(*MEMBERSHIP.schema)),
     )
@@ -101,91 +115,46 @@ def call_members(op: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _threads(recording: Recording) -> pl.DataFrame:
-    """Regions of the first thread of each rank, the outer before the inner; times from 0 on."""
-    threads = recording.op.with_row_index("row").filter(pl.col("lane") == 0)
-    earliest = pl.min_horizontal(pl.col("start_ns").min(), 0)
-    threads = threads.with_columns(pl.col("start_ns") - earliest)
-    return threads.sort("rank", "start_ns", pl.col("duration_ns").neg(), "row")
-
-
-def _own_ops(threads: pl.DataFrame) -> pl.DataFrame:
-    """Parts of the first thread of each rank, in order."""
-    start = threads["start_ns"].to_numpy()
-    end = start + threads["duration_ns"].to_numpy()
-    talks = (threads["kind"].cast(pl.String) == "communicate").to_numpy()
-    rank = threads["rank"].to_numpy()
-    borders = np.flatnonzero(np.diff(rank, prepend=-1, append=-1))
-    parts = [
-        np.stack(kernels.own_times(start, end, talks, np.arange(low, high)))
-        for low, high in pairwise(borders)
-    ]
-    region, begin, stop = np.concatenate([np.empty((3, 0), np.int64), *parts], axis=1)
-    chosen = np.repeat(rank[borders[:-1]], [part.shape[1] for part in parts])
-    return _described(threads, region, (begin, stop), chosen)
-
-
-def _described(
-    threads: pl.DataFrame,
-    region: NDArray[np.int64],
-    span: tuple[NDArray[np.int64], NDArray[np.int64]],
-    rank: NDArray[np.int32],
-) -> pl.DataFrame:
-    """Give each part the columns of its region; time outside all regions is between calls."""
-    begin, stop = span
-    inside = pl.Series(region >= 0)
-    part = threads[np.maximum(region, 0)].with_columns(
-        pl.Series("rank", rank),
-        pl.Series("start_ns", begin),
-        pl.Series("duration_ns", stop - begin),
-        pl.lit(-1, pl.Int32).alias("parent"),
-        pl.lit(0, pl.Int32).alias("stage"),
-        pl.lit(0, pl.Int32).alias("replica"),
-        name=pl.when(inside).then(pl.col("name").cast(pl.String)).otherwise(pl.lit("outside")),
-    )
-    talks = inside & (pl.col("kind").cast(pl.String) == "communicate")
-    calls = pl.col("name").str.starts_with("MPI_")
-    kind = pl.when(talks).then(pl.lit("communicate"))
-    mechanism = pl.when(talks).then(pl.lit("communication"))
-    sized = pl.col("name") + " " + pl.col("bytes").cast(pl.String) + " B"
-    classed = part.with_columns(
-        kind=kind.when(calls | ~inside).then(pl.lit("host")).otherwise(pl.lit("compute")),
-        mechanism=mechanism.when(calls | ~inside).then(pl.lit("host")).otherwise(pl.lit("unknown")),
-        op_class=pl.when(talks)
-        .then(sized)
-        .when(inside)
-        .then("name")
-        .otherwise(pl.lit(BETWEEN_CALLS)),
-        collective=pl.when(talks).then(pl.col("collective").cast(pl.String)).otherwise(pl.lit("")),
-        **{
-            name: pl.when(talks).then(name).otherwise(-1)
-            for name in ("communicator", "peer", "tag", "bytes", "sequence")
-        },
-    )
-    return _placed(classed)
-
-
-def _placed(op: pl.DataFrame) -> pl.DataFrame:
-    return op.with_columns(position=pl.int_range(pl.len()).over("rank", "step", "op_class"))
-
-
 def _cut(
     recording: Recording, threads: pl.DataFrame, op: pl.DataFrame, member: pl.DataFrame
 ) -> tuple[Recording, pl.DataFrame, pl.DataFrame]:
     """Give ops their steps and leave out those outside; the same where no steps are found."""
-    step = find_steps(threads, op, member)
+    step = _steps(threads, op, member)
     if step is None:
         return recording, op, member
     inside = step >= 0
     number = np.cumsum(inside) - 1
     met = member["op"].to_numpy()
     kept = member.with_columns(op=pl.Series(number[met]).cast(pl.Int32)).filter(inside[met])
-    cut = _placed(op.with_columns(step=pl.Series(step)).filter(pl.Series(inside)))
+    cut = placed(op.with_columns(step=pl.Series(step)).filter(pl.Series(inside)))
     return (
         _with_steps(recording, cut, op),
         cut,
         kept.with_columns(instance=pl.col("instance").rank("dense").cast(pl.Int32) - 1),
     )
+
+
+def _steps(
+    regions: pl.DataFrame, op: pl.DataFrame, member: pl.DataFrame
+) -> NDArray[np.int64] | None:
+    """Find the steps of first threads; further threads are in the step in which theirs is at that time."""
+    first = (op["lane"] == 0).to_numpy()
+    met = member["op"].to_numpy()
+    number = np.cumsum(first) - 1
+    theirs = member.with_columns(op=pl.Series(number[met]).cast(pl.Int32)).filter(first[met])
+    main = op.filter(pl.Series(first))
+    step = find_steps(regions, main, theirs)
+    if step is None or first.all():
+        return step
+    when = main.select("rank", "start_ns", step=pl.Series(step))
+    others = op.with_row_index("op").filter(~pl.Series(first)).select("op", "rank", "start_ns")
+    found = others.sort("start_ns").join_asof(
+        when.sort("start_ns"), on="start_ns", by="rank", check_sortedness=False
+    )
+    every = np.full(op.height, -1, np.int64)
+    every[first] = step
+    every[found["op"].to_numpy()] = found["step"].fill_null(-1).to_numpy()
+    return every
 
 
 def _with_steps(recording: Recording, cut: pl.DataFrame, op: pl.DataFrame) -> Recording:
@@ -205,6 +174,7 @@ def _with_steps(recording: Recording, cut: pl.DataFrame, op: pl.DataFrame) -> Re
 def _meetings(op: pl.DataFrame) -> pl.DataFrame:
     """Ops that meet, and the number of their communication; those that meet nobody are left out."""
     talks = op.with_row_index("op").filter(pl.col("collective") != "")
+    talks = talks.sort("rank", "start_ns", maintain_order=True)
     pair = pl.col("collective").is_in(PAIRS)
     sends = pl.col("collective") == "send"
     ends = talks.with_columns(
@@ -248,18 +218,23 @@ def _roles(op: pl.DataFrame, member: pl.DataFrame) -> Roles:
     )
 
 
-def _coupling(op: pl.DataFrame, member: pl.DataFrame) -> Coupling:
-    rank = op["rank"].to_numpy()
+def _coupling(op: pl.DataFrame, member: pl.DataFrame, edges: Sequence[Edges]) -> Coupling:
+    thread = op["rank"].to_numpy().astype(np.int64) << 32 | op["lane"].to_numpy()
     step = np.maximum(op["step"].to_numpy(), 0)
-    changes = (np.diff(rank) != 0) | (np.diff(step) != 0)
-    first = np.flatnonzero(np.concatenate([np.ones(min(1, rank.size), np.bool_), changes]))
-    last = np.flatnonzero(np.concatenate([changes, np.ones(min(1, rank.size), np.bool_)]))
-    follows = np.flatnonzero(rank[1:] == rank[:-1]).astype(np.int32)
+    changes = (np.diff(thread) != 0) | (np.diff(step) != 0)
+    first = np.flatnonzero(np.concatenate([np.ones(min(1, thread.size), np.bool_), changes]))
+    last = np.flatnonzero(np.concatenate([changes, np.ones(min(1, thread.size), np.bool_)]))
+    follows = np.flatnonzero(thread[1:] == thread[:-1]).astype(np.int32)
     return Coupling(
         n_op=op.height,
-        edge_source=follows,
-        edge_target=follows + np.int32(1),
-        edge_kind=np.full(follows.size, EdgeKind.PROGRAM, np.uint8),
+        edge_source=np.concatenate([follows, *(e.source for e in edges)]),
+        edge_target=np.concatenate([follows + np.int32(1), *(e.target for e in edges)]),
+        edge_kind=np.concatenate(
+            [
+                np.full(follows.size, EdgeKind.PROGRAM, np.uint8),
+                *(np.full(e.source.size, e.kind, np.uint8) for e in edges),
+            ]
+        ),
         member_op=member["op"].to_numpy(),
         member_instance=member["instance"].to_numpy(),
         member_contributes=member["contributes"].to_numpy(),
@@ -289,7 +264,6 @@ def _with_doubts(recording: Recording, op: pl.DataFrame, member: pl.DataFrame) -
     early, n_message = _early(op, member)
     buffered = member.filter((pl.col("role") == "sender") & ~pl.col("waits")).height
     causal = early <= TOLERATED_RATIO * n_message
-    others = recording.op.filter(pl.col("lane") > 0).height
     whole = not recording.caveat["code"].is_in(["missing_rank", "cut_off"]).any()
     strangers = _strangers(op, member) if whole else []
     shown = ", ".join(map(str, strangers[:8]))
@@ -297,11 +271,20 @@ def _with_doubts(recording: Recording, op: pl.DataFrame, member: pl.DataFrame) -
         ("wrong_ranks", f"most communications of ranks {shown} meet no other: their files are not of these ranks, or not of this run; conclusions across ranks are refused", len(strangers)),
         ("lone_transfer", "communications that met no other: their waiting counts as work", talks - member.height),
         ("buffered_sends", "sends that ended before their receive began: those of their size wait for nobody", buffered),
-        ("other_threads", "regions of further threads of ranks: left out, the first thread stands for its rank", others),
         ("early_messages", "messages received before they were sent: the clocks are that far apart", early if causal else 0),
         ("not_causal", "messages were received before they were sent, so the clocks are not set; conclusions across ranks are refused", 0 if causal else early),
     ]  # fmt: skip
     return replace(recording, caveat=pl.concat([recording.caveat, caveat_table(doubts)]))
+
+
+def _thread_doubts(regions: Regions, threads: Threads) -> list[tuple[str, str, int]]:
+    """Count what further threads do that nothing couples to the first one."""
+    left = (
+        "regions of further threads that no recorded fork or creation couples to the first one of their "
+        "rank: left out"
+    )
+    lone = "barriers that not all threads of their team reach: their waiting counts as work"
+    return [("other_threads", left, regions.n_left), ("lone_barrier", lone, threads.n_lone)]
 
 
 def _strangers(op: pl.DataFrame, member: pl.DataFrame) -> list[int]:

@@ -10,9 +10,10 @@ __all__ = ["own_times"]
 
 
 @kernel
-def own_times(start: Any, end: Any, talks: Any, order: Any) -> Any:
+def own_times(start: Any, end: Any, talks: Any, meets: Any, order: Any) -> Any:
     """Cut one thread into times of its innermost regions; one that communicates stays whole.
 
+    One in which threads meet has a last part, of no length where something inside it ended with it.
     `order` lists its regions by start, the longer first. Returns region, begin and end of each part;
     region -1 is time between regions.
     """
@@ -28,7 +29,7 @@ def own_times(start: Any, end: Any, talks: Any, order: Any) -> Any:
         until = start[order[k]] if k < n else np.int64(9223372036854775807)
         while depth > 0 and end[stack[depth - 1]] <= until:
             i = stack[depth - 1]
-            if end[i] > now or talks[i]:
+            if end[i] > now or talks[i] or meets[i]:
                 region[m], begin[m], stop[m] = i, min(now, end[i]), end[i]
                 m += 1
                 now = max(now, end[i])

@@ -10,7 +10,7 @@ from loadpath.decode import file_digest, read_blocks
 from loadpath.errors import InputError
 from loadpath.ingest.otf2.definitions import Definitions, Local, read_definitions, read_local
 from loadpath.ingest.otf2.events import LocationOps, Told, location_ops
-from loadpath.ingest.otf2.places import Communicators, Place, communicators, places
+from loadpath.ingest.otf2.places import Communicators, Place, communicators, n_accelerators, places
 from loadpath.ingest.otf2.records import ORDER, REMEDY
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
@@ -63,7 +63,7 @@ def read_otf2(path: Path) -> Recording:
     kept = [(place, ops) for place, ops in read if ops is not None]
     if not kept:
         raise InputError(path.name, "no event file of any rank is there", REMEDY)
-    return _recording(path, groups, (kept, lost))
+    return _recording(path, (found, groups), (kept, lost))
 
 
 def _read_anchor(path: Path) -> _Anchor:
@@ -99,19 +99,24 @@ def _read_location(
 
 def _recording(
     path: Path,
-    groups: Communicators,
+    told: tuple[Definitions, Communicators],
     read: tuple[list[tuple[Place, LocationOps]], list[int]],
 ) -> Recording:
     kept, lost = read
+    definitions, groups = told
+    text = "streams of accelerators are not read: what they do counts as waiting, or not at all"
+    unread = caveat_table([("accelerators", text, n_accelerators(definitions))])
     height = np.cumsum([0, *(ops.op.height for _, ops in kept)])
     op = OP.build(
         pl.concat(
-            ops.op.with_columns(
-                pl.when(pl.col("parent") >= 0).then(pl.col("parent") + int(first)).otherwise(-1)
-            )
+            ops.op.with_columns(_counted("parent", first))
             for first, (_, ops) in zip(height[:-1], kept, strict=True)
-        ).with_columns(pl.lit(0, pl.Int64).alias("step"))
+        ).with_columns(_order(), pl.lit(0, pl.Int64).alias("step"))
     )
+    said = [
+        ops.threads.with_columns(_counted("correlation", first))
+        for first, (_, ops) in zip(height[:-1], kept, strict=True)
+    ]
     first = {place.rank: place for place, _ in reversed(kept)}
     files = [path, path.with_suffix(".def")]
     events = [path.with_suffix("") / f"{place.location}.evt" for place, _ in kept]
@@ -132,9 +137,22 @@ def _recording(
             {"rank": sorted(first), "host": [first[rank].host for rank in sorted(first)]}
         ),
         step=_one_step(op),
-        caveat=pl.concat([_doubts([ops for _, ops in kept], lost), _copies(inputs[2:])]),
+        synchronisation=pl.concat(said),
+        caveat=pl.concat([_doubts([ops for _, ops in kept], lost), _copies(inputs[2:]), unread]),
         inputs=inputs,
     )
+
+
+def _order() -> pl.Expr:
+    """Count the collectives of a rank in each communicator, whichever thread calls them."""
+    meets = ~pl.col("collective").cast(pl.String).is_in(["", "send", "recv"])
+    order = pl.col("start_ns").cum_count().over("rank", "communicator", meets, order_by="start_ns")
+    return pl.when(meets).then(order.cast(pl.Int64) - 1).otherwise(-1).alias("sequence")
+
+
+def _counted(column: str, first: np.int64) -> pl.Expr:
+    """Count rows of one thread from the first of all."""
+    return pl.when(pl.col(column) >= 0).then(pl.col(column) + int(first)).otherwise(-1)
 
 
 def _one_step(op: pl.DataFrame) -> pl.DataFrame:
@@ -198,5 +216,10 @@ def _doubts(read: list[LocationOps], lost: list[int]) -> pl.DataFrame:
                 unmapped if unmapped < len(read) else 0,
             ),
             ("unknown_collective", unknown, sum(ops.n_unknown for ops in read)),
+            (
+                "tasks",
+                "tasks are created: which thread runs them, and after what, is not coupled",
+                sum(ops.n_task for ops in read),
+            ),
         ]
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from loadpath.ingest.otf2.records import UNDEFINED, Fields, read_records
 
-__all__ = ["Definitions", "Local", "read_definitions", "read_local"]
+__all__ = ["MPI", "Definitions", "Local", "read_definitions", "read_local"]
 
 CLOCK, STRING, NODE, PROCESS, LOCATION, REGION, GROUP, COMMUNICATOR = 5, 10, 12, 13, 14, 15, 18, 22
 MAPPING, OFFSET = 5, 6
@@ -32,7 +32,7 @@ class Definitions:
     location : dict of int to tuple
         Locations: name, type, number of events, process.
     region : dict of int to tuple
-        Regions: name, paradigm.
+        Regions: name, role, paradigm.
     group : dict of int to tuple
         Groups: type, paradigm, members.
     communicator : dict of int to tuple
@@ -45,7 +45,7 @@ class Definitions:
     node: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     process: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     location: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
-    region: dict[int, tuple[int, int]] = field(default_factory=dict)
+    region: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     group: dict[int, tuple[int, int, tuple[int, ...]]] = field(default_factory=dict)
     communicator: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -122,8 +122,7 @@ def _region(found: Definitions, fields: Fields) -> None:
     number, name, _, _ = fields.number(), fields.number(), fields.number(), fields.byte()
     for _ in range(4):
         fields.number()
-    fields.byte()
-    found.region[number] = (name, fields.byte())
+    found.region[number] = (name, fields.byte(), fields.byte())
 
 
 def _group(found: Definitions, fields: Fields) -> None:

@@ -12,6 +12,7 @@ from loadpath.ingest.otf2 import kernels
 from loadpath.ingest.otf2.definitions import COMMUNICATORS, REGIONS, Definitions, Local
 from loadpath.ingest.otf2.places import Communicators, Place
 from loadpath.ingest.otf2.records import REMEDY
+from loadpath.ingest.otf2.thread_events import ThreadEvents, count_tasks, thread_table
 from loadpath.tables import OP
 
 __all__ = ["LocationOps", "Told", "location_ops"]
@@ -37,21 +38,25 @@ class LocationOps:
     ----------
     op : polars.DataFrame
         Columns of table `OP`; `parent` counts from the first op of the thread.
+    threads : polars.DataFrame
+        Table `SYNCHRONISATION`; `correlation` counts like `parent`.
     is_cut : bool
         The file ends, or is damaged, before its end.
-    n_unended, n_lone, n_unknown, n_back : int
+    n_unended, n_lone, n_unknown, n_back, n_task : int
         Regions that are never left, leaves without an enter, communications that are not matched,
-        events before the one before them.
+        events before the one before them, tasks.
     is_unmapped : bool
         The thread has no definitions of its own.
     """
 
     op: pl.DataFrame
+    threads: pl.DataFrame
     is_cut: bool
     n_unended: int
     n_lone: int
     n_unknown: int
     n_back: int
+    n_task: int
     is_unmapped: bool
 
 
@@ -121,29 +126,37 @@ def location_ops(content: bytes, chunk_bytes: int, place: Place, told: Told) -> 
     enter = np.flatnonzero(events.kind == kernels.ENTER)
     row = np.full(events.kind.size + 1, -1, np.int64)
     row[enter] = np.arange(enter.size)
-    last = int(events.time_ns.max(initial=0))
-    end = np.where(leave[enter] >= 0, events.time_ns[leave[enter]], last)
+    left = np.where(leave[enter] >= 0, events.time_ns[leave[enter]], events.time_ns.max(initial=0))
     regions = pl.DataFrame(
         {
             "name": _names(region[enter], told.definitions),
             "start_ns": events.time_ns[enter],
-            "duration_ns": np.maximum(end - events.time_ns[enter], 0),
+            "duration_ns": np.maximum(left - events.time_ns[enter], 0),
             "parent": row[within[enter]],
         }
     )
     talk, n_unknown = _communications(events, within, told)
     op = _joined(regions, talk.with_columns(pl.Series("region", row[talk["region"].to_numpy()])))
+    threads = thread_table(
+        _thread_events(events, row[within], told), regions, region[enter], told.definitions
+    )
+    place_of = {"rank": pl.lit(place.rank, pl.Int32), "lane": pl.lit(place.lane, pl.Int32)}
     return LocationOps(
-        op.with_columns(
-            pl.lit(place.rank, pl.Int32).alias("rank"), pl.lit(place.lane, pl.Int32).alias("lane")
-        ).select(*OP.schema),
+        op.with_columns(**place_of).select(*OP.schema),
+        threads.with_columns(**place_of),
         is_cut,
         int((leave[enter] < 0).sum()),
         int(n_lone),
         n_unknown,
         events.n_back,
+        count_tasks(events.kind),
         told.local is None,
     )
+
+
+def _thread_events(events: _Events, within: Int64Array, told: Told) -> ThreadEvents:
+    team = _mapped(events.field[:, 0], told.own(COMMUNICATORS))
+    return ThreadEvents(events.kind, events.time_ns, events.field, team, within)
 
 
 def _scan(name: str, content: bytes, chunk_bytes: int, told: Told) -> tuple[_Events, bool]:
@@ -167,7 +180,7 @@ def _scan(name: str, content: bytes, chunk_bytes: int, told: Told) -> tuple[_Eve
 
 def _names(region: Int64Array, definitions: Definitions) -> pl.Series:
     found, place = np.unique(region, return_inverse=True)
-    texts = [definitions.region.get(int(number), (-1, 0))[0] for number in found]
+    texts = [definitions.region.get(int(number), (-1, 0, 0))[0] for number in found]
     shown = [
         definitions.text.get(text) or f"region {number}"
         for text, number in zip(texts, found, strict=True)
@@ -254,13 +267,11 @@ def _joined(regions: pl.DataFrame, talk: pl.DataFrame) -> pl.DataFrame:
             for name in ("communicator", "peer", "tag", "bytes", "parent")
         ),
     )
-    talks, pairs = pl.col("collective") != "", pl.col("collective").is_in(["send", "recv"])
-    order = pl.col("start_ns").cum_count().over("communicator", pairs, order_by="start_ns") - 1
+    talks = pl.col("collective") != ""
     return OP.build(
         op.with_columns(
             rank=pl.lit(0),
             lane=pl.lit(0),
             kind=pl.when(talks).then(pl.lit("communicate")).otherwise(pl.lit("host")),
-            sequence=pl.when(talks & ~pairs).then(order).otherwise(-1),
         )
     )

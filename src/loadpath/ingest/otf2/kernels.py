@@ -13,6 +13,11 @@ END_OF_CHUNK, END_OF_FILE, CHUNK_HEADER, TIMESTAMP, ATTRIBUTES = 1, 2, 3, 5, 6
 ENTER, LEAVE = 12, 13
 BARE = np.array([12, 13, 16, 17, 20, 21, 24, 28, 29, 30], np.uint8)
 """Events of one number, which have no length."""
+COMMUNICATES = np.array([14, 23], np.uint8)
+THREADS = np.array([53, 65], np.uint8)
+"""First and last kind of events whose fields are read: of MPI, and of threads."""
+LED_BY_BYTE = np.array([23, 53, 54, 57, 58], np.uint8)
+"""Events whose first field is a plain byte: which collective, or which paradigm."""
 N_FIELD = 6
 LITTLE, BIG = ord("B"), ord("#")
 
@@ -46,8 +51,7 @@ def _whole(content: Any, at: int, is_big: Any) -> Any:
 def scan_events(content: Any, chunk_bytes: int, time: Any, kind: Any, field: Any) -> Any:
     """Read events; fields that an event does not have are -1.
 
-    `field` (n, N_FIELD). `content` is padded with 16 zeros. The first byte of a collective's end is a
-    plain number. Returns the number of events and the byte at which the file is damaged, -1 if it is
+    `field` (n, N_FIELD). `content` is padded with 16 zeros. Returns the number of events and the byte at which the file is damaged, -1 if it is
     sound; what came before is sound.
     """
     end = content.size - 16
@@ -99,9 +103,14 @@ def scan_events(content: Any, chunk_bytes: int, time: Any, kind: Any, field: Any
             if size < 0 or at + size > end:
                 return n, begin
             stop = at + size
-            if what >= 14 and what <= 23:
+            if (what >= COMMUNICATES[0] and what <= COMMUNICATES[1]) or (
+                what >= THREADS[0] and what <= THREADS[1]
+            ):
                 k = 0
-                if what == 23 and at < stop:
+                led = False
+                for j in range(LED_BY_BYTE.size):
+                    led |= what == LED_BY_BYTE[j]
+                if led and at < stop:
                     field[n, 0] = content[at]
                     at += 1
                     k = 1

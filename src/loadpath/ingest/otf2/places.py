@@ -13,10 +13,10 @@ from loadpath.ingest.otf2.definitions import (
     Definitions,
 )
 
-__all__ = ["Communicators", "Place", "communicators", "places"]
+__all__ = ["Communicators", "Place", "communicators", "n_accelerators", "places"]
 
-THREAD = 1
-"""Type of locations that are threads of a processor."""
+THREAD, ACCELERATOR = 1, 2
+"""Types of locations: threads of a processor, streams of an accelerator."""
 
 
 class Place(NamedTuple):
@@ -71,21 +71,25 @@ def places(name: str, found: Definitions) -> list[Place]:
     Returns
     -------
     list of Place
-        By rank, then by location.
+        By rank; first the thread that is the rank of MPI, then by location.
 
     Raises
     ------
     InputError
         If no rank of MPI is defined.
     """
+    rank_of_location = {location: rank for rank, location in enumerate(_rank_locations(found))}
     rank_of = {
         found.location[location][3]: rank
-        for rank, location in enumerate(_rank_locations(found))
+        for location, rank in rank_of_location.items()
         if location in found.location
     }
     listed: list[Place] = []
     threads: Counter[int] = Counter()
-    for location, (text, kind, _, process) in sorted(found.location.items()):
+    in_order = sorted(
+        found.location.items(), key=lambda one: (one[0] not in rank_of_location, one[0])
+    )
+    for location, (text, kind, _, process) in in_order:
         if kind == THREAD and process in rank_of:
             rank = rank_of[process]
             host = _host(found, process)
@@ -93,7 +97,23 @@ def places(name: str, found: Definitions) -> list[Place]:
             threads[rank] += 1
     if not listed:
         raise InputError(name, "defines no rank of MPI", "Trace a job of MPI.")
-    return sorted(listed, key=lambda place: (place.rank, place.location))
+    return sorted(listed, key=lambda place: (place.rank, place.lane))
+
+
+def n_accelerators(found: Definitions) -> int:
+    """Count the streams of accelerators that recorded something.
+
+    Parameters
+    ----------
+    found : Definitions
+        Global definitions.
+
+    Returns
+    -------
+    int
+        Locations of that type.
+    """
+    return sum(kind == ACCELERATOR and n > 0 for _, kind, n, _ in found.location.values())
 
 
 def communicators(found: Definitions) -> Communicators:
