@@ -87,8 +87,8 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
     program waits at the same place for the same communication of every rank and step, and an op
     that ends while the thread waits ends at that place. It is no place inside a call that
     computes: the thread waits between recorded calls, or inside a communication call; or right behind that,
-    if half of all occurrences end there and the thread goes on then (a call that adds up over a group, of
-    tensor parallel layers). So the place
+    if at most a tenth of all occurrences end later and the thread goes on when they do (a call that adds up
+    over a group, of tensor parallel layers). So the place
     is the latest such one that a tenth of all occurrences (and two of them) end in, and that holds a tenth of
     the longest time waited at one place. Time counts as waited if the thread goes on when the op is done, within a tenth
     of it. Where nobody waits so, time is not asked. Later ends are records of a thread that lost its processor between
@@ -186,7 +186,8 @@ def _waiting_places(found: pl.DataFrame) -> pl.DataFrame:
             pl.col("offset").median(),
             pl.col("waited_ns").sum(),
         )
-        .filter(pl.col("may_wait") | (pl.col("is_next") & (pl.col("share") >= pl.col("n") / 2)))
+        .with_columns(later=pl.col("n") - pl.col("share").cum_sum().over(KEY, order_by="offset"))
+        .filter(pl.col("may_wait") | (pl.col("is_next") & (pl.col("later") <= least)))
         .filter(pl.col("share") >= pl.max_horizontal(pl.min_horizontal("n", 2), least))
         .with_columns(waits=(pl.col("waited_ns") > 0) & (pl.col("waited_ns") >= waited))
         .filter(pl.col("may_wait") | pl.col("waits"))

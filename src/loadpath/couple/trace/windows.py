@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from loadpath.couple.trace.alignment import UNDECIDED
+from loadpath.couple.trace.alignment import UNDECIDED, UNMARKED
 from loadpath.couple.trace.clock_hosts import clocks_of_hosts
 from loadpath.couple.trace.facts import Facts, are_collective, communication_facts
 from loadpath.couple.trace.launches import DeviceWork, device_work
@@ -18,7 +18,6 @@ from loadpath.couple.trace.matching import ONE_WAY, SAME_BYTES
 from loadpath.couple.trace.patterns import mix
 from loadpath.couple.trace.roles import POINT_TO_POINT
 from loadpath.couple.trace.rows import BoolArray, Rows, rows_of
-from loadpath.couple.trace.steps import UNMARKED
 from loadpath.couple.trace.window_fits import Window, lay_beside
 from loadpath.tables import Recording, caveat_table
 
