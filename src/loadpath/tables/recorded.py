@@ -188,7 +188,7 @@ RANK = TableSchema(
         Column(
             "power_w",
             pl.Float64,
-            "mean power of its device over the recorded steps, W; not a number if unknown",
+            "mean power of its device over the recorded steps; not a number if unknown",
             float("nan"),
         ),
     ),
