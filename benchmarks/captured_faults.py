@@ -28,6 +28,7 @@ def capture(options, folder, job):
     pids = folder / "pids"
     pids.mkdir(parents=True)
     words = [options.torch, str(JOB), "--fault", fault, "--place", str(place)]
+    words += ["--tensor", str(options.tensor), "--together", str(options.together)]
     words += ["--ranks", str(n_rank), "--seconds", "300", "--pids", str(pids)]
     environment = {"KINETO_USE_DAEMON": "1", "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     with (folder / "job.log").open("w") as log:
@@ -49,6 +50,8 @@ def main():
     parser.add_argument("--torch", required=True, help="a Python that has PyTorch")
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of the window")
+    parser.add_argument("--tensor", type=int, default=1, help="ranks that share each layer")
+    parser.add_argument("--together", type=int, default=1, help="steps after which all ranks meet")
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--faults", nargs="+", default=["rank", "host", "none"])
     options = parser.parse_args()

@@ -49,7 +49,7 @@ SECTIONS = (
 RECORDED_TABLES = tuple(
     value for name in recorded.__all__ if isinstance(value := getattr(recorded, name), TableSchema)
 )
-UNIT_BY_SUFFIX = {"ns": "ns", "s": "s", "ratio": "ratio", "bytes": "bytes"}
+UNIT_BY_SUFFIX = {"ns": "ns", "s": "s", "ratio": "ratio", "bytes": "bytes", "w": "W"}
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 FOLDER_OF_A_MACHINE = re.compile(r"(?<![\w.:/])/(work|home|Users|root|tmp)/[\w.]")

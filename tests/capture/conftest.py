@@ -1,6 +1,8 @@
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,3 +31,11 @@ def job_environment():
     known = [str(Path(__file__).parents[2] / "src"), os.environ.get("PYTHONPATH", "")]
     own = {"PYTHONPATH": os.pathsep.join(known), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     return os.environ | own
+
+
+@pytest.fixture
+def the_socket_is_ours():
+    """One agent has the socket: tests that run side by side take turns."""
+    with (Path(tempfile.gettempdir()) / "loadpath-tests-dynolog").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -56,7 +56,9 @@ class Process(threading.Thread):
         found = re.search(r"ACTIVITIES_LOG_FILE=(.*)\.json", config)
         if found:
             self.configs.append(config)
-            Path(f"{found[1]}_{self.pid}.json").write_text(json.dumps({"traceEvents": [self.pid]}))
+            Path(f"{found[1]}_{self.pid}.json").write_text(
+                json.dumps({"traceEvents": [{"ph": "X", "pid": self.pid}]})
+            )
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +89,7 @@ def wanted(folder, **options):
 
 
 def pid_in(trace):
-    return json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"][0]
+    return json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"][0]["pid"]
 
 
 def test_all_processes_get_one_window_and_their_traces_the_names_of_ranks(processes, tmp_path):

@@ -1,14 +1,12 @@
 """Real PyTorch jobs of two processes on this machine: recorded, captured, killed, and standing still."""
 
 import contextlib
-import fcntl
 import gzip
 import json
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -63,13 +61,6 @@ def wait_for(condition, seconds=LIMIT_S):
 def numbers(pids, n):
     wait_for(lambda: len([p for p in pids.iterdir() if p.read_text()]) == n)
     return [int((pids / str(rank)).read_text()) for rank in range(n)]
-
-
-@pytest.fixture
-def the_socket_is_ours():
-    with (Path(tempfile.gettempdir()) / "loadpath-tests-dynolog").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def agent(environment, out, pids, *words):

@@ -1,4 +1,4 @@
-"""A data-parallel job over gloo; run by an interpreter that has PyTorch.
+"""A job over gloo, data parallel or (``--tensor``) tensor and data parallel; run by an interpreter that has PyTorch.
 
 It knows nothing of loadpath unless ``--record`` names a folder. Work is an op that sleeps, so that ranks need
 no processor each; the fault is more of it (`rank`) or a pause between two calls (`host`).
@@ -34,6 +34,53 @@ def work_op():
     return torch.ops.training.work, library
 
 
+class Sum(torch.autograd.Function):  # type: ignore[misc]  # PyTorch is not here
+    """Add up over a group: what `forward` holds parts of, or the gradients of what all share."""
+
+    @staticmethod
+    def forward(ctx, part, group, when):
+        ctx.group, ctx.when = group, when
+        return summed(part, group) if when == "forward" else part.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        own = summed(gradient, ctx.group) if ctx.when == "backward" else gradient.clone()
+        return own, None, None
+
+
+def summed(part, group):
+    total = part.clone()
+    dist.all_reduce(total, group=group)
+    return total
+
+
+class SplitLayer(nn.Module):  # type: ignore[misc]  # PyTorch is not here
+    """A layer whose width is split over the ranks of a group."""
+
+    def __init__(self, width, group):
+        super().__init__()
+        self.group = group
+        self.wide = nn.Linear(width, 4 * width // group.size())
+        self.narrow = nn.Linear(4 * width // group.size(), width, bias=False)
+
+    def forward(self, batch):
+        part = self.narrow(self.wide(Sum.apply(batch, self.group, "backward")).relu())
+        return Sum.apply(part, self.group, "forward")
+
+
+def parallel_model(rank, options):
+    """Neighbours share each layer; those that hold the same part have a replica each."""
+    n, size = options.ranks, options.tensor
+    if size == 1:
+        return nn.parallel.DistributedDataParallel(nn.Sequential(*(nn.Linear(64, 64),) * 3))
+    rows = [range(first, first + size) for first in range(0, n, size)]
+    columns = [range(first, n, size) for first in range(size)]
+    groups = [(ranks, dist.new_group(list(ranks))) for ranks in (*rows, *columns)]
+    tensor, data = (group for ranks, group in groups if rank in ranks)
+    model = nn.Sequential(*(SplitLayer(64, tensor) for _ in range(3)))
+    return nn.parallel.DistributedDataParallel(model, process_group=data)
+
+
 def recorder(rank, options):
     if not options.record:
         return contextlib.nullcontext()
@@ -48,7 +95,7 @@ def train(rank, options, store):
     dist.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=options.ranks
     )
-    model = nn.parallel.DistributedDataParallel(nn.Sequential(*(nn.Linear(64, 64),) * 3))
+    model = parallel_model(rank, options)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     work, _library = work_op()
     late = {options.fault: options.ms / 1e3} if rank == options.place else {}
@@ -68,8 +115,9 @@ def train(rank, options, store):
             if recorded:
                 recorded.step()
             is_time = options.seconds and time.time() - begin > options.seconds
-            goes_on = torch.tensor([float(not is_time and options.n_step != options.steps)])
-            dist.all_reduce(goes_on, op=dist.ReduceOp.MIN)
+            if options.n_step % options.together == 0:
+                goes_on = torch.tensor([float(not is_time and options.n_step != options.steps)])
+                dist.all_reduce(goes_on, op=dist.ReduceOp.MIN)
     if options.say:
         said = {"steps": options.n_step, "step_s": (time.time() - begin) / options.n_step}
         (options.say / f"said_{rank}.json").write_text(json.dumps(said))
@@ -82,6 +130,8 @@ def main():
     parser.add_argument("--place", type=int, default=1)
     parser.add_argument("--ms", type=float, default=60.0)
     parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--tensor", type=int, default=1, help="ranks that share each layer")
+    parser.add_argument("--together", type=int, default=1, help="steps after which all ranks meet")
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--record", type=Path)

@@ -93,6 +93,10 @@ def test_a_demonstration_agrees_where_kind_place_and_milliseconds_do(demonstrati
         (("--pids", "1", "--slurm-job", "2"), "give either --pids or --slurm-job"),
         (("--pids", "one"), "'one' is no process"),
         (("--pids", "1", "--duration", "0"), "duration is above 0"),
+        (("--pids", "1,1"), "a process stands twice"),
+        (("--pids", "999999999"), "no process 999999999 runs on this host"),
+        (("--pids", "1", "--steps", "-3"), "are not negative"),
+        (("--slurm-job", "-2"), "are not negative"),
     ],
 )
 def test_a_capture_of_nothing_is_a_wrong_call(words, said, tmp_path):

@@ -36,7 +36,8 @@ class Demonstration:
     audit : Audit
         Of the recording.
     truth : mapping
-        ``fault, ranks, healthy_step_s, faulty_step_s, lost_s``; empty for the shipped recording.
+        ``fault, ranks, healthy_step_s, faulty_step_s, lost_s`` (mean of all recorded steps), ``step_s``;
+        empty for the shipped recording.
     """
 
     audit: Audit

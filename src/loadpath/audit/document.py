@@ -110,6 +110,7 @@ def _job(job: CoupledJob, fidelity: Fidelity) -> dict[str, Any]:
         "instances": job.n_run * job.instance.height,
         "instances_matched": job.n_run * int(matched.sum()),
         "clock_residual_s": residual_ns / 1e9 if residual_ns >= 0 else None,
+        "power_w": float(job.rank["power_w"].sum()),
         "duration_s": float(fidelity.measured_s.sum()),
         "compute_s": float(job.work_ns[..., computes & ~member].sum()) / 1e9 / n_rank,
         "transfer_s": float(job.work_ns[..., member].sum()) / 1e9 / n_rank,

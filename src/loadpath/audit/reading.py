@@ -15,11 +15,23 @@ from loadpath.compiled.store import cache_home
 from loadpath.decode.digest import file_digest
 from loadpath.errors import InputError
 from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
+from loadpath.ingest.power import POWER_FILES, read_power
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 
-__all__ = ["Readable", "beside_logs", "read_records", "with_flights", "with_handshakes"]
+__all__ = [
+    "Readable",
+    "beside_logs",
+    "read_records",
+    "with_flights",
+    "with_handshakes",
+    "with_power",
+]
 
 Readable = Kind | Literal["op_table", "traces"]
+UNUSED_POWER = (
+    "samples of power are not used: of ranks without a trace, or outside the recorded steps (traces without "
+    "a base time are on another clock)"
+)
 
 
 def read_records(
@@ -247,6 +259,44 @@ def with_handshakes(recording: Recording, traces: Sequence[Path]) -> Recording:
     return replace(
         recording,
         handshake=pl.concat([read_handshakes(path) for path in found]),
+        inputs=(*recording.inputs, *map(file_digest, found)),
+    )
+
+
+def with_power(recording: Recording, traces: Sequence[Path]) -> Recording:
+    """Add the mean power of each rank's device, where samples of it lie beside the traces.
+
+    Parameters
+    ----------
+    recording : Recording
+        What the traces hold.
+    traces : sequence of Path
+        Their files.
+
+    Returns
+    -------
+    Recording
+        With ``power_w`` of ranks with samples in their steps; samples elsewhere are counted in a caveat.
+
+    Raises
+    ------
+    InputError
+        If a file of samples cannot be read.
+    """
+    folders = dict.fromkeys(path.parent for path in traces)
+    found = [path for folder in folders for path in sorted(folder.glob(POWER_FILES))]
+    if not found:
+        return recording
+    spans = recording.step.group_by("rank").agg(pl.col("start_ns").min(), pl.col("end_ns").max())
+    sampled = read_power(found).join(spans, on="rank", how="left", maintain_order="left")
+    inside = sampled.filter(pl.col("time_ns").is_between("start_ns", "end_ns"))
+    mean = inside.group_by("rank", maintain_order=True).agg(pl.col("power_w").mean())
+    rank = recording.rank.drop("power_w").join(mean, on="rank", how="left", maintain_order="left")
+    unused = caveat_table([("power_unused", UNUSED_POWER, sampled.height - inside.height)])
+    return replace(
+        recording,
+        rank=rank.with_columns(pl.col("power_w").fill_null(float("nan"))),
+        caveat=pl.concat([recording.caveat, unused]),
         inputs=(*recording.inputs, *map(file_digest, found)),
     )
 

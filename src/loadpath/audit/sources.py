@@ -17,12 +17,14 @@ from loadpath.audit.reading import (
     read_records,
     with_flights,
     with_handshakes,
+    with_power,
 )
 from loadpath.audit.recognition import Kind, is_record
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.windows import in_window, windows_caveat
 from loadpath.errors import InputError, first_line
 from loadpath.ingest.handshake import HANDSHAKE_FILE
+from loadpath.ingest.power import POWER_FILES
 from loadpath.tables import Recording, caveat_table
 
 __all__ = ["holds_logs", "load_recording", "lone_dumps"]
@@ -114,7 +116,8 @@ def _read(
     if traces and all(is_record(path, "dump") for path in traces):
         return with_flights(read("log", logs), traces) if logs else read("dump", traces)
     if traces:
-        recording = beside_logs(with_handshakes(read("traces", traces), traces), logs)
+        recording = with_power(with_handshakes(read("traces", traces), traces), traces)
+        recording = beside_logs(recording, logs)
         return _with_unread(recording, stages, "traces")
     return read("stages", stages) if stages else None
 
@@ -207,12 +210,11 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
         if (path.name.lower().endswith(TRACES) or is_record(path, "dump"))
         and not is_record(path, "log")
     ]
-    of_traces = HANDSHAKE_FILE if traces else ""
     tables = [
         path
         for path in files
         if path.suffix.lower() in OP_TABLES
-        and path.name != of_traces
+        and not (traces and _is_of_traces(path))
         and not _names_places(path, settings)
         and not is_record(path, "stages")
     ]
@@ -225,6 +227,11 @@ def _with_unread(recording: Recording, beside: Sequence[Path], what: str) -> Rec
     text = f"files beside the {what} are not read: {names}"
     unread = caveat_table([("unread_files", text, len(beside))])
     return replace(recording, caveat=pl.concat([recording.caveat, unread]))
+
+
+def _is_of_traces(path: Path) -> bool:
+    """Tell handshakes and samples of power, which are read with the traces beside them."""
+    return path.name == HANDSHAKE_FILE or path.match(POWER_FILES)
 
 
 def _names_places(path: Path, settings: Settings) -> bool:

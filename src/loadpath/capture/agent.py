@@ -22,7 +22,8 @@ from loadpath.capture.dynolog import (
     read_question,
     window_config,
 )
-from loadpath.capture.files import make_folder, publish
+from loadpath.capture.files import make_folder
+from loadpath.capture.traces import collect_traces
 from loadpath.errors import UsageError
 
 __all__ = ["Capture", "Heard", "capture_window", "ranks_of"]
@@ -116,7 +117,7 @@ def capture_window(
     Raises
     ------
     UsageError
-        If the socket is taken, processes do not ask, or write nothing.
+        If the socket is taken, processes do not ask, or write nothing or an empty trace.
     """
     heard = Heard()
     out = make_folder(wanted.out)
@@ -134,7 +135,7 @@ def capture_window(
         progress("waiting for their traces")
         folder = make_folder(out / f"window-{start_ms}")
         until_s = start_ms / 1e3 + wanted.duration_s + wanted.patience_s
-        _collect(Path(raw), folder, ranks_of(pids), until_s)
+        collect_traces(Path(raw), folder, ranks_of(pids), until_s)
     return folder, heard
 
 
@@ -283,31 +284,3 @@ def _wanted_pid(question: Question, wanted: Capture) -> int | None:
     if wanted.pids:
         return question.pids[0] if question.pids[0] in wanted.pids else None
     return question.pids[0] if question.job == wanted.job else None
-
-
-def _collect(raw_folder: Path, folder: Path, ranks: Mapping[int, int], until_s: float) -> None:
-    """Wait for each trace to be complete, and give it the name of its rank."""
-    missing = dict(ranks)
-    sizes: dict[int, int] = {}
-    while missing and time.time() < until_s:
-        for pid, rank in list(missing.items()):
-            raw = raw_folder / f"trace_{pid}.json"
-            size = raw.stat().st_size if raw.is_file() else 0
-            if size and size == sizes.get(pid) and _is_whole(raw):
-                publish(raw, folder / f"rank{rank}.json.gz")
-                del missing[pid]
-            sizes[pid] = size
-        time.sleep(PATIENCE_S)
-    if missing:
-        who = ", ".join(f"{pid} (rank {rank})" for pid, rank in missing.items())
-        raise UsageError(
-            f'{folder}: no whole trace of processes {who}. See what their stderr says of Kineto ("insufficient '
-            "time for warmup\": give a longer --delay); the other ranks' traces are there."
-        )
-
-
-def _is_whole(raw: Path) -> bool:
-    """Whether a trace ends as JSON ends; a file under way may pause."""
-    with raw.open("rb") as stream:
-        stream.seek(max(0, raw.stat().st_size - 16))
-        return stream.read().rstrip().endswith(b"}")

@@ -3,8 +3,9 @@
     python -m loadpath.capture.demo_job OUT --fault rank --ranks 4
 
 Ranks stand in a ring. In each step every rank works, adds a block up with each of its neighbours, and all
-add up one number. Steps in the middle carry the fault and are recorded; those before and after do not. Work
-is an op that sleeps: the ranks may be more than the processors, and would else slow each other.
+add up one number. Every second recorded step carries the fault: whatever else the machine does, it does to steps
+with and without it alike. Work is an op that sleeps: the ranks may be more than the processors, and would else
+slow each other.
 """
 
 import argparse
@@ -24,7 +25,8 @@ from loadpath.capture.slow_link import connections, pace
 __all__ = ["FAULTS", "main"]
 
 FAULTS = ("none", "rank", "host", "link")
-WARM_UP, HEALTHY, ACTIVE = 3, 14, 16
+WARM_UP, PAIRS = 6, 16
+"""Steps before the first recorded one, and pairs of a step without and one with the fault."""
 WORK_S, BLOCK_BYTES = 0.004, 1 << 20
 Step = Callable[[], None]
 
@@ -56,19 +58,20 @@ def _run(rank: int, options: argparse.Namespace, store: str) -> None:
     )
     own = {"rank": 0.0, "host": 0.0}
     step = _step(rank, options.ranks, own)
-    before, every = WARM_UP + HEALTHY, WARM_UP + HEALTHY + 2
-    after = every + ACTIVE
+    for _ in range(WARM_UP):
+        step()
+    plant = _planting(rank, options, own)
+    every, active = 2 * PAIRS + 2, 2 * PAIRS
     times: list[float] = []
-    with record(options.out / "recording", every=every, active=ACTIVE, rank=rank) as recorder:
-        for number in range(after + HEALTHY):
-            if number in {before, after}:
-                _plant(rank, options, own, options.ms / 1e3 if number == before else 0.0)
+    with record(options.out / "recording", every=every, active=active, rank=rank) as recorder:
+        for number in range(every + active):
+            plant(options.ms / 1e3 if number >= every and (number - every) % 2 else 0.0)
             begin = time.perf_counter()
             step()
             recorder.step()
             times.append(time.perf_counter() - begin)
     if rank == 0:
-        truth = _truth(options, times[WARM_UP:before] + times[after + 1 :], times[every:after])
+        truth = _truth(options, times[every::2], times[every + 1 :: 2])
         (options.out / "truth.json").write_text(json.dumps(truth, indent=2), encoding="utf-8")
     distributed.destroy_process_group()
 
@@ -108,22 +111,30 @@ def _recorded_work(torch: Any) -> Any:
     return torch.ops.loadpath.work
 
 
-def _plant(rank: int, options: argparse.Namespace, own: dict[str, float], seconds: float) -> None:
-    """Begin the fault on the rank that carries it, or end it (0 s)."""
-    if options.fault in own and rank == options.place:
-        own[options.fault] = seconds
-    if options.fault == "link":
-        ends = (options.place, (options.place + 1) % options.ranks)
-        _slow_down(rank, ends, round(BLOCK_BYTES / seconds) if seconds else 0)
+def _planting(
+    rank: int, options: argparse.Namespace, own: dict[str, float]
+) -> Callable[[float], None]:
+    """Make what begins the fault (for so many seconds), or ends it (0), on the ranks that carry it."""
+    ends = (options.place, (options.place + 1) % options.ranks)
+    theirs = _ends_of_peer(rank, ends) if options.fault == "link" else ()
+
+    def plant(seconds: float) -> None:
+        if options.fault in own and rank == options.place:
+            own[options.fault] = seconds
+        if theirs:
+            pace(theirs, round(BLOCK_BYTES / seconds) if seconds else 0)
+
+    return plant
 
 
-def _slow_down(rank: int, ends: tuple[int, int], bytes_per_s: int) -> None:
-    """Pace both directions between two ranks, which tell each other where their connections end."""
+def _ends_of_peer(rank: int, ends: tuple[int, int]) -> tuple[str, ...]:
+    """Find where the connections of the other end of a link end; none for ranks beside it."""
     store = process_store()
     store.set(f"ends_{rank}", " ".join(own for own, _ in connections()))
-    if rank in ends:
-        other = ends[1] if rank == ends[0] else ends[0]
-        pace(store.get(f"ends_{other}").decode().split(), bytes_per_s)
+    if rank not in ends:
+        return ()
+    other = ends[1] if rank == ends[0] else ends[0]
+    return tuple(store.get(f"ends_{other}").decode().split())
 
 
 def _truth(
@@ -131,15 +142,16 @@ def _truth(
 ) -> dict[str, Any]:
     """Say what was planted, and what steps took without and with it."""
     place = {"none": [], "link": [options.place, (options.place + 1) % options.ranks]}
-    # medians: a machine with other work makes single steps of either kind long
+    # medians of neighbours: other work of the machine makes single steps of either kind long
     middles = [statistics.median(times) for times in (healthy, faulty)]
+    more = statistics.median(b - a for a, b in zip(healthy, faulty, strict=True))
     return {
         "fault": options.fault,
         "ranks": sorted(place.get(options.fault, [options.place])),
         "healthy_step_s": middles[0],
         "faulty_step_s": middles[1],
-        "lost_s": middles[1] - middles[0],
-        "step_s": [*healthy, *faulty],
+        "lost_s": more / 2,
+        "step_s": [time for pair in zip(healthy, faulty, strict=True) for time in pair],
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 
 from loadpath.capture.files import LineLog, make_folder
 from loadpath.capture.handshake import HandshakeServer, serve_handshakes, shake_hands
+from loadpath.capture.power import PowerSampler
 from loadpath.capture.pytorch import (
     enable_flight_recorder,
     load_torch,
@@ -129,6 +130,7 @@ class Recorder:
         self._own_ns = 0
         self._began_ns = time.perf_counter_ns()
         self._server: HandshakeServer | None = None
+        self._power = PowerSampler(rank)
         self.steps: LineLog | None = None
 
     def __enter__(self) -> Self:
@@ -163,11 +165,14 @@ class Recorder:
 
     def _step_windows(self, windows: Windows) -> None:
         """End a step of the window under way, or open the next one."""
-        if windows.step() and self._server is not None:
-            self._server.write(windows.folder)
+        if windows.step():
+            self._power.close(windows.folder)
+            if self._server is not None:
+                self._server.write(windows.folder)
         following = self._step + 1
         if windows.begins_at(following):
             windows.open(following)
+            self._power.open()
             if self._rank > 0:
                 shake_hands(process_store(), self._rank)
 
@@ -211,6 +216,7 @@ class Recorder:
         for handle in self.watched:
             handle.remove()
         self.watched = []
+        self._power.close()
         if self.windows is not None:
             self.windows.close()
         if self.stages is not None:

@@ -29,13 +29,15 @@ def capture(
     from loadpath.capture.agent import Capture, capture_window
 
     named = [word.strip() for word in pids.split(",") if word.strip()]
-    problems = [f"{word!r} is no process" for word in named if not word.isdecimal()]
+    problems = _no_processes(named)
     if bool(named) == bool(slurm_job):
         problems.append("give either --pids or --slurm-job")
     if not 0 < duration <= 600 or delay < 0 or patience <= 0:
         problems.append(
             "duration is above 0 and at most 600 s, patience above 0, delay not negative"
         )
+    if min(slurm_job, processes, steps, start_at) < 0:
+        problems.append("numbers of jobs, processes and steps, and times, are not negative")
     if problems:
         raise UsageError(f"{'; '.join(problems)}. See loadpath capture --help.")
     wanted = Capture(
@@ -57,3 +59,14 @@ def capture(
         ignored = f"{heard.n_foreign} datagrams of other users, {heard.n_malformed} malformed"
         typer.echo(f"ignored: {ignored}", err=True)
     typer.echo(f"loadpath audit {out}")
+
+
+def _no_processes(named: list[str]) -> list[str]:
+    """Say which words name no process of this host, or one twice."""
+    problems = [f"{word!r} is no process" for word in named if not word.isdecimal()]
+    numbers = [int(word[:12]) for word in named if word.isdecimal()]
+    if len(set(numbers)) < len(numbers):
+        problems.append("a process stands twice")
+    here = Path("/proc/self").exists()  # on other systems the socket says it
+    gone = [n for n in dict.fromkeys(numbers) if here and not Path(f"/proc/{n}").exists()]
+    return problems + [f"no process {n} runs on this host" for n in gone]

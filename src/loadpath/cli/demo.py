@@ -23,8 +23,8 @@ def demo(
 ) -> None:
     """Audit a recording that comes with loadpath, or a job run here.
 
-    With --fault a real job runs on this machine, which needs PyTorch. Its first steps are healthy and the rest carry the fault, so that what it costs is known: the verdict
-    is printed beside it.
+    With --fault a real job runs on this machine, which needs PyTorch. Every second recorded step carries the fault, so that what it costs is known: the verdict is printed
+    beside it.
     """  # numpydoc ignore=PR01
     from loadpath.audit.demo import agrees, run_demo
     from loadpath.brief import render_summary
@@ -61,9 +61,17 @@ def _compared(verdict: Any, truth: Any, *, agreed: bool | None) -> list[str]:
     what = {"none": "nothing", "link": "slow link of ranks {} and {}"}
     planted = what.get(truth["fault"], "slow {fault} {}").format(*truth["ranks"], **truth)
     steps = [format_seconds(truth[name]) for name in ("healthy_step_s", "faulty_step_s")]
-    lines = entry("Planted", f"{planted}; a step takes {' without, '.join(steps)} with it", 2)
+    lines = entry(
+        "Planted",
+        f"{planted} in every second step, which takes {' without, '.join(steps)} with it",
+        2,
+    )
     if truth["fault"] != "none" and verdict["gain_s"] is not None:
         off = verdict["gain_s"] / truth["lost_s"] - 1
         told = [format_seconds(seconds) for seconds in (verdict["gain_s"], truth["lost_s"])]
-        lines += entry("Predicted", f"{' of '.join(told)} that it costs ({format_ratio(off)})", 2)
+        lines += entry(
+            "Predicted",
+            f"{' of '.join(told)} that it costs, mean of all steps ({format_ratio(off)})",
+            2,
+        )
     return [*lines, *entry("Agrees", "yes" if agreed else "no", 1)]

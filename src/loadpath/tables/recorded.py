@@ -185,6 +185,12 @@ RANK = TableSchema(
             0,
         ),
         Column("clock_residual_ns", pl.Int64, "what the clocks still disagree by, -1 unknown", -1),
+        Column(
+            "power_w",
+            pl.Float64,
+            "mean power of its device over the recorded steps; not a number if unknown",
+            float("nan"),
+        ),
     ),
 )
 

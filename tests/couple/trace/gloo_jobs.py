@@ -1,4 +1,4 @@
-"""Data-parallel jobs over gloo as an agent records them: no step marks, no numbers of communications."""
+"""Jobs over gloo as an agent records them: no step marks, no groups, no numbers of communications."""
 
 import json
 from typing import Any
@@ -26,14 +26,32 @@ def event(name, category, thread, start, end, size=0):
     }  # fmt: skip
 
 
-def job(*, ranks=3, steps=20, jitter_us=300.0, seed=0, late_us=0.0):
-    """Run a data-parallel job: work, two blocks and a number, which all ranks add up.
+def added_up(began, done, marked, size, inside):
+    """One rank's part in a sum, awaited by what reads it or inside a call."""
+    around = [event(inside, "cpu_op", 1, began + 2, done + 8)] if inside else []
+    return [
+        *around,
+        event("c10d::allreduce_", "cpu_op", 1, began + 5, began + 15, size),
+        event("gloo:all_reduce", "user_annotation", 2, began + 20, marked, size),
+        event("aten::item", "cpu_op", 1, done + 10, done + 20),
+    ]
+
+
+ROWS, COLUMNS = ((0, 1), (2, 3)), ((0, 2), (1, 3))
+TENSOR_AND_DATA = ((1000, ROWS), (1000, ROWS), (300, COLUMNS))
+"""A step of four ranks: neighbours add up twice, then those that hold the same part."""
+
+
+def job(*, ranks=3, steps=20, jitter_us=300.0, seed=0, late_us=0.0, plan=(), inside=""):
+    """Run a job: work, then (without a plan) two blocks and a number, which all ranks add up.
 
         rank 0  work |-- all --|-- all --|- all -| work ...
         rank 1  work ........ |- all --|-- all --|- all -| work ...
 
-    Every second time the slow rank marks the end of the first one late.
+    Every second time the slow rank marks the end of the first one late. A plan lists sizes, and the groups
+    that add up; `inside` names a call in which each is asked for and awaited.
     """
+    plan = plan or tuple((size, (tuple(range(ranks)),)) for size in SIZES)
     chance = np.random.default_rng(seed)
     events: list[list[dict[str, Any]]] = [[] for _ in range(ranks)]
     now = np.full(ranks, 1e6)
@@ -42,18 +60,14 @@ def job(*, ranks=3, steps=20, jitter_us=300.0, seed=0, late_us=0.0):
         for rank, began in enumerate(now):
             events[rank].append(event("aten::mm", "cpu_op", 1, began + 5, began + work[rank]))
         now = now + work
-        for place, size in enumerate(SIZES):
-            done = now.max() + 100
-            for rank, began in enumerate(now):
-                is_late = rank == SLOW and place == 0 and step % 2
-                marked = done + (late_us if is_late else 0.0)
-                events[rank] += [
-                    event("c10d::allreduce_", "cpu_op", 1, began + 5, began + 15, size),
-                    event("gloo:all_reduce", "user_annotation", 2, began + 20, marked, size),
-                    # what reads the sum waits for it
-                    event("aten::item", "cpu_op", 1, done + 10, done + 20),
-                ]
-            now = np.full(ranks, done + 30)
+        for place, (size, groups) in enumerate(plan):
+            for members in map(list, groups):
+                done = now[members].max() + 100
+                for rank in members:
+                    is_late = rank == SLOW and place == 0 and step % 2
+                    marked = done + (late_us if is_late else 0.0)
+                    events[rank] += added_up(now[rank], done, marked, size, inside)
+                now[members] = done + 30
         for rank, began in enumerate(now):
             events[rank].append(event(OPTIMISER, "user_annotation", 1, began + 1, began + 9))
         now = now + 10

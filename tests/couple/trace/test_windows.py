@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from tests.couple.trace.gloo_jobs import job, record
+from tests.couple.trace.gloo_jobs import TENSOR_AND_DATA, job, record
 
 
 def codes(coupled):
@@ -20,6 +20,16 @@ def members_end_together(coupled):
     end = pl.col("start_ns") + pl.col("duration_ns")
     spread = member.group_by("instance").agg((end.max() - end.min()).alias("ns"), pl.len())
     return spread["ns"].max() < 1_000_000 and (spread["len"] == coupled.rank.height).all()
+
+
+def members_of(coupled, size):
+    rank = coupled.op["rank"].gather(coupled.membership["op"]).alias("rank")
+    of_size = coupled.instance.filter(pl.col("bytes") == 4 * size).select("instance")
+    member = coupled.membership.with_columns(rank).join(of_size, on="instance")
+    return {
+        tuple(sorted(set(ranks)))
+        for ranks in member.group_by("instance").agg("rank")["rank"].to_list()
+    }
 
 
 def test_windows_that_began_at_other_communications_meet_the_right_ones(tmp_path):
@@ -72,3 +82,30 @@ def test_windows_of_different_jobs_are_not_bent_into_one(tmp_path):
     coupled = record(tmp_path / "job", events, [(0, 1e9), (0, 1e9)])
     assert "windows_joined" not in codes(coupled)
     assert not coupled.instance["matched"].all()
+
+
+@pytest.mark.parametrize("away", [(0, 1, 0, 0), (0, 0, 4, 2), (3, 1, 0, 4)])
+@pytest.mark.parametrize("inside", ["", "Sum"])
+def test_windows_of_ranks_in_groups_of_their_own_meet_through_those_between(away, inside, tmp_path):
+    # ranks 0 and 3 share no group: neighbours add up twice a step, then 0 with 2 and 1 with 3
+    events = job(ranks=4, steps=30, jitter_us=3000.0, plan=TENSOR_AND_DATA, inside=inside)
+    spans = [(begins(events, rank)[n] - 3, 1e9) for rank, n in enumerate(away)]
+    coupled = record(tmp_path / "job", events, spans)
+    assert {"windows_joined", "steps_from_pattern"} <= codes(coupled)
+    assert coupled.instance["matched"].all()
+    assert members_of(coupled, 1000) == {(0, 1), (2, 3)}
+    assert members_of(coupled, 300) <= {(0, 2), (1, 3), (0, 1, 2, 3)}
+
+
+def test_ranks_in_groups_of_their_own_meet_on_clocks_of_two_hosts(tmp_path):
+    # two hosts, each holds a replica; their clocks differ by more than a step
+    events = job(ranks=4, steps=40, jitter_us=3000.0, plan=TENSOR_AND_DATA, inside="Sum")
+    spans = [(begins(events, rank)[n] - 3, 1e9) for rank, n in enumerate((0, 1, 4, 5))]
+    coupled = record(
+        tmp_path / "job", events, spans, hosts=["a", "a", "b", "b"],
+        clocks_us=[0.0, 0.0, 90_000.0, 90_000.0],
+    )  # fmt: skip
+    assert "windows_joined" in codes(coupled)
+    assert coupled.instance["matched"].all()
+    offset = coupled.rank["clock_offset_ns"].to_list()
+    assert offset[2] - offset[0] == pytest.approx(9e7, abs=1e5)

@@ -35,10 +35,12 @@ from loadpath.couple.trace.threads import Handover, hand_over
 from loadpath.couple.trace.waits import WorkerWaits, worker_waits
 from loadpath.tables import Recording
 
-__all__ = ["UNDECIDED", "Aligned", "Timed", "Told", "align_ranks", "is_cut_off"]
+__all__ = ["UNDECIDED", "UNMARKED", "Aligned", "Timed", "Told", "align_ranks", "is_cut_off"]
 
 UNDECIDED = "windows_undecided"
 """Caveat where several ways to lay windows beside each other fit equally."""
+UNMARKED = "no_step_marks"
+"""Caveat of readers that took the whole recording as one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +231,10 @@ def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:
         # ops of communication threads meet their calls by order, which the lacking ones upset
         work = dataclasses.replace(work, call=np.where(rows.on_worker[work.row], -1, work.call))
     waits = worker_waits(rows, threads.segments, work)
-    n_late = int((waits.end < rows.end).sum())
-    rows = dataclasses.replace(rows, end=waits.end)
+    # in one long step each place of waiting has few occurrences: a chance one must not cut ends
+    are_told = not (recording.caveat["code"] == UNMARKED).any()
+    n_late = int((waits.end < rows.end).sum()) if are_told else 0
+    rows = dataclasses.replace(rows, end=waits.end if are_told else rows.end)
     facts = communication_facts(rows, work)
     instances = find_instances(recording, rows, facts)
     if is_cut_off(recording) or (recording.caveat["code"] == UNDECIDED).any():

@@ -79,7 +79,8 @@ def split_groups(recording: Recording, joined: Joined) -> tuple[Int64Array, Int6
     -----
     Times decide, whatever the clocks: each rank's typical deviation of its ends (a line through the
     medians of both halves of the recording) is taken off, then communications are counted in which
-    a member ends before another starts; only kinds that wait for all can. A group that is larger
+    a member ends before another starts; only kinds that wait for all can. If there are fewer on clocks as
+    recorded, those count: threads of a busy rank mark all its ends late. A group that is larger
     than its recorded size is split where fewest are, and of equal ones where members end closest
     together. One of unknown size is split only if more than
     5 % contradict it as a whole, into the largest parts that at most 5 % contradict; and only if
@@ -126,7 +127,7 @@ def _best_split(
     size, n = counts
     whole = np.zeros(here.size, np.int64)
     n_met = np.unique(joined.instance[here]).size
-    against = _contradictions(joined, here, whole).n
+    against = _contradictions(joined, here, whole).n_least
     if size < 0 and against <= REFUSED_RATIO * n_met:
         return whole
     for length in [size] if size > 0 else range(n - 1, 1, -1):
@@ -135,9 +136,9 @@ def _best_split(
             for stride in equal_parts(n, length)
         ]
         found = [_contradictions(joined, here, split) for split in splits]
-        left = [one.n for one in found]
+        left = [one.n_least for one in found]
         if splits and (size > 0 or _explains(against, left, n_met, (length - 1) / (n - 1))):
-            as_recorded = [_contradictions(joined, here, split, moved=False).n for split in splits]
+            as_recorded = [one.n_recorded for one in found]
             apart = [one.apart_ns for one in found]
             return np.asarray(splits[int(np.lexsort((apart, as_recorded, left))[0])])
     return whole
@@ -186,14 +187,18 @@ def at_most(k: int, n: int, probability: float) -> float:
 class _Contradictions(NamedTuple):
     """Communications in which a member ends before another starts; how far apart members end."""
 
-    n: int
+    n_recorded: int
+    n_moved: int
     apart_ns: float
 
+    @property
+    def n_least(self) -> int:
+        """On clocks as recorded or set right: threads of a busy rank mark all ends late."""
+        return min(self.n_recorded, self.n_moved)
 
-def _contradictions(
-    joined: Joined, here: Int64Array, part: Int64Array, *, moved: bool = True
-) -> _Contradictions:
-    """Count contradictions within the parts of a group, clocks set right."""
+
+def _contradictions(joined: Joined, here: Int64Array, part: Int64Array) -> _Contradictions:
+    """Count contradictions within the parts of a group."""
     known = joined.meets[here]
     here, part = here[known], part[known]
     key = ["part", "instance"]
@@ -206,18 +211,22 @@ def _contradictions(
             "end": joined.end[here],
         }
     ).with_columns(moment=pl.col("end").median().over(key))
-    met = (
-        (_with_clocks(member) if moved else member.with_columns(off=pl.lit(0)))
-        .group_by(key)
-        .agg(
-            last_start=(pl.col("start") - pl.col("off")).max(),
-            first_end=(pl.col("end") - pl.col("off")).min(),
-            last_end=(pl.col("end") - pl.col("off")).max(),
-        )
+    recorded, moved = _met(member.with_columns(off=pl.lit(0))), _met(_with_clocks(member))
+    apart = (moved["last_end"] - moved["first_end"]).median()
+    return _Contradictions(_n_wrong(recorded), _n_wrong(moved), float(apart or 0.0))  # type: ignore[arg-type]
+
+
+def _met(member: pl.DataFrame) -> pl.DataFrame:
+    """Last start, first and last end of each communication, deviations of clocks taken off."""
+    start, end = (pl.col(name) - pl.col("off") for name in ("start", "end"))
+    return member.group_by("part", "instance").agg(
+        last_start=start.max(), first_end=end.min(), last_end=end.max()
     )
+
+
+def _n_wrong(met: pl.DataFrame) -> int:
     wrong = met.filter(pl.col("first_end") < pl.col("last_start") - TOLERANCE_NS)
-    apart = (met["last_end"] - met["first_end"]).median()
-    return _Contradictions(wrong["instance"].n_unique(), float(apart or 0.0))  # type: ignore[arg-type]
+    return wrong["instance"].n_unique()
 
 
 def _with_clocks(member: pl.DataFrame) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from loadpath.couple.graph import Coupling, EdgeKind
 from loadpath.couple.job import CoupledJob, assemble_job
 from loadpath.couple.trace.alignment import (
     UNDECIDED,
+    UNMARKED,
     Aligned,
     Timed,
     align_ranks,
@@ -34,7 +35,7 @@ from loadpath.couple.trace.recorded_waits import recorded_waits
 from loadpath.couple.trace.remains import without_remains
 from loadpath.couple.trace.rows import Int64Array, Rows, common_steps, rows_of
 from loadpath.couple.trace.runs import run_doubts
-from loadpath.couple.trace.steps import UNMARKED, repeated_steps
+from loadpath.couple.trace.steps import repeated_steps
 from loadpath.couple.trace.windows import join_windows
 from loadpath.errors import InputError, StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table

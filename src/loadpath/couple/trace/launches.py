@@ -54,10 +54,12 @@ def match_workers(rows: Rows) -> Int32Array:
     """Join ops of communication threads to the calls that queued them.
 
     The k-th call of a collective on the other threads of a rank queued the k-th execution of it
-    on its communication threads. Backends run some collectives as others (gloo a reduce-scatter
+    on its communication threads, not counting those that were queued before the recording began: nothing
+    is executed before it is called, so those are as many as the executions before any call exceed the
+    calls before it. Backends run some collectives as others (gloo a reduce-scatter
     as an all-reduce): those whose numbers differ on a rank are one kind there if their sums agree.
     Groups have threads of their own, which may overtake each other: payloads keep them apart, where
-    calls and executions tell the same ones.
+    calls and executions tell the same ones, if not all as often (a recording begins and ends in between).
 
     Parameters
     ----------
@@ -83,7 +85,9 @@ def match_workers(rows: Rows) -> Int32Array:
     kind = _executed_kinds(rows, asked, done)
     start = rows.start[np.concatenate([asked, done])]
     sides = slice(0, asked.size), slice(asked.size, None)
-    keys = [kind[i] << 32 | occurrences([kind[i]], start[i]) for i in sides]
+    place = [occurrences([kind[i]], start[i]) for i in sides]
+    place[1] -= _queued_before(*(kind[i] for i in sides), *(start[i] for i in sides))
+    keys = [kind[i] << 32 | at for i, at in zip(sides, place, strict=True)]
     order = np.argsort(keys[0])
     found = np.minimum(np.searchsorted(keys[0][order], keys[1]), asked.size - 1)
     same = keys[0][order][found] == keys[1]
@@ -91,6 +95,19 @@ def match_workers(rows: Rows) -> Int32Array:
     late = done[same]
     call[late[rows.start[late] < rows.start[call[late]] - RESOLUTION_NS]] = -1
     return call
+
+
+def _queued_before(
+    asked: Int64Array, done: Int64Array, called: Int64Array, began: Int64Array
+) -> Int64Array:
+    """Count, for each execution, those of its kind whose calls were not recorded."""
+    n = np.zeros(done.size, np.int64)
+    for kind in np.unique(asked):
+        here = done == kind
+        calls = np.sort(called[asked == kind])
+        before = np.searchsorted(np.sort(began[here]), calls - RESOLUTION_NS)
+        n[here] = max(0, int((before - np.arange(calls.size)).max()))
+    return n
 
 
 def _posting_calls(rows: Rows) -> Int32Array:
@@ -114,7 +131,8 @@ def _executed_kinds(rows: Rows, asked: Int64Array, done: Int64Array) -> Int64Arr
     mixed = differs & (_sums(rank * 2 + differs, sign) == 0)
     kind[mixed] = -1 - rank[mixed]
     sized = np.unique(np.stack([kind, rows.bytes[row]]), axis=1, return_inverse=True)[1].ravel()
-    uneven = _sums(kind, np.abs(_sums(sized, sign))) != 0
+    told = [_sums(sized, sign == side) > 0 for side in (1, -1)]
+    uneven = _sums(kind, told[0] != told[1]) != 0
     return (
         np.unique(np.stack([kind, np.where(uneven, -1, sized)]), axis=1, return_inverse=True)[1]
         .ravel()

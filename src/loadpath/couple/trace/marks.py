@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from loadpath.couple.trace.alignment import align_ranks
+from loadpath.couple.trace.alignment import UNMARKED, align_ranks
 from loadpath.couple.trace.clock_lines import Sightings
 from loadpath.couple.trace.clock_network import coarse_offsets
 from loadpath.couple.trace.groups import REFUSED_RATIO
 from loadpath.couple.trace.rows import Int32Array, Int64Array, rows_of
-from loadpath.couple.trace.steps import UNMARKED, steps_of_peers
+from loadpath.couple.trace.steps import steps_of_peers
 from loadpath.errors import InputError
 from loadpath.tables import STEP, Recording, caveat_table
 

@@ -7,15 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from loadpath.couple.trace.alignment import Timed
+from loadpath.couple.trace.alignment import UNMARKED, Timed
 from loadpath.couple.trace.patterns import Turns, find_turns, turns_of
 from loadpath.couple.trace.rows import Int64Array
 from loadpath.tables import OP, STEP, Recording, caveat_table
 
-__all__ = ["UNMARKED", "agree", "repeated_steps", "repeated_turns", "steps_of_peers"]
-
-UNMARKED = "no_step_marks"
-"""Caveat of readers that took the whole recording as one step."""
+__all__ = ["agree", "repeated_steps", "repeated_turns", "steps_of_peers"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,9 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
     The segment in which the op ended is where the thread can have waited at the earliest. The
     program waits at the same place for the same communication of every rank and step, and an op
     that ends while the thread waits ends at that place. It is no place inside a call that
-    computes: the thread waits between recorded calls, or inside a communication call. So the place
+    computes: the thread waits between recorded calls, or inside a communication call; or right behind that,
+    if at most a tenth of all occurrences end later and the thread goes on when they do (a call that adds up
+    over a group, of tensor parallel layers). So the place
     is the latest such one that a tenth of all occurrences (and two of them) end in, and that holds a tenth of
     the longest time waited at one place. Time counts as waited if the thread goes on when the op is done, within a tenth
     of it. Where nobody waits so, time is not asked. Later ends are records of a thread that lost its processor between
@@ -100,7 +102,7 @@ def worker_waits(rows: Rows, segments: Segments, work: DeviceWork) -> WorkerWait
         return WorkerWaits(posted, known, rows.end)
     found = _occurrences(rows, segments, work, index)
     waiting = (
-        found.drop("name", "position", "offset", "may_wait", "waited_ns")
+        found.drop("name", "position", "offset", "may_wait", "is_next", "waited_ns")
         .join(_waiting_places(found), on=KEY)
         .join(_places(segments), on=["rank", "lane", "step", "name", "position"])
         .with_columns(late=pl.col("segment_end") < pl.col("end") - CLOCK_NS)
@@ -142,6 +144,7 @@ def _occurrences(
             ),
             "offset": earliest - launch,
             "may_wait": _may_wait(rows, segments)[earliest],
+            "is_next": (segments.before[earliest] == work.call[index]) & (earliest >= 0),
             "name": segments.name[earliest],
             "position": segments.position[earliest],
             "work": index,
@@ -178,14 +181,16 @@ def _waiting_places(found: pl.DataFrame) -> pl.DataFrame:
         .with_columns(n=pl.len().over(KEY))
         .group_by([*KEY, "n", "name", "position"])
         .agg(
-            pl.col("may_wait").all(),
+            pl.col("may_wait", "is_next").all(),
             pl.len().alias("share"),
             pl.col("offset").median(),
             pl.col("waited_ns").sum(),
         )
-        .filter(pl.col("may_wait"))
+        .with_columns(later=pl.col("n") - pl.col("share").cum_sum().over(KEY, order_by="offset"))
+        .filter(pl.col("may_wait") | (pl.col("is_next") & (pl.col("later") <= least)))
         .filter(pl.col("share") >= pl.max_horizontal(pl.min_horizontal("n", 2), least))
         .with_columns(waits=(pl.col("waited_ns") > 0) & (pl.col("waited_ns") >= waited))
+        .filter(pl.col("may_wait") | pl.col("waits"))
         .sort("waits", "offset", "name", "position", descending=[True, True, False, False])
         .group_by(KEY, maintain_order=True)
         .agg(pl.col("name", "position").first())

@@ -1,0 +1,69 @@
+"""Power of devices, as `loadpath.record` samples it beside traces."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from loadpath.decode.regular import check_regular
+from loadpath.errors import InputError, first_line
+
+__all__ = ["POWER_FILES", "read_power"]
+
+POWER_FILES = "power_rank*.csv"
+COLUMNS = ("rank", "time_ns", "power_mw")
+REMEDY = (
+    f"Give a CSV with the columns {','.join(COLUMNS)}: whole numbers, times in ns of the epoch."
+)
+MOST_MW = 1_000_000_000
+
+
+def read_power(paths: Sequence[Path]) -> pl.DataFrame:
+    """Read samples of power.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        CSV files ``rank,time_ns,power_mw``.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``rank`` (int32), ``time_ns`` (int64, ns of the epoch) and ``power_w`` (float64, W), in the order of the
+        files.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, lacks columns, or holds what cannot be.
+    """
+    return pl.concat([_read(path) for path in paths])
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        table = pl.read_csv(check_regular(path), infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError, InputError) as error:
+        first = error.problems[0] if isinstance(error, InputError) else first_line(error)
+        raise InputError(path.name, f"cannot be read ({first})", REMEDY) from error
+    problems = [f"missing column {name!r}" for name in COLUMNS if name not in table]
+    if not problems:
+        table = table.select(pl.col(COLUMNS).str.strip_chars().cast(pl.Int64, strict=False))
+        problems = _problems(table.with_row_index("line", offset=2))
+    if problems:
+        raise InputError(path.name, problems, REMEDY)
+    return table.select(
+        pl.col("rank").cast(pl.Int32), "time_ns", power_w=pl.col("power_mw").cast(pl.Float64) / 1e3
+    )
+
+
+def _problems(table: pl.DataFrame) -> list[str]:
+    """Name the first lines that cannot be."""
+    most = {"rank": (1 << 20) - 1, "time_ns": 1 << 61, "power_mw": MOST_MW}
+    return [
+        f"line {line}: {name} is no whole number from 0 to {limit}"
+        for name, limit in most.items()
+        for line in table.filter(~pl.col(name).is_between(0, limit).fill_null(value=False))[
+            "line"
+        ].head(3)
+    ]
