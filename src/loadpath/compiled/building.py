@@ -14,6 +14,7 @@ from loadpath.compiled.entry import entry_module, type_of
 from loadpath.compiled.identity import used_names
 from loadpath.compiled.kinds import ARRAY_DTYPES, REAL, TRUTH, WHOLE
 from loadpath.compiled.machine import target_machine
+from loadpath.compiled.native import load_native
 from loadpath.compiled.results import MOST_REAL, MOST_WHOLE, size_of
 
 njit: Any = numba.njit
@@ -86,6 +87,8 @@ def dispatcher(function: Callable[..., Any], options: dict[str, Any], *, kept: b
     code = function.__code__
     space: dict[str, Any] = function.__globals__
     used = {name: space[name] for name in used_names(code) if name in space}
+    for value in used.values():
+        load_native(value)
     theirs = {name: value.within for name, value in used.items() if _is_kernel(value)}
     twin = FunctionType(code, space | theirs, function.__name__, function.__defaults__)
     twin.__module__, twin.__qualname__ = function.__module__, function.__qualname__

@@ -9,6 +9,8 @@ from importlib import import_module
 from threading import RLock
 from typing import Any
 
+import numpy as np
+
 from loadpath.compiled import store
 from loadpath.compiled.identity import identity
 from loadpath.compiled.kinds import kind_of
@@ -122,7 +124,7 @@ def _as_name(kinds: tuple[str, ...]) -> str:
 def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False) -> Any:
     """Compile a function when it is called, without bounds and without exceptions of arithmetic.
 
-    ``NUMBA_DISABLE_JIT=1`` leaves it as it is.
+    ``NUMBA_DISABLE_JIT=1`` leaves it to Python, where arithmetic warns as little.
 
     Parameters
     ----------
@@ -155,5 +157,5 @@ def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False)
     if function is None:
         return lambda given: kernel(given, inline=inline, borrows=borrows)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return function
+        return np.errstate(all="ignore")(function)
     return Kernel(function, inline=inline, borrows=borrows)
