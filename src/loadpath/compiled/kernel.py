@@ -90,10 +90,10 @@ class Kernel:
         if "" in kinds:
             return self._left
         machine = import_module("loadpath.compiled.machine")
-        told = f"{self._identity} {kinds} {machine.processor()}"
-        key = sha256(told.encode()).hexdigest()[:32]
+        key = _digest(self._identity, *kinds, machine.processor())[:32]
         what = f"{self.py_func.__module__}.{self.py_func.__name__}"
-        name = f"{what}-{sys.implementation.cache_tag}-{_as_name(kinds)}-{key}"
+        case = _digest(*kinds, machine.processor())[:12]
+        name = f"{what}-{sys.implementation.cache_tag}-{case}-{key}"
         held = store.kept(name) or self._made(kinds, name, key)
         symbol, results, code = held.split(b"\n", 2)
         if symbol.decode() == LEFT_TO_NUMBA:
@@ -117,8 +117,8 @@ class Kernel:
         return held
 
 
-def _as_name(kinds: tuple[str, ...]) -> str:
-    return sha256(" ".join(kinds).encode()).hexdigest()[:12]
+def _digest(*parts: str) -> str:
+    return sha256(" ".join(parts).encode()).hexdigest()
 
 
 def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False) -> Any:
