@@ -80,6 +80,18 @@ def test_a_kernel_gives_what_python_gives(dtype, n):
     assert outcomes[0] == outcomes[1]
 
 
+def wrapped(value):
+    return np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)
+
+
+def test_without_the_compiler_numbers_wrap_where_they_are_meant_to(monkeypatch):
+    compiled = int(kernel(wrapped)(7))
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert int(kernel(wraps=True)(wrapped)(7)) == compiled
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        kernel(wrapped)(7)
+
+
 def test_arrays_of_no_length_and_no_result():
     nothing = np.empty(0, np.float32)
     assert no_result(nothing) is None

@@ -121,10 +121,13 @@ def _digest(*parts: str) -> str:
     return sha256(" ".join(parts).encode()).hexdigest()
 
 
-def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False) -> Any:
+def kernel(
+    function: Any = None, *, inline: bool = False, borrows: bool = False, wraps: bool = False
+) -> Any:
     """Compile a function when it is called, without bounds and without exceptions of arithmetic.
 
-    ``NUMBA_DISABLE_JIT=1`` leaves it to Python, where arithmetic warns as little.
+    ``NUMBA_DISABLE_JIT=1`` leaves it as it is: to be looked at on small input, since Python takes
+    about 1 us for each byte of a record.
 
     Parameters
     ----------
@@ -136,6 +139,9 @@ def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False)
     borrows : bool
         Whether references to arrays are not counted, which a function may do that makes none. In a
         loop that calls other kernels counting them takes as long as the rest.
+    wraps : bool
+        Whether whole numbers are meant to wrap, as those of digests are. Compiled they do anyway;
+        Python warns of all others.
 
     Returns
     -------
@@ -155,7 +161,7 @@ def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False)
     10
     """
     if function is None:
-        return lambda given: kernel(given, inline=inline, borrows=borrows)
+        return lambda given: kernel(given, inline=inline, borrows=borrows, wraps=wraps)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return np.errstate(all="ignore")(function)
+        return np.errstate(over="ignore")(function) if wraps else function
     return Kernel(function, inline=inline, borrows=borrows)

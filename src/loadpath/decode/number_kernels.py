@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from loadpath.compiled import kernel
 
 __all__ = ["read_thousandths", "read_whole"]
@@ -21,7 +23,7 @@ def read_whole(data: Any, low: Any, high: Any, value: Any, odd: Any) -> None:
             continue
         number = 0
         while j < high[i] and 48 <= data[j] <= 57:
-            number = number * 10 + (data[j] - 48)
+            number = number * 10 + np.int64(data[j]) - 48
             j += 1
         odd[i] |= j < high[i]
         value[i] = -number if minus else number
@@ -39,7 +41,7 @@ def read_thousandths(data: Any, low: Any, high: Any, value: Any, odd: Any) -> No
         first = j
         number = 0
         while j < high[i] and j - first < 16 and 48 <= data[j] <= 57:
-            number = number * 10 + (data[j] - 48)
+            number = number * 10 + np.int64(data[j]) - 48
             j += 1
         if j == first or j - first > 15:
             odd[i] = True
@@ -49,9 +51,9 @@ def read_thousandths(data: Any, low: Any, high: Any, value: Any, odd: Any) -> No
             j += 1
             while j < high[i] and 48 <= data[j] <= 57:
                 if n_digit < 3:
-                    number = number * 10 + (data[j] - 48)
+                    number = number * 10 + np.int64(data[j]) - 48
                 elif n_digit == 3:
-                    above = data[j] - 48
+                    above = np.int64(data[j]) - 48
                 else:
                     rest |= data[j] != 48
                 n_digit += 1

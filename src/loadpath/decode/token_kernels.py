@@ -27,7 +27,7 @@ def _up_to_eight(data: Any, i: int, high: int) -> Any:
     return word
 
 
-@kernel(borrows=True)
+@kernel(borrows=True, wraps=True)
 def _hash(data: Any, low: int, high: int) -> Any:
     h = np.uint64(high - low)
     for j in range(low, high, 8):
