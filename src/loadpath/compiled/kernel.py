@@ -127,7 +127,7 @@ def kernel(
     """Compile a function when it is called, without bounds and without exceptions of arithmetic.
 
     ``NUMBA_DISABLE_JIT=1`` leaves it as it is: to be looked at on small input, since Python takes
-    about 1 us for each byte of a record.
+    about 2 us for each byte of a record.
 
     Parameters
     ----------
