@@ -210,12 +210,12 @@ print(value.tolist(), "numba" in sys.modules)
 """
 
 
-def run(folder, constant=2, cache="kernels", before=""):
-    program = folder / "program.py"
-    program.write_text(before + PROGRAM.format(constant=constant), encoding="utf-8")
+def run(folder, constant=2, cache="kernels", program=PROGRAM):
+    path = folder / "program.py"
+    path.write_text(program.format(constant=constant), encoding="utf-8")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / cache)}
     done = subprocess.run(
-        [sys.executable, program], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, path], env=environment, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
 
@@ -225,6 +225,43 @@ def test_a_second_process_does_not_load_the_compiler(tmp_path):
     assert run(tmp_path) == "[0, 2, 4, 6] False"
     assert run(tmp_path, constant=5) == "[0, 5, 10, 15] True"
     assert len(list((tmp_path / "kernels").glob("*.machine"))) == 1, "the old code is removed"
+
+
+CALLS = """
+import sys
+import numpy as np
+from loadpath.compiled import kernel
+
+CONSTANT = int(sys.argv[1])
+
+@kernel
+def added(x):
+    return x + CONSTANT
+
+@kernel
+def largest(value):
+    return value.max() + added(0)
+
+print(largest(np.arange(4)[::2]))
+"""
+
+
+def test_what_numba_keeps_follows_the_kernels_that_are_called(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(CALLS, encoding="utf-8")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+    told = [
+        subprocess.run(
+            [sys.executable, path, constant],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for constant in ("1", "5", "1")
+    ]
+    assert told == ["3", "7", "3"]
+    assert list((tmp_path / "kernels").rglob("*.nbc"))
 
 
 def test_damaged_machine_code_is_compiled_anew(tmp_path):
@@ -278,7 +315,7 @@ Path.replace = lambda *_: os.kill(os.getpid(), 9)
 def test_what_a_killed_process_left_is_removed_when_nobody_can_be_writing_it(tmp_path):
     folder = tmp_path / "kernels"
     with pytest.raises(subprocess.CalledProcessError):
-        run(tmp_path, before=KILLED)
+        run(tmp_path, program=KILLED + PROGRAM)
     (left,) = folder.iterdir()
     assert left.suffix == ".part"
     assert run(tmp_path) == "[0, 2, 4, 6] True"

@@ -77,7 +77,7 @@ class Kernel:
     @cached_property
     def _numba(self) -> Any:
         building = import_module("loadpath.compiled.building")
-        return building.dispatcher(self.py_func, self._options, kept=True)
+        return building.dispatcher(self.py_func, self._options, self._identity)
 
     @cached_property
     def _identity(self) -> str:
@@ -140,8 +140,8 @@ def kernel(
         Whether references to arrays are not counted, which a function may do that makes none. In a
         loop that calls other kernels counting them takes as long as the rest.
     wraps : bool
-        Whether whole numbers are meant to wrap, as those of digests are. Compiled they do anyway;
-        Python warns of all others.
+        Whether numbers may leave their range: those of digests are meant to, others are refused by
+        the caller. Compiled all of them may; Python warns of those in other functions.
 
     Returns
     -------
@@ -163,5 +163,5 @@ def kernel(
     if function is None:
         return lambda given: kernel(given, inline=inline, borrows=borrows, wraps=wraps)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return np.errstate(over="ignore")(function) if wraps else function
+        return np.errstate(over="ignore", invalid="ignore")(function) if wraps else function
     return Kernel(function, inline=inline, borrows=borrows)
