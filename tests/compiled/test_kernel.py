@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FunctionType
@@ -11,8 +10,9 @@ from types import FunctionType
 import numpy as np
 import pytest
 
-from loadpath.compiled import kernel, store
+from loadpath.compiled import kernel, machine, native, store
 from loadpath.compiled.identity import identity
+from loadpath.testing import make_job, write_op_table
 
 SHIFT = 3
 pytestmark = pytest.mark.skipif(
@@ -80,6 +80,18 @@ def test_a_kernel_gives_what_python_gives(dtype, n):
     assert outcomes[0] == outcomes[1]
 
 
+def wrapped(value):
+    return np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)
+
+
+def test_without_the_compiler_numbers_wrap_where_they_are_meant_to(monkeypatch):
+    compiled = int(kernel(wrapped)(7))
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert int(kernel(wraps=True)(wrapped)(7)) == compiled
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        kernel(wrapped)(7)
+
+
 def test_arrays_of_no_length_and_no_result():
     nothing = np.empty(0, np.float32)
     assert no_result(nothing) is None
@@ -140,6 +152,18 @@ def test_what_needs_more_than_the_c_library_is_left_to_numba():
     assert largest(np.arange(5)) == 4
 
 
+def test_identity_follows_the_module_that_knows_better_code(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = []
+    for text in ("first = 1", "other = 2", "first = 1"):
+        (tmp_path / "better_code.py").write_text(text, encoding="utf-8")
+        inner = FunctionType(shifted.py_func.__code__, {"SHIFT": 1}, "shifted")
+        space = {"shifted": native("better_code")(inner)}
+        digests.append(identity(FunctionType(calls_another.__code__, space), ""))
+    assert digests[0] == digests[2] != digests[1]
+    assert "better_code" not in sys.modules
+
+
 def test_what_a_kernel_raises_is_raised():
     with pytest.raises(ValueError, match="negative dimensions"):
         room_for(-1)
@@ -170,7 +194,7 @@ def test_identity_follows_code_constants_and_called_kernels():
 PROGRAM = """
 import sys
 import numpy as np
-from loadpath.compiled import kernel, store
+from loadpath.compiled import kernel, machine, native, store
 
 CONSTANT = {constant}
 
@@ -186,12 +210,12 @@ print(value.tolist(), "numba" in sys.modules)
 """
 
 
-def run(folder, constant=2, cache="kernels"):
-    program = folder / "program.py"
-    program.write_text(PROGRAM.format(constant=constant), encoding="utf-8")
+def run(folder, constant=2, cache="kernels", program=PROGRAM):
+    path = folder / "program.py"
+    path.write_text(program.format(constant=constant), encoding="utf-8")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / cache)}
     done = subprocess.run(
-        [sys.executable, program], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, path], env=environment, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
 
@@ -201,6 +225,43 @@ def test_a_second_process_does_not_load_the_compiler(tmp_path):
     assert run(tmp_path) == "[0, 2, 4, 6] False"
     assert run(tmp_path, constant=5) == "[0, 5, 10, 15] True"
     assert len(list((tmp_path / "kernels").glob("*.machine"))) == 1, "the old code is removed"
+
+
+CALLS = """
+import sys
+import numpy as np
+from loadpath.compiled import kernel
+
+CONSTANT = int(sys.argv[1])
+
+@kernel
+def added(x):
+    return x + CONSTANT
+
+@kernel
+def largest(value):
+    return value.max() + added(0)
+
+print(largest(np.arange(4)[::2]))
+"""
+
+
+def test_what_numba_keeps_follows_the_kernels_that_are_called(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(CALLS, encoding="utf-8")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+    told = [
+        subprocess.run(
+            [sys.executable, path, constant],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for constant in ("1", "5", "1")
+    ]
+    assert told == ["3", "7", "3"]
+    assert list((tmp_path / "kernels").rglob("*.nbc"))
 
 
 def test_damaged_machine_code_is_compiled_anew(tmp_path):
@@ -219,6 +280,61 @@ def test_where_nothing_can_be_written_each_process_compiles(tmp_path):
         assert run(tmp_path, cache="file/kernels") == "[0, 2, 4, 6] True"
 
 
+def test_what_is_kept_is_used_where_nothing_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    store.keep("kernel-1", b"code")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    store.keep("kernel-2", b"other")
+    assert (store.kept("kernel-1"), store.kept("kernel-2")) == (b"code", None)
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o644]
+
+
+def test_each_processor_keeps_its_own_code(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    for name in ("one", "other", "one"):
+        monkeypatch.setattr(machine, "processor", lambda name=name: name)
+        kernel(shifted.py_func)(1)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_processes_that_begin_together_at_an_empty_cache(tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(lambda _: run(tmp_path), range(3)))
+    assert {text.rpartition(" ")[0] for text in told} == {"[0, 2, 4, 6]"}
+    assert run(tmp_path) == "[0, 2, 4, 6] False"
+    assert len(list((tmp_path / "kernels").iterdir())) == 1
+
+
+KILLED = """
+import os
+from pathlib import Path
+Path.replace = lambda *_: os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_when_nobody_can_be_writing_it(tmp_path):
+    folder = tmp_path / "kernels"
+    with pytest.raises(subprocess.CalledProcessError):
+        run(tmp_path, program=KILLED + PROGRAM)
+    (left,) = folder.iterdir()
+    assert left.suffix == ".part"
+    assert run(tmp_path) == "[0, 2, 4, 6] True"
+    assert left.exists(), "another process may be writing it"
+    os.utime(left, (0, 0))
+    assert run(tmp_path, constant=5) == "[0, 5, 10, 15] True"
+    assert [path.suffix for path in folder.iterdir()] == [".machine"]
+
+
+def test_a_disk_that_refuses_leaves_nothing(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(Path, "chmod", refused)
+    store.keep("kernel-1", b"code")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_user_without_a_home_keeps_nothing_there(monkeypatch):
     def no_home(_):
         raise RuntimeError
@@ -228,24 +344,26 @@ def test_a_user_without_a_home_keeps_nothing_there(monkeypatch):
     for stated in ("", "relative/cache"):
         monkeypatch.setenv("XDG_CACHE_HOME", stated)
         assert store.cache_home() is None
-    store.folder.cache_clear()
-    monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    assert store.folder() is None
-    store.folder.cache_clear()
+    assert [place.name for place in store.places()] == ["__pycache__"]
 
 
-def test_an_audit_of_an_op_table_does_not_load_the_compiler(tmp_path):
-    program = textwrap.dedent("""
-        import sys
-        import loadpath
-        from loadpath.testing import make_job, write_op_table
-        loadpath.run_audit(write_op_table(make_job(1, pp=2, dp=4, steps=4), sys.argv[1]))
-        print("numba" in sys.modules)
-    """)
+AUDIT = """
+import sys
+import loadpath
+loadpath.run_audit(sys.argv[1])
+print("numba" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("of_what", ["op table", "traces"])
+def test_an_audit_does_not_load_the_compiler_twice(tmp_path, of_what):
+    record = Path(__file__).parents[2] / "examples" / "tp-host"
+    if of_what == "op table":
+        record = write_op_table(make_job(1, pp=2, dp=4, steps=4), tmp_path)
     told = [
         subprocess.run(
-            [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+            [sys.executable, "-c", AUDIT, record], capture_output=True, text=True, check=True
         ).stdout.strip()
         for _ in range(2)
     ]

@@ -4,29 +4,37 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadpath.decode import byte_kernels as kernels
-from loadpath.decode.byte_kernels import PADDING, borrowing
+from loadpath.compiled import kernel
+from loadpath.decode.byte_kernels import (
+    PADDING,
+    after_blank,
+    after_digits,
+    after_plain,
+    byte_at,
+    differing,
+    word_at,
+)
 
 RUNS = {
-    kernels.after_blank: b" \n\r\t",
-    kernels.after_plain: bytes(c for c in range(32, 128) if c not in b'"\\'),
-    kernels.after_digits: b"0123456789",
+    after_blank: b" \n\r\t",
+    after_plain: bytes(c for c in range(32, 128) if c not in b'"\\'),
+    after_digits: b"0123456789",
 }
 
 
-@borrowing
+@kernel(borrows=True)
 def after_runs(data, i):
-    return kernels.after_blank(data, i), kernels.after_plain(data, i), kernels.after_digits(data, i)
+    return after_blank(data, i), after_plain(data, i), after_digits(data, i)
 
 
-@borrowing
+@kernel(borrows=True)
 def loaded(data, i):
-    return kernels.byte_at(data, i), kernels.word_at(data, i)
+    return byte_at(data, i), word_at(data, i)
 
 
-@borrowing
+@kernel(borrows=True)
 def compared(data, i, other, j):
-    return kernels.differing(data, i, other, j)
+    return differing(data, i, other, j)
 
 
 def padded(text):

@@ -9,5 +9,6 @@ way) is left to Numba, with Numba's own cache.
 """
 
 from loadpath.compiled.kernel import Kernel, kernel
+from loadpath.compiled.native import native
 
-__all__ = ["Kernel", "kernel"]
+__all__ = ["Kernel", "kernel", "native"]

@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -14,6 +14,7 @@ from loadpath.compiled.entry import entry_module, type_of
 from loadpath.compiled.identity import used_names
 from loadpath.compiled.kinds import ARRAY_DTYPES, REAL, TRUTH, WHOLE
 from loadpath.compiled.machine import target_machine
+from loadpath.compiled.native import load_native
 from loadpath.compiled.results import MOST_REAL, MOST_WHOLE, size_of
 
 njit: Any = numba.njit
@@ -66,7 +67,7 @@ define linkonce_odr void @NRT_MemInfo_call_dtor(ptr %block) {
 """Numba's blocks of memory, as its compiled code expects them, on the C library's allocator."""
 
 
-def dispatcher(function: Callable[..., Any], options: dict[str, Any], *, kept: bool = False) -> Any:
+def dispatcher(function: Callable[..., Any], options: dict[str, Any], identity: str = "") -> Any:
     """Let Numba compile a function when it is called.
 
     Parameters
@@ -75,8 +76,8 @@ def dispatcher(function: Callable[..., Any], options: dict[str, Any], *, kept: b
         A plain function; kernels that it calls are Numba's too.
     options : dict
         Options of ``numba.njit``.
-    kept : bool
-        Whether Numba keeps what it compiles, where it can.
+    identity : str
+        What the function is made of, if Numba is to keep what it compiles, where it can.
 
     Returns
     -------
@@ -86,27 +87,20 @@ def dispatcher(function: Callable[..., Any], options: dict[str, Any], *, kept: b
     code = function.__code__
     space: dict[str, Any] = function.__globals__
     used = {name: space[name] for name in used_names(code) if name in space}
+    for value in used.values():
+        load_native(value)
     theirs = {name: value.within for name, value in used.items() if _is_kernel(value)}
-    twin = FunctionType(code, space | theirs, function.__name__, function.__defaults__)
+    # Numba looks for changes in one file alone, but tells closures apart by what they hold
+    held = ("identity",) if identity else ()
+    cells = tuple(CellType(identity) for _ in held)
+    code = code.replace(co_freevars=held)
+    twin = FunctionType(code, space | theirs, function.__name__, function.__defaults__, cells)
     twin.__module__, twin.__qualname__ = function.__module__, function.__qualname__
-    return kept_by_numba(twin, options) if kept else njit(**options)(twin)
+    return _kept_by_numba(twin, options) if identity else njit(**options)(twin)
 
 
-def kept_by_numba(function: Callable[..., Any], options: dict[str, Any]) -> Any:
-    """Let Numba compile a function, and keep what it made where it finds a folder to write to.
-
-    Parameters
-    ----------
-    function : callable
-        A plain function.
-    options : dict
-        Options of ``numba.njit``.
-
-    Returns
-    -------
-    object
-        Numba's function.
-    """
+def _kept_by_numba(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Let Numba keep what it makes where it finds a folder to write to."""
     try:
         return njit(**options, cache=True)(function)
     except RuntimeError:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
+from loadpath.compiled.native import native_code
 from loadpath.compiled.versions import version_of
 
 
@@ -72,8 +73,9 @@ def _code(code: CodeType) -> Iterator[Any]:
 
 
 def _value(name: str, value: Any, seen: set[str]) -> Iterator[Any]:
-    called = getattr(value, "py_func", None)
-    if called is not None:
+    called = getattr(value, "py_func", value)
+    if isinstance(called, FunctionType):
+        yield from native_code(called)
         if f"{called.__module__}.{called.__qualname__}" not in seen:
             yield from _parts(called, getattr(value, "options", ""), seen)
     elif isinstance(value, np.ndarray):

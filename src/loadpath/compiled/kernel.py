@@ -9,6 +9,8 @@ from importlib import import_module
 from threading import RLock
 from typing import Any
 
+import numpy as np
+
 from loadpath.compiled import store
 from loadpath.compiled.identity import identity
 from loadpath.compiled.kinds import kind_of
@@ -75,7 +77,7 @@ class Kernel:
     @cached_property
     def _numba(self) -> Any:
         building = import_module("loadpath.compiled.building")
-        return building.dispatcher(self.py_func, self._options, kept=True)
+        return building.dispatcher(self.py_func, self._options, self._identity)
 
     @cached_property
     def _identity(self) -> str:
@@ -88,10 +90,10 @@ class Kernel:
         if "" in kinds:
             return self._left
         machine = import_module("loadpath.compiled.machine")
-        told = f"{self._identity} {kinds} {machine.processor()}"
-        key = sha256(told.encode()).hexdigest()[:32]
+        key = _digest(self._identity, *kinds, machine.processor())[:32]
         what = f"{self.py_func.__module__}.{self.py_func.__name__}"
-        name = f"{what}-{sys.implementation.cache_tag}-{_as_name(kinds)}-{key}"
+        case = _digest(*kinds, machine.processor())[:12]
+        name = f"{what}-{sys.implementation.cache_tag}-{case}-{key}"
         held = store.kept(name) or self._made(kinds, name, key)
         symbol, results, code = held.split(b"\n", 2)
         if symbol.decode() == LEFT_TO_NUMBA:
@@ -115,14 +117,17 @@ class Kernel:
         return held
 
 
-def _as_name(kinds: tuple[str, ...]) -> str:
-    return sha256(" ".join(kinds).encode()).hexdigest()[:12]
+def _digest(*parts: str) -> str:
+    return sha256(" ".join(parts).encode()).hexdigest()
 
 
-def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False) -> Any:
+def kernel(
+    function: Any = None, *, inline: bool = False, borrows: bool = False, wraps: bool = False
+) -> Any:
     """Compile a function when it is called, without bounds and without exceptions of arithmetic.
 
-    ``NUMBA_DISABLE_JIT=1`` leaves it as it is.
+    ``NUMBA_DISABLE_JIT=1`` leaves it as it is: to be looked at on small input, since Python takes
+    about 2 us for each byte of a record.
 
     Parameters
     ----------
@@ -134,6 +139,9 @@ def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False)
     borrows : bool
         Whether references to arrays are not counted, which a function may do that makes none. In a
         loop that calls other kernels counting them takes as long as the rest.
+    wraps : bool
+        Whether numbers may leave their range: those of digests are meant to, others are refused by
+        the caller. Compiled all of them may; Python warns of those in other functions.
 
     Returns
     -------
@@ -153,7 +161,7 @@ def kernel(function: Any = None, *, inline: bool = False, borrows: bool = False)
     10
     """
     if function is None:
-        return lambda given: kernel(given, inline=inline, borrows=borrows)
+        return lambda given: kernel(given, inline=inline, borrows=borrows, wraps=wraps)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return function
+        return np.errstate(over="ignore", invalid="ignore")(function) if wraps else function
     return Kernel(function, inline=inline, borrows=borrows)

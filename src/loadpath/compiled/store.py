@@ -2,15 +2,16 @@
 
 import os
 from contextlib import suppress
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-__all__ = ["cache_home", "folder", "keep", "kept"]
+__all__ = ["cache_home", "keep", "kept", "places"]
 
 MARK = b"loadpath kernel 1\n"
-ENDING = ".machine"
+PREFIX, PART, ENDING = "loadpath-", ".part", ".machine"
+STALE_S = 3600
+"""A piece older than this is not being written any more: that takes milliseconds."""
 
 
 def cache_home() -> Path | None:
@@ -30,24 +31,19 @@ def cache_home() -> Path | None:
         return None
 
 
-@cache
-def folder() -> Path | None:
-    """Find where machine code is kept.
+def places() -> tuple[Path, ...]:
+    """List where machine code may be kept.
 
     Returns
     -------
-    Path or None
-        ``$NUMBA_CACHE_DIR``, else beside the package, else `cache_home`; None where nothing can be
-        written: each process then compiles anew.
+    tuple of Path
+        ``$NUMBA_CACHE_DIR`` alone, else beside the package and in `cache_home`. Code is believed
+        from each of them, also where nothing can be written; it is written to the first that allows
+        it, and each process compiles anew where none does.
     """
     told = os.environ.get("NUMBA_CACHE_DIR")
-    places = [Path(told)] if told else [Path(__file__).parent / "__pycache__", cache_home()]
-    for place in filter(None, places):
-        with suppress(OSError):
-            place.mkdir(parents=True, exist_ok=True)
-            if os.access(place, os.W_OK):
-                return place
-    return None
+    beside = Path(__file__).parent / "__pycache__"
+    return (Path(told),) if told else tuple(filter(None, (beside, cache_home())))
 
 
 def kept(name: str) -> bytes | None:
@@ -63,15 +59,13 @@ def kept(name: str) -> bytes | None:
     bytes or None
         None if there is nothing, or it is not what was written.
     """
-    where = folder()
-    if where is None:
-        return None
-    try:
-        held = (where / f"{name}{ENDING}").read_bytes()
-    except OSError:
-        return None
-    digest, code = held[len(MARK) : len(MARK) + 32], held[len(MARK) + 32 :]
-    return code if held.startswith(MARK) and sha256(code).digest() == digest else None
+    for place in places():
+        with suppress(OSError):
+            held = (place / f"{name}{ENDING}").read_bytes()
+            digest, code = held[len(MARK) : len(MARK) + 32], held[len(MARK) + 32 :]
+            if held.startswith(MARK) and sha256(code).digest() == digest:
+                return code
+    return None
 
 
 def keep(name: str, code: bytes) -> None:
@@ -81,18 +75,42 @@ def keep(name: str, code: bytes) -> None:
     ----------
     name : str
         What it is for, a dash, and the digest of all that it was made of; what was kept for the
-        same under another digest is removed.
+        same under another digest is removed, and so are pieces that a killed process left.
     code : bytes
         Machine code.
     """
-    where = folder()
-    if where is None:
-        return
     with suppress(OSError):
-        with NamedTemporaryFile(dir=where, suffix=".part", delete=False) as part:
-            part.write(MARK + sha256(code).digest() + code)
-        old = list(where.glob(f"{name.rpartition('-')[0]}-*{ENDING}"))
-        Path(part.name).replace(where / f"{name}{ENDING}")
-        for path in old:
-            if path.name != f"{name}{ENDING}":
-                path.unlink(missing_ok=True)
+        for where in filter(_is_writable, places()):
+            _sweep(where, name, _write(where, name, MARK + sha256(code).digest() + code))
+            return
+
+
+def _is_writable(place: Path) -> bool:
+    with suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+        return os.access(place, os.W_OK)
+    return False
+
+
+def _write(where: Path, name: str, content: bytes) -> float:
+    """Write a file in one piece; return when."""
+    with NamedTemporaryFile(dir=where, prefix=PREFIX, suffix=PART, delete=False) as part:
+        path = Path(part.name)
+        try:
+            part.write(content)
+            part.flush()
+            path.chmod(0o644)  # one installation serves many users
+            path.replace(where / f"{name}{ENDING}")
+        finally:
+            path.unlink(missing_ok=True)
+    return (where / f"{name}{ENDING}").stat().st_mtime
+
+
+def _sweep(where: Path, name: str, now: float) -> None:
+    """Remove what the file of this name takes the place of, and what nobody will finish."""
+    for old in where.glob(f"{name.rpartition('-')[0]}-*{ENDING}"):
+        if old.name != f"{name}{ENDING}":
+            old.unlink(missing_ok=True)
+    for part in where.glob(f"{PREFIX}*{PART}"):
+        if now - part.stat().st_mtime > STALE_S:
+            part.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from loadpath.decode.blocks import BLOCK_BYTES, read_blocks
 from loadpath.decode.collective import collective_of
 from loadpath.decode.digest import file_digest
 from loadpath.decode.json_array import Chunk, Envelope, Keys, array_chunks
+from loadpath.decode.memory import release_free_memory
 from loadpath.decode.number_kernels import read_thousandths, read_whole
 from loadpath.decode.regular import check_regular
 from loadpath.decode.shelf import keep, kept, source_digest
@@ -25,5 +26,6 @@ __all__ = [
     "read_blocks",
     "read_thousandths",
     "read_whole",
+    "release_free_memory",
     "source_digest",
 ]

@@ -1,24 +1,19 @@
-"""Many bytes at once: one vector comparison instead of a loop over bytes.
+"""Many bytes at once: runs of one class, and comparisons.
 
-Numba compiles no vector comparison of its own accord where a loop may end early, so that these are
-written for LLVM, which has them on every processor. Without the compiler they are plain Python.
+Called from Python these look at one byte after the other; kernels that call them are given the
+vector comparisons of `vector_kernels`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic, overload
-
-from loadpath.compiled.building import kept_by_numba
+from loadpath.compiled import native
 
 __all__ = [
     "PADDING",
+    "RUN",
     "after_blank",
     "after_digits",
     "after_plain",
-    "borrowing",
     "byte_at",
     "differing",
     "word_at",
@@ -28,31 +23,29 @@ PADDING = 64
 """Data must end with so many zero bytes, which belong to no class."""
 RUN = 32
 """Bytes of a run that are looked at together: most runs are shorter."""
-OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False}
-BYTE, WORD = ir.IntType(8), ir.IntType(64)
 BLANK = b" \n\r\t"
+in_vectors = native("loadpath.decode.vector_kernels")
 
 
-def borrowing(function: Any) -> Any:
-    """Compile a kernel that makes no array: to count references takes as long as the scan."""
-    return kept_by_numba(function, OPTIONS)
-
-
+@in_vectors
 def byte_at(data: Any, i: int) -> int:
     """Byte at a place that is not negative, which Numba would check for."""
     return int(data[i])
 
 
+@in_vectors
 def word_at(data: Any, i: int) -> int:
     """Eight bytes as one number, the first the lowest."""
     return int.from_bytes(bytes(data[i : i + 8]), "little")
 
 
+@in_vectors
 def differing(data: Any, i: int, other: Any, j: int) -> int:
     """Bits of the bytes that differ between `PADDING` from `i` of one array and `j` of another."""
     return sum(int(data[i + k] != other[j + k]) << k for k in range(PADDING))
 
 
+@in_vectors
 def after_blank(data: Any, i: int) -> int:
     """Position of the first byte from `i` on that is no JSON white space."""
     while data[i] in BLANK:
@@ -60,6 +53,7 @@ def after_blank(data: Any, i: int) -> int:
     return i
 
 
+@in_vectors
 def after_plain(data: Any, i: int) -> int:
     """Position of the first quote, backslash, control character or byte beyond ASCII."""
     while 32 <= data[i] < 128 and data[i] not in {34, 92}:
@@ -67,120 +61,9 @@ def after_plain(data: Any, i: int) -> int:
     return i
 
 
+@in_vectors
 def after_digits(data: Any, i: int) -> int:
     """Position of the first byte from `i` on that is no decimal digit."""
     while 48 <= data[i] <= 57:
         i += 1
     return i
-
-
-def _load(context: Any, builder: Any, kinds: Any, args: Any, kind: Any) -> Any:
-    """Load a value of a kind from a place of an array of bytes."""
-    array = context.make_array(kinds[0])(context, builder, args[0])
-    place = builder.gep(array.data, [args[1]])
-    value = builder.load(builder.bitcast(place, kind.as_pointer()))
-    value.align = 1
-    return value
-
-
-def _unlike(typing_context: Any, data: Any, i: Any, other: Any, j: Any) -> Any:  # noqa: ARG001
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.VectorType(BYTE, PADDING)
-        one = _load(context, builder, signature.args[:2], args[:2], kind)
-        two = _load(context, builder, signature.args[2:], args[2:], kind)
-        return builder.bitcast(builder.icmp_unsigned("!=", one, two), WORD)
-
-    return types.uint64(data, types.intp, other, types.intp), generate
-
-
-_unlike_bytes: Any = intrinsic(_unlike)
-
-
-@overload(differing)
-def _compiled_differing(data: Any, i: int, other: Any, j: int) -> Any:  # noqa: ARG001
-    def implementation(data: Any, i: int, other: Any, j: int) -> Any:
-        return _unlike_bytes(data, i, other, j)
-
-    return implementation
-
-
-def _loader(kind: Any, numba_type: Any) -> Any:
-    @intrinsic
-    def load(typing_context: Any, data: Any, i: Any) -> Any:  # noqa: ARG001
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _load(context, builder, signature.args, args, kind)
-
-        return numba_type(data, types.intp), generate
-
-    return load
-
-
-def _splat(value: int) -> Any:
-    return ir.Constant(ir.VectorType(BYTE, RUN), [value] * RUN)
-
-
-def _within(builder: Any, block: Any, low: int, high: int) -> Any:
-    """Tell which bytes lie between two, both included."""
-    return builder.icmp_unsigned("<=", builder.sub(block, _splat(low)), _splat(high - low))
-
-
-def _not_blank(builder: Any, block: Any) -> Any:
-    blank = [builder.icmp_unsigned("==", block, _splat(value)) for value in BLANK]
-    return builder.not_(builder.or_(builder.or_(*blank[:2]), builder.or_(*blank[2:])))
-
-
-def _not_plain(builder: Any, block: Any) -> Any:
-    odd = [builder.icmp_unsigned("==", block, _splat(value)) for value in (34, 92)]
-    return builder.or_(builder.or_(*odd), builder.not_(_within(builder, block, 32, 127)))
-
-
-def _not_digit(builder: Any, block: Any) -> Any:
-    return builder.not_(_within(builder, block, 48, 57))
-
-
-def _skipper(stops: Callable[[Any, Any], Any]) -> Any:
-    """Make a count of bytes before the first from `i` on that stops, `RUN` if there is none."""
-
-    @intrinsic
-    def skip(typing_context: Any, data: Any, i: Any) -> Any:  # noqa: ARG001
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            block = _load(context, builder, signature.args, args, ir.VectorType(BYTE, RUN))
-            mask = builder.bitcast(stops(builder, block), ir.IntType(RUN))
-            n = builder.cttz(mask, ir.Constant(ir.IntType(1), 0))
-            return builder.zext(n, WORD)
-
-        return types.intp(data, types.intp), generate
-
-    return skip
-
-
-def _compiled(plain: Any, stops: Callable[[Any, Any], Any]) -> None:
-    """Let the compiler take `RUN` bytes at a time."""
-    skip = _skipper(stops)
-
-    @overload(plain)
-    def typed(data: Any, i: int) -> Any:  # noqa: ARG001
-        def implementation(data: Any, i: int) -> Any:
-            n = skip(data, i)
-            while n == RUN:
-                i += n
-                n = skip(data, i)
-            return i + n
-
-        return implementation
-
-
-def _compiled_load(plain: Any, load: Any) -> None:
-    @overload(plain)
-    def typed(data: Any, i: int) -> Any:  # noqa: ARG001
-        def implementation(data: Any, i: int) -> Any:
-            return load(data, i)
-
-        return implementation
-
-
-_compiled(after_blank, _not_blank)
-_compiled(after_plain, _not_plain)
-_compiled(after_digits, _not_digit)
-_compiled_load(byte_at, _loader(BYTE, types.uint8))
-_compiled_load(word_at, _loader(WORD, types.uint64))

@@ -2,12 +2,13 @@
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loadpath.decode.byte_kernels import PADDING
+from loadpath.decode.scan_kernels import FACTS, MOST_AFTER, ROOT, scan_objects
 from loadpath.errors import InputError
 
 __all__ = [
@@ -266,26 +267,23 @@ class _Scanner:
 
     def scan(self, text: bytes) -> tuple[Chunk, int]:
         """Scan whole objects from the beginning of `text`; -1 if the array does not end there."""
-        body = text + bytes(_kernels().PADDING)
+        body = text + bytes(PADDING)
         n_row = len(text) // LEAST_OBJECT_BYTES + 1
         border = np.empty((n_row, 3), np.int64)
         low, high = (np.empty((n_row, self._n_key), np.int32) for _ in range(2))
         keys = (self._word, self._text, self._first, self._head, self._follow)
         data = np.frombuffer(body, np.uint8)
-        n, closed = _kernels().scan_objects(
-            data, keys, self._nested, self._memory, low, high, border
-        )
+        n, closed = scan_objects(data, keys, self._nested, self._memory, low, high, border)
         odd = border[:n, 2] != 0
         return Chunk(body, border[:n, :2], odd, low[:n], high[:n]), closed
 
 
 def _memory() -> tuple[NDArray[Any], ...]:
     """Texts between values, as the kernel remembers them: the root alone."""
-    kernels = _kernels()
-    fact = np.zeros((MOST_REMEMBERED + 2, kernels.FACTS), np.int64)
-    fact[0, 0] = kernels.ROOT
-    after = np.full((fact.shape[0], kernels.MOST_AFTER), -1, np.int64)
-    text = np.zeros(fact.shape[0] * kernels.PADDING, np.uint8)
+    fact = np.zeros((MOST_REMEMBERED + 2, FACTS), np.int64)
+    fact[0, 0] = ROOT
+    after = np.full((fact.shape[0], MOST_AFTER), -1, np.int64)
+    text = np.zeros(fact.shape[0] * PADDING, np.uint8)
     return text, np.zeros(fact.shape[0], np.uint64), fact, after, np.ones(1, np.int64)
 
 
@@ -332,8 +330,3 @@ def _at_least(blocks: Iterator[bytes], n_byte: int) -> bytes:
         parts.append(block)
         n_byte -= len(block)
     return b"".join(parts)
-
-
-def _kernels() -> Any:
-    """Load what scans: its compiler takes a while to load, and most records are not JSON."""
-    return import_module("loadpath.decode.scan_kernels")

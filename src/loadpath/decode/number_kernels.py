@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from loadpath.compiled import kernel
 
 __all__ = ["read_thousandths", "read_whole"]
@@ -19,9 +21,9 @@ def read_whole(data: Any, low: Any, high: Any, value: Any, odd: Any) -> None:
         if high[i] - j > 18 or high[i] == j:
             odd[i] = True
             continue
-        number = 0
+        number: Any = 0
         while j < high[i] and 48 <= data[j] <= 57:
-            number = number * 10 + (data[j] - 48)
+            number = number * 10 + np.int64(data[j]) - 48
             j += 1
         odd[i] |= j < high[i]
         value[i] = -number if minus else number
@@ -37,21 +39,22 @@ def read_thousandths(data: Any, low: Any, high: Any, value: Any, odd: Any) -> No
         minus = data[j] == 45
         j += 1 if minus else 0
         first = j
-        number = 0
+        number: Any = 0
         while j < high[i] and j - first < 16 and 48 <= data[j] <= 57:
-            number = number * 10 + (data[j] - 48)
+            number = number * 10 + np.int64(data[j]) - 48
             j += 1
         if j == first or j - first > 15:
             odd[i] = True
             continue
-        n_digit, above, rest = 0, 0, False
+        n_digit, rest = 0, False
+        above: Any = 0
         if j < high[i] and data[j] == 46:
             j += 1
             while j < high[i] and 48 <= data[j] <= 57:
                 if n_digit < 3:
-                    number = number * 10 + (data[j] - 48)
+                    number = number * 10 + np.int64(data[j]) - 48
                 elif n_digit == 3:
-                    above = data[j] - 48
+                    above = np.int64(data[j]) - 48
                 else:
                     rest |= data[j] != 48
                 n_digit += 1

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from loadpath.compiled import kernel
 from loadpath.decode.byte_kernels import (
     PADDING,
     after_blank,
     after_digits,
     after_plain,
-    borrowing,
     byte_at,
     differing,
     word_at,
@@ -37,7 +37,7 @@ STATE, INSIDE, KEY, OPENS, CLOSES, SIZE = range(FACTS)
 the nested object, which wanted key the value has, and where the nested object opens and closes."""
 
 
-@borrowing
+@kernel(borrows=True)
 def _string(data: Any, i: int, n: int) -> int:
     """Position after the string that begins at `i`; odd where it has control or other alphabets."""
     i += 1
@@ -58,7 +58,7 @@ def _string(data: Any, i: int, n: int) -> int:
         i += 2
 
 
-@borrowing
+@kernel(borrows=True)
 def _number(data: Any, i: int, n: int) -> int:
     """Position after the number that begins at `i`."""
     if byte_at(data, i) == 45:
@@ -79,7 +79,7 @@ def _number(data: Any, i: int, n: int) -> int:
     return MORE if i >= n else i
 
 
-@borrowing
+@kernel(borrows=True)
 def _literal(data: Any, i: int, n: int) -> int:
     """Position after true, false or null."""
     word = b"true" if byte_at(data, i) == 116 else b"null"
@@ -91,7 +91,7 @@ def _literal(data: Any, i: int, n: int) -> int:
     return i + len(word)
 
 
-@borrowing
+@kernel(borrows=True)
 def _key_number(data: Any, low: int, high: int, level: int, keys: Any) -> int:
     """Find the wanted key that stands between `low` and `high`, -1 for any other."""
     word, text, first, head, follow = keys
@@ -113,7 +113,7 @@ def _key_number(data: Any, low: int, high: int, level: int, keys: Any) -> int:
     return -1
 
 
-@borrowing
+@kernel(borrows=True)
 def _scalar(data: Any, i: int, n: int) -> Any:
     """Position after the string, number or literal that begins at `i`."""
     c = byte_at(data, i)
@@ -126,7 +126,7 @@ def _scalar(data: Any, i: int, n: int) -> Any:
     return MORE if i >= n else ODD
 
 
-@borrowing
+@kernel(borrows=True)
 def _between(data: Any, i: int, n: int, keys: Any, nested: int, fact: Any) -> Any:
     """Walk from the end of a value (or the root) to the next scalar, or to the object's end."""
     state, inside, key, begin = fact[STATE], fact[INSIDE], -1, i
@@ -184,7 +184,7 @@ def _between(data: Any, i: int, n: int, keys: Any, nested: int, fact: Any) -> An
     return i
 
 
-@borrowing
+@kernel(borrows=True)
 def _expected(data: Any, i: int, last: int, memory: Any) -> Any:
     """Text known to follow the last one, if it stands at `i`; -1 if none of them does."""
     text, mask, fact, after, _ = memory
@@ -200,7 +200,7 @@ def _expected(data: Any, i: int, last: int, memory: Any) -> Any:
     return -1
 
 
-@borrowing
+@kernel(borrows=True)
 def _remember(data: Any, i: int, last: int, memory: Any) -> Any:
     """Enter the text at `i`, whose meaning stands in the spare row; that row if it has no place."""
     text, mask, fact, after, n_known = memory
@@ -234,7 +234,7 @@ def _remember(data: Any, i: int, last: int, memory: Any) -> Any:
     return found
 
 
-@borrowing
+@kernel(borrows=True)
 def _object(data: Any, i: int, n: int, keys: Any, nested: int, memory: Any, found: Any) -> Any:
     """Walk through the object at `i`; note where values of wanted keys begin and end."""
     fact = memory[2]
@@ -269,7 +269,7 @@ def _object(data: Any, i: int, n: int, keys: Any, nested: int, memory: Any, foun
         last = text
 
 
-@borrowing
+@kernel(borrows=True)
 def _lenient(data: Any, i: int, n: int) -> int:
     """End of what seems an object: braces balance outside strings; a raw line feed ends a string.
 
@@ -297,7 +297,7 @@ def _lenient(data: Any, i: int, n: int) -> int:
     return MORE
 
 
-@borrowing
+@kernel(borrows=True)
 def _junk(data: Any, i: int, n: int) -> int:
     """End of what is no object: the next one begins there, or the array ends."""
     depth = 0
@@ -310,7 +310,7 @@ def _junk(data: Any, i: int, n: int) -> int:
     return MORE
 
 
-@borrowing
+@kernel(borrows=True)
 def scan_objects(
     data: Any, keys: Any, nested: int, memory: Any, low: Any, high: Any, border: Any
 ) -> Any:

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from loadpath.decode.byte_kernels import borrowing, word_at
+from loadpath.compiled import kernel
+from loadpath.decode.byte_kernels import word_at
 
 __all__ = ["intern_tokens", "rehash"]
 
@@ -13,7 +14,7 @@ SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """Odd, without structure: the golden ratio in 64 bits."""
 
 
-@borrowing
+@kernel(borrows=True)
 def _up_to_eight(data: Any, i: int, high: int) -> Any:
     """Bytes from `i` on as one number, at most eight and none from `high` on."""
     if i + 8 <= data.size:
@@ -26,7 +27,7 @@ def _up_to_eight(data: Any, i: int, high: int) -> Any:
     return word
 
 
-@borrowing
+@kernel(borrows=True, wraps=True)
 def _hash(data: Any, low: int, high: int) -> Any:
     h = np.uint64(high - low)
     for j in range(low, high, 8):
@@ -35,7 +36,7 @@ def _hash(data: Any, low: int, high: int) -> Any:
     return h * SPREAD
 
 
-@borrowing
+@kernel(borrows=True)
 def _place(data: Any, low: int, high: int, table: Any, text: Any, first: Any) -> Any:
     """Place of a token in the table: its own, or the empty one where it belongs."""
     place = np.int64(_hash(data, low, high) >> np.uint64(20)) & (table.size - 1)
@@ -51,7 +52,7 @@ def _place(data: Any, low: int, high: int, table: Any, text: Any, first: Any) ->
     return place
 
 
-@borrowing
+@kernel(borrows=True)
 def intern_tokens(data: Any, low: Any, high: Any, tokens: Any, n_token: int, code: Any) -> int:
     """Give pieces of `data` numbers by content, new ones in order; -1 where `low` is negative.
 
@@ -75,7 +76,7 @@ def intern_tokens(data: Any, low: Any, high: Any, tokens: Any, n_token: int, cod
     return n_token
 
 
-@borrowing
+@kernel(borrows=True)
 def rehash(tokens: Any, n_token: int, table: Any) -> None:
     """Enter all tokens into a larger, empty table."""
     _, text, first = tokens

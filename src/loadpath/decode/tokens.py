@@ -1,11 +1,10 @@
 """Pieces of text, numbered by content: names and identifiers that repeat a million times."""
 
-from importlib import import_module
-from typing import Any
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from loadpath.decode.token_kernels import intern_tokens, rehash
 
 __all__ = ["Tokens", "number_keys"]
 
@@ -50,7 +49,7 @@ class Tokens:
         """
         self._make_room(int(low.size), int(np.where(low < 0, 0, high - low).sum()))
         code = np.empty(low.size, np.int32)
-        self._n = _kernels().intern_tokens(
+        self._n = intern_tokens(
             np.frombuffer(body, np.uint8), low, high, self._arrays(), self._n, code
         )
         return code
@@ -101,7 +100,7 @@ class Tokens:
             self._first = np.concatenate([self._first, np.zeros(self._n + n + 1, np.int64)])
         if 2 * (self._n + n) > self._table.size:
             table = np.full(1 << (4 * (self._n + n)).bit_length(), -1, np.int64)
-            _kernels().rehash(self._arrays(), self._n, table)
+            rehash(self._arrays(), self._n, table)
             self._table = table
 
 
@@ -141,8 +140,3 @@ def number_keys(
     for k in new:
         known[k] = len(known)
     return np.array([known[k] for k in distinct.tolist()], np.int64)[place], new
-
-
-def _kernels() -> Any:
-    """Load what scans: its compiler takes a while to load, and most records are not JSON."""
-    return import_module("loadpath.decode.token_kernels")

@@ -158,7 +158,7 @@ def _comment(text: Any, i: int) -> Any:
     return -1, lines
 
 
-@kernel
+@kernel(wraps=True)
 def _slot(text: Any, i: int, end: int, rank: int, table: Any) -> Any:
     """Find the slot of a label: that of this rank if there is one, else a free one."""
     code = np.uint64(14695981039346656037)

@@ -49,7 +49,7 @@ COLLECTIVE, STREAM_ID, EVENT, EVENT_ID = range(14, 18)
 WHOLE = (CORRELATION, STREAM, DEVICE_NUMBER, BYTES, EXTERNAL, EXTERNAL_2021)
 LIMIT_NS = 1000 << 53
 MOST_PLACE, MOST_DIGITS = 1 << 30, 18
-CHECKS = (TS, (NAME, CAT), (PID, TID), ARGS, MOST_DIGITS)
+CHECKS = (TS, ARGS, np.array([NAME, CAT]), np.array([PID, TID]), MOST_DIGITS)
 """Spans need a time; names are text, processes a number or text, arguments an object."""
 SPAN = -6
 READ_BY_KIND = np.array([ODD, SPAN, OTHER], np.int8)

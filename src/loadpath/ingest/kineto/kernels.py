@@ -18,12 +18,12 @@ def complete_events(data: Any, found: Any, checks: Any, is_odd: Any, kind: Any) 
     """Turn rows of values of complete events (phase X) into columns; others have none.
 
     `found` are begin and end of values as scanned, one row per event, the phase first; `checks` the
-    columns that must be there, whose values must be text, or a number or text of few digits, or an
-    object, and the most digits. `kind` receives 1 for a complete event, 2 for one of another known
+    column that must be there, the one whose value must be an object, those that must be text, those
+    that must be text or a number, and the most digits of it. `kind` receives 1 for a complete event, 2 for one of another known
     phase, 0 else; `is_odd` what must be decoded singly. Returns begins and ends by column.
     """
     begin, end = found
-    must, texts, numbers, objects, most = checks
+    must, objects, texts, numbers, most = checks
     n, n_key = begin.shape
     low = np.full((n_key, n), -1, np.int32)
     high = np.full((n_key, n), -1, np.int32)

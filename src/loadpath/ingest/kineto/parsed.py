@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from loadpath.decode import file_digest, keep, kept, source_digest
+from loadpath.decode import file_digest, keep, kept, release_free_memory, source_digest
 from loadpath.errors import InputError
 from loadpath.ingest.kineto.communications import Communication
 from loadpath.ingest.kineto.groups import RecordedGroup
@@ -99,7 +99,9 @@ def parse_file(path: Path, shelf: Path | None = None) -> Parsed:
         if found is not None:
             return Parsed(path, digest, found)
     trace = read_trace(path)
+    release_free_memory()
     ops = None if trace is None else rank_ops(trace)
+    release_free_memory()
     if ops is not None and not ops.start_ns.size:
         problems = [f"{n} {text}" for code, text, n in ops.doubts if code in NO_TIMES and n]
         raise InputError(str(path), problems or "no usable event in it", MICROSECONDS)

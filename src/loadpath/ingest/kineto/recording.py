@@ -6,20 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from loadpath.errors import InputError
-from loadpath.ingest.kineto.groups import Groups, describe_groups, map_groups
+from loadpath.ingest.kineto.groups import describe_groups, map_groups
+from loadpath.ingest.kineto.op_columns import build_ops, op_columns
 from loadpath.ingest.kineto.parsed import Parsed, parse_file
 from loadpath.ingest.kineto.rank_ops import RankOps
 from loadpath.ingest.kineto.ranks import own_rank, rank_in_name, rank_of
 from loadpath.tables import (
     LANE,
-    OP,
-    OP_KINDS,
     RANK,
     STEP,
     SYNCHRONISATION,
@@ -32,7 +30,6 @@ __all__ = ["read_kineto"]
 SUFFIXES = (".json", ".json.gz")
 MOST_THREADS = 16
 """Files read at a time: each holds one trace in memory."""
-COPIED = ("lane", "step", "start_ns", "duration_ns", "correlation", "external")
 Progress = Callable[[int, int], None]
 
 
@@ -89,11 +86,12 @@ def read_kineto(
     lane, step = _lanes(traces), _steps(traces)
     rank, synchronisation = _ranks(traces), _synchronisations(traces)
     communicator = describe_groups(groups, {t.rank: t.ops.groups for t in traces})
-    digests, columns = tuple(trace.digest for trace in traces), _op_columns(traces, groups)
+    digests = tuple(trace.digest for trace in traces)
+    columns = op_columns({trace.rank: trace.ops for trace in traces}, groups)
     del parsed, traces
     return Recording(
         source="kineto",
-        op=_ops(columns),
+        op=build_ops(columns),
         lane=lane,
         communicator=communicator,
         rank=rank,
@@ -185,60 +183,6 @@ def _refuse_exchanged(found: Mapping[int, Parsed], told: Mapping[str, int]) -> N
         where = str(next(iter(found.values())).path.parent)
         remedy = "Let name and distributedInfo of each trace agree, or say --ranks FILE=RANK."
         raise InputError(where, problems, remedy)
-
-
-def _op_columns(traces: list[_Traced], groups: Groups) -> dict[str, list[Any]]:
-    """Columns of table `OP`, rank by rank."""
-    height = [trace.ops.lane.size for trace in traces]
-    first = np.cumsum([0, *height])
-    columns: dict[str, list[Any]] = {
-        name: [getattr(trace.ops, name) for trace in traces] for name in COPIED
-    }
-    columns["rank"] = [np.full(n, t.rank, np.int32) for n, t in zip(height, traces, strict=True)]
-    columns["parent"] = [
-        np.where(trace.ops.parent >= 0, trace.ops.parent + np.int32(first[i]), np.int32(-1))
-        for i, trace in enumerate(traces)
-    ]
-    kinds = pl.Series(OP_KINDS, dtype=OP.schema["kind"])
-    columns["kind"] = [kinds.gather(trace.ops.kind) for trace in traces]
-    columns["name"] = [_named(trace.ops.names, trace.ops.name) for trace in traces]
-    columns["collective"] = [_named(t.ops.collectives, t.ops.collective) for t in traces]
-    return columns | {name: [said] for name, said in _said_columns(traces, first, groups).items()}
-
-
-def _ops(columns: dict[str, list[Any]]) -> pl.DataFrame:
-    """Put the ranks under each other, one column after another: each is given up when it is done."""
-    joined = {}
-    for name in list(columns):
-        parts = columns.pop(name)
-        is_series = isinstance(parts[0], pl.Series)
-        joined[name] = pl.concat(parts) if is_series else pl.Series(np.concatenate(parts))
-    return OP.build(joined)
-
-
-def _named(names: tuple[str, ...], code: Any) -> pl.Series:
-    return pl.Series(names, dtype=pl.Categorical).gather(code)
-
-
-def _said_columns(traces: list[_Traced], first: Any, groups: Groups) -> dict[str, Any]:
-    """Put what calls say at their rows; all other rows say nothing."""
-    n = int(first[-1])
-    columns = {"sequence": np.full(n, -1)}
-    columns |= {name: np.full(n, -1, np.int32) for name in ("communicator", "peer")}
-    facts = [fact for trace in traces for fact in trace.ops.said.values()]
-    if any(fact.tag >= 0 for fact in facts):
-        columns["tag"] = np.full(n, -1)
-    if any(fact.comms_id for fact in facts):
-        columns["comms_id"] = np.zeros(n, np.int64)
-    columns["bytes"] = np.concatenate([trace.ops.bytes for trace in traces])
-    for i, trace in enumerate(traces):
-        for row, fact in trace.ops.said.items():
-            at = int(first[i]) + row
-            for name in {"sequence", "peer", "tag", "comms_id"} & columns.keys():
-                columns[name][at] = getattr(fact, name)
-            columns["communicator"][at] = groups.number.get((trace.rank, fact.group), -1)
-            columns["bytes"][at] = max(fact.bytes, columns["bytes"][at])
-    return columns
 
 
 def _lanes(traces: list[_Traced]) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from loadpath.compiled import kernel
 __all__ = ["place_times"]
 
 
-@kernel
+@kernel(wraps=True)
 def place_times(
     start_s: Any,
     duration_s: Any,
@@ -26,7 +26,8 @@ def place_times(
     Rows of step k begin at ``first_row[k]``; entry j of a step is its row ``slot[j]``, on the rank
     number ``rank_slot[j]``. `start_ns`, `duration_ns` (n_step, n_slot) take the times, `begin_ns`,
     `end_ns` (n_step, n_rank) the bounds of each rank. Returns the latest start after its step's
-    first, the longest op, the largest recorded start and the number of negative durations.
+    first, the longest op, the largest recorded start and the number of negative durations; times in ns
+    mean nothing where one of these is beyond what 64 bits hold.
     """
     after = 0.0
     longest = 0.0

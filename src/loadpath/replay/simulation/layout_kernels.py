@@ -78,7 +78,7 @@ def _wild_ranks(kind: Any, peer: Any, tag: Any, rank_start: Any) -> Any:
     return is_wild
 
 
-@kernel(borrows=True)
+@kernel(borrows=True, wraps=True)
 def _slot(slot: Any, pair: int, tag: int) -> Any:
     """Find the slot of a sender, receiver and tag, or a free one."""
     code = np.uint64(pair) * np.uint64(11400714819323198485)
