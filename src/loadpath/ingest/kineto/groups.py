@@ -76,7 +76,8 @@ class Groups:
 def map_groups(said: dict[int, list[Communication]]) -> Groups:
     """Find which groups of different ranks are one communicator.
 
-    Groups with recorded members are one if name and members agree. Others (old traces name a
+    Groups with recorded members are one if name and members agree, of long ones, whose lists Kineto
+    shortens, the first members and the last; evenly spaced ones are completed. Others (old traces name a
     group by a pointer of the process) are one if size, first and last sequence number and the
     order of first use among such groups agree.
 
@@ -94,6 +95,7 @@ def map_groups(said: dict[int, list[Communication]]) -> Groups:
     members: dict[tuple[object, ...], set[int]] = {}
     sizes: dict[tuple[object, ...], int] = {}
     named: dict[tuple[object, ...], str] = {}
+    use: dict[tuple[object, ...], str] = {}
     for rank in sorted(said):
         order: dict[tuple[object, ...], int] = {}
         for group, facts in _by_group(said[rank]).items():
@@ -101,15 +103,18 @@ def map_groups(said: dict[int, list[Communication]]) -> Groups:
             order[key] = order.get(key, -1) + 1
             key = (*key, order[key])
             keys[rank, group] = key
-            members.setdefault(key, set()).update(facts[0].members or (rank,))
+            told = facts[0].members or _completed(facts[0])
+            members.setdefault(key, set()).update(told or (rank,))
             sizes[key] = max(fact.size for fact in facts)
             named.setdefault(key, group)
+            use[key] = use.get(key) or max(fact.description for fact in facts)
     number = {key: i for i, key in enumerate(members)}
     rows = {
         "communicator": list(number.values()),
         "name": [named[key] for key in number],
         "n_members": [sizes[key] for key in number],
         "members": [sorted(members[key]) for key in number],
+        "description": [use[key] for key in number],
     }
     schema = {name: COMMUNICATOR.schema[name] for name in rows}
     return Groups(
@@ -133,7 +138,7 @@ def describe_groups(groups: Groups, made: dict[int, tuple[RecordedGroup, ...]]) 
     polars.DataFrame
         Table `COMMUNICATOR`; groups without use come last.
     """
-    said = [""] * groups.communicator.height
+    said = groups.communicator["description"].to_list()
     unused: dict[tuple[str, tuple[int, ...]], str] = {}
     for rank in sorted(made):
         for group in made[rank]:
@@ -168,9 +173,21 @@ def _by_group(facts: list[Communication]) -> dict[str, list[Communication]]:
 
 
 def _shared(rank: int, group: str, facts: list[Communication]) -> tuple[object, ...]:
-    if facts[0].members:
-        return (group, facts[0].members)
+    told = facts[0].members or facts[0].listed
+    if told:
+        return (group, told)
     if facts[0].size == 1:
         return (rank, group)
     sequence = [fact.sequence for fact in facts]
     return (facts[0].size, min(sequence), max(sequence))
+
+
+def _completed(fact: Communication) -> tuple[int, ...]:
+    """Members of a group whose list was shortened, if they are evenly spaced; none else."""
+    if len(fact.listed) < 3:
+        return ()
+    first, second, *_, last = fact.listed
+    whole = range(first, last + 1, max(second - first, 1))
+    shown = tuple(whole[: len(fact.listed) - 1])
+    even = len(whole) == fact.size and (*shown, whole[-1]) == fact.listed
+    return tuple(whole) if even else ()
