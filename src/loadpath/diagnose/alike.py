@@ -1,0 +1,85 @@
+"""Which transfers are alike: the same call, over groups of the same size that lie alike."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loadpath.couple import CoupledJob
+from loadpath.diagnose.labels import compact, joint_code, place_in_group
+
+__all__ = ["alike", "in_turn"]
+
+IN_PAIRS = ("send", "recv")
+
+
+def alike(job: CoupledJob) -> NDArray[np.int64]:
+    """Number what ops are compared with: their class, of transfers also the kind of their group.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+
+    Returns
+    -------
+    (n_op,) array of int64
+        Codes. Groups of one class are of one kind if they are of one size and, where no spacing of
+        ranks occurs but once among them, equally spaced: neighbours sum up over another network than
+        every eighth rank.
+    """
+    op_class = compact(job.op["op_class"].to_physical().to_numpy())[1]
+    communicator = job.op["communicator"].to_numpy().astype(np.int64)
+    communicator[~_communicates(job)] = -1
+    found, pair = compact(joint_code(op_class, communicator))
+    first = np.unique(pair, return_index=True)[1]
+    kinds = (
+        pl.DataFrame({"class": op_class[first], "communicator": communicator[first]})
+        .join(_shapes(job), on="communicator", how="left", maintain_order="left")
+        .with_columns(n=pl.len().over("class", "size", "spacing"))
+        .with_columns(pl.when(pl.col("n").min().over("class", "size") > 1).then("spacing"))
+        .select(pl.struct("class", "size", "spacing").rank("dense"))
+    )
+    return kinds.to_series().to_numpy().astype(np.int64)[pair]
+
+
+def _shapes(job: CoupledJob) -> pl.DataFrame:
+    """Size of each communicator, and how far apart its ranks are."""
+    members = pl.col("members").list.sort()
+    return job.communicator.select(
+        pl.col("communicator").cast(pl.Int64),
+        size="n_members",
+        spacing=members.list.diff().list.slice(1).cast(pl.List(pl.String)).list.join(","),
+    )
+
+
+def _communicates(job: CoupledJob) -> NDArray[np.bool_]:
+    found = np.zeros(job.n_op, np.bool_)
+    found[job.membership["op"].to_numpy()] = True
+    return found
+
+
+def in_turn(job: CoupledJob, like: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number what tells the sizes of transfers apart where a trace does not: their turn in the step.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    like : (n_op,) array of int64
+        Result of `alike`.
+
+    Returns
+    -------
+    (n_op,) array of int64
+        Of collectives without a payload, how many such ones their rank ran before in the step; 0 of
+        all others, and in op tables, whose names tell like from unlike. Messages of a pipeline are
+        of one size.
+    """
+    turn = np.zeros(job.n_op, np.int64)
+    if job.source == "op_table":
+        return turn
+    paired = job.op["collective"].cast(pl.String).is_in(IN_PAIRS).to_numpy()
+    mine = np.flatnonzero(_communicates(job) & (job.op["bytes"].to_numpy() < 0) & ~paired)
+    rank, step, start = (job.op[name].to_numpy()[mine] for name in ("rank", "step", "start_ns"))
+    turn[mine] = place_in_group(joint_code(rank, like[mine], step), start)
+    return turn
