@@ -13,7 +13,7 @@ IN_PAIRS = ("send", "recv")
 
 
 def alike(job: CoupledJob) -> NDArray[np.int64]:
-    """Number what ops are compared with: their class, of transfers also the kind of their group.
+    """Tell what ops are compared with: their class, of transfers also the kind of their group.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def alike(job: CoupledJob) -> NDArray[np.int64]:
     op_class = compact(job.op["op_class"].to_physical().to_numpy())[1]
     communicator = job.op["communicator"].to_numpy().astype(np.int64)
     communicator[~_communicates(job)] = -1
-    found, pair = compact(joint_code(op_class, communicator))
+    _, pair = compact(joint_code(op_class, communicator))
     first = np.unique(pair, return_index=True)[1]
     kinds = (
         pl.DataFrame({"class": op_class[first], "communicator": communicator[first]})
@@ -59,7 +59,7 @@ def _communicates(job: CoupledJob) -> NDArray[np.bool_]:
 
 
 def in_turn(job: CoupledJob, like: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number what tells the sizes of transfers apart where a trace does not: their turn in the step.
+    """Tell sizes of transfers apart by their turn in the step, where a trace does not say them.
 
     Parameters
     ----------

@@ -176,3 +176,43 @@ def test_groups_with_equal_names_and_other_members_are_different():
     }
     number = map_groups(facts).number
     assert number[0, "1"] == number[1, "1"] != number[2, "1"]
+
+
+def numbered(group, first, last, *, size=4):
+    return [Communication(group=group, size=size, sequence=s) for s in range(first, last + 1)]
+
+
+def test_groups_of_windows_that_began_elsewhere_are_one():
+    windows = {rank: numbered(f"0x{rank}", 10 + rank, 30 + rank) for rank in range(4)}
+    assert set(map_groups(windows).number.values()) == {0}
+
+
+def test_groups_of_one_size_are_told_apart_by_their_numbers_in_shifted_windows():
+    windows = {
+        rank: [
+            *numbered(f"t{rank}", 100 + 3 * rank, 160 + 3 * rank),
+            *numbered(f"d{rank}", 10 + rank, 30 + rank),
+        ]
+        for rank in range(4)
+    }
+    number = map_groups(windows).number
+    assert {number[rank, f"t{rank}"] for rank in range(4)} == {number[0, "t0"]}
+    assert {number[rank, f"d{rank}"] for rank in range(4)} == {number[0, "d0"]}
+    assert number[0, "t0"] != number[0, "d0"]
+
+
+def test_groups_of_which_a_rank_would_be_in_two_stay_apart():
+    windows = {
+        rank: [
+            *numbered(f"t{rank}", 10 + rank, 40 + rank),
+            *numbered(f"d{rank}", 12 + rank, 30 + rank),
+        ]
+        for rank in range(4)
+    }
+    assert len(set(map_groups(windows).number.values())) == 8
+
+
+def test_stages_whose_groups_were_used_unequally_often_stay_apart():
+    # 2 stages of 2 ranks: all members of each group agree
+    windows = {rank: numbered(f"0x{rank}", 1, 20 + rank // 2, size=2) for rank in range(4)}
+    assert len(set(map_groups(windows).number.values())) == 2
