@@ -33,7 +33,7 @@ def levels_ms(job):
     """Level of each transfer by members of its group, in the order of the first step."""
     members = dict(job.communicator.select("communicator", "members").rows())
     level = peer_level_ns(job)
-    found = {}
+    found: dict[tuple[int, ...], list[float]] = {}
     for i in job.membership["op"].to_list():
         found.setdefault(tuple(members[job.op["communicator"][i]]), []).append(level[i] / MS)
     return {group: tuple(dict.fromkeys(values)) for group, values in found.items()}
