@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.alike import alike, in_turn
 from loadpath.diagnose.common_pauses import common_pauses
+from loadpath.diagnose.extra_work import without_extra
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.medians import medians, quantiles
 from loadpath.diagnose.thread_shares import even_threads_ns
@@ -30,6 +31,8 @@ Baseline = Literal["median", "mean", "best"]
 BASELINES: tuple[Baseline, ...] = ("median", "mean", "best")
 
 WAITS_FOR_DATA = ("input", "checkpoint", "storage")
+ONE_PROGRAM = ("kineto", "nsys")
+"""Records in which the ranks of a stage run one program; rows of a table may be left out."""
 BEST_QUANTILE = 0.1
 """The `best` baseline is this quantile of the peers, not the minimum, which noise decides."""
 
@@ -135,6 +138,8 @@ def peer_levels(job: CoupledJob) -> tuple[FloatArray, NDArray[np.bool_]]:
     transfer = _level_of(job, is_transfer, (turn, like), peer=communicator)
     tight = joint_code(op_class, stage, position)
     own = _level_of(job, ~is_transfer, (tight, within), peer=rank)
+    if job.source in ONE_PROGRAM:
+        own = without_extra(job, own, tight)
     usual = common_pauses(job, own)
     paused = ~np.isnan(usual)
     own[paused] = usual[paused]
