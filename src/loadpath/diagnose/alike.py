@@ -1,5 +1,7 @@
 """Which transfers are alike: the same call, over groups of the same size that lie alike."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -32,24 +34,23 @@ def alike(job: CoupledJob) -> NDArray[np.int64]:
     communicator[~_communicates(job)] = -1
     _, pair = compact(joint_code(op_class, communicator))
     first = np.unique(pair, return_index=True)[1]
-    kinds = (
-        pl.DataFrame({"class": op_class[first], "communicator": communicator[first]})
-        .join(_shapes(job), on="communicator", how="left", maintain_order="left")
-        .with_columns(n=pl.len().over("class", "size", "spacing"))
-        .with_columns(pl.when(pl.col("n").min().over("class", "size") > 1).then("spacing"))
-        .select(pl.struct("class", "size", "spacing").rank("dense"))
-    )
-    return kinds.to_series().to_numpy().astype(np.int64)[pair]
+    size, spacing = (shape[communicator[first]] for shape in _shapes(job))
+    like = compact(joint_code(op_class[first], size))[1]
+    kind = compact(joint_code(like, spacing))[1]
+    fewest = np.full(int(like.max(initial=-1)) + 1, first.size)
+    np.minimum.at(fewest, like, np.bincount(kind)[kind])
+    return joint_code(like, np.where(fewest[like] > 1, spacing, 0))[pair]
 
 
-def _shapes(job: CoupledJob) -> pl.DataFrame:
-    """Size of each communicator, and how far apart its ranks are."""
-    members = pl.col("members").list.sort()
-    return job.communicator.select(
-        pl.col("communicator").cast(pl.Int64),
-        size="n_members",
-        spacing=members.list.diff().list.slice(1).cast(pl.List(pl.String)).list.join(","),
-    )
+def _shapes(job: CoupledJob) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Size of each communicator, and a number for how far apart its ranks are; the last of none."""
+    table = job.communicator.select("communicator", "n_members", "members").rows()
+    size, spacing = np.full((2, max((row[0] for row in table), default=-1) + 2), -1)
+    seen: dict[tuple[int, ...], int] = {}
+    for number, n_member, members in table:
+        apart = tuple(b - a for a, b in pairwise(sorted(members)))
+        size[number], spacing[number] = n_member, seen.setdefault(apart, len(seen))
+    return size, spacing
 
 
 def _communicates(job: CoupledJob) -> NDArray[np.bool_]:
