@@ -145,7 +145,8 @@ def names_ranks(case: Case, verdict: Any, makespan_s: Callable[[Plan], float]) -
 
 def gain_error(case: Case, verdict: Any, gain_s: float) -> float:
     """Relative error of the predicted gain a step; unequal data is taken out differently."""
-    if case.name in {"nobody", "data"} or verdict["step_s_without"] is None:
+    nothing = gain_s <= 0 or verdict["step_s_without"] is None
+    if case.name in {"nobody", "data"} or nothing:
         return float("nan")
     return abs(float(verdict["step_s"] - verdict["step_s_without"]) - gain_s) / gain_s
 

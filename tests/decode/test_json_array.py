@@ -94,6 +94,23 @@ def test_a_lost_brace_costs_few_events(monkeypatch):
     assert not envelope.damage
 
 
+@pytest.mark.parametrize("bad", ['{"n": "a"b"}', '{"n": {"m": 1}', '{"n": "a\nb}', '{"n: 1}'])
+@pytest.mark.parametrize("separator", [", ", ",", ",\n"])
+def test_a_fault_shortly_before_the_end_costs_no_more_than_its_event(bad, separator):
+    events = [f'{{"n": {i}}}' for i in range(9)]
+    text = f'{{"events": [{separator.join([*events[:4], bad, *events[4:]])}], "unit": "ns"}}'
+    pieces, envelope = cut(text.encode(), 64)
+    assert [piece.decode() for piece in pieces if piece.decode() in events] == events
+    assert len(pieces) == 10
+    assert (envelope.damage, json.loads(envelope.text)) == ("", {"events": [], "unit": "ns"})
+
+
+def test_a_fault_and_a_cut_are_still_a_cut():
+    pieces, envelope = cut(b'{"events": [{"a": "x"y"}, {"b": 2}, {"c": 3}, {"d": ', 1000)
+    assert pieces[1:3] == [b'{"b": 2}', b'{"c": 3}']
+    assert envelope.damage == "the list of events has no end"
+
+
 def test_salvage_cuts_between_events_only():
     text = b'{"a": {"x": 1}}, {"b": , {"c": 3}'
     assert salvage_objects(text)[0] == b'{"a": {"x": 1}}'

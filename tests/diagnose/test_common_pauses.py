@@ -18,7 +18,7 @@ PLACES = 30
 
 # Host threads of 4 ranks go on without a call after each of 30 calls, for 1 to 60 us; after call 7
 # for `pause` (us) on the ranks that pause. If they are woken, a kernel on lane 0 ends when they go on.
-def hosts(pause, *, ranks=(0, 1, 2, 3), places=PLACES, woken=False):
+def hosts(pause, *, ranks=(0, 1, 2, 3), places=PLACES, woken=False, stages=(0, 0, 0, 0)):
     usual = np.geomspace(1, 60, places)
     ops, classes, positions = [], [], []
     for step in range(5):
@@ -34,7 +34,8 @@ def hosts(pause, *, ranks=(0, 1, 2, 3), places=PLACES, woken=False):
                     classes.append("kernel")
                     positions.append(place)
     mechanism = ["host" if o.kind == "host" else "device" for o in ops]
-    columns = {"mechanism": mechanism, "op_class": classes, "position": positions}
+    columns = {"mechanism": mechanism, "op_class": classes, "position": positions,
+               "stage": [stages[o.rank] for o in ops]}  # fmt: skip
     return replace(coupled(ops, [], op=columns), source="kineto")
 
 
@@ -54,6 +55,29 @@ def test_long_place_within_the_tail_of_the_others_is_no_pause():
 @pytest.mark.parametrize("ranks", [(0, 1, 2), (3,)])
 def test_pause_of_some_ranks_is_not_common(ranks):
     assert flagged(hosts(20_000, ranks=ranks)) == set()
+
+
+def paused_ranks(small):
+    usual = common_pauses(small, small.work_ns.astype(float))
+    return set(small.op["rank"].to_numpy()[~np.isnan(usual)].tolist())
+
+
+def test_pause_of_a_rank_that_has_a_stage_for_itself_is_found():
+    assert paused_ranks(hosts(20_000, ranks=(1,), stages=(0, 1, 2, 3))) == {1}
+    assert paused_ranks(hosts(20_000, ranks=(1, 3), stages=(0, 1, 2, 3))) == {1, 3}
+
+
+def test_pause_of_a_stage_of_several_ranks_may_be_its_program():
+    assert paused_ranks(hosts(20_000, ranks=(2, 3), stages=(0, 0, 1, 1))) == set()
+
+
+def test_rank_alone_in_its_stage_is_the_cause_of_what_it_pauses():
+    small = hosts(20_000, ranks=(1,), stages=(0, 1, 2, 3))
+    effects = nest_effects(small)
+    mine = effects.paused
+    assert set(small.op["rank"].to_numpy()[mine].tolist()) == {1}
+    assert (effects.level_ns[mine] < 60 * US).all()
+    assert common_hosts(small, effects) == []
 
 
 def test_few_places_tell_nothing():

@@ -53,6 +53,7 @@ FAULTS = {
     "fsdp2-rank": ("rank", "device", [2]),
     "tp-host": ("host", "host", [3]),
     "pp-rank": ("stage", "device", [2]),
+    "pp-host": ("host", "host", [1]),
     "2d-input": ("host", "input", [2]),
 }
 

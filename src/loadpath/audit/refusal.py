@@ -26,6 +26,7 @@ REFUSING_CODES = (
     "overlapping_calls",
     "merged_apart",
     "windows_undecided",
+    "groups_unmatched",
 )
 """Caveats that rule out conclusions across ranks; the first that is there is named."""
 

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -125,6 +126,16 @@ class Chunk:
         """
         return [self.piece(row) for row in range(self.odd.size)]
 
+    def odd_pieces(self) -> list[bytes]:
+        """Cut odd objects out of the chunk.
+
+        Returns
+        -------
+        list of bytes
+            Text of each.
+        """
+        return [self.piece(row) for row in np.flatnonzero(self.odd).tolist()]
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -210,6 +221,17 @@ def salvage_objects(text: bytes) -> list[bytes]:
     return [
         (after if i else b"") + part + (before if i < last else b"") for i, part in enumerate(parts)
     ]
+
+
+def _holds_several(piece: bytes) -> bool:
+    """Say whether a damaged object has swallowed those after it."""
+    if not any(separator in piece for separator in SEPARATORS):
+        return False
+    try:
+        msgspec.json.decode(piece)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return True
+    return False
 
 
 def _last_border(text: bytes) -> int:
@@ -302,6 +324,11 @@ def _objects(
     """Yield chunks; return the text from the closing bracket on, None if there is none."""
     while True:
         chunk, closed = scanner.scan(text)
+        if any(map(_holds_several, chunk.odd_pieces())):
+            cut = _last_border(text)
+            yield _broken(text[:cut])
+            text = text[cut:].lstrip(b", \t\r\n")
+            continue
         if chunk.odd.size:
             yield chunk
         if closed >= 0:
@@ -317,9 +344,12 @@ def _objects(
             text = text[cut:].lstrip(b", \t\r\n")
         more = _at_least(blocks, max(len(text), 1))
         if not more:
+            cut = _last_border(text)
             if text:
-                yield _broken(text)
-            return None
+                yield _broken(text[:cut])
+            if cut == len(text):
+                return None
+            text = text[cut:].lstrip(b", \t\r\n")
         text += more
 
 

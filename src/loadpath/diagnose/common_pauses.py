@@ -1,4 +1,4 @@
-"""Pauses that all host threads make at one place of their program: no peer, but other places, tell."""
+"""Pauses at one place of a program that has no peer without them: other places tell."""
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,9 @@ WOKEN_NS = 50_000
 
 
 def common_pauses(job: CoupledJob, level_ns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Find time between calls that every rank spends at one place of each step, far beyond others.
+    """Find time between calls at one place of each step, far beyond that at others.
+
+    That is a place of every rank, or of one that has a stage for itself.
 
     Parameters
     ----------
@@ -52,8 +54,9 @@ def common_pauses(job: CoupledJob, level_ns: NDArray[np.float64]) -> NDArray[np.
         .filter(pl.col("rank").n_unique().over("place") == pl.col("n_rank"))
         .filter(pl.col("op").is_in(_woken(job).implode()).mean().over("place") <= 0.5)
     )
-    if mine["rank"].n_unique() == job.rank.height:
-        usual[mine["op"].to_numpy()] = np.median(levels)
+    if mine["rank"].n_unique() < job.rank.height:
+        mine = mine.filter(pl.col("n_rank") == 1)
+    usual[mine["op"].to_numpy()] = np.median(levels)
     return usual
 
 

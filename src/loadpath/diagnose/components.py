@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.alike import alike
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.labels import compact, joint_code, place_in_group, sum_by
 from loadpath.diagnose.levels import WAITS_FOR_DATA, FloatArray
@@ -106,13 +107,13 @@ def find_peers(job: CoupledJob, is_transfer: NDArray[np.bool_]) -> Peers:
         Codes per op.
     """
     rank = rank_index(job).astype(np.int64)
-    op_class = compact(job.op["op_class"].to_physical().to_numpy())[1]
+    like = compact(alike(job))[1]
     communicator = job.op["communicator"].to_numpy().astype(np.int64)
     unit = np.where(is_transfer, rank.max(initial=0) + 2 + communicator, rank)
     stage = np.where(is_transfer, -1, job.op["stage"].to_numpy())
     step = job.op["step"].to_numpy()
-    turn = place_in_group(joint_code(rank, op_class, step), job.op["start_ns"].to_numpy())
-    family = compact(joint_code(op_class, stage))[1]
+    turn = place_in_group(joint_code(rank, like, step), job.op["start_ns"].to_numpy())
+    family = compact(joint_code(like, stage))[1]
     cell = compact(joint_code(family, turn))[1]
     known = job.graph.step
     place = np.searchsorted(known, step)

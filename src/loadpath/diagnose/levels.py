@@ -7,7 +7,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.alike import alike, in_turn
 from loadpath.diagnose.common_pauses import common_pauses
+from loadpath.diagnose.extra_work import without_extra
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.medians import medians, quantiles
 from loadpath.diagnose.thread_shares import even_threads_ns
@@ -29,6 +31,8 @@ Baseline = Literal["median", "mean", "best"]
 BASELINES: tuple[Baseline, ...] = ("median", "mean", "best")
 
 WAITS_FOR_DATA = ("input", "checkpoint", "storage")
+ONE_PROGRAM = ("kineto", "nsys")
+"""Records in which the ranks of a stage run one program; rows of a table may be left out."""
 BEST_QUANTILE = 0.1
 """The `best` baseline is this quantile of the peers, not the minimum, which noise decides."""
 
@@ -88,7 +92,7 @@ def peer_level_ns(job: CoupledJob) -> FloatArray:
     """Peers' median of every op: over ranks for work, over communicators for transfers.
 
     Peers of a computation share its class, stage and position in the step; peers of a transfer
-    share its class. The median is taken over the medians of the peers (each over its steps and
+    share its class and kind of group, and its turn where its size is unknown. The median is taken over the medians of the peers (each over its steps and
     repetitions), so one culprit does not move it; of an even number it is the lower of the two
     middle ones, so that half of the peers may be slow.
 
@@ -129,9 +133,13 @@ def peer_levels(job: CoupledJob) -> tuple[FloatArray, NDArray[np.bool_]]:
     )
     is_transfer = _is_transfer(job)
     within = joint_code(op_class, stage)
-    transfer = _level_of(job, is_transfer, (op_class, op_class), peer=communicator)
+    like = alike(job)
+    turn = joint_code(like, in_turn(job, like))
+    transfer = _level_of(job, is_transfer, (turn, like), peer=communicator)
     tight = joint_code(op_class, stage, position)
     own = _level_of(job, ~is_transfer, (tight, within), peer=rank)
+    if job.source in ONE_PROGRAM:
+        own = without_extra(job, own, tight)
     usual = common_pauses(job, own)
     paused = ~np.isnan(usual)
     own[paused] = usual[paused]

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.alike import alike
 from loadpath.diagnose.candidate import Candidate, join
 from loadpath.diagnose.course import main_course
 from loadpath.diagnose.dominance import excess_by_step
@@ -97,12 +98,12 @@ def _same_members(found: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _families(job: CoupledJob, communicator: NDArray[np.int32]) -> Iterable[list[int]]:
-    """Group communicators that do the same: same size and same classes of ops."""
+    """Group communicators that do the same: same size and the same kinds of ops."""
     likes = (
-        pl.DataFrame({"communicator": communicator, "c": job.op["op_class"].cast(pl.String)})
+        pl.DataFrame({"communicator": communicator, "c": alike(job)})
         .filter(pl.col("communicator") >= 0)
         .group_by("communicator")
-        .agg(pl.col("c").unique().sort().str.join("|"))
+        .agg(pl.col("c").unique().sort())
         .join(job.communicator.select("communicator", "n_members"), on="communicator")
         .group_by("c", "n_members")
         .agg(pl.col("communicator").sort())

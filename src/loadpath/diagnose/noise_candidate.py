@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose.alike import alike
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.labels import compact, joint_code
 from loadpath.diagnose.levels import FloatArray
@@ -35,10 +36,9 @@ def noise_candidate(job: CoupledJob, work_ns: FloatArray, taken: NDArray[np.bool
     op = np.flatnonzero(~taken).astype(np.int32)
     transfers = np.zeros(job.n_op, np.bool_)
     transfers[job.membership["op"].to_numpy()] = True
-    names = ("op_class", "stage", "position")
-    op_class, stage, position = (job.op[name].to_physical().to_numpy()[op] for name in names)
-    stage = np.where(transfers[op], -1, stage)
-    found, peers = compact(joint_code(op_class, stage, position))
+    like, stage, position = alike(job), *(job.op[n].to_numpy() for n in ("stage", "position"))
+    stage = np.where(transfers, -1, stage)
+    found, peers = compact(joint_code(like, stage, position)[op])
     mean = reduced(np.add, peers, work_ns[..., op], found.size)
     mean = np.atleast_2d(mean).mean(axis=0) / np.bincount(peers)
     return Candidate(

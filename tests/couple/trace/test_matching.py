@@ -5,6 +5,8 @@ import itertools
 import polars as pl
 import pytest
 
+from loadpath.audit.refusal import why_refused
+from loadpath.audit.settings import Settings
 from loadpath.diagnose.fidelity import measure_fidelity
 from loadpath.errors import InputError
 from loadpath.ingest.kineto import read_kineto
@@ -187,3 +189,49 @@ def test_files_whose_names_hold_each_others_ranks_are_refused(tmp_path):
         (tmp_path / f"rank{name}.json").write_text(text)
     with pytest.raises(InputError, match=r"rank0.json holds rank 1"):
         read_kineto([tmp_path])
+
+
+def numbered_elsewhere(make, rank, first, *, steps=3, size=4):
+    """A rank of one group, named by a pointer, whose calls are numbered from `first`."""
+    events = []
+    for i in range(steps):
+        begin, correlation = 1000 * i, 10 * i + 1
+        inputs = ["", str(first + i), f"{9000 + rank}", "0", "", "[]", "[]", str(size)]
+        events += [
+            make["span"](f"ProfilerStep#{i}", "user_annotation", begin, 900),
+            make["span"](
+                "record_param_comms", "cpu_op", begin + 10, 60, **{"Concrete Inputs": inputs}
+            ),
+            make["launch"](begin + 20, 10, correlation),
+            make["kernel"](ALL_REDUCE, begin + 50 + 5 * rank, 700 - 5 * rank, 20, correlation),
+            make["launch"](begin + 780, 50, 5000 + i, "cudaDeviceSynchronize"),
+        ]
+    return events
+
+
+def doubts(job):
+    return dict(job.caveat.select("code", "n").rows())
+
+
+def test_members_that_are_recorded_but_not_found_refuse_the_recording(couple, make):
+    ranks = [numbered_elsewhere(make, rank, 1 if rank < 2 else 100) for rank in range(4)]
+    job = couple(*ranks)
+    assert doubts(job)["groups_unmatched"] == 6
+    assert "which ranks a group holds could not be told" in why_refused(
+        job, measure_fidelity(job), Settings()
+    )
+
+
+def test_members_of_larger_groups_may_be_unrecorded(couple, make):
+    ranks = [numbered_elsewhere(make, rank, 1, size=8) for rank in range(4)]
+    job = couple(*ranks)
+    assert doubts(job)["incomplete_instances"] == 3
+    assert "groups_unmatched" not in doubts(job)
+
+
+def test_groups_named_by_pointers_meet_although_windows_began_elsewhere(couple, make):
+    # ranks 2 and 3 recorded one communication later: step 0 of theirs is step 1 of the others
+    ranks = [numbered_elsewhere(make, rank, 7 + rank // 2) for rank in range(4)]
+    job = couple(*ranks)
+    assert job.instance.filter("matched").height > 0
+    assert not {"groups_unmatched", "incomplete_instances"} & set(doubts(job))

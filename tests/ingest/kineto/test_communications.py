@@ -5,6 +5,7 @@ from loadpath.ingest.kineto.communications import (
     Communication,
     collective_of,
     parse_communication,
+    without_impossible,
 )
 from loadpath.ingest.kineto.events import Args
 from loadpath.ingest.kineto.groups import map_groups
@@ -96,9 +97,48 @@ def test_tags_of_sends_are_read():
     assert (said.peer, said.tag) == (-1, 5)
 
 
-def test_shortened_rank_lists_are_unknown_members():
-    said = parse_communication("nccl:all_reduce", args(**{"Process Group Ranks": "[0, 1, ..., 9]"}))
-    assert said.members == ()
+def shortened(ranks, *, size):
+    said = {"Process Group Ranks": ranks, "Group size": size, "Process Group Name": "7"}
+    return parse_communication("nccl:all_reduce", args(**said))
+
+
+def test_of_shortened_rank_lists_the_first_and_the_last_are_known():
+    said = shortened("[0, 1, ..., 9]", size=10)
+    assert (said.members, said.listed) == ((), (0, 1, 9))
+
+
+def test_root_of_a_group_whose_list_is_shortened_is_found_among_the_first():
+    said = {"Collective name": "broadcast", "Process Group Ranks": "[4, 6, ..., 66]", "Rank": 1}
+    assert parse_communication("record_param_comms", args(**said)).peer == 6
+
+
+@pytest.mark.parametrize("ranks", ["[0, 1, ..., x]", "[, ..., ]", "[0, ..., 99999999999]", "..."])
+def test_damaged_shortened_lists_tell_nothing(ranks):
+    said = without_impossible(shortened(ranks, size=4))
+    assert (said.members, said.listed) == ((), ())
+
+
+def test_evenly_spaced_groups_are_completed():
+    groups = map_groups({0: [shortened("[0, 2, ..., 62]", size=32)]})
+    assert groups.communicator["members"].to_list() == [list(range(0, 64, 2))]
+
+
+@pytest.mark.parametrize("ranks", ["[0, 1, 4, ..., 63]", "[0, 2, ..., 60]", "[2, 0, ..., 62]"])
+def test_others_have_the_members_that_use_them(ranks):
+    groups = map_groups({rank: [shortened(ranks, size=32)] for rank in (0, 2)})
+    assert groups.communicator["members"].to_list() == [[0, 2]]
+
+
+def test_groups_of_one_size_whose_lists_are_shortened_are_kept_apart():
+    even, odd = (shortened(f"[{r}, {r + 2}, ..., {r + 62}]", size=32) for r in (0, 1))
+    number = map_groups({0: [even], 1: [odd], 2: [even]}).number
+    assert number[0, "7"] == number[2, "7"] != number[1, "7"]
+
+
+def test_what_a_group_is_for_is_read_from_its_communications():
+    said = {"Process Group Name": "3", "Process Group Description": "mesh_tp", "Group size": 2}
+    facts = [parse_communication("nccl:all_reduce", args(**said))]
+    assert map_groups({0: facts}).communicator["description"].to_list() == ["mesh_tp"]
 
 
 def test_peers_of_sends_and_receives_are_read():
@@ -136,3 +176,43 @@ def test_groups_with_equal_names_and_other_members_are_different():
     }
     number = map_groups(facts).number
     assert number[0, "1"] == number[1, "1"] != number[2, "1"]
+
+
+def numbered(group, first, last, *, size=4):
+    return [Communication(group=group, size=size, sequence=s) for s in range(first, last + 1)]
+
+
+def test_groups_of_windows_that_began_elsewhere_are_one():
+    windows = {rank: numbered(f"0x{rank}", 10 + rank, 30 + rank) for rank in range(4)}
+    assert set(map_groups(windows).number.values()) == {0}
+
+
+def test_groups_of_one_size_are_told_apart_by_their_numbers_in_shifted_windows():
+    windows = {
+        rank: [
+            *numbered(f"t{rank}", 100 + 3 * rank, 160 + 3 * rank),
+            *numbered(f"d{rank}", 10 + rank, 30 + rank),
+        ]
+        for rank in range(4)
+    }
+    number = map_groups(windows).number
+    assert {number[rank, f"t{rank}"] for rank in range(4)} == {number[0, "t0"]}
+    assert {number[rank, f"d{rank}"] for rank in range(4)} == {number[0, "d0"]}
+    assert number[0, "t0"] != number[0, "d0"]
+
+
+def test_groups_of_which_a_rank_would_be_in_two_stay_apart():
+    windows = {
+        rank: [
+            *numbered(f"t{rank}", 10 + rank, 40 + rank),
+            *numbered(f"d{rank}", 12 + rank, 30 + rank),
+        ]
+        for rank in range(4)
+    }
+    assert len(set(map_groups(windows).number.values())) == 8
+
+
+def test_stages_whose_groups_were_used_unequally_often_stay_apart():
+    # 2 stages of 2 ranks: all members of each group agree
+    windows = {rank: numbered(f"0x{rank}", 1, 20 + rank // 2, size=2) for rank in range(4)}
+    assert len(set(map_groups(windows).number.values())) == 2

@@ -24,6 +24,7 @@ from loadpath.couple.trace.coordinates import rank_coordinates
 from loadpath.couple.trace.edges import couple, known_crossings
 from loadpath.couple.trace.executions import Settled, handovers, settle
 from loadpath.couple.trace.flights import join_flights, misfiled_dumps
+from loadpath.couple.trace.groups import REFUSED_RATIO
 from loadpath.couple.trace.handshakes import handshake_doubts
 from loadpath.couple.trace.identity import copied_ranks, misplaced_ranks
 from loadpath.couple.trace.marks import renumber_steps, share_marks
@@ -53,6 +54,11 @@ CONTRADICTING = (
 )
 REFUSED = "clocks or recording allow no conclusions across ranks, which are refused"
 INCOMPLETE = "communications of which not all members were recorded or found"
+UNMET = (
+    "communications lack members although as many ranks are recorded as their groups have: which "
+    "ranks a group holds could not be told, so conclusions across ranks are refused; record all ranks "
+    "with one version of PyTorch, and the same steps"
+)
 BUFFERED = (
     "sends that ended before their receive began: those of their size are taken as buffered, and "
     "wait for nobody; the limit is not recorded"
@@ -245,6 +251,18 @@ def _membership_table(instances: Instances, op: np.ndarray) -> pl.DataFrame:
     )
 
 
+def _unmet(recording: Recording, instances: Instances) -> int:
+    """Count communications whose lacking members must be recorded, if more than a few are so."""
+    recorded = recording.rank["rank"].implode()
+    here = recording.communicator.select(pl.col("members").list.set_difference(recorded).list.len())
+    whole = np.append(here.to_series().to_numpy() == 0, False)[instances.communicator]
+    lacking = whole & (instances.n_members < instances.n_expected)
+    largest = instances.n_expected[lacking].max(initial=0)
+    missing = (recording.caveat["code"] == "missing_ranks").any()
+    few = lacking.sum() <= max(1, REFUSED_RATIO * instances.n_instance)
+    return 0 if few or missing or largest > recording.rank.height else int(lacking.sum())
+
+
 def _left_out(rows: Rows, recording: Recording, steps: list[int]) -> list[Doubt]:
     inside, recorded = (np.isin(s, steps) for s in (rows.step, recording.op["step"].to_numpy()))
     outside = int((~recorded & (rows.kind != "marker")).sum())
@@ -271,6 +289,7 @@ def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) ->
     rank, axes = rank_coordinates(clock_columns(recording, aligned), recording.communicator)
     n_bad = int((~instances.causal).sum())
     n_part = int((instances.n_members < instances.n_expected).sum())
+    n_unmet = _unmet(recording, instances)
     cut = is_cut_off(recording)
     is_said = cut or (recording.caveat["code"] == UNDECIDED).any()
     contradicts = instances.is_refused and not is_said
@@ -282,7 +301,8 @@ def _with_doubts(recording: Recording, aligned: Aligned, doubts: list[Doubt]) ->
             *clock_doubts(aligned),
             *handshake_doubts(recording, aligned.clocks, aligned.residual_ns),
             (code, f"communications in which a rank ends before another starts: {said}", n_bad),
-            ("incomplete_instances", INCOMPLETE, n_part),
+            ("incomplete_instances", INCOMPLETE, n_part - n_unmet),
+            ("groups_unmatched", UNMET, n_unmet),
             ("buffered_sends", BUFFERED, instances.n_buffered),
             ("unknown_roots", ROOTLESS, instances.n_rootless),
             ("late_records", LATE, aligned.timed.n_late),

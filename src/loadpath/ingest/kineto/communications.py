@@ -25,6 +25,7 @@ ITEM_BYTES = {
 }  # fmt: skip
 PREFIXES = ("record_param_comms", "nccl:", "gloo:", "ucc:", "mpi:", "c10d::")
 ROOTED = frozenset({"broadcast", "reduce", "gather", "scatter"})
+SHORTENED = ", ..., "
 MAX_RANKS = 1 << 20
 MAX_BYTES = 1 << 62
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -57,6 +58,10 @@ class Communication:
         Number that all members of one communication share (2026), as a signed int64; 0 unknown.
     own : int
         Rank that runs it, where the call names it.
+    listed : tuple of int
+        Of a group whose list of ranks was shortened the first ones and the last.
+    description : str
+        What the group is for.
     """
 
     collective: str = ""
@@ -69,6 +74,8 @@ class Communication:
     tag: int = -1
     comms_id: int = 0
     own: int = -1
+    listed: tuple[int, ...] = ()
+    description: str = ""
 
 
 def is_communication(name: str) -> bool:
@@ -110,7 +117,8 @@ def parse_communication(name: str, args: Any) -> Communication:
         sequence = sequence if sequence >= 0 else whole_number(inputs[1])
         group = group or str(inputs[2])
         size = size if size >= 0 else whole_number(inputs[-1])
-    members = _members(args.group_ranks)
+    members, listed = _members(args.group_ranks)
+    known = members or listed[:-1]
     collective = collective_of(args.collective or name)
     peer, tag = _peer(name, args)
     return Communication(
@@ -120,10 +128,12 @@ def parse_communication(name: str, args: Any) -> Communication:
         size=size if size >= 0 else len(members) or -1,
         sequence=sequence,
         bytes=_payload(name, args),
-        peer=_root(name, args, members) if collective in ROOTED else peer,
+        peer=_root(name, args, known) if collective in ROOTED else peer,
         tag=tag,
         comms_id=_signed(args.comms_id),
-        own=_own(collective, args, members),
+        own=_own(collective, args, known),
+        listed=listed,
+        description=str(args.group_use),
     )
 
 
@@ -146,8 +156,10 @@ def without_impossible(fact: Communication) -> Communication:
     ()
     """
     changes: dict[str, Any] = {}
-    if fact.members and not 0 <= min(fact.members) <= max(fact.members) < MAX_RANKS:
-        changes["members"] = ()
+    for name in ("members", "listed"):
+        ranks = getattr(fact, name)
+        if ranks and not 0 <= min(ranks) <= max(ranks) < MAX_RANKS:
+            changes[name] = ()
     changes |= {name: -1 for name in ("size", "peer") if getattr(fact, name) > MAX_RANKS}
     if fact.bytes >= MAX_BYTES:
         changes["bytes"] = -1
@@ -224,11 +236,13 @@ def _signed(value: Any) -> int:
     return number - (1 << 64) if 1 << 63 <= number < 1 << 64 else number if number < 1 << 63 else 0
 
 
-def _members(raw: Any) -> tuple[int, ...]:
-    """Ranks, written as a list or as the text of a list (long ones are shortened by Kineto)."""
+def _members(raw: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ranks, written as a list or its text; of one that Kineto shortened the first and the last."""
     text = _json(raw, str)
+    if text and SHORTENED in text:
+        return (), tuple(_json(text.replace(SHORTENED, ", ").encode(), list[int]) or ())
     ranks = _json(text.encode(), list[int]) if text else _json(raw, list[int])
-    return tuple(ranks or ())
+    return tuple(ranks or ()), ()
 
 
 def _json(raw: Any, kind: Any) -> Any:

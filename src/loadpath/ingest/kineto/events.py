@@ -27,6 +27,7 @@ class Args(msgspec.Struct, frozen=True, gc=False):
     group: Number = msgspec.field(default="", name="Process Group Name")
     group_number: Number = msgspec.field(default="", name="Process Group ID")
     group_ranks: msgspec.Raw = msgspec.field(default=EMPTY, name="Process Group Ranks")
+    group_use: Number = msgspec.field(default="", name="Process Group Description")
     group_size: Number = msgspec.field(default=-1, name="Group size")
     rank: Number = msgspec.field(default=-1, name="Rank")
     n_in: Number = msgspec.field(default=-1, name="In msg nelems")

@@ -1,6 +1,9 @@
 """Process groups of all ranks: names may be process-local, so they are mapped by what they share."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
@@ -11,6 +14,18 @@ from loadpath.tables import COMMUNICATOR
 __all__ = ["Groups", "RecordedGroup", "describe_groups", "map_groups", "recorded_groups"]
 
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class _Numbered(NamedTuple):
+    """What ranks share of a group that each process names otherwise: size and range of numbers."""
+
+    size: int
+    first: int
+    last: int
+
+
+_Key = tuple[tuple[object, ...], int]
+"""What ranks share of a group, and how many groups like it came before on each."""
 
 
 class RecordedGroup(msgspec.Struct, frozen=True):
@@ -76,9 +91,11 @@ class Groups:
 def map_groups(said: dict[int, list[Communication]]) -> Groups:
     """Find which groups of different ranks are one communicator.
 
-    Groups with recorded members are one if name and members agree. Others (old traces name a
+    Groups with recorded members are one if name and members agree, of long ones, whose lists Kineto
+    shortens, the first members and the last; evenly spaced ones are completed. Others (old traces name a
     group by a pointer of the process) are one if size, first and last sequence number and the
-    order of first use among such groups agree.
+    order of first use among such groups agree; or, where the windows of ranks began elsewhere, if
+    their sequence numbers overlap and no other group of that size could be meant.
 
     Parameters
     ----------
@@ -90,26 +107,31 @@ def map_groups(said: dict[int, list[Communication]]) -> Groups:
     Groups
         Communicators, numbered by first use on the lowest rank.
     """
-    keys: dict[tuple[int, str], tuple[object, ...]] = {}
-    members: dict[tuple[object, ...], set[int]] = {}
-    sizes: dict[tuple[object, ...], int] = {}
-    named: dict[tuple[object, ...], str] = {}
-    for rank in sorted(said):
-        order: dict[tuple[object, ...], int] = {}
-        for group, facts in _by_group(said[rank]).items():
-            key = _shared(rank, group, facts)
-            order[key] = order.get(key, -1) + 1
-            key = (*key, order[key])
-            keys[rank, group] = key
-            members.setdefault(key, set()).update(facts[0].members or (rank,))
-            sizes[key] = max(fact.size for fact in facts)
-            named.setdefault(key, group)
+    found = [
+        (rank, group, key, facts)
+        for rank in sorted(said)
+        for group, key, facts in _keyed(rank, said[rank])
+    ]
+    one = _joined_windows([(rank, key) for rank, _, key, _ in found])
+    keys: dict[tuple[int, str], _Key] = {}
+    members: dict[_Key, set[int]] = {}
+    sizes: dict[_Key, int] = {}
+    named: dict[_Key, str] = {}
+    use: dict[_Key, str] = {}
+    for rank, group, own, facts in found:
+        key = keys[rank, group] = one.get(own, own)
+        told = facts[0].members or _completed(facts[0])
+        members.setdefault(key, set()).update(told or (rank,))
+        sizes[key] = max(fact.size for fact in facts)
+        named.setdefault(key, group)
+        use[key] = use.get(key) or max(fact.description for fact in facts)
     number = {key: i for i, key in enumerate(members)}
     rows = {
         "communicator": list(number.values()),
         "name": [named[key] for key in number],
         "n_members": [sizes[key] for key in number],
         "members": [sorted(members[key]) for key in number],
+        "description": [use[key] for key in number],
     }
     schema = {name: COMMUNICATOR.schema[name] for name in rows}
     return Groups(
@@ -133,7 +155,7 @@ def describe_groups(groups: Groups, made: dict[int, tuple[RecordedGroup, ...]]) 
     polars.DataFrame
         Table `COMMUNICATOR`; groups without use come last.
     """
-    said = [""] * groups.communicator.height
+    said = groups.communicator["description"].to_list()
     unused: dict[tuple[str, tuple[int, ...]], str] = {}
     for rank in sorted(made):
         for group in made[rank]:
@@ -159,6 +181,51 @@ def describe_groups(groups: Groups, made: dict[int, tuple[RecordedGroup, ...]]) 
     return pl.concat([known, COMMUNICATOR.build(pl.DataFrame(rows, schema=schema))])
 
 
+def _keyed(
+    rank: int, facts: list[Communication]
+) -> Iterator[tuple[str, _Key, list[Communication]]]:
+    """List the groups of a rank, what each shares with those of other ranks, and its use."""
+    n_before: Counter[tuple[object, ...]] = Counter()
+    for group, of_group in _by_group(facts).items():
+        shared = _shared(rank, group, of_group)
+        yield group, (shared, n_before[shared]), of_group
+        n_before[shared] += 1
+
+
+def _joined_windows(used: list[tuple[int, _Key]]) -> dict[_Key, _Key]:
+    """Find groups that are one although too few ranks share their numbers: of shifted windows.
+
+    They stay apart where a rank would use two of them.
+    """  # noqa: DOC201
+    users: dict[_Key, set[int]] = {}
+    for rank, key in used:
+        users.setdefault(key, set()).add(rank)
+    lacking = [
+        (shared, order)
+        for (shared, order), ranks in users.items()
+        if isinstance(shared, _Numbered) and shared.size > 1 and len(ranks) % shared.size
+    ]
+    joined: dict[_Key, _Key] = {}
+    for window in _overlapping(sorted(lacking)):
+        ranks = [rank for key in window for rank in users[key]]
+        if len(set(ranks)) == len(ranks):
+            joined |= dict.fromkeys(window, window[0])
+    return joined
+
+
+def _overlapping(keys: list[tuple[_Numbered, int]]) -> list[list[_Key]]:
+    """Part groups, in the order of size and first number, into those that have numbers in common."""
+    windows: list[list[_Key]] = []
+    size, last = -1, -1
+    for shared, order in keys:
+        if shared.size != size or shared.first > last:
+            windows.append([])
+            size, last = shared.size, shared.last
+        last = min(last, shared.last)
+        windows[-1].append((shared, order))
+    return windows
+
+
 def _by_group(facts: list[Communication]) -> dict[str, list[Communication]]:
     groups: dict[str, list[Communication]] = {}
     for fact in facts:
@@ -168,9 +235,21 @@ def _by_group(facts: list[Communication]) -> dict[str, list[Communication]]:
 
 
 def _shared(rank: int, group: str, facts: list[Communication]) -> tuple[object, ...]:
-    if facts[0].members:
-        return (group, facts[0].members)
+    told = facts[0].members or facts[0].listed
+    if told:
+        return (group, told)
     if facts[0].size == 1:
         return (rank, group)
     sequence = [fact.sequence for fact in facts]
-    return (facts[0].size, min(sequence), max(sequence))
+    return _Numbered(facts[0].size, min(sequence), max(sequence))
+
+
+def _completed(fact: Communication) -> tuple[int, ...]:
+    """Members of a group whose list was shortened, if they are evenly spaced; none else."""
+    if len(fact.listed) < 3:
+        return ()
+    first, second, *_, last = fact.listed
+    whole = range(first, last + 1, max(second - first, 1))
+    shown = tuple(whole[: len(fact.listed) - 1])
+    even = len(whole) == fact.size and (*shown, whole[-1]) == fact.listed
+    return tuple(whole) if even else ()
