@@ -11,9 +11,11 @@ START, ORDER = np.array([0, 2, 3, 6]), np.array([0, 2, 1, 3, 4, 5])
 def test_time_that_several_ops_of_a_group_cover_counts_once_in_every_run():
     start = np.array([[0, 5, 3, 0, 10, 2], [0, 0, 50, 7, 7, 7]])
     duration = np.array([[4, 1, 4, 5, 5, 1], [1, 2, 3, 0, 4, 2]])
-    covered = np.zeros(3, np.int64)
+    covered, each = np.zeros((1, 3), np.int64), np.zeros((2, 3), np.int64)
     kernels.cover(START, ORDER, np.arange(6), start, duration, covered)
-    assert covered.tolist() == [7 + 4, 1 + 2, 10 + 4]
+    kernels.cover(START, ORDER, np.arange(6), start, duration, each)
+    assert covered.tolist() == [[7 + 4, 1 + 2, 10 + 4]]
+    assert each.tolist() == [[7, 1, 10], [4, 2, 4]]
 
 
 def test_who_comes_last_is_counted_and_ties_and_lone_members_are_not():

@@ -11,7 +11,7 @@ import numpy as np
 
 from loadpath.compiled import kernel
 
-__all__ = ["RUNS", "sweep_runs"]
+__all__ = ["RUNS", "sweep_changed", "sweep_runs"]
 
 RUNS = 32
 """Runs of one graph that are swept side by side; loops of 16 are unrolled to scalars instead."""
@@ -105,3 +105,89 @@ def sweep_runs(
         for t in range(n_step):
             for r in range(RUNS):
                 step_ns[s, t, r] -= begin[t, r]
+
+
+@kernel
+def sweep_changed(
+    row: Any,
+    first_row: Any,
+    second_row: Any,
+    overflow_row: Any,
+    stop_node: Any,
+    stop_start: Any,
+    stop_begin: Any,
+    stop_end: Any,
+    fixed: Any,
+    ends: Any,
+    time: Any,
+    lanes: Any,
+    kept: Any,
+    op: Any,
+    by: Any,
+    first_run: int,
+    least: float,
+    step_ns: Any,
+) -> None:
+    """Sweep `RUNS` runs of one graph of one step with the work of some ops changed.
+
+    `time`, `lanes` as for `sweep_runs`; `kept` (n, RUNS) is room for the work of the ops `op` (n,),
+    which is put back. `by` (n_run, n) is by how much it changes, in rows of all runs or in one for
+    all; no changed op works less than `least`. Fills `step_ns` (n_run,) from `first_run` on.
+    """
+    n_run = min(RUNS, step_ns.size - first_run)
+    several = 1 if by.shape[0] > 1 else 0
+    for j in range(op.size):
+        i = op[j]
+        for r in range(RUNS):
+            kept[j, r] = lanes[i, r]
+        for r in range(n_run):
+            lanes[i, r] = max(kept[j, r] + by[several * (first_run + r), j], least)
+    begin = np.full(RUNS, np.inf)
+    end = np.full(RUNS, -np.inf)
+    for r in range(RUNS):
+        time[0, r] = 0.0
+    v = 0
+    for q in range(stop_node.size):
+        stop = stop_node[q]
+        for u in range(v, stop):
+            a = first_row[u]
+            b = second_row[u]
+            o = row[u + 1]
+            i = ends[u]
+            w = fixed[u]
+            for r in range(RUNS):
+                x = time[a, r]
+                y = time[b, r]
+                time[o, r] = max(x, y) + (lanes[i, r] + w)
+        v = stop + 1
+        if stop == first_row.size:
+            break
+        o = row[stop + 1]
+        i = ends[stop]
+        w = fixed[stop]
+        for r in range(RUNS):
+            x = time[first_row[stop], r]
+            y = time[second_row[stop], r]
+            time[o, r] = max(x, y)
+        for k in range(stop_start[q], stop_start[q + 1]):
+            a = overflow_row[k]
+            for r in range(RUNS):
+                x = time[a, r]
+                y = time[o, r]
+                time[o, r] = max(x, y)
+        for r in range(RUNS):
+            time[o, r] += lanes[i, r] + w
+        if stop_begin[q] >= 0:
+            for r in range(RUNS):
+                x = time[o, r]
+                begin[r] = min(begin[r], x)
+        if stop_end[q] >= 0:
+            for r in range(RUNS):
+                x = time[o, r]
+                end[r] = max(end[r], x)
+    for r in range(n_run):
+        step_ns[first_run + r] = end[r] - begin[r]
+    for j in range(op.size):
+        i = op[j]
+        for r in range(RUNS):
+            lanes[i, r] = kept[j, r]
