@@ -38,10 +38,10 @@ def test_what_is_selected_stands_between_smaller_and_larger_values():
 def test_quantiles_of_groups_are_taken_of_all_rows_or_of_each():
     value = np.array([[1.0, 10, 3], [5.0, 20, 7]])
     number, pooled, each = np.array([0, 1, 0], np.int32), np.empty((1, 3)), np.empty((2, 3))
-    kernels.group_quantiles(number, value, np.array([4, 2, 0]), 0.5, 0, pooled)
+    kernels.group_quantiles(number, value, np.array([4, 2, 0]), 0.5, 0, np.empty(6), pooled)
     assert pooled[0, :2].tolist() == [4.0, 15.0]
     assert np.isnan(pooled[0, 2])
-    kernels.group_quantiles(number, value, np.array([2, 1, 0]), 0.5, 1, each)
+    kernels.group_quantiles(number, value, np.array([2, 1, 0]), 0.5, 1, np.empty(3), each)
     assert each[:, :2].tolist() == [[1.0, 10.0], [5.0, 20.0]]
 
 

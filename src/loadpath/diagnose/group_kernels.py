@@ -77,7 +77,9 @@ def select(value: Any, low: int, high: int, place: int) -> Any:
 
 
 @kernel
-def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any, out: Any) -> None:
+def group_quantiles(
+    number: Any, value: Any, size: Any, share: float, lower: Any, grouped: Any, out: Any
+) -> None:
     """Write a quantile of each group of columns to `out` (n_row, n_group).
 
     `value` (n_run, n); `number` (n,) is each column's group, `size` (n_group,) how many values a
@@ -88,7 +90,6 @@ def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any
     for g in range(size.size):
         first[g + 1] = first[g] + size[g]
     fill = np.empty(size.size, np.int64)
-    grouped = np.empty(first[size.size])
     n_run = value.shape[0] // out.shape[0]
     for row in range(out.shape[0]):
         for g in range(size.size):

@@ -114,8 +114,9 @@ def _of_groups(
 ) -> FloatArray:
     """Fill `out` (n_row, n_group), each row of it from as many rows of `value`."""
     rows = np.ascontiguousarray(value, np.float64)
+    room = np.empty(int(size.sum()))  # NumPy asks for large pages, which compiled code does not
     group_kernels.group_quantiles(
-        number.astype(np.int32, copy=False), rows, size, share, lower, out
+        number.astype(np.int32, copy=False), rows, size, share, lower, room, out
     )
     return out
 

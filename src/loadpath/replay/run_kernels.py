@@ -11,10 +11,23 @@ import numpy as np
 
 from loadpath.compiled import kernel
 
-__all__ = ["RUNS", "sweep_changed", "sweep_runs"]
+__all__ = ["RUNS", "put_side_by_side", "sweep_changed", "sweep_runs"]
 
-RUNS = 32
-"""Runs of one graph that are swept side by side; loops of 16 are unrolled to scalars instead."""
+RUNS = 64
+"""Runs of one graph that are swept side by side: live rows of twice as many would leave the nearest
+cache, loops of 16 are unrolled to scalars instead."""
+
+
+@kernel
+def put_side_by_side(value: Any, order: Any, lanes: Any) -> None:
+    """Write rows of `value` (n, n_op), at most `RUNS`, to the first columns of `lanes`.
+
+    Row j of `lanes` (n_op + 1, RUNS) is op ``order[j]``.
+    """
+    for j in range(order.size):
+        i = order[j]
+        for r in range(value.shape[0]):
+            lanes[j, r] = value[r, i]
 
 
 @kernel
@@ -61,12 +74,18 @@ def sweep_runs(
                 b = second_row[u]
                 o = row[u + 1]
                 i = ends[u]
-                m = measured[s, i]
-                w = fixed[u] + (1.0 - m) * ideal[i]
-                for r in range(RUNS):
-                    x = time[a, r]
-                    y = time[b, r]
-                    time[o, r] = max(x, y) + (m * lanes[i, r] + w)
+                if measured[s, i] > 0.0:
+                    w = float(fixed[u])
+                    for r in range(RUNS):
+                        x = time[a, r]
+                        y = time[b, r]
+                        time[o, r] = max(x, y) + (lanes[i, r] + w)
+                else:
+                    w = fixed[u] + ideal[i]
+                    for r in range(RUNS):
+                        x = time[a, r]
+                        y = time[b, r]
+                        time[o, r] = max(x, y) + w
                 if late.shape[0] > 0 and lagged[s, starts[u]] > 0.0:
                     for r in range(RUNS):
                         time[o, r] += late[starts[u], r]
