@@ -90,7 +90,9 @@ def _returned(job: CoupledJob, causes: Sequence[Judged], kept: NDArray[np.intp])
 
     def returned(removed: NDArray[np.bool_]) -> FloatArray:
         scale = np.vstack([removed.T, np.zeros(len(removed))]).astype(np.float64)
-        saved = np.concatenate([_saved_ns(few, changes, scale, part) for part, few in windows(some)])
+        saved = np.concatenate(
+            [_saved_ns(few, changes, scale, part) for part, few in windows(some)]
+        )
         return np.asarray(saved.mean(axis=0) if whole else saved.T) / 1e9
 
     return returned

@@ -90,7 +90,7 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
     n_part = -(-BLOCKS_WANTED // max(1, job.step_number.size))
     mine = np.flatnonzero(unit >= 0)
     units, row = compact(unit[mine])
-    residual = residual_ns[..., mine]
+    residual = np.take(residual_ns, mine, axis=-1)
     if n_part == 1 and job.runs is not None and mine.size:
         total = reduced(np.add, row, residual, units.size).T / 1e9
         return Cells(units, np.ascontiguousarray(total), np.arange(job.n_run))
@@ -286,7 +286,7 @@ def _microbatch_cells(job: CoupledJob, relative: FloatArray) -> _MicrobatchCells
     example = np.empty(cells.size, np.intp)
     example[cell[::-1]] = np.arange(cell.size)[::-1]
     return _MicrobatchCells(
-        reduced(np.add, cell, relative[..., mine], cells.size),
+        reduced(np.add, cell, np.take(relative, np.flatnonzero(mine), axis=-1), cells.size),
         compact(joint_code(step, replica, unit)[example])[1],
         compact(unit[example])[1],
         (joint_code(same, name) if by_stage else same)[example],

@@ -150,17 +150,17 @@ def sweep_changed(
     """Sweep `RUNS` runs of one graph of one step with the work of some ops changed.
 
     `time`, `lanes` as for `sweep_runs`; `kept` (n, RUNS) is room for the work of the ops `op` (n,),
-    which is put back. `by` (n_run, n) is by how much it changes, in rows of all runs or in one for
-    all; no changed op works less than `least`. Fills `step_ns` (n_run,) from `first_run` on.
+    which is put back. `by` (n, n_run) is by how much it changes, in columns of all runs or in one
+    for all; no changed op works less than `least`. Fills `step_ns` (n_run,) from `first_run` on.
     """
     n_run = min(RUNS, step_ns.size - first_run)
-    several = 1 if by.shape[0] > 1 else 0
+    several = 1 if by.shape[1] > 1 else 0
     for j in range(op.size):
         i = op[j]
         for r in range(RUNS):
             kept[j, r] = lanes[i, r]
         for r in range(n_run):
-            lanes[i, r] = max(kept[j, r] + by[several * (first_run + r), j], least)
+            lanes[i, r] = max(kept[j, r] + by[j, several * (first_run + r)], least)
     begin = np.full(RUNS, np.inf)
     end = np.full(RUNS, -np.inf)
     for r in range(RUNS):
