@@ -132,8 +132,9 @@ def _path_parts_ns(
 
 def _node_kind(graph: CouplingGraph) -> NDArray[np.int8]:
     """0 for synchronisations, 2 for nodes whose latency nothing explains, 1 for all others."""
-    of_op = (graph.role != NodeRole.SYNC).astype(np.int8)
-    return of_op + (graph.role == NodeRole.RELEASE)
+    kind: NDArray[np.int8] = (graph.role != NodeRole.SYNC).astype(np.int8)
+    kind[graph.role == NodeRole.RELEASE] = 2
+    return kind
 
 
 def _of_classes(job: CoupledJob, beginning: str) -> NDArray[np.bool_]:

@@ -146,11 +146,11 @@ def computation(
     """
     places = find_places(job) if places is None else places
     computes = places.part == COMPUTE
-    op = np.flatnonzero(computes if among is None else computes & among)
+    op = np.flatnonzero(computes if among is None else computes & among).astype(np.int32)
     last = timeline.time_ns[1:][job.graph.end_node[op]]
     ready, end = _whole(last - np.asarray(work_ns)[op]), _whole(last)
     takes = end > ready
-    ready, end, op = ready[takes], end[takes], op[takes].astype(np.int32)
+    ready, end, op = ready[takes], end[takes], op[takes]
     same = np.zeros(op.size, np.int8)
     return _occupy(job, _Intervals(ready, end, same + COMPUTE, same, op), places)
 

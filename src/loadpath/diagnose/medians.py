@@ -15,7 +15,7 @@ __all__ = ["medians", "medians_by_run", "quantiles", "reduced"]
 
 FloatArray = NDArray[np.float64]
 Numbers = NDArray[np.integer]
-Values = NDArray[np.float64] | NDArray[np.int64]
+Values = NDArray[np.float64 | np.int64]
 
 
 def medians(
