@@ -37,10 +37,11 @@ def sample_runs(job: CoupledJob) -> NDArray[np.intp]:
 
 
 def spread_out(n: int, n_kept: int) -> NDArray[np.intp]:
-    """Take one entry of each of some stretches of equal length.
+    r"""Take one entry of each of some stretches of equal length.
 
-    Its place in the stretch moves on by the golden section from stretch to stretch: what comes with a
-    period is then met as often as it is there, where a fixed distance meets it always or never.
+    Its place in stretch k is the fraction of :math:`\varphi\, k (k + 1) / 2`, with the golden ratio
+    :math:`\varphi`: what comes with a period is met about as often as it is there, where a fixed
+    distance (or a place that moves on evenly) meets some periods always or never.
 
     Parameters
     ----------
@@ -56,15 +57,17 @@ def spread_out(n: int, n_kept: int) -> NDArray[np.intp]:
 
     References
     ----------
-    .. [1] L. Kuipers, H. Niederreiter, "Uniform Distribution of Sequences", Wiley, 1974 (2.3).
+    .. [1] H. Weyl, "Ueber die Gleichverteilung von Zahlen mod. Eins", Mathematische Annalen 77, 1916:
+       quadratic sequences stay uniform whatever linear one is added.
 
     Examples
     --------
     >>> spread_out(12, 4).tolist(), spread_out(3, 3).tolist()
-    ([0, 4, 6, 11], [0, 1, 2])
+    ([0, 4, 8, 11], [0, 1, 2])
     """
     edge = np.arange(n_kept + 1) * n // n_kept
-    place = np.arange(n_kept) * GOLDEN_RATIO % 1.0
+    k = np.arange(n_kept)
+    place = k * (k + 1) // 2 * GOLDEN_RATIO % 1.0
     return edge[:-1] + (place * np.diff(edge)).astype(np.intp)
 
 
