@@ -1,5 +1,8 @@
 """Which steps estimates look at."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,13 +37,6 @@ def test_what_comes_with_a_period_is_met_about_as_often_as_by_chance(n):
         assert np.abs(met - MOST_STEPS / period).max() < 4 * spread
 
 
-class _Job:
-    """As much of a job as choosing its steps looks at."""
-
-    def __init__(self, n_run, n_op):
-        self.n_run, self.n_op = n_run, n_op
-
-
 @pytest.mark.parametrize(
     ("n_run", "n_op", "n_kept"),
     [
@@ -52,10 +48,9 @@ class _Job:
     ],
 )
 def test_a_large_job_is_sampled_by_steps_and_ops(n_run, n_op, n_kept):
-    assert sample_runs(_Job(n_run, n_op)).size == n_kept
-    assert sampled_caveat(_Job(n_run, n_op))["n"].to_list() == [n_run - n_kept] * (
-        n_kept < n_run
-    )
+    job: Any = SimpleNamespace(n_run=n_run, n_op=n_op)  # as much of a job as is looked at
+    assert sample_runs(job).size == n_kept
+    assert sampled_caveat(job)["n"].to_list() == [n_run - n_kept] * (n_kept < n_run)
 
 
 def test_a_small_job_keeps_all_of_its_steps():
