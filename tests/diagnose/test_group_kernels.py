@@ -11,9 +11,11 @@ START, ORDER = np.array([0, 2, 3, 6]), np.array([0, 2, 1, 3, 4, 5])
 def test_time_that_several_ops_of_a_group_cover_counts_once_in_every_run():
     start = np.array([[0, 5, 3, 0, 10, 2], [0, 0, 50, 7, 7, 7]])
     duration = np.array([[4, 1, 4, 5, 5, 1], [1, 2, 3, 0, 4, 2]])
-    covered = np.zeros(3, np.int64)
+    covered, each = np.zeros((1, 3), np.int64), np.zeros((2, 3), np.int64)
     kernels.cover(START, ORDER, np.arange(6), start, duration, covered)
-    assert covered.tolist() == [7 + 4, 1 + 2, 10 + 4]
+    kernels.cover(START, ORDER, np.arange(6), start, duration, each)
+    assert covered.tolist() == [[7 + 4, 1 + 2, 10 + 4]]
+    assert each.tolist() == [[7, 1, 10], [4, 2, 4]]
 
 
 def test_who_comes_last_is_counted_and_ties_and_lone_members_are_not():
@@ -36,10 +38,10 @@ def test_what_is_selected_stands_between_smaller_and_larger_values():
 def test_quantiles_of_groups_are_taken_of_all_rows_or_of_each():
     value = np.array([[1.0, 10, 3], [5.0, 20, 7]])
     number, pooled, each = np.array([0, 1, 0], np.int32), np.empty((1, 3)), np.empty((2, 3))
-    kernels.group_quantiles(number, value, np.array([4, 2, 0]), 0.5, 0, pooled)
+    kernels.group_quantiles(number, value, np.array([4, 2, 0]), 0.5, 0, np.empty(6), pooled)
     assert pooled[0, :2].tolist() == [4.0, 15.0]
     assert np.isnan(pooled[0, 2])
-    kernels.group_quantiles(number, value, np.array([2, 1, 0]), 0.5, 1, each)
+    kernels.group_quantiles(number, value, np.array([2, 1, 0]), 0.5, 1, np.empty(3), each)
     assert each[:, :2].tolist() == [[1.0, 10.0], [5.0, 20.0]]
 
 

@@ -6,7 +6,12 @@ from tests.diagnose.stability_jobs import bsp
 
 from loadpath.diagnose.candidates import find_candidates
 from loadpath.diagnose.effects import nest_effects
-from loadpath.diagnose.interaction import _sampled, interaction_table, shapley_values
+from loadpath.diagnose.interaction import (
+    _over_steps,
+    _sampled,
+    interaction_table,
+    shapley_values,
+)
 from loadpath.diagnose.verdict import judge
 
 
@@ -52,3 +57,18 @@ def test_sampled_orders_agree_with_all_orders_within_their_error():
     assert not none.any()
     assert (np.abs(values - exact) < 4 * errors + 1e-12).all()
     assert values.sum() == pytest.approx(5.0)
+
+
+def test_shares_of_each_step_average_to_those_of_the_mean_step():
+    worth = np.random.default_rng(4).random((5, 7))
+
+    def value(sets):
+        return np.where(sets[:, :, None], worth, 0.0).max(axis=1, initial=0.0)
+
+    by_step, _ = shapley_values(5, value)
+    mean, _ = shapley_values(5, lambda sets: value(sets).mean(axis=1))
+    drawn, errors = _sampled(5, value, np.random.default_rng(2))
+    shares, error = _over_steps(by_step, np.zeros(5))
+    assert shares == pytest.approx(mean)
+    assert error == pytest.approx(by_step.std(axis=1, ddof=1) / 7**0.5)
+    assert (np.abs(_over_steps(drawn, errors)[0] - mean) < 4 * errors + 1e-12).all()

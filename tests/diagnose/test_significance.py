@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.diagnose.peer_jobs import MS, coupled, peers
 from tests.diagnose.small_jobs import compute
 
+from loadpath.diagnose import significance
 from loadpath.diagnose.effects import nest_effects
 from loadpath.diagnose.significance import (
     ALPHA,
@@ -69,6 +70,17 @@ def test_chance_is_called_significant_as_often_as_it_says(alpha):
     smallest = [p_values(draws(4, 24, seed=s), seed=s).min() for s in range(300)]
     share = np.mean(np.array(smallest) <= alpha)
     assert abs(share - alpha) < 4 * np.sqrt(alpha * (1 - alpha) / 300)
+
+
+def test_very_many_blocks_are_shuffled_in_runs_of_neighbours_that_hold_all_of_them(monkeypatch):
+    excess = np.random.default_rng(3).normal(size=(6, 2000))
+    excess[4] += 0.2
+    few = excess.reshape(6, 500, 4).sum(axis=2)
+    monkeypatch.setattr(significance, "MOST_BLOCKS", 500)
+    p = exchange_p_values(excess, np.random.default_rng(0))
+    assert p.tolist() == exchange_p_values(few, np.random.default_rng(0)).tolist()
+    assert p[4] < 0.005
+    assert min(np.delete(p, 4)) > 0.05
 
 
 def test_one_heavy_outlier_does_not_make_its_unit_significant():

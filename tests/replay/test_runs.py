@@ -18,7 +18,7 @@ from loadpath.replay import (
     step_time_ns,
 )
 
-N_RUN = (1, 2, 16, 17, 40)
+N_RUN = (1, 2, 33, 64, 65, 140)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -149,7 +149,7 @@ def _weight(caveat: tuple[str, str, int]) -> int:
     heavy = (
         "other_run", "wrong_ranks", "cut_off", "truncated", "not_causal", "missing_rank", "missing_ranks",
     )  # fmt: skip
-    light = ("not_kineto", "axes_unknown")
+    light = ("not_kineto", "axes_unknown", "sampled_steps")
     if caveat[0] in heavy:
         return heavy.index(caveat[0]) - len(heavy)
     return light.index(caveat[0]) + 1 if caveat[0] in light else 0

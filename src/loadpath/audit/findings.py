@@ -37,6 +37,7 @@ from loadpath.diagnose.levels import FloatArray, ideal_work_ns
 from loadpath.diagnose.moments import Moments, look_at_moments
 from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.step_bound import step_bounds
+from loadpath.diagnose.step_sample import sampled_caveat
 from loadpath.diagnose.verdict import judge
 from loadpath.replay import replay
 from loadpath.replay.timeline import TimeArray
@@ -110,7 +111,7 @@ def diagnose(
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=views.result()
     )
-    tables["caveat"] = pl.concat([job.caveat, unexplained_caveat(unexplained.result(), judgement)])
+    tables["caveat"] = _caveats(job, unexplained.result(), judgement)
     if drawn:
         longest = int(fidelity.replayed_s.argmax())
         tables |= _drawn_tables(job, ideal, longest, judgement=judgement)
@@ -126,6 +127,14 @@ def diagnose(
         "victims": _victims(tables["coupling"], judgement, job),
         "distance": _distance(tables["sink"], judgement),
     }
+
+
+def _caveats(job: CoupledJob, unexplained: float, judgement: Judgement | None) -> pl.DataFrame:
+    """Doubts of the recording, and what the audit itself leaves open."""
+    doubts = [job.caveat, unexplained_caveat(unexplained, judgement)]
+    if judgement:  # without conclusions nothing is estimated
+        doubts.append(sampled_caveat(job))
+    return pl.concat(doubts)
 
 
 def _ideal(job: CoupledJob, effects: Effects, settings: Settings) -> FloatArray:

@@ -5,6 +5,7 @@ import polars as pl
 
 from loadpath.audit.settings import Settings
 from loadpath.couple import CoupledJob
+from loadpath.couple.steps import keep_runs
 from loadpath.diagnose.coupling_blocks import coupling_blocks
 from loadpath.diagnose.distance import cause_distances, missed_waiting
 from loadpath.diagnose.efficiency import efficiencies
@@ -12,6 +13,7 @@ from loadpath.diagnose.failure_envelope import failure_envelope
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.limitation import limitations
 from loadpath.diagnose.moments import Moments
+from loadpath.diagnose.step_sample import sample_runs
 from loadpath.tables.results import (
     COUPLING_BLOCK,
     COUPLING_GROUP,
@@ -63,6 +65,8 @@ def limit_tables(
 ) -> dict[str, pl.DataFrame]:
     """Say what limits a job, how efficient it is, and what it would bear.
 
+    What limits a large job is estimated on some of its steps (`sample_runs`).
+
     Parameters
     ----------
     job : CoupledJob
@@ -77,8 +81,9 @@ def limit_tables(
     dict
         Tables ``limitation``, ``efficiency`` and ``failure_envelope``.
     """
+    some = keep_runs(job, sample_runs(job))
     return {
-        "limitation": limitations(job, ideal_ns, _draws(settings)),
+        "limitation": limitations(some, ideal_ns, _draws(settings)),
         "efficiency": efficiencies(job, _draws(settings)),
         "failure_envelope": failure_envelope(
             job, ideal_ns, bound_ratio=settings.bound, rng=_draws(settings)

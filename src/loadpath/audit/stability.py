@@ -5,12 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from loadpath.audit.settings import Progress, Settings
 from loadpath.couple import CoupledJob
 from loadpath.couple.steps import keep_runs, lay_out
-from loadpath.diagnose.components import FEWEST_STEPS
 from loadpath.diagnose.delay import DELAY_RATIO
 from loadpath.diagnose.effects import Effects, lay_out_effects
 from loadpath.diagnose.emergence import measure_losses
@@ -22,6 +20,7 @@ from loadpath.diagnose.policies import policy_table
 from loadpath.diagnose.resampling import LEVEL, draw_steps
 from loadpath.diagnose.stability import Policy, stability_tables
 from loadpath.diagnose.stability_row import NOTHING, row, stability_table
+from loadpath.diagnose.step_sample import sample_runs
 from loadpath.diagnose.step_spread import step_spread_rows
 from loadpath.diagnose.variance import variance_table
 from loadpath.tables.results import INTERACTION, LOAD_CURVE, POLICY, VARIANCE
@@ -45,8 +44,6 @@ VECTOR = (
     "step_p99_over_p50_ratio",
 )
 BESIDE = ("jensen_gap_ratio", "noise_gain_independent", "noise_model_error_ratio")
-MOST_OPS = 1_000_000
-"""Ops of the steps that stability is measured on, where steps may be chosen; a stated policy."""
 REFUSED = "not assessed: no conclusion is drawn from this recording"
 
 
@@ -75,7 +72,7 @@ def measure_stability(
 ) -> Stability:
     """Measure how stable the structure of a job is.
 
-    Of a job of more than `MOST_OPS` ops whose steps are coupled alike, evenly spaced steps are taken.
+    Of a large job it is measured on some steps (`sample_runs`).
 
     Parameters
     ----------
@@ -99,7 +96,7 @@ def measure_stability(
     fidelity, refusal, settings = known
     if refusal:
         return Stability(without_stability(fidelity, settings), None)
-    kept = _kept_runs(job)
+    kept = sample_runs(job)
     measured_s = fidelity.measured_s.reshape(job.n_run, -1)[kept].ravel()
     effects, job = lay_out_effects(effects, kept), lay_out(keep_runs(job, kept))
     rng = np.random.default_rng(settings.seed)
@@ -130,12 +127,6 @@ def weigh_policies(footing: Footing | None, culprits: Sequence[int]) -> pl.DataF
         Table `POLICY`; empty where there is nothing to stand on.
     """
     return POLICY.empty() if footing is None else policy_table(footing, culprits)
-
-
-def _kept_runs(job: CoupledJob) -> NDArray[np.intp]:
-    """Choose evenly spaced runs, so many that their ops are at most `MOST_OPS`."""
-    n_kept = min(job.n_run, max(FEWEST_STEPS, MOST_OPS // max(1, job.n_op)))
-    return np.unique(np.linspace(0, job.n_run - 1, n_kept).round().astype(np.intp))
 
 
 def weigh_interaction(

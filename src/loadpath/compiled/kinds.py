@@ -17,6 +17,14 @@ SCALARS: dict[type, str] = {
     np.bool_: TRUTH,
 }
 ARRAY_DTYPES = frozenset(f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)) | {"b1"}
+ARRAY_KINDS = {
+    (number, n): f"{dtype.kind}{dtype.itemsize}:{n}"
+    for number, dtype in ((np.dtype(char).num, np.dtype(char)) for char in "?bBhHiIlLqQefd")
+    for n in range(9)
+}
+"""Kinds of arrays by number of their type and dimensions: looked up, since calls are many."""
+CONTIGUOUS_ALIGNED = 0x0101
+"""Bits of ``ndarray.flags.num``: C_CONTIGUOUS and ALIGNED."""
 
 
 def kind_of(argument: Any) -> str:
@@ -41,16 +49,14 @@ def kind_of(argument: Any) -> str:
     >>> kind_of(np.zeros((4, 4))[:, 1]), kind_of((np.zeros(3), 1))
     ('', '(f8:1,i)')
     """
+    if type(argument) is np.ndarray:
+        dtype = argument.dtype
+        sound = argument.flags.num & CONTIGUOUS_ALIGNED == CONTIGUOUS_ALIGNED and dtype.isnative
+        return ARRAY_KINDS.get((dtype.num, argument.ndim), "") if sound else ""
     if type(argument) is tuple:
         parts = [kind_of(part) for part in argument]
         return f"({','.join(parts)})" if parts and all(p and p[0] != "(" for p in parts) else ""
-    if type(argument) is not np.ndarray:
-        return SCALARS.get(type(argument), "")
-    dtype, flags = argument.dtype, argument.flags
-    name = f"{dtype.kind}{dtype.itemsize}"
-    if name not in ARRAY_DTYPES or not (flags.c_contiguous and flags.aligned and dtype.isnative):
-        return ""
-    return f"{name}:{argument.ndim}"
+    return SCALARS.get(type(argument), "")
 
 
 def leaves(kind: str) -> list[str]:

@@ -248,14 +248,14 @@ def keep_runs(job: CoupledJob, kept: slice | NDArray[np.integer]) -> CoupledJob:
     job : CoupledJob
         A job of several runs; one of a single graph is returned as it is.
     kept : slice or (n_kept,) array of int
-        Which ones, ascending.
+        Which ones, ascending; a job of which all are kept is returned as it is.
 
     Returns
     -------
     CoupledJob
         The same job with fewer steps.
     """
-    if job.runs is None:
+    if job.runs is None or (isinstance(kept, np.ndarray) and kept.size == job.n_run):
         return job
     times = {name: getattr(job, name)[kept] for name in Measured._fields}
     return replace(job, runs=Runs(*(column[kept] for column in job.runs)), **times)

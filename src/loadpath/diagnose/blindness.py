@@ -111,9 +111,9 @@ def _busy_ns(job: CoupledJob, op: NDArray[np.intp], rank: NDArray[np.int32]) -> 
     of_group = np.empty(found.size, np.int64)
     of_group[group] = rank
     by_group = group_by_key(group, found.size)
-    busy = np.zeros(found.size, np.int64)
+    busy = np.zeros((1, found.size), np.int64)
     group_kernels.cover(*by_group, op, _rows(job.start_ns), _rows(job.duration_ns), busy)
-    return np.bincount(of_group, busy).astype(np.float64)
+    return np.bincount(of_group, busy[0]).astype(np.float64)
 
 
 def _ranking(view: str, per_rank: pl.DataFrame, column: str, *, highest: bool) -> View:

@@ -44,7 +44,7 @@ class _Series:
     Attributes
     ----------
     op : (n_series,) array of int64
-        One op of each series.
+        One op of each series; all ops in their order where each run has the same ones.
     at : (n_step, n_series) array of int64, or None
         Ops of the series; None where each run has the same ones.
     cell : (n_series,) array of int32
@@ -60,7 +60,7 @@ class _Series:
 
     def rows(self, work_ns: FloatArray) -> FloatArray:
         """Work of each series in each step."""
-        return work_ns[..., self.op] if self.at is None else work_ns[self.at]
+        return work_ns if self.at is None else work_ns[self.at]
 
     def spread(self, rows: FloatArray, like: FloatArray) -> FloatArray:
         """Give each op what its series has in its step; 0 to ops of no series."""

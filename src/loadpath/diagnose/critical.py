@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from loadpath.couple import BETWEEN_CALLS, CoupledJob, NodeRole
+from loadpath.couple import BETWEEN_CALLS, CoupledJob, CouplingGraph, NodeRole
 from loadpath.diagnose import kernels
 from loadpath.diagnose.exposure import computation
 from loadpath.diagnose.labels import numbered
@@ -111,26 +111,30 @@ def _path_parts_ns(
     """Lag and gaps on the critical paths of all steps, and their length; `moves` may hide lag."""
     graph = job.graph
     timeline = replay(graph, job.work_ns, lag_ns=job.lag_ns)
-    hidden = _hidden_lag_ns(job, timeline, places, np.flatnonzero(moves & (job.lag_ns > 0)))
-    release = graph.role == NodeRole.RELEASE
-    weight, lag, gap = graph.fixed_ns.copy(), graph.fixed_ns * release, graph.fixed_ns * 0
-    lag[graph.start_node] = job.lag_ns - hidden
-    weight[graph.start_node] += job.lag_ns
-    weight[graph.end_node] += job.work_ns
-    gap[graph.end_node] = np.where(is_gap, job.work_ns, 0)
-    out = np.zeros((graph.step.size, 3), np.int64)
-    kernels.path_parts(
+    walk = (
         last_predecessor(graph, timeline),
         timeline.time_ns,
         _end_nodes(job, timeline),
         step_bounds_ns(graph, timeline)[0],
-        weight,
-        lag,
-        gap,
-        out,
+    )
+    on_path = np.zeros(graph.n_node, np.bool_)
+    kernels.mark_path(*walk, on_path)
+    late = np.flatnonzero(moves & (job.lag_ns > 0) & on_path[graph.start_node])
+    out = np.zeros((graph.step.size, 3), np.int64)
+    kernels.path_parts(
+        *walk,
+        *(graph.op, _node_kind(graph), graph.fixed_ns, graph.start_node, graph.end_node),
+        *(job.work_ns, job.lag_ns, _hidden_lag_ns(job, timeline, places, late), is_gap, out),
     )
     total: NDArray[np.int64] = out.sum(axis=0)
     return total
+
+
+def _node_kind(graph: CouplingGraph) -> NDArray[np.int8]:
+    """0 for synchronisations, 2 for nodes whose latency nothing explains, 1 for all others."""
+    kind: NDArray[np.int8] = (graph.role != NodeRole.SYNC).astype(np.int8)
+    kind[graph.role == NodeRole.RELEASE] = 2
+    return kind
 
 
 def _of_classes(job: CoupledJob, beginning: str) -> NDArray[np.bool_]:
@@ -146,7 +150,10 @@ def _hidden_lag_ns(
     hidden = np.zeros(job.n_op, np.int64)
     if not late.size:
         return hidden
-    occupancy = computation(job, timeline, job.work_ns, places=places)
+    concerned = np.zeros(int(places.group.max()) + 1, np.bool_)
+    concerned[places.group[late]] = True
+    among = concerned[places.group]
+    occupancy = computation(job, timeline, job.work_ns, places=places, among=among)
     start = job.graph.start_node[late] + 1
     inside = np.zeros((late.size, N_PART), np.int64)
     kernels.sum_windows(

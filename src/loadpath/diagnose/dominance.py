@@ -39,7 +39,7 @@ def excess_by_step(
         mine = np.flatnonzero(unit >= 0)
         known, number = compact(unit[mine])
         excess = np.zeros((units.size, job.n_run))
-        total = reduced(np.add, number, residual_ns[..., mine], known.size)
+        total = reduced(np.add, number, np.take(residual_ns, mine, axis=-1), known.size)
         excess[np.searchsorted(units, known)] = total.T / 1e9
         return excess
     steps = job.graph.step

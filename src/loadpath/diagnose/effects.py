@@ -91,7 +91,7 @@ def nest_effects(job: CoupledJob) -> Effects:
     recorded = job.work_ns.astype(np.float64)
     common = common_parts(job, recorded)
     job = _without_common(job, common) if common else job
-    work = job.work_ns.astype(np.float64)
+    work = job.work_ns.astype(np.float64) if common else recorded
     level, paused = peer_levels(job)
     is_transfer = np.zeros(job.n_op, np.bool_)
     is_transfer[job.membership["op"].to_numpy()] = True
@@ -152,7 +152,7 @@ def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:
     if n_stage > 1:
         same.append(numbered(job.op["name"])[0][mine])
     found, number = compact(joint_code(*same))
-    beyond = _beyond_own(job, relative, n_stage)[..., mine]
+    beyond = np.take(_beyond_own(job, relative, n_stage), np.flatnonzero(mine), axis=-1)
     by_group = medians_by_run if n_stage > 2 else _agreed
     effect = np.zeros_like(relative)
     effect[..., mine] = by_group(number, beyond, found.size)[..., number]

@@ -15,9 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.couple.kernels import group_by_key
+from loadpath.couple.steps import keep_runs, lay_out
+from loadpath.diagnose import group_kernels
 from loadpath.diagnose.exposure import computation
 from loadpath.diagnose.fidelity import measured_step_ns
-from loadpath.diagnose.places import Places, placed_windows
+from loadpath.diagnose.places import COMPUTE, Places, find_places, placed_windows, rank_index
 from loadpath.diagnose.step_intervals import FEW_STEPS, drawn_sums, with_interval
 from loadpath.replay import Mixture, Timeline, replay_runs
 from loadpath.tables.results import EFFICIENCY, FACTORS
@@ -92,12 +95,31 @@ def useful_ns(job: CoupledJob) -> FloatArray:
         In ns, from the recorded times; on a device where the rank has one. Host work and waiting for
         data are not useful.
     """
+    if job.runs is not None and (op := _plain_computations(job)) is not None:
+        return _covered_ns(job, op)
     start, duration = (np.atleast_2d(time) for time in (job.start_ns, job.duration_ns))
     found = [
         _useful_ns(some, (start[part] + duration[part]).ravel(), places)
         for part, some, places in placed_windows(job)
     ]
     return np.concatenate(found)
+
+
+def _plain_computations(job: CoupledJob) -> NDArray[np.intp] | None:
+    """List what is useful in a run; None where other work takes moments from it, or it waits inside."""
+    one = lay_out(keep_runs(job, slice(0, 1)))
+    op = np.flatnonzero(find_places(one).part == COMPUTE)
+    on_host = job.op["mechanism"].is_in(["host", "input"]).to_numpy()
+    waits = np.isin(op, job.membership["op"].to_numpy())
+    return None if on_host[op].any() or waits.any() else op
+
+
+def _covered_ns(job: CoupledJob, op: NDArray[np.intp]) -> FloatArray:
+    """(n_run, n_rank) time in which some of the ops `op` of a rank run."""
+    by_rank = group_by_key(rank_index(job)[op], job.rank.height)
+    covered = np.zeros((job.n_run, job.rank.height), np.int64)
+    group_kernels.cover(*by_rank, op, job.start_ns, job.duration_ns, covered)
+    return covered.astype(np.float64)
 
 
 def _useful_ns(job: CoupledJob, end_ns: NDArray[np.int64], places: Places) -> FloatArray:

@@ -117,7 +117,12 @@ def exposed(
 
 
 def computation(
-    job: CoupledJob, timeline: Timeline, work_ns: ArrayLike, *, places: Places | None = None
+    job: CoupledJob,
+    timeline: Timeline,
+    work_ns: ArrayLike,
+    *,
+    places: Places | None = None,
+    among: NDArray[np.bool_] | None = None,
 ) -> Occupancy:
     """Say when each rank computes: what `exposed` finds of computation, without looking at waits.
 
@@ -131,6 +136,8 @@ def computation(
         Work it was replayed with, in ns.
     places : Places, optional
         Result of `find_places`, where it is at hand.
+    among : (n_op,) array of bool, optional
+        Ops that are looked at; all of them if left out.
 
     Returns
     -------
@@ -138,10 +145,14 @@ def computation(
         Segments of `COMPUTE` alone.
     """
     places = find_places(job) if places is None else places
-    _, ready, end = _times(job, timeline, work_ns)
-    op = np.flatnonzero((end > ready) & (places.part == COMPUTE)).astype(np.int32)
+    computes = places.part == COMPUTE
+    op = np.flatnonzero(computes if among is None else computes & among).astype(np.int32)
+    last = timeline.time_ns[1:][job.graph.end_node[op]]
+    ready, end = _whole(last - np.asarray(work_ns)[op]), _whole(last)
+    takes = end > ready
+    ready, end, op = ready[takes], end[takes], op[takes]
     same = np.zeros(op.size, np.int8)
-    return _occupy(job, _Intervals(ready[op], end[op], same + COMPUTE, same, op), places)
+    return _occupy(job, _Intervals(ready, end, same + COMPUTE, same, op), places)
 
 
 def _occupy(job: CoupledJob, intervals: _Intervals, places: Places) -> Occupancy:

@@ -77,7 +77,9 @@ def select(value: Any, low: int, high: int, place: int) -> Any:
 
 
 @kernel
-def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any, out: Any) -> None:
+def group_quantiles(
+    number: Any, value: Any, size: Any, share: float, lower: Any, grouped: Any, out: Any
+) -> None:
     """Write a quantile of each group of columns to `out` (n_row, n_group).
 
     `value` (n_run, n); `number` (n,) is each column's group, `size` (n_group,) how many values a
@@ -88,7 +90,6 @@ def group_quantiles(number: Any, value: Any, size: Any, share: float, lower: Any
     for g in range(size.size):
         first[g + 1] = first[g] + size[g]
     fill = np.empty(size.size, np.int64)
-    grouped = np.empty(first[size.size])
     n_run = value.shape[0] // out.shape[0]
     for row in range(out.shape[0]):
         for g in range(size.size):
@@ -156,16 +157,17 @@ def sort_by(key: Any, index: Any, room: Any) -> None:
 
 @kernel
 def cover(group_start: Any, order: Any, op: Any, start: Any, duration: Any, covered: Any) -> None:
-    """Add to `covered` (n_group,) the time in which some op of a group runs, in every run.
+    """Add to `covered` the time in which some op of a group runs, in every run.
 
     `group_start` (n_group + 1,) and `order` list the entries of `op` by group; `start`, `duration`
-    (n_run, n_op).
+    (n_run, n_op); `covered` (n_run, n_group), or of one row for the sum over all runs.
     """
     mine = np.empty(order.size, np.int64)
     room = np.empty(order.size, np.int64)
     for j in range(order.size):
         mine[j] = op[order[j]]
-    for g in range(covered.size):
+    several = 1 if covered.shape[0] > 1 else 0
+    for g in range(covered.shape[1]):
         some = mine[group_start[g] : group_start[g + 1]]
         for k in range(start.shape[0]):
             sort_by(start[k], some, room)
@@ -173,7 +175,7 @@ def cover(group_start: Any, order: Any, op: Any, start: Any, duration: Any, cove
             for i in some:
                 end = start[k, i] + duration[k, i]
                 if end > until:
-                    covered[g] += end - max(start[k, i], until)
+                    covered[several * k, g] += end - max(start[k, i], until)
                     until = end
 
 

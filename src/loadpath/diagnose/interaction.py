@@ -14,9 +14,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import windows
+from loadpath.couple.steps import keep_runs, windows
 from loadpath.diagnose.judgement import Judged, Judgement
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.step_sample import sample_runs
 from loadpath.replay import Scenarios, replay, replay_scenarios, step_time_ns
 from loadpath.tables.results import INTERACTION
 
@@ -55,16 +56,16 @@ def interaction_table(
     causes = _apart(judgement, job.n_op) if judgement else []
     if judgement is None or len(causes) < 2 or not any(_disagrees(c, judgement) for c in causes):
         return INTERACTION.empty()
-
-    def returned(removed: NDArray[np.bool_]) -> FloatArray:
-        scale = np.vstack([removed.T, np.zeros(len(removed))]).astype(np.float64)
-        saved = [_saved_ns(some, causes, scale, part) for part, some in windows(job)]
-        return np.asarray(np.concatenate(saved).mean(axis=0) / 1e9)
-
+    kept = sample_runs(job)
+    returned = _returned(job, causes, kept)
     exact = len(causes) <= MOST_EXACT
     values, errors = (
         shapley_values(len(causes), returned) if exact else _sampled(len(causes), returned, rng)
     )
+    method = "exact" if exact else f"{N_ORDER} sampled orders"
+    if kept.size < job.n_run:
+        values, errors = _over_steps(values, errors)
+        method += f", {kept.size} of {job.n_run:,} steps"
     waste = judgement.step_s - judgement.ideal_s
     return INTERACTION.build(
         {
@@ -73,27 +74,54 @@ def interaction_table(
             "addition_s": [c.addition_ratio * waste for c in causes],
             "shapley_s": values,
             "error_s": errors,
-            "method": ["exact" if exact else f"{N_ORDER} sampled orders"] * len(causes),
+            "method": [method] * len(causes),
         }
     )
 
 
+def _returned(job: CoupledJob, causes: Sequence[Judged], kept: NDArray[np.intp]) -> Returns:
+    """Say how to replay sets of causes; of a large job, each of the steps that are looked at."""
+    whole = kept.size == job.n_run
+    some = job if whole else keep_runs(job, kept)
+    changes = []
+    for cause in causes:
+        rows = np.atleast_2d(cause.candidate.change_ns)
+        changes.append((cause.candidate.op, rows[kept] if len(rows) > 1 else rows))
+
+    def returned(removed: NDArray[np.bool_]) -> FloatArray:
+        scale = np.vstack([removed.T, np.zeros(len(removed))]).astype(np.float64)
+        saved = np.concatenate(
+            [_saved_ns(few, changes, scale, part) for part, few in windows(some)]
+        )
+        return np.asarray(saved.mean(axis=0) if whole else saved.T) / 1e9
+
+    return returned
+
+
 def _saved_ns(
-    job: CoupledJob, causes: Sequence[Judged], scale: FloatArray, part: slice
+    job: CoupledJob,
+    changes: Sequence[tuple[NDArray[np.int32], FloatArray]],
+    scale: FloatArray,
+    part: slice,
 ) -> FloatArray:
     """By how much each step is shorter in each scenario, of some runs: (n_step, n_scenario)."""
     n_run = part.stop - part.start
-    group = np.full((n_run, job.n_op // n_run), len(causes), np.int64)
+    group = np.full((n_run, job.n_op // n_run), len(changes), np.int64)
     delta = np.zeros(group.shape)
-    for number, cause in enumerate(causes):
-        change = np.atleast_2d(cause.candidate.change_ns)
-        group[:, cause.candidate.op] = number
-        delta[:, cause.candidate.op] = change[part] if len(change) > 1 else change
+    for number, (op, by_ns) in enumerate(changes):
+        group[:, op] = number
+        delta[:, op] = by_ns[part] if len(by_ns) > 1 else by_ns
     base = replay(job.graph, job.work_ns.astype(np.float64))
     scenarios = Scenarios(delta.ravel(), group.ravel(), scale)
     before = step_time_ns(job.graph, base)[:, None]
     saved: FloatArray = before - replay_scenarios(job.graph, base, scenarios)
     return saved
+
+
+def _over_steps(by_step: FloatArray, errors: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean of shares over steps, and its standard error with that of the orders."""
+    error = by_step.std(axis=1, ddof=1) / np.sqrt(by_step.shape[1])
+    return by_step.mean(axis=1), np.hypot(error, errors)
 
 
 def _apart(judgement: Judgement, n_op: int) -> list[Judged]:
@@ -128,12 +156,14 @@ def shapley_values(n: int, returned: Returns) -> tuple[FloatArray, FloatArray]:
     n : int
         Players.
     returned : callable
-        Value of each set: takes (n_set, n) bools, gives (n_set,) numbers.
+        Value of each set: takes (n_set, n) bools, gives (n_set,) numbers, or (n_set, n_step).
 
     Returns
     -------
-    values, errors : (n,) arrays of float64
-        Shares, which sum to the value of all; errors are 0.
+    values : (n,) or (n, n_step) array of float64
+        Shares, which sum to the value of all.
+    errors : (n,) array of float64
+        Zeros.
 
     References
     ----------
@@ -152,10 +182,11 @@ def shapley_values(n: int, returned: Returns) -> tuple[FloatArray, FloatArray]:
     size = sets.sum(axis=1)
     weight = np.array([factorial(k) * factorial(max(0, n - k - 1)) for k in range(n + 1)])
     share = weight / factorial(n)
-    values = np.zeros(n)
+    values = np.zeros((n, *value.shape[1:]))
     for i in range(n):
         without = np.flatnonzero(~sets[:, i])
-        values[i] = (share[size[without]] * (value[without + 2**i] - value[without])).sum()
+        gain = value[without + 2**i] - value[without]
+        values[i] = (share[size[without]] * gain.T).sum(axis=-1)
     return values, np.zeros(n)
 
 
@@ -168,7 +199,8 @@ def _sampled(n: int, returned: Returns, rng: np.random.Generator) -> tuple[Float
         sets[np.arange(N_ORDER), step + 1, orders[:, step]] = True
     found, place = np.unique(sets.reshape(-1, n), axis=0, return_inverse=True)
     value = returned(found)[place.reshape(N_ORDER, n + 1)]
-    gain = np.empty((N_ORDER, n))
+    gain = np.empty((N_ORDER, n, *value.shape[2:]))
     for step, (before, after) in enumerate(pairwise(range(n + 1))):
         gain[np.arange(N_ORDER), orders[:, step]] = value[:, after] - value[:, before]
-    return gain.mean(axis=0), gain.std(axis=0, ddof=1) / np.sqrt(N_ORDER)
+    by_order = gain.reshape(N_ORDER, n, -1).mean(axis=2)
+    return gain.mean(axis=0), by_order.std(axis=0, ddof=1) / np.sqrt(N_ORDER)

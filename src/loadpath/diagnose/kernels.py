@@ -12,6 +12,7 @@ from loadpath.diagnose.group_kernels import sort_by
 
 __all__ = [
     "mark_blocking",
+    "mark_path",
     "path_parts",
     "published_lag",
     "published_work",
@@ -245,20 +246,56 @@ def walk_chains(
 
 
 @kernel
+def mark_path(binding: Any, time: Any, end_node: Any, begin: Any, marked: Any) -> None:
+    """Mark the nodes (n_node,) of the critical path of each step, back to where the step begins."""
+    for s in range(end_node.size):
+        v = end_node[s]
+        while v >= 0 and time[v + 1] > begin[s]:
+            marked[v] = True
+            v = binding[v] - 1
+
+
+@kernel
 def path_parts(
-    binding: Any, time: Any, end_node: Any, begin: Any, weight: Any, lag: Any, gap: Any, out: Any
+    binding: Any,
+    time: Any,
+    end_node: Any,
+    begin: Any,
+    node_op: Any,
+    node_kind: Any,
+    fixed: Any,
+    start_node: Any,
+    last_node: Any,
+    work: Any,
+    lag: Any,
+    hidden: Any,
+    is_gap: Any,
+    out: Any,
 ) -> None:
     """Write lag, gap and length of the critical path of each step to `out` (n_step, 3).
 
-    `weight` (n_node,) is the whole of each node; its `lag` passes first, a `gap` is the rest of it.
+    `node_kind` (n_node,) is 0 where a node is of no op, 2 where its latency counts as lag. Lag of an op
+    stands at its first node and passes first, without what is `hidden` of it; its work stands at its
+    last node (`last_node`), and is a gap where `is_gap`.
     """
     for s in range(end_node.size):
         v = end_node[s]
         out[s, 2] = time[v + 1] - begin[s]
         while v >= 0 and time[v + 1] > begin[s]:
-            inside = min(weight[v], time[v + 1] - begin[s])
-            out[s, 0] += max(0, inside - (weight[v] - lag[v]))
-            out[s, 1] += min(gap[v], inside)
+            weight = fixed[v]
+            late = fixed[v] if node_kind[v] == 2 else 0
+            gap = 0
+            if node_kind[v] > 0:
+                i = node_op[v]
+                if start_node[i] == v:
+                    weight += lag[i]
+                    late = lag[i] - hidden[i]
+                if last_node[i] == v:
+                    weight += work[i]
+                    gap = work[i] if is_gap[i] else 0
+            inside = min(weight, time[v + 1] - begin[s])
+            out[s, 0] += max(0, inside - (weight - late))
+            out[s, 1] += min(gap, inside)
             v = binding[v] - 1
 
 

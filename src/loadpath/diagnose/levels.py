@@ -69,7 +69,7 @@ def ideal_work_ns(job: CoupledJob, baseline: Baseline) -> FloatArray:
         return np.asarray(np.minimum(level, stage_level_ns(job, level)))
     if baseline not in BASELINES:
         raise UsageError(f"unknown baseline {baseline!r}. Use one of {', '.join(BASELINES)}.")
-    work = job.work_ns.astype(np.float64)
+    work = job.work_ns
     if baseline == "best":
         found, place = compact(_class_and_position(job))
         return _with_data_level(
@@ -158,7 +158,7 @@ def _level_of(
     # peers may be ops that are not wanted, so whole classes are looked at
     mine = np.flatnonzero(np.bincount(op_class, wanted)[op_class])
     level = np.zeros(job.n_op)
-    work = job.work_ns[..., mine].astype(np.float64)
+    work = np.take(job.work_ns, mine, axis=-1)
     tight, wide = (key[mine] for key in keys)
     level[mine] = _level(work, tight, wide, peer=peer[mine])
     return level
@@ -269,7 +269,7 @@ def _is_transfer(job: CoupledJob) -> NDArray[np.bool_]:
 
 
 def _level(
-    work: FloatArray,
+    work: NDArray[np.int64],
     key: NDArray[np.int64],
     wide: NDArray[np.int64],
     *,
@@ -284,7 +284,7 @@ def _level(
 
 
 def _median_of_medians(
-    work: FloatArray, key: NDArray[np.int64], peer: NDArray[np.int32]
+    work: NDArray[np.int64], key: NDArray[np.int64], peer: NDArray[np.int32]
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Level of each row's group, and the size of the group."""
     found, pair = compact(joint_code(key, peer))

@@ -15,10 +15,11 @@ __all__ = ["medians", "medians_by_run", "quantiles", "reduced"]
 
 FloatArray = NDArray[np.float64]
 Numbers = NDArray[np.integer]
+Values = NDArray[np.float64 | np.int64]
 
 
 def medians(
-    number: Numbers, value: FloatArray, n_group: int, *, lower: bool = False
+    number: Numbers, value: Values, n_group: int, *, lower: bool = False
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Take the pooled median of each group.
 
@@ -26,7 +27,7 @@ def medians(
     ----------
     number : (n,) array of int32
         Group of each column, from 0.
-    value : (n,) or (n_run, n) array of float64
+    value : (n,) or (n_run, n) array of float64 or int64
         Values, none of them NaN.
     n_group : int
         Number of groups.
@@ -74,14 +75,14 @@ def medians_by_run(number: Numbers, value: FloatArray, n_group: int) -> FloatArr
     return found if value.ndim > 1 else found[0]
 
 
-def quantiles(number: Numbers, value: FloatArray, n_group: int, share: float) -> FloatArray:
+def quantiles(number: Numbers, value: Values, n_group: int, share: float) -> FloatArray:
     """Take a pooled quantile of each group, between two values in proportion.
 
     Parameters
     ----------
     number : (n,) array of int32
         Group of each column, from 0.
-    value : (n,) or (n_run, n) array of float64
+    value : (n,) or (n_run, n) array of float64 or int64
         Values, none of them NaN.
     n_group : int
         Number of groups.
@@ -105,7 +106,7 @@ def quantiles(number: Numbers, value: FloatArray, n_group: int, share: float) ->
 
 def _of_groups(
     number: Numbers,
-    value: FloatArray,
+    value: Values,
     size: NDArray[np.int64],
     out: FloatArray,
     *,
@@ -114,8 +115,9 @@ def _of_groups(
 ) -> FloatArray:
     """Fill `out` (n_row, n_group), each row of it from as many rows of `value`."""
     rows = np.ascontiguousarray(value, np.float64)
+    room = np.empty(int(size.sum()))  # NumPy asks for large pages, which compiled code does not
     group_kernels.group_quantiles(
-        number.astype(np.int32, copy=False), rows, size, share, lower, out
+        number.astype(np.int32, copy=False), rows, size, share, lower, room, out
     )
     return out
 
@@ -148,4 +150,4 @@ def reduced(function: np.ufunc, number: Numbers, value: Any, n_group: int) -> An
         return np.zeros((*value.shape[:-1], 0), value.dtype)
     order = np.argsort(number, kind="stable")
     first = np.searchsorted(number[order], np.arange(n_group))
-    return function.reduceat(value[..., order], first, axis=-1)
+    return function.reduceat(np.take(value, order, axis=-1), first, axis=-1)

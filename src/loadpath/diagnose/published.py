@@ -43,17 +43,17 @@ class _Measured:
     ----------
     steps : CoupledSteps
         The job.
-    work_s : (n_run, n_op) array of float64
+    work_ns : (n_run, n_op) array of float64
         Durations and transfers.
-    ideal_s : (n_op,) array of float64
+    ideal_ns : (n_op,) array of float64
         Mean or median of each op's name.
     nodelay, noblock : (n_step,) arrays of float64
         Replayed steps as measured and ideal, in s.
     """
 
     steps: CoupledSteps
-    work_s: FloatArray
-    ideal_s: FloatArray
+    work_ns: FloatArray
+    ideal_ns: FloatArray
     nodelay: FloatArray
     noblock: FloatArray
 
@@ -166,23 +166,25 @@ def published_work_s(steps: CoupledSteps) -> tuple[FloatArray, FloatArray]:
 
 
 def _measure(steps: CoupledSteps, work_s: FloatArray) -> _Measured:
-    ideal = _ideal(steps, work_s)
+    """Replay the job as measured and as ideal; its work is turned into ns where it stands."""
+    ideal = _ideal(steps, work_s) * 1e9
+    work = np.multiply(work_s, 1e9, out=work_s)
     every = np.ones(steps.job.n_op, np.bool_)
-    nodelay, noblock = _replayed_s(steps, work_s, ideal, [Mixture(every), Mixture(~every)])
-    return _Measured(steps, work_s, ideal, nodelay, noblock)
+    nodelay, noblock = _replayed_s(steps, work, ideal, [Mixture(every), Mixture(~every)])
+    return _Measured(steps, work, ideal, nodelay, noblock)
 
 
 def _replayed_s(
     steps: CoupledSteps,
-    work_s: FloatArray,
-    ideal_s: FloatArray,
+    work_ns: FloatArray,
+    ideal_ns: FloatArray,
     mixtures: Sequence[Mixture],
     *,
     lag_s: FloatArray | None = None,
 ) -> FloatArray:
     """Replay all steps in each scenario: (n_mixture, n_step) seconds."""
     lag = None if lag_s is None else lag_s * 1e9
-    step = replay_runs(steps.job.graph, work_s * 1e9, ideal_s * 1e9, mixtures, lag_ns=lag)
+    step = replay_runs(steps.job.graph, work_ns, ideal_ns, mixtures, lag_ns=lag)
     return np.asarray(step.reshape(len(mixtures), -1) / 1e9)
 
 
@@ -235,7 +237,7 @@ def _decompositions(measured: _Measured, what: str, slowdown: float) -> dict[str
         base = measured.nodelay
         every = np.ones(steps.job.n_op, np.bool_)
         mixtures, lag = [Mixture(every, mask) for mask in masks], _launch_delay_s(steps)
-    replayed = iter(_replayed_s(steps, measured.work_s, measured.ideal_s, mixtures, lag_s=lag))
+    replayed = iter(_replayed_s(steps, measured.work_ns, measured.ideal_ns, mixtures, lag_s=lag))
     for by, (_, keys) in groups.items():
         slow = {key: next(replayed) for key in keys}
         fields[f"{what}_decompose_by_{by}"] = _descending(
@@ -281,7 +283,7 @@ def _last_stage(steps: CoupledSteps) -> NDArray[np.bool_]:
 def _explain(measured: _Measured, sets: Sequence[NDArray[np.bool_]]) -> list[dict[str, float]]:
     """Explain the slowdown by each set of ops: removal and addition."""
     mixtures = [Mixture(mask) for mine in sets for mask in (~mine, mine)]
-    mean = _replayed_s(measured.steps, measured.work_s, measured.ideal_s, mixtures).mean(axis=1)
+    mean = _replayed_s(measured.steps, measured.work_ns, measured.ideal_ns, mixtures).mean(axis=1)
     original, best = measured.nodelay.mean(), measured.noblock.mean()
     return [
         {
@@ -309,7 +311,7 @@ def _top_workers(measured: _Measured, totals: Mapping[str, Any]) -> NDArray[np.b
         if known is None:
             number, keys = numbered(op[by])
             mixtures = [Mixture(number == i) for i in range(len(keys))]
-            step = _replayed_s(steps, measured.work_s, measured.ideal_s, mixtures)
+            step = _replayed_s(steps, measured.work_ns, measured.ideal_ns, mixtures)
             ratio = step.mean(axis=1) / measured.noblock.mean()
             known = dict(zip(keys, ratio.tolist(), strict=True))
         slow[by] = {int(key): value for key, value in known.items()}

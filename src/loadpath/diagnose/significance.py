@@ -43,6 +43,8 @@ N_DRAW, FIRST_DRAWS = 399, 99
 """Shuffles of one test, the fewest that can reach `ALPHA` twice over; after 99 it may be given up."""
 GIVE_UP = 0.05
 """A test whose p-value is above this is ended; the units left are within the noise too."""
+MOST_BLOCKS = 512
+"""More blocks than these are shuffled in runs of neighbours: the cost stays flat."""
 CELLS_AT_ONCE = 250_000
 """Random numbers that are held at one time."""
 
@@ -88,7 +90,7 @@ def cells_by_unit(job: CoupledJob, unit: NDArray[np.int32], residual_ns: FloatAr
     n_part = -(-BLOCKS_WANTED // max(1, job.step_number.size))
     mine = np.flatnonzero(unit >= 0)
     units, row = compact(unit[mine])
-    residual = residual_ns[..., mine]
+    residual = np.take(residual_ns, mine, axis=-1)
     if n_part == 1 and job.runs is not None and mine.size:
         total = reduced(np.add, row, residual, units.size).T / 1e9
         return Cells(units, np.ascontiguousarray(total), np.arange(job.n_run))
@@ -162,6 +164,7 @@ def exchange_p_values(
     >>> int(p.argmin()), bool(p[2] < 0.01), bool(p[0] > 0.5)
     (2, True, True)
     """
+    excess = _in_runs(excess)
     n_unit, n_block = excess.shape
     p = np.ones(n_unit)
     left = np.arange(n_unit)
@@ -176,6 +179,15 @@ def exchange_p_values(
             break
         left = np.delete(left, best)
     return p
+
+
+def _in_runs(excess: FloatArray) -> FloatArray:
+    """Sum neighbouring blocks, where there are very many: what spans blocks stays together."""
+    n_block = excess.shape[1]
+    if n_block <= MOST_BLOCKS:
+        return excess
+    first = np.arange(MOST_BLOCKS) * n_block // MOST_BLOCKS
+    return np.asarray(np.add.reduceat(excess, first, axis=1))
 
 
 def _largest_by_chance(cells: FloatArray, rng: np.random.Generator, inflation: float) -> float:
@@ -198,9 +210,10 @@ def _largest_by_chance(cells: FloatArray, rng: np.random.Generator, inflation: f
 
 def _uniforms(n_cell: int, n_draw: int, rng: np.random.Generator) -> Iterator[FloatArray]:
     """Draw uniform numbers for shuffles, a few shuffles at a time so that memory stays small."""
-    at_once = max(1, CELLS_AT_ONCE // n_cell)
+    at_once = min(n_draw, max(1, CELLS_AT_ONCE // n_cell))
+    room = np.empty((at_once, n_cell))
     for first in range(0, n_draw, at_once):
-        yield rng.random((min(at_once, n_draw - first), n_cell))
+        yield rng.random(out=room[: min(at_once, n_draw - first)])
 
 
 def shares_workload(job: CoupledJob, relative: FloatArray) -> bool:
@@ -273,7 +286,7 @@ def _microbatch_cells(job: CoupledJob, relative: FloatArray) -> _MicrobatchCells
     example = np.empty(cells.size, np.intp)
     example[cell[::-1]] = np.arange(cell.size)[::-1]
     return _MicrobatchCells(
-        reduced(np.add, cell, relative[..., mine], cells.size),
+        reduced(np.add, cell, np.take(relative, np.flatnonzero(mine), axis=-1), cells.size),
         compact(joint_code(step, replica, unit)[example])[1],
         compact(unit[example])[1],
         (joint_code(same, name) if by_stage else same)[example],

@@ -11,10 +11,23 @@ import numpy as np
 
 from loadpath.compiled import kernel
 
-__all__ = ["RUNS", "sweep_runs"]
+__all__ = ["RUNS", "put_side_by_side", "sweep_changed", "sweep_runs"]
 
-RUNS = 32
-"""Runs of one graph that are swept side by side; loops of 16 are unrolled to scalars instead."""
+RUNS = 64
+"""Runs of one graph that are swept side by side: live rows of twice as many would leave the nearest
+cache, loops of 16 are unrolled to scalars instead."""
+
+
+@kernel
+def put_side_by_side(value: Any, order: Any, lanes: Any) -> None:
+    """Write rows of `value` (n, n_op), at most `RUNS`, to the first columns of `lanes`.
+
+    Row j of `lanes` (n_op + 1, RUNS) is op ``order[j]``.
+    """
+    for j in range(order.size):
+        i = order[j]
+        for r in range(value.shape[0]):
+            lanes[j, r] = value[r, i]
 
 
 @kernel
@@ -61,12 +74,18 @@ def sweep_runs(
                 b = second_row[u]
                 o = row[u + 1]
                 i = ends[u]
-                m = measured[s, i]
-                w = fixed[u] + (1.0 - m) * ideal[i]
-                for r in range(RUNS):
-                    x = time[a, r]
-                    y = time[b, r]
-                    time[o, r] = max(x, y) + (m * lanes[i, r] + w)
+                if measured[s, i] > 0.0:
+                    w = float(fixed[u])
+                    for r in range(RUNS):
+                        x = time[a, r]
+                        y = time[b, r]
+                        time[o, r] = max(x, y) + (lanes[i, r] + w)
+                else:
+                    w = fixed[u] + ideal[i]
+                    for r in range(RUNS):
+                        x = time[a, r]
+                        y = time[b, r]
+                        time[o, r] = max(x, y) + w
                 if late.shape[0] > 0 and lagged[s, starts[u]] > 0.0:
                     for r in range(RUNS):
                         time[o, r] += late[starts[u], r]
@@ -105,3 +124,89 @@ def sweep_runs(
         for t in range(n_step):
             for r in range(RUNS):
                 step_ns[s, t, r] -= begin[t, r]
+
+
+@kernel
+def sweep_changed(
+    row: Any,
+    first_row: Any,
+    second_row: Any,
+    overflow_row: Any,
+    stop_node: Any,
+    stop_start: Any,
+    stop_begin: Any,
+    stop_end: Any,
+    fixed: Any,
+    ends: Any,
+    time: Any,
+    lanes: Any,
+    kept: Any,
+    op: Any,
+    by: Any,
+    first_run: int,
+    least: float,
+    step_ns: Any,
+) -> None:
+    """Sweep `RUNS` runs of one graph of one step with the work of some ops changed.
+
+    `time`, `lanes` as for `sweep_runs`; `kept` (n, RUNS) is room for the work of the ops `op` (n,),
+    which is put back. `by` (n, n_run) is by how much it changes, in columns of all runs or in one
+    for all; no changed op works less than `least`. Fills `step_ns` (n_run,) from `first_run` on.
+    """
+    n_run = min(RUNS, step_ns.size - first_run)
+    several = 1 if by.shape[1] > 1 else 0
+    for j in range(op.size):
+        i = op[j]
+        for r in range(RUNS):
+            kept[j, r] = lanes[i, r]
+        for r in range(n_run):
+            lanes[i, r] = max(kept[j, r] + by[j, several * (first_run + r)], least)
+    begin = np.full(RUNS, np.inf)
+    end = np.full(RUNS, -np.inf)
+    for r in range(RUNS):
+        time[0, r] = 0.0
+    v = 0
+    for q in range(stop_node.size):
+        stop = stop_node[q]
+        for u in range(v, stop):
+            a = first_row[u]
+            b = second_row[u]
+            o = row[u + 1]
+            i = ends[u]
+            w = fixed[u]
+            for r in range(RUNS):
+                x = time[a, r]
+                y = time[b, r]
+                time[o, r] = max(x, y) + (lanes[i, r] + w)
+        v = stop + 1
+        if stop == first_row.size:
+            break
+        o = row[stop + 1]
+        i = ends[stop]
+        w = fixed[stop]
+        for r in range(RUNS):
+            x = time[first_row[stop], r]
+            y = time[second_row[stop], r]
+            time[o, r] = max(x, y)
+        for k in range(stop_start[q], stop_start[q + 1]):
+            a = overflow_row[k]
+            for r in range(RUNS):
+                x = time[a, r]
+                y = time[o, r]
+                time[o, r] = max(x, y)
+        for r in range(RUNS):
+            time[o, r] += lanes[i, r] + w
+        if stop_begin[q] >= 0:
+            for r in range(RUNS):
+                x = time[o, r]
+                begin[r] = min(begin[r], x)
+        if stop_end[q] >= 0:
+            for r in range(RUNS):
+                x = time[o, r]
+                end[r] = max(end[r], x)
+    for r in range(n_run):
+        step_ns[first_run + r] = end[r] - begin[r]
+    for j in range(op.size):
+        i = op[j]
+        for r in range(RUNS):
+            lanes[i, r] = kept[j, r]

@@ -166,24 +166,20 @@ def replay_changes(
     _check(graph, work_ns, np.zeros(graph.n_op), None)
     step_ns = np.zeros((len(changes), len(work_ns)))
     layout = _lay_out(graph)
-    every, none = np.ones((1, graph.n_op + 1)), np.zeros((1, graph.n_op + 1))
-    rows = [np.atleast_2d(change.by_ns) for change in changes]
-    ops = [layout.number[change.op] for change in changes]
+    changed = [
+        (layout.number[change.op], np.ascontiguousarray(np.atleast_2d(change.by_ns).T, np.float64))
+        for change in changes
+    ]
+    most = max((op.size for op, _ in changed), default=0)
 
     def sweep(first_run: int) -> None:
-        lanes, room = layout.lanes(work_ns, first_run), layout.room()
-        out = np.empty((1, 1, run_kernels.RUNS))
-        n_run = min(run_kernels.RUNS, len(work_ns) - first_run)
-        for op, by_ns, step in zip(ops, rows, step_ns, strict=True):
-            by = by_ns[first_run : first_run + n_run] if len(by_ns) > 1 else by_ns
-            kept = lanes[op]
-            lanes[op, :n_run] = np.maximum(kept[:, :n_run] + by.T, least_ns)
-            run_kernels.sweep_runs(
-                *layout.nodes,
-                *(layout.ends, layout.starts, room, lanes, none[0], lanes[:0], every, none, out),
+        room, lanes = layout.room(), layout.lanes(work_ns, first_run)
+        kept = np.empty((most, run_kernels.RUNS))
+        for (op, by_ns), step in zip(changed, step_ns, strict=True):
+            run_kernels.sweep_changed(
+                *(*layout.nodes, layout.ends, room, lanes, kept, op, by_ns),
+                *(first_run, least_ns, step),
             )
-            lanes[op] = kept
-            step[first_run : first_run + n_run] = out[0, 0, :n_run]
 
     firsts = range(0, len(work_ns), run_kernels.RUNS)
     deque(in_threads(sweep, firsts, graph.n_node * step_ns.size), maxlen=0)
@@ -209,7 +205,7 @@ class _Layout:
         """Values of some runs side by side, ops in the order of their ends; (n_op + 1, RUNS)."""
         some = value_ns[first_run : first_run + run_kernels.RUNS]
         lanes = np.zeros((self.order.size + 1, run_kernels.RUNS))
-        lanes[:-1, : len(some)] = some[:, self.order].T
+        run_kernels.put_side_by_side(np.ascontiguousarray(some, np.float64), self.order, lanes)
         return lanes
 
     def masks(self, masks: Sequence[BoolArray]) -> FloatArray:

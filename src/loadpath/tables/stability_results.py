@@ -94,7 +94,9 @@ INTERACTION = TableSchema(
         Column("removal_s", pl.Float64, "seconds a step that its removal alone returns"),
         Column("addition_s", pl.Float64, "seconds a step that it costs where it is the only one"),
         Column("shapley_s", pl.Float64, "its Shapley value, seconds a step"),
-        Column("error_s", pl.Float64, "standard error of sampling, 0 where all orders count"),
-        Column("method", pl.String, "exact, or sampled orders"),
+        Column(
+            "error_s", pl.Float64, "standard error of sampling, 0 where all orders and steps count"
+        ),
+        Column("method", pl.String, "exact, or sampled orders; of which steps, where not of all"),
     ),
 )

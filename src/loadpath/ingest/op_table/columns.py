@@ -32,6 +32,8 @@ WHOLE = {
     "seq_id": pl.Int64,
 }
 OPTIONAL = {"mc": -1, "mb_id": -1}
+USED_AGAIN = ("step", "start_ts", "duration")
+"""Columns that are put in one piece, since they are looked at several times."""
 
 
 def read_columns(path: Path) -> pl.DataFrame:
@@ -71,7 +73,7 @@ def read_columns(path: Path) -> pl.DataFrame:
         )
     if not frame.height:
         raise InputError(path.name, "the table has no rows", "Record at least one step.")
-    return frame.rechunk()
+    return frame.with_columns(frame[name].rechunk() for name in USED_AGAIN)
 
 
 def typed_rows(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[Doubt]]:
