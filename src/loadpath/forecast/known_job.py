@@ -156,4 +156,5 @@ def chances_of(
         recovery_s=drawn["restart"],
         n_gpu_per_node=NODE_SIZE,
     )
-    return Chances(failures, 0 * one, one * np.ones(len(n)), one)
+    everywhere = one * np.ones(len(n))
+    return Chances(failures, 0 * one, everywhere, one, everywhere, everywhere)

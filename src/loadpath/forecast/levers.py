@@ -193,7 +193,8 @@ def _scaled(chances: Chances, place: int, scales: Mapping[str, float]) -> Chance
     rarer = changed_field(
         failures, per_node_day=failures.per_node_day * by, per_job_day=failures.per_job_day * by
     )
-    return changed_field(chances, failures=rarer, rent_ratio=chances.rent_ratio[:, [place]] * rent)
+    here = chances.at_place(place)
+    return changed_field(here, failures=rarer, rent_ratio=here.rent_ratio * rent)
 
 
 def lever_elasticities(outlook: Outlook, place: int, figure: str) -> pl.DataFrame:

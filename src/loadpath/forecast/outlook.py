@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
 from loadpath.forecast.conditions import (
-    converging,
     failures_of,
     plan_of,
     power_of,
     slow_ratio,
     tariff_of,
 )
+from loadpath.forecast.convergence import converging, draw_steps
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import Device, shipped_devices
 from loadpath.forecast.distributions import normal_cdf
@@ -33,6 +33,7 @@ from loadpath.forecast.shifts import NORMAL_95, smooth_normals
 from loadpath.forecast.step import StepForecast, step_seconds, work_of
 from loadpath.forecast.step_point import prior_key, slowdown, step_point
 from loadpath.forecast.time_to_train import JobPlan
+from loadpath.forecast.transformer import batch_of
 from loadpath.price.tariff import Tariff
 
 __all__ = [
@@ -199,7 +200,7 @@ def look_ahead(
     values = {name: prior.value for name, prior in priors.items()}
     return Outlook(
         tuple(designs), points, forecasts, priors, curve,
-        _chances(own, values, (drawn, normals), n),
+        _chances(own, values, (drawn, normals), n, _needed(own, designs, drawn, worlds)),
         tariff_of(own, values["pue"]),
         _plan(own, priors),
         normals,
@@ -341,6 +342,7 @@ def _chances(
     values: Mapping[str, float],
     worlds: tuple[Mapping[str, Array], Mapping[str, Array]],
     n: NDArray[np.int64],
+    needed: tuple[Array, Array],
 ) -> Chances:
     drawn, normals = worlds
     n_world = len(normals[SLOW])
@@ -350,7 +352,26 @@ def _chances(
         np.broadcast_to(drawn["startup"], n_world)[:, None],
         _rent(own, normals)[:, None] * (1 + own.failures.spares * failures.n_gpu_per_node / n),
         np.broadcast_to(drawn["pue"] / values["pue"], n_world)[:, None],
+        *needed,
     )
+
+
+def _needed(
+    own: Design,
+    designs: Sequence[Design],
+    drawn: Mapping[str, Array],
+    worlds: tuple[int, int],
+) -> tuple[Array, Array]:
+    """Draw the steps to the target over those of the plan, and the worth of a unit of work likewise."""
+    seed, n_world = worlds
+    everywhere = np.ones((n_world, len(designs)))
+    if own.convergence is None:
+        return everywhere, everywhere
+    batches = [batch_of(design).sequences for design in (own, *designs)]
+    off = draw_steps(own.convergence, batches, seed, n_world)
+    # A law that is off is off at all batches alike: it moves steps, not what a sample is worth.
+    law = np.broadcast_to(drawn["convergence_error"], n_world)[:, None]
+    return law * np.exp(off[:, 1:]), np.exp(off[:, :1] - off[:, 1:])
 
 
 def _rent(own: Design, normals: Mapping[str, Array]) -> Array:

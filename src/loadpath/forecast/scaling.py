@@ -244,12 +244,34 @@ class Chances:
         Rent, spares included, to that of the tariff for the accelerators that run.
     energy_ratio : ndarray of float, shape (n_sample, 1)
         Price of energy, to that of the tariff.
+    steps_ratio : ndarray of float, shape (n_sample, n_size) or (n_sample, 1)
+        Steps to the target, to those of the plan.
+    worth_ratio : ndarray of float, shape (n_sample, n_size) or (n_sample, 1)
+        What a unit of work is worth, to what the plan says.
     """
 
     failures: Failures
     startup_s: Array
     rent_ratio: Array
     energy_ratio: Array
+    steps_ratio: Array
+    worth_ratio: Array
+
+    def at_place(self, place: int) -> "Chances":
+        """Give the chances of one size alone.
+
+        Parameters
+        ----------
+        place : int
+            Which size.
+
+        Returns
+        -------
+        Chances
+            With arrays of shape (n_sample, 1).
+        """
+        names = ("rent_ratio", "steps_ratio", "worth_ratio")
+        return replace(self, **{name: getattr(self, name)[:, [place]] for name in names})
 
 
 def price_curve(
@@ -281,6 +303,9 @@ def price_curve(
     """
     ettr = _ettr(curve, failures, chances)
     worth = 1.0 if plan is None else plan.worth(curve.work)
+    needed = 1.0
+    if chances is not None:
+        worth, needed = worth * chances.worth_ratio, chances.steps_ratio
     per_unit = curve.step_s / (curve.work * worth) / ettr
     found = {"step_s": curve.step_s, "throughput_per_s": 1 / per_unit, "ettr_ratio": ettr}
     power = 0.0 if curve.power_w is None else curve.power_w
@@ -292,7 +317,8 @@ def price_curve(
             tariff, per_unit * curve.n * rent, per_unit * power * energy
         )
     if plan is not None:
-        running = job_time_s(replace(plan, startup_s=0.0), curve.n, curve.work, curve.step_s)
+        stepping = replace(plan, startup_s=0.0)
+        running = job_time_s(stepping, curve.n, curve.work, curve.step_s) * needed
         startup = plan.startup_s if chances is None else chances.startup_s
         found["job_s"] = running / ettr + startup
         if tariff is not None:
