@@ -91,7 +91,7 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     return audit
 
 
-OF_DESIGNS = ("collectives", "search", "requests")
+OF_DESIGNS = ("collectives", "search", "requests", "iterations")
 """Options that only a design has an answer to."""
 
 

@@ -34,6 +34,7 @@ class Options(TypedDict, total=False):
     objective: Objective
     within: str
     requests: str | Path | None
+    iterations: str | Path | None
     ttft: float
     tpot: float
 
@@ -69,6 +70,8 @@ class ForecastSettings:
     requests : Path or None
         Recorded requests that a served design is to answer, with a first token within ``ttft`` s and others
         every ``tpot`` s.
+    iterations : Path or None
+        Measured iterations (CSV) that set how long those of the design take, width by width.
     """
 
     sizes: str = ""
@@ -90,6 +93,7 @@ class ForecastSettings:
     objective: Objective = "cost_per_unit"
     within: str = ""
     requests: Path | None = None
+    iterations: Path | None = None
     ttft: float = 1.0
     tpot: float = 0.1
 
@@ -111,6 +115,8 @@ class ForecastSettings:
             )
         if self.within and not self.search:
             problems.append("--within bounds a search: give --search")
+        if self.iterations is not None and self.requests is None:
+            problems.append("--iterations set how requests are served: give --requests")
         if problems:
             raise UsageError(f"{'; '.join(problems)}. See loadpath forecast --help.")
 
@@ -161,7 +167,7 @@ def settings_of(options: Options) -> ForecastSettings:
     values: dict[str, Any] = dict(options)
     sizes = values.get("sizes", "")
     values["sizes"] = sizes if isinstance(sizes, str) else ",".join(str(n) for n in sizes)
-    for name in ("calibrate", "points", "layout", "requests"):
+    for name in ("calibrate", "points", "layout", "requests", "iterations"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
     given = values.get("collectives", ())

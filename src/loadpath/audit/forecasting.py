@@ -306,7 +306,8 @@ def _inputs(path: Path | None, settings: ForecastSettings) -> list[dict[str, Any
     """List the files that were read besides those of a record."""
     one = path if path is not None and is_design(path) else None
     runs = settings.calibrate if is_runs(settings.calibrate) else None
-    given = [one, runs, settings.points, settings.layout, *settings.collectives, settings.requests]
+    served = (settings.requests, settings.iterations)
+    given = [one, runs, settings.points, settings.layout, *settings.collectives, *served]
     return [digest_of(each) for each in given if each is not None]
 
 

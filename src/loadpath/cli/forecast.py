@@ -45,6 +45,9 @@ def forecast(
     requests: Annotated[
         Path | None, typer.Option(help="CSV of requests that a served design is to answer.")
     ] = None,
+    iterations: Annotated[
+        Path | None, typer.Option(help="CSV of measured iterations of the served design.")
+    ] = None,
     ttft: Annotated[float, typer.Option(help="Promised time to the first token, s.")] = 1.0,
     tpot: Annotated[float, typer.Option(help="Promised time from token to token, s.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of the sampled worlds.")] = 0,
@@ -91,6 +94,7 @@ def forecast(
             objective=objective,  # type: ignore[arg-type]
             within=within,
             requests=requests,
+            iterations=iterations,
             ttft=ttft,
             tpot=tpot,
         )

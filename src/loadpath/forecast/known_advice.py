@@ -15,13 +15,14 @@ from loadpath.forecast.advice import (
     share_table,
 )
 from loadpath.forecast.baselines import Baseline
+from loadpath.forecast.chances import Chances
 from loadpath.forecast.drivers import drivers_of
 from loadpath.forecast.inversion import Inversions, Limits, find_inversions
 from loadpath.forecast.known_job import KnownJob, chances_of
 from loadpath.forecast.levers import BREAK_EVEN, SUBSTITUTION
 from loadpath.forecast.options import LEVEL, OPTION
 from loadpath.forecast.risks import Stake, risk_register
-from loadpath.forecast.scaling import Chances, curve_table, price_curve, share_crossings
+from loadpath.forecast.scaling import curve_table, price_curve, share_crossings
 from loadpath.forecast.substitution import substitute
 from loadpath.forecast.viability import CUT, ELASTICITY
 from loadpath.forecast.worlds import band_of

@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.forecast.chances import Chances
 from loadpath.forecast.outlook import draw_normals, drawn_values
 from loadpath.forecast.priors import Prior, shipped_priors
 from loadpath.forecast.reliability import Failures
-from loadpath.forecast.scaling import Chances, StepCurve
+from loadpath.forecast.scaling import StepCurve
 from loadpath.forecast.sizes import Goal, Skipped
 from loadpath.forecast.step_point import prior_key
 from loadpath.price.tariff import Tariff

@@ -8,10 +8,10 @@ import polars as pl
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from loadpath.forecast.chances import Chances
 from loadpath.forecast.design import Design
 from loadpath.forecast.outlook import Outlook, priced_of
 from loadpath.forecast.priors import Prior
-from loadpath.forecast.scaling import Chances
 from loadpath.forecast.step import step_seconds
 from loadpath.forecast.step_point import slowdown
 from loadpath.forecast.substitution import buy_or_fix, substitute
