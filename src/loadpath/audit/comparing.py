@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     rates: Sequence[float]
     currency: str
     layout: str | Path | None
+    data_parallel: bool
 
 
 def run_comparison(
@@ -53,7 +54,7 @@ def run_comparison(
         ``seed``, ``worlds`` of the sampled worlds, which all share; ``pilot``, accelerators of a pilot run of
         each design (the fewest that it can have, if left out); ``rates`` of what was recorded, in
         ``currency`` for an accelerator-hour (one for all, or one for each, in their order); ``layout`` of
-        recorded op tables.
+        recorded op tables; ``data_parallel``, whether all ranks of traces are replicas.
 
     Returns
     -------
@@ -105,6 +106,7 @@ def _settings(options: Options) -> ForecastSettings:
         worlds=options.get("worlds", 512),
         currency=options.get("currency", "USD"),
         layout=None if layout is None else Path(layout),
+        data_parallel=options.get("data_parallel", False),
     )
 
 

@@ -22,6 +22,8 @@ from loadpath.forecast.known_job import KnownJob, tariff_at
 from loadpath.forecast.measured_job import goal_of_runs, job_of_runs, sizes_of_runs
 from loadpath.forecast.measured_pipeline import measure_pipeline
 from loadpath.forecast.sizes import parse_sizes
+from loadpath.forecast.traced_curve import job_of_traces, traced_sizes
+from loadpath.forecast.traced_job import measure_traces
 from loadpath.ingest.run_table import read_runs
 
 __all__ = [
@@ -91,6 +93,13 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     return audit
 
 
+TRACES = ("kineto",)
+"""Records that name no microbatches."""
+OWN_PARTS = {
+    "device": "compute", "compute": "compute", "host": "host", "input": "host", "launch": "host",
+    "lag": "host", "boundary": "host",
+}  # fmt: skip
+"""What a replica spends its time on by itself, as parts of the paid time."""
 OF_DESIGNS = ("collectives", "search", "requests", "iterations")
 """Options that only a design has an answer to."""
 
@@ -209,6 +218,9 @@ def known_of_audit(
         If its record has no passes of microbatches, or the job can be at none of the sizes.
     """
     job = audit.job
+    if job.source in TRACES:
+        return _known_of_traces(name, audit, settings, own_size=own_size, also=also)
+    refuse_options(settings, "a record that is no trace", ("data_parallel",))
     measured = measure_pipeline(job.op, job.work_ns, job.layout)
     steps = audit.tables["step_time"]["measured_s"].to_numpy()
     pipeline = audited_pipeline(measured, steps)
@@ -223,6 +235,43 @@ def known_of_audit(
         scaling=(shape, settings.goal or "strong"), worlds=(settings.seed, settings.worlds),
         tariff=tariff_at(settings.rate, settings.currency),
     )  # fmt: skip
+
+
+def _known_of_traces(
+    name: str, audit: Audit, settings: ForecastSettings, *, own_size: bool, also: Iterable[int]
+) -> KnownJob:
+    """Extrapolate traces in their data-parallel dimension."""
+    refuse_options(settings, "a job of traces", ("tensor", "pipeline"))
+    if settings.goal == "strong":
+        raise UsageError(
+            "Traces of one batch do not tell how long a smaller one takes, so that strong scaling is not "
+            "identifiable. Ask --goal weak, or give a design and calibrate its priors."
+        )
+    traced = measure_traces(
+        audit.job, audit.tables["step_time"], data_parallel=settings.data_parallel
+    )
+    asked = traced_sizes(traced)
+    if own_size:
+        asked = (traced.accelerators,)
+    elif settings.sizes:
+        asked = parse_sizes(settings.sizes)
+    return job_of_traces(
+        name, traced, (*asked, *also),
+        worlds=(settings.seed, settings.worlds),
+        shares=_shares(audit.tables["limitation"]),
+        tariff=tariff_at(settings.rate, settings.currency),
+    )  # fmt: skip
+
+
+def _shares(limitation: pl.DataFrame) -> dict[str, float]:
+    """Say what the step depends on besides transfers, by its elasticities."""
+    whole = limitation.filter((pl.col("phase") == "all") & (pl.col("limit") == "all"))
+    found = {"compute": 0.0, "host": 0.0}
+    for resource, value in whole.select("resource", "elasticity_ratio").iter_rows():
+        if resource in OWN_PARTS:
+            found[OWN_PARTS[resource]] += max(value or 0.0, 0.0)
+    total = sum(found.values())
+    return {part: value / total for part, value in found.items()} if total else {"compute": 1.0}
 
 
 def forecast_runs(path: Path, settings: ForecastSettings) -> Told:

@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     layout: str | Path | None
     tensor: int | None
     pipeline: int | None
+    data_parallel: bool
     collectives: Sequence[str | Path]
     search: bool
     objective: Objective
@@ -63,6 +64,8 @@ class ForecastSettings:
         Layout of an op table, as of an audit.
     tensor, pipeline : int or None
         Width and stages, in place of those of the design or the record.
+    data_parallel : bool
+        Whether all ranks of traces are replicas of one model, where process groups do not tell.
     collectives : tuple of Path
         Measured collectives (nccl-tests) that set links.
     search : bool
@@ -88,6 +91,7 @@ class ForecastSettings:
     layout: Path | None = None
     tensor: int | None = None
     pipeline: int | None = None
+    data_parallel: bool = False
     collectives: tuple[Path, ...] = ()
     search: bool = False
     objective: Objective = "cost_per_unit"

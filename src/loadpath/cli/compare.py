@@ -23,6 +23,10 @@ def compare(
     ] = None,
     currency: Annotated[str, typer.Option(help="Currency of --rate.")] = "USD",
     layout: Annotated[Path | None, typer.Option(help="Layout of recorded op tables.")] = None,
+    data_parallel: Annotated[
+        bool,
+        typer.Option("--data-parallel", help="Of traces: all ranks are replicas of one model."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the sampled worlds.")] = 0,
     worlds: Annotated[int, typer.Option(help="Worlds that are sampled.")] = 512,
     out: Annotated[Path | None, typer.Option(help="Folder to write, with a page.")] = None,
@@ -46,6 +50,7 @@ def compare(
             rates=rate or (),
             currency=currency,
             layout=layout,
+            data_parallel=data_parallel,
             out=out,
             force=force,
         )

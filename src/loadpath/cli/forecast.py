@@ -33,6 +33,10 @@ def forecast(
     currency: Annotated[str, typer.Option(help="Currency of --rate.")] = "USD",
     tensor: Annotated[int | None, typer.Option(help="Another tensor width.")] = None,
     pipeline: Annotated[int | None, typer.Option(help="Another number of stages.")] = None,
+    data_parallel: Annotated[
+        bool,
+        typer.Option("--data-parallel", help="Of traces: all ranks are replicas of one model."),
+    ] = False,
     layout: Annotated[Path | None, typer.Option(help="Layout of a recorded op table.")] = None,
     collectives: Annotated[
         list[Path] | None, typer.Option(help="nccl-tests log or table that sets links; repeatable.")
@@ -88,6 +92,7 @@ def forecast(
             currency=currency,
             tensor=tensor,
             pipeline=pipeline,
+            data_parallel=data_parallel,
             layout=layout,
             collectives=collectives or (),
             search=search,

@@ -56,7 +56,7 @@ class Candidate:
     name : str
         How the comparison calls it.
     kind : str
-        ``training``, ``serving``, ``stencil`` or ``recorded``.
+        ``training``, ``serving``, ``stencil``, ``recorded`` or ``traced``.
     unit : str
         What its work is counted in.
     per_microbatch : float or None
@@ -155,7 +155,7 @@ def candidate_of_job(name: str, job: KnownJob) -> Candidate:
     }  # fmt: skip
     return Candidate(
         name=name,
-        kind=job.kind,
+        kind="recorded" if job.unit == "microbatch" else "traced",
         unit=job.unit,
         per_microbatch=1.0 if job.unit == "microbatch" else None,
         priced=priced,

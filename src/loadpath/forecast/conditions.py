@@ -19,6 +19,7 @@ from loadpath.price.power import NodePower
 from loadpath.price.tariff import Tariff
 
 __all__ = [
+    "OF_RECORDS",
     "RUN_PRIORS",
     "failures_of",
     "given_of",
@@ -45,6 +46,9 @@ RUN_PRIORS = (
     "scale_error",
 )
 """Priors that no replay of a step depends on."""
+
+OF_RECORDS = ("tensor_serial_ratio", "leaving_host_ratio")
+"""Priors that stand for what records do not tell, and designs do."""
 
 S_PER_DAY = 86_400
 FORWARD_SHARE = 1 / 3
