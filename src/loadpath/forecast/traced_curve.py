@@ -26,6 +26,7 @@ __all__ = ["job_of_traces", "traced_sizes"]
 
 FloatArray = NDArray[np.float64]
 DOUBLINGS, N_WORLD, SEED = 3, 32, 0
+PERCENT = 1.01
 HOP, LEAVING = "network_latency", "leaving_host_ratio"
 ASSUMPTIONS = (
     "all replicas do as much in a step at any size: weak scaling, with the batch of a replica kept",
@@ -114,6 +115,7 @@ def job_of_traces(
         runs=({"n": traced.accelerators, "step_s": traced.step_s,
                "error_ratio": traced.replayed_s / traced.step_s - 1, "on_curve": True},),
         fitted_to="forecast", tariff=tariff, skipped=tuple(skipped),
+        improved=_improvements(traced, int(n[now])), elastic=_elasticities(traced, int(n[now])),
         assumptions=(*ASSUMPTIONS, *further),
     )  # fmt: skip
 
@@ -150,13 +152,11 @@ def _step_s(traced: TracedJob, how: _How) -> float:
 
 def _point(traced: TracedJob, n: int, shares: Mapping[str, float]) -> StepPoint:
     """Extrapolate to one size, and once more with each prior at the edges of its band."""
-    known, replicas = shipped_priors(), n * traced.replicas // traced.accelerators
-    late = drawn_lateness_s(traced, replicas, np.random.default_rng(SEED), N_WORLD)
-    slower = known[LEAVING].value if _leaves(traced, n) else 1.0
-    how = _How(replicas, known[HOP].value, slower, float(np.median(late)))
+    known, how = shipped_priors(), _present(traced, n)
+    late = drawn_lateness_s(traced, how.replicas, np.random.default_rng(SEED), N_WORLD)
     here = _step_s(traced, how)
     shifts, band = {}, float(np.exp(NORMAL_95 * LEAST_ERROR))
-    if replicas != traced.replicas:
+    if how.replicas != traced.replicas:
         band *= known["scale_error"].high
         edges = {
             SLOW_RANKS: ("late_s", np.quantile(late, [0.05, 0.95]).tolist()),
@@ -170,7 +170,7 @@ def _point(traced: TracedJob, n: int, shares: Mapping[str, float]) -> StepPoint:
             )
             shifts[name] = (low, high)
     limits = _limits(traced, how, here, shares)
-    return StepPoint(here, float(replicas), band, None, limits, shifts)
+    return StepPoint(here, float(how.replicas), band, None, limits, shifts)
 
 
 def _limits(
@@ -179,13 +179,43 @@ def _limits(
     """Split a step: transfers between replicas, waits for the latest, and the rest as it was recorded."""
     alone = calm_step_s(traced, 1, 0.0)
     moved = max(calm_step_s(traced, how.replicas, how.hop_s, how.slower) - alone, 0.0)
-    recorded = traced.passed * float(traced.lateness_s.max(axis=1).sum(axis=1).mean())
     travel = "intra_node" if traced.hosts == 1 and how.slower == 1 else "inter_node"
     parts = {travel: min(moved, here)}
-    parts["waiting"] = min(max(recorded + how.late_s, 0.0), here - parts[travel])
+    parts["waiting"] = min(max(traced.waited_s + how.late_s, 0.0), here - parts[travel])
     left = here - sum(parts.values())
     return {name: value / here for name, value in parts.items()} | {
         name: share * left / here for name, share in shares.items()
+    }
+
+
+def _present(traced: TracedJob, n: int) -> _How:
+    """Give the middle world of a size."""
+    known, replicas = shipped_priors(), n * traced.replicas // traced.accelerators
+    late = drawn_lateness_s(traced, replicas, np.random.default_rng(SEED), N_WORLD)
+    slower = known[LEAVING].value if _leaves(traced, n) else 1.0
+    return _How(replicas, known[HOP].value, slower, float(np.median(late)))
+
+
+def _improvements(traced: TracedJob, n: int) -> dict[str, float]:
+    """Replay improvements at one size: the step over that without them."""
+    how = _present(traced, n)
+    before = _step_s(traced, how)
+    faster = _step_s(traced, how._replace(slower=how.slower / 2)) / before
+    return {
+        "network twice as fast": faster,
+        "no noise, equal ranks": max(before - traced.waited_s - how.late_s, 0.0) / before,
+    }
+
+
+def _elasticities(traced: TracedJob, n: int) -> dict[str, float]:
+    """Say by how many percent the step follows one percent of a lever."""
+    how = _present(traced, n)
+    before = _step_s(traced, how)
+    more = _step_s(traced, how._replace(slower=how.slower / PERCENT))
+    late = before + (PERCENT - 1) * (traced.waited_s + how.late_s)
+    return {
+        "network_bandwidth": log(more / before) / log(PERCENT),
+        "noise": log(late / before) / log(PERCENT),
     }
 
 

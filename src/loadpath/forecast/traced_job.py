@@ -65,6 +65,11 @@ class TracedJob:
         """Recorded replicas."""
         return int(self.lateness_s.shape[1])
 
+    @property
+    def waited_s(self) -> float:
+        """What a recorded step waits for its latest replicas."""
+        return self.passed * float(self.lateness_s.max(axis=1).sum(axis=1).mean())
+
 
 def measure_traces(
     job: CoupledJob, steps: pl.DataFrame, *, data_parallel: bool = False
@@ -256,7 +261,6 @@ def drawn_lateness_s(
         return np.zeros(n_world)
     late = traced.lateness_s
     n_step = len(late)
-    recorded = late.max(axis=1).sum(axis=1).mean()
     found = np.empty(n_world)
     for world in range(n_world):
         who = rng.integers(traced.replicas, size=replicas)
@@ -264,4 +268,4 @@ def drawn_lateness_s(
             late[rng.integers(n_step, size=replicas), who].max(axis=0).sum() for _ in range(n_step)
         ]
         found[world] = np.mean(latest)
-    return np.asarray(traced.passed * (found - recorded))
+    return np.asarray(traced.passed * found - traced.waited_s)
