@@ -1,5 +1,7 @@
 """Traces of replicas, extrapolated in the number of replicas."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,7 +13,7 @@ from loadpath.errors import UsageError
 from loadpath.forecast.traced_job import calm_step_s, drawn_lateness_s, measure_traces
 from loadpath.testing import make_job, write_kineto
 
-FORM = {
+FORM: dict[str, Any] = {
     "recorder": "kineto", "pp": 1, "steps": 6, "microbatches": 2, "layers": 2, "skewed_ratio": 0.0,
     "noise": 0.05,
 }  # fmt: skip
