@@ -165,11 +165,11 @@ def test_wrong_calls_say_what_would_be_right(words, said, folder):
     assert said in answer.err
 
 
-def test_record_without_microbatches_asks_for_a_design(folder):
+def test_traces_whose_replicas_are_not_told_ask_for_a_design(folder):
     traces = write_kineto(make_job(1, recorder="kineto", dp=2, steps=4), folder / "traces")
     answer = call("forecast", str(traces), folder=folder)
     assert answer.code == 2
-    assert "Give a design" in answer.err
+    assert "give a design" in answer.err
 
 
 def test_python_takes_the_same_sources(folder):
