@@ -140,7 +140,8 @@ def test_measured_collectives_set_links(folder):
 
 
 def test_record_of_something_else_does_not_calibrate_a_design(folder):
-    traces = write_kineto(make_job(1, recorder="kineto", dp=2, steps=4), folder / "traces")
+    job = make_job(1, recorder="kineto", dp=1, tp=2, pp=1, steps=4)
+    traces = write_kineto(job, folder / "traces")
     answer = call("forecast", "small.toml", "--calibrate", str(traces), folder=folder)
     assert answer.code == 2
     assert len(answer.err.splitlines()) == 1
@@ -166,7 +167,8 @@ def test_wrong_calls_say_what_would_be_right(words, said, folder):
 
 
 def test_traces_whose_replicas_are_not_told_ask_for_a_design(folder):
-    traces = write_kineto(make_job(1, recorder="kineto", dp=2, steps=4), folder / "traces")
+    job = make_job(1, recorder="kineto", dp=1, tp=2, pp=1, steps=4)
+    traces = write_kineto(job, folder / "traces")
     answer = call("forecast", str(traces), folder=folder)
     assert answer.code == 2
     assert "give a design" in answer.err

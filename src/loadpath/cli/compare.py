@@ -33,7 +33,7 @@ def compare(
     json: Annotated[bool, typer.Option("--json", help="Print JSON with sorted keys.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a comparison folder.")] = False,
 ) -> None:
-    """Say which design or audited job costs least, and how sure that is.
+    """Say which design or audited job costs least, how surely.
 
     Beside it stands what choosing wrongly costs, and what a pilot run would save.
     """  # numpydoc ignore=PR01
