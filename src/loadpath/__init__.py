@@ -18,7 +18,7 @@ _HOME = {
     "open_audit": "loadpath.audit",
     "record": "loadpath.capture",
     "run_audit": "loadpath.audit",
-    "run_comparison": "loadpath.audit.forecasting",
+    "run_comparison": "loadpath.audit.comparing",
     "run_forecast": "loadpath.audit.forecasting",
 }
 

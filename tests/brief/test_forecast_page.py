@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import polars as pl
 import pytest
-from tests.brief.test_briefing import Page, known_numbers
+from tests.brief.test_briefing import Page, known_numbers, measured
 from tests.forecast.designs import design
 
 from loadpath.audit.forecast_settings import ForecastSettings
@@ -13,6 +13,7 @@ from loadpath.audit.forecasting import foresee, run_forecast
 from loadpath.brief import (
     forecast_figure,
     render_comparison,
+    render_comparison_page,
     render_forecast,
     render_forecast_summary,
 )
@@ -150,6 +151,25 @@ def test_comparison_fits_a_terminal():
     lines = render_comparison(found).splitlines()
     assert len(lines) <= 25
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("window", "media"),
+    [((1280, 800), ()), ((1280, 800), ("(prefers-color-scheme:dark)",)), ((688, 1024), ("print",))],
+    ids=["screen", "dark", "a4"],
+)
+def test_page_of_a_comparison_fits_its_medium(chromium, tmp_path, window, media):
+    other = design(accelerators=8, sequences=256)
+    found = compare_designs(
+        {"<b>" + 4 * "design of a job ": DESIGNS["plain"], "b": other, "c": DESIGNS["plain"]},
+        n_world=64,
+    )
+    page = render_comparison_page(found | PROVENANCE)
+    shown = measured(chromium, tmp_path, page, window, media)
+    assert (shown["out"], shown["rows"]) == ([], 1)
+    assert shown["first"] <= window[1]
+    assert "<b>design" not in page
 
 
 @pytest.mark.parametrize(

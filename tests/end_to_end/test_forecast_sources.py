@@ -140,7 +140,8 @@ def test_measured_collectives_set_links(folder):
 
 
 def test_record_of_something_else_does_not_calibrate_a_design(folder):
-    traces = write_kineto(make_job(1, recorder="kineto", dp=2, steps=4), folder / "traces")
+    job = make_job(1, recorder="kineto", dp=1, tp=2, pp=1, steps=4)
+    traces = write_kineto(job, folder / "traces")
     answer = call("forecast", "small.toml", "--calibrate", str(traces), folder=folder)
     assert answer.code == 2
     assert len(answer.err.splitlines()) == 1
@@ -165,11 +166,12 @@ def test_wrong_calls_say_what_would_be_right(words, said, folder):
     assert said in answer.err
 
 
-def test_record_without_microbatches_asks_for_a_design(folder):
-    traces = write_kineto(make_job(1, recorder="kineto", dp=2, steps=4), folder / "traces")
+def test_traces_whose_replicas_are_not_told_ask_for_a_design(folder):
+    job = make_job(1, recorder="kineto", dp=1, tp=2, pp=1, steps=4)
+    traces = write_kineto(job, folder / "traces")
     answer = call("forecast", str(traces), folder=folder)
     assert answer.code == 2
-    assert "Give a design" in answer.err
+    assert "give a design" in answer.err
 
 
 def test_python_takes_the_same_sources(folder):
@@ -178,3 +180,24 @@ def test_python_takes_the_same_sources(folder):
     assert lp.run_forecast(points=folder / "runs.csv", worlds=64).table("risk").height
     with pytest.raises(lp.UsageError, match="give a design"):
         lp.run_forecast()
+
+
+def test_measured_iterations_set_the_times_of_a_served_design(folder):
+    rows = [(1, 0, 0), (64, 64_000, 0), (512, 0, 131_328), (1024, 32_000, 524_800)]
+    text = "tokens,cached_tokens,prompt_pairs,step_s\n" + "".join(
+        f"{tokens},{cached},{pairs},{0.05 + 1e-4 * tokens + 1e-7 * cached + 1e-8 * pairs}\n"
+        for tokens, cached, pairs in rows
+    )
+    (folder / "iterations.csv").write_text(text, encoding="utf-8")
+    serving = next(path for path in EXAMPLES if path.stem == "serving")
+    words = (str(serving), "--requests", "requests.csv")
+    free, bound = (
+        told(*words, *more, folder=folder) for more in ((), ("--iterations", "iterations.csv"))
+    )
+    assert free["serving"]["iterations"] == []
+    assert {fit["of_tensor"] for fit in bound["serving"]["iterations"]} == {8}
+    assert "iterations.csv" in {item["path_name"] for item in bound["inputs"]}
+    slow, fast = (one["serving"]["points"][-1]["tpot_p50_s"] for one in (bound, free))
+    assert slow > 1.5 * fast
+    answer = call("forecast", "small.toml", "--iterations", "iterations.csv", folder=folder)
+    assert (answer.code, "give --requests" in answer.err) == (2, True)

@@ -298,7 +298,7 @@ def test_pilot_of_an_open_choice_is_worth_something_and_no_more_than_knowing_all
     ("other", "why"),
     [
         (replace(JOB, prices=Prices(accelerator_hour=1.0, currency="EUR")), "EUR, USD"),
-        (None, "two designs or more"),
+        (None, "two candidates or more"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(other, why):

@@ -13,6 +13,7 @@ from loadpath.errors import UsageError
 from loadpath.forecast import parse_design
 from loadpath.forecast.design import Prices
 from loadpath.forecast.iteration import IterationTimes
+from loadpath.forecast.measured_iterations import TimedWidth
 from loadpath.forecast.request_queue import Service
 from loadpath.forecast.serving_curve import serving_capacity, serving_curve
 from loadpath.ingest.request_trace import read_requests
@@ -43,6 +44,10 @@ def even(tokens_per_s, cache=10**7):
     """A replica that does so many tokens a second, whatever they are."""
     grid = np.array([1.0, 1001.0])
     return IterationTimes(grid, grid / tokens_per_s, np.zeros(2), 0.0, 0.0, cache)
+
+
+def timed(tokens_per_s, band):
+    return {8: TimedWidth(even(tokens_per_s), band)}
 
 
 def test_tails_grow_and_promises_break_with_the_load(served, requests):
@@ -93,8 +98,8 @@ def test_capacity_of_an_even_server_is_met_where_its_tokens_run_out(served):
         }
     )
     found = serving_capacity(
-        served, flow, (8,), service=Service(ttft_s=0.3, tpot_s=1.0, band_factor=1.0001),
-        measured={8: even(40_000)},
+        served, flow, (8,), service=Service(ttft_s=0.3, tpot_s=1.0),
+        measured=timed(40_000, 1.0001),
     )  # fmt: skip
     assert found.points["requests_per_s"][0] == pytest.approx(40_000 / 200, rel=0.05)
 
@@ -105,8 +110,8 @@ def test_faster_iterations_by_the_band_keep_up_with_as_much_more(served):
          "output_tokens": np.full(2000, 50)},
     )  # fmt: skip
     row = serving_capacity(
-        served, flow, (8,), service=Service(ttft_s=0.2, tpot_s=1.0, band_factor=1.5),
-        measured={8: even(20_000)},
+        served, flow, (8,), service=Service(ttft_s=0.2, tpot_s=1.0),
+        measured=timed(20_000, 1.5),
     ).points.row(0, named=True)  # fmt: skip
     assert row["requests_high_per_s"] / row["requests_per_s"] == pytest.approx(1.5, rel=0.05)
     assert row["requests_per_s"] / row["requests_low_per_s"] == pytest.approx(1.5, rel=0.05)

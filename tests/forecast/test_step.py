@@ -50,6 +50,31 @@ def test_utilisation_is_operations_over_those_of_the_peak():
     assert flop == pytest.approx(512 * 2048 * 6 * 175e9, rel=0.06)
 
 
+def test_delayed_scales_are_reduced_over_all_ranks_of_a_stage_in_every_pass():
+    def added(accelerators, sequences):
+        own, delayed = (
+            seconds(
+                design(
+                    accelerators, sequences, tensor=2, pipeline=2, device="H100-SXM5-80GB",
+                    software=Software(precision="fp8", scaling=scaling),
+                )
+            )
+            for scaling in ("own", "delayed")
+        )  # fmt: skip
+        return delayed - own
+
+    # 8 microbatches on 2 stages: 9 passes of each direction follow each other.
+    each = added(32, 64) / (2 * (8 + 1))
+    assert 10e-6 < each < 100e-6
+    assert added(32, 128) / (2 * (16 + 1)) == pytest.approx(each, rel=0.05)
+    assert added(512, 1024) > 1.3 * added(32, 64)
+
+
+def test_delayed_scales_need_a_precision_that_has_them():
+    with pytest.raises(UsageError, match="scaling is 'delayed', which precision bf16 has none of"):
+        step_time(design(software=Software(scaling="delayed")))
+
+
 @pytest.mark.parametrize("prior", ["network_ratio", "link_ratio", "memory_ratio", "gemm_ratio"])
 def test_half_the_rate_of_anything_makes_the_step_longer(prior):
     fast, slow = (seconds(replace(big(), priors={prior: value})) for value in (0.8, 0.4))

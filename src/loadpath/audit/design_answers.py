@@ -1,5 +1,10 @@
 """What is asked of a design beside its curves: the best layouts, and how it serves recorded requests."""
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -8,12 +13,20 @@ from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.errors import UsageError
 from loadpath.forecast.design import Design
 from loadpath.forecast.layout import fast_domain
+from loadpath.forecast.measured_iterations import (
+    IterationFit,
+    TimedWidth,
+    calibrate_widths,
+    fit_at,
+    timed_width,
+)
 from loadpath.forecast.request_queue import Service
 from loadpath.forecast.search import Budget, search
 from loadpath.forecast.search_space import default_space
 from loadpath.forecast.serving_curve import serving_capacity, serving_curve
 from loadpath.forecast.sizes import parse_sizes
 from loadpath.forecast.transformer import model_of
+from loadpath.ingest.iteration_table import read_iterations
 from loadpath.ingest.request_trace import read_requests
 
 __all__ = ["Answer", "layouts_of", "parse_bounds", "serving_of"]
@@ -126,7 +139,7 @@ def serving_of(design: Design, settings: ForecastSettings) -> Answer | None:
     Raises
     ------
     InputError
-        If the requests cannot be read.
+        If the requests or measured iterations cannot be read.
     UsageError
         If the design serves nothing, or fits at no width.
     """
@@ -137,19 +150,52 @@ def serving_of(design: Design, settings: ForecastSettings) -> Answer | None:
     requests = read_requests(settings.requests)
     service = Service(ttft_s=settings.ttft, tpot_s=settings.tpot)
     widths = _widths(design)
-    curve = serving_curve(design, requests, widths, loads=LOADS, service=service)
-    capacity = serving_capacity(design, requests, widths, service=service)
+    fits = _fits(design, settings.iterations, service)
+    timed = _timed(design, fits, widths, service)
+    curve = serving_curve(design, requests, widths, loads=LOADS, service=service, measured=timed)
+    capacity = serving_capacity(design, requests, widths, service=service, measured=timed)
     told = {
         "requests": requests.height,
         "ttft_s": settings.ttft,
         "tpot_s": settings.tpot,
         "good_ratio": service.good_ratio,
         "band_factor": service.band_factor,
+        "iterations": _iterations_told(fits, curve.points["tensor"].unique().sort().to_list()),
         "points": curve.points.to_dicts(),
         "capacity": capacity.points.to_dicts(),
         "refused": list(curve.refused),
     }
     return told, {"serving_point": curve.points, "serving_capacity": capacity.points}
+
+
+def _fits(design: Design, path: Path | None, service: Service) -> dict[int, IterationFit]:
+    if path is None:
+        return {}
+    return calibrate_widths(design, read_iterations(path), service.memory_ratio)
+
+
+def _timed(
+    design: Design, fits: Mapping[int, IterationFit], widths: Sequence[int], service: Service
+) -> dict[int, TimedWidth]:
+    """Time the widths that measured iterations tell of; those that cannot be are refused later."""
+    found = {}
+    how = {"memory_ratio": service.memory_ratio, "band_factor": service.band_factor}
+    for width in widths if fits else ():
+        with suppress(UsageError):
+            found[width] = timed_width(design, fits, width, **how)
+    return found
+
+
+def _iterations_told(
+    fits: Mapping[int, IterationFit], widths: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Say which measured width stands for each, and what it says."""
+    found = []
+    for width in widths if fits else ():
+        of, fit = fit_at(fits, width)
+        band = fit.band_factor if isfinite(fit.band_factor) else None
+        found.append({"tensor": width, "of_tensor": of} | asdict(fit) | {"band_factor": band})
+    return found
 
 
 def _widths(design: Design) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Forecasts without a design: of an audit or a recording, and of measured runs alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import polars as pl
 
 from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.pipeline import Audit, open_audit, run_audit
-from loadpath.decode.digest import file_digest
+from loadpath.audit.provenance import digest_of
 from loadpath.errors import InputError, UsageError
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.audited_curve import audited_sizes, job_of_audit
@@ -22,15 +22,17 @@ from loadpath.forecast.known_job import KnownJob, tariff_at
 from loadpath.forecast.measured_job import goal_of_runs, job_of_runs, sizes_of_runs
 from loadpath.forecast.measured_pipeline import measure_pipeline
 from loadpath.forecast.sizes import parse_sizes
+from loadpath.forecast.traced_curve import job_of_traces, traced_sizes
+from loadpath.forecast.traced_job import measure_traces
 from loadpath.ingest.run_table import read_runs
 
 __all__ = [
     "audit_of",
-    "digest_of",
     "forecast_audit",
     "forecast_runs",
     "inputs_of",
     "is_design",
+    "known_of_audit",
 ]
 
 Told = tuple[dict[str, Any], dict[str, pl.DataFrame]]
@@ -91,7 +93,14 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     return audit
 
 
-OF_DESIGNS = ("collectives", "search", "requests")
+TRACES = ("kineto",)
+"""Records that name no microbatches."""
+OWN_PARTS = {
+    "device": "compute", "compute": "compute", "host": "host", "input": "host", "launch": "host",
+    "lag": "host", "boundary": "host",
+}  # fmt: skip
+"""What a replica spends its time on by itself, as parts of the paid time."""
+OF_DESIGNS = ("collectives", "search", "requests", "iterations")
 """Options that only a design has an answer to."""
 
 
@@ -140,22 +149,6 @@ def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
     return found
 
 
-def digest_of(path: Path) -> dict[str, Any]:
-    """Say which file was read.
-
-    Parameters
-    ----------
-    path : Path
-        A file.
-
-    Returns
-    -------
-    dict
-        Name, digest and size.
-    """
-    return dict(zip(("path_name", "sha256", "bytes"), file_digest(path), strict=True))
-
-
 def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
     """Forecast an audited job at other sizes.
 
@@ -182,24 +175,103 @@ def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
     """
     refuse_options(settings, "an audit", ("calibrate", *OF_DESIGNS))
     audit = audit_of(path, settings.layout)
-    job = audit.job
     runs = None if settings.points is None else read_runs(settings.points)
-    measured = measure_pipeline(job.op, job.work_ns, job.layout)
-    steps = audit.tables["step_time"]["measured_s"].to_numpy()
-    pipeline = audited_pipeline(measured, steps)
-    shape = JobSize(tensor=settings.tensor or 0, stages=settings.pipeline or 0)
-    sizes = parse_sizes(settings.sizes) if settings.sizes else audited_sizes(pipeline, shape)
-    also = [] if runs is None else runs["n"].to_list()
-    known = job_of_audit(
-        path.stem, pipeline, (*sizes, *also),
-        scaling=(shape, settings.goal or "strong"), worlds=(settings.seed, settings.worlds),
-        tariff=tariff_at(settings.rate, settings.currency),
-    )  # fmt: skip
+    known = known_of_audit(path.stem, audit, settings, also=() if runs is None else runs["n"])
     limits = _limits(settings)
     baselines = tuple(fit_baselines(known.sizes)) if known.sizes.height > 1 else ()
     document, tables = _told(known, advise_known(known, limits, baselines), settings)
     held = [] if runs is None else held_runs_of(known, runs, baselines)
     return document | {"inputs": inputs_of(path, audit), "measured": held}, tables
+
+
+def known_of_audit(
+    name: str,
+    audit: Audit,
+    settings: ForecastSettings,
+    *,
+    own_size: bool = False,
+    also: Iterable[int] = (),
+) -> KnownJob:
+    """Replay an audited job at other sizes.
+
+    Parameters
+    ----------
+    name : str
+        What was audited.
+    audit : Audit
+        Result of `audit_of`.
+    settings : ForecastSettings
+        Options; around the recorded size where they name no sizes.
+    own_size : bool
+        Whether nothing but the recorded size is asked.
+    also : iterable of int
+        Further sizes.
+
+    Returns
+    -------
+    KnownJob
+        Its curve and worlds.
+
+    Raises
+    ------
+    UsageError
+        If its record has no passes of microbatches, or the job can be at none of the sizes.
+    """
+    job = audit.job
+    if job.source in TRACES:
+        return _known_of_traces(name, audit, settings, own_size=own_size, also=also)
+    refuse_options(settings, "a record that is no trace", ("data_parallel",))
+    measured = measure_pipeline(job.op, job.work_ns, job.layout)
+    steps = audit.tables["step_time"]["measured_s"].to_numpy()
+    pipeline = audited_pipeline(measured, steps)
+    shape = JobSize(tensor=settings.tensor or 0, stages=settings.pipeline or 0)
+    asked = audited_sizes(pipeline, shape)
+    if own_size:
+        asked = (measured.accelerators,)
+    elif settings.sizes:
+        asked = parse_sizes(settings.sizes)
+    return job_of_audit(
+        name, pipeline, (*asked, *also),
+        scaling=(shape, settings.goal or "strong"), worlds=(settings.seed, settings.worlds),
+        tariff=tariff_at(settings.rate, settings.currency),
+    )  # fmt: skip
+
+
+def _known_of_traces(
+    name: str, audit: Audit, settings: ForecastSettings, *, own_size: bool, also: Iterable[int]
+) -> KnownJob:
+    """Extrapolate traces in their data-parallel dimension."""
+    refuse_options(settings, "a job of traces", ("tensor", "pipeline"))
+    if settings.goal == "strong":
+        raise UsageError(
+            "Traces of one batch do not tell how long a smaller one takes, so that strong scaling is not "
+            "identifiable. Ask --goal weak, or give a design and calibrate its priors."
+        )
+    traced = measure_traces(
+        audit.job, audit.tables["step_time"], data_parallel=settings.data_parallel
+    )
+    asked = traced_sizes(traced)
+    if own_size:
+        asked = (traced.accelerators,)
+    elif settings.sizes:
+        asked = parse_sizes(settings.sizes)
+    return job_of_traces(
+        name, traced, (*asked, *also),
+        worlds=(settings.seed, settings.worlds),
+        shares=_shares(audit.tables["limitation"]),
+        tariff=tariff_at(settings.rate, settings.currency),
+    )  # fmt: skip
+
+
+def _shares(limitation: pl.DataFrame) -> dict[str, float]:
+    """Say what the step depends on besides transfers, by its elasticities."""
+    whole = limitation.filter((pl.col("phase") == "all") & (pl.col("limit") == "all"))
+    found = {"compute": 0.0, "host": 0.0}
+    for resource, value in whole.select("resource", "elasticity_ratio").iter_rows():
+        if resource in OWN_PARTS:
+            found[OWN_PARTS[resource]] += max(value or 0.0, 0.0)
+    total = sum(found.values())
+    return {part: value / total for part, value in found.items()} if total else {"compute": 1.0}
 
 
 def forecast_runs(path: Path, settings: ForecastSettings) -> Told:

@@ -29,11 +29,13 @@ class Options(TypedDict, total=False):
     layout: str | Path | None
     tensor: int | None
     pipeline: int | None
+    data_parallel: bool
     collectives: Sequence[str | Path]
     search: bool
     objective: Objective
     within: str
     requests: str | Path | None
+    iterations: str | Path | None
     ttft: float
     tpot: float
 
@@ -62,6 +64,8 @@ class ForecastSettings:
         Layout of an op table, as of an audit.
     tensor, pipeline : int or None
         Width and stages, in place of those of the design or the record.
+    data_parallel : bool
+        Whether all ranks of traces are replicas of one model, where process groups do not tell.
     collectives : tuple of Path
         Measured collectives (nccl-tests) that set links.
     search : bool
@@ -69,6 +73,8 @@ class ForecastSettings:
     requests : Path or None
         Recorded requests that a served design is to answer, with a first token within ``ttft`` s and others
         every ``tpot`` s.
+    iterations : Path or None
+        Measured iterations (CSV) that set how long those of the design take, width by width.
     """
 
     sizes: str = ""
@@ -85,11 +91,13 @@ class ForecastSettings:
     layout: Path | None = None
     tensor: int | None = None
     pipeline: int | None = None
+    data_parallel: bool = False
     collectives: tuple[Path, ...] = ()
     search: bool = False
     objective: Objective = "cost_per_unit"
     within: str = ""
     requests: Path | None = None
+    iterations: Path | None = None
     ttft: float = 1.0
     tpot: float = 0.1
 
@@ -111,6 +119,8 @@ class ForecastSettings:
             )
         if self.within and not self.search:
             problems.append("--within bounds a search: give --search")
+        if self.iterations is not None and self.requests is None:
+            problems.append("--iterations set how requests are served: give --requests")
         if problems:
             raise UsageError(f"{'; '.join(problems)}. See loadpath forecast --help.")
 
@@ -161,7 +171,7 @@ def settings_of(options: Options) -> ForecastSettings:
     values: dict[str, Any] = dict(options)
     sizes = values.get("sizes", "")
     values["sizes"] = sizes if isinstance(sizes, str) else ",".join(str(n) for n in sizes)
-    for name in ("calibrate", "points", "layout", "requests"):
+    for name in ("calibrate", "points", "layout", "requests", "iterations"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
     given = values.get("collectives", ())

@@ -10,12 +10,11 @@ import polars as pl
 from loadpath.audit.design_answers import layouts_of, serving_of
 from loadpath.audit.design_inputs import Calibrated, calibrated, held_runs, is_runs, read_design
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
-from loadpath.audit.forecast_known import digest_of, forecast_audit, forecast_runs, is_design
+from loadpath.audit.forecast_known import forecast_audit, forecast_runs, is_design
 from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
-from loadpath.compiled.versions import versions
+from loadpath.audit.provenance import digest_of, provenance_of
 from loadpath.errors import UsageError
 from loadpath.forecast.advice import Advice, advise
-from loadpath.forecast.comparison import compare_designs
 from loadpath.forecast.design import Design
 from loadpath.forecast.document import Asked, describe
 from loadpath.forecast.held_out import held_against
@@ -41,11 +40,8 @@ __all__ = [
     "ForecastSettings",
     "foresee",
     "read_design",
-    "run_comparison",
     "run_forecast",
 ]
-
-LIBRARIES = ("loadpath", "numpy", "numba", "polars", "msgspec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,56 +163,6 @@ def run_forecast(
     return done
 
 
-def run_comparison(
-    *designs: str | Path, seed: int = 0, worlds: int = 512, pilot: int | None = None
-) -> dict[str, Any]:
-    """Compare designs side by side, each at its own size.
-
-    Parameters
-    ----------
-    *designs : str or Path
-        Design files, two or more.
-    seed, worlds : int
-        Of the sampled worlds, which all share.
-    pilot : int, optional
-        Accelerators of a pilot run; the fewest that a design can have, if left out.
-
-    Returns
-    -------
-    dict
-        Schema ``loadpath.compare/1``.
-
-    Raises
-    ------
-    InputError
-        If a design cannot be read, or is not sound.
-    UsageError
-        If an option is wrong, or the designs cannot be compared.
-    """  # numpydoc ignore=PR01,PR02
-    settings = ForecastSettings(seed=seed, worlds=worlds)
-    paths = [Path(design) for design in designs]
-    named = {_called(path, paths): read_design(path) for path in paths}
-    found = compare_designs(named, seed=seed, n_world=worlds, pilot=pilot)
-    words = [*(path.name for path in paths), *settings.as_arguments()]
-    words += [] if pilot is None else ["--pilot", str(pilot)]
-    return found | _provenance("compare", words, [digest_of(path) for path in paths])
-
-
-def _called(path: Path, paths: Sequence[Path]) -> str:
-    """Name a candidate by its file, with its folder where files of one name lie in several."""
-    return path.stem if [other.stem for other in paths].count(path.stem) == 1 else str(path)
-
-
-def _provenance(
-    command: str, words: Sequence[str], inputs: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    return {
-        "command": " ".join(["loadpath", command, *words]),
-        "inputs": list(inputs),
-        "versions": versions(LIBRARIES),
-    }
-
-
 def foresee(
     design: Design, settings: ForecastSettings
 ) -> tuple[Asked, Outlook, Advice, Calibrated]:
@@ -294,7 +240,7 @@ def _forecast(
     named = [] if path is None else [path.name]
     document |= {"as_of": settings.as_of or None}
     inputs = [*document.get("inputs", ()), *_inputs(path, settings)]
-    document |= _provenance("forecast", [*named, *settings.as_arguments()], inputs)
+    document |= provenance_of("forecast", [*named, *settings.as_arguments()], inputs)
     return document, tables
 
 
@@ -306,7 +252,8 @@ def _inputs(path: Path | None, settings: ForecastSettings) -> list[dict[str, Any
     """List the files that were read besides those of a record."""
     one = path if path is not None and is_design(path) else None
     runs = settings.calibrate if is_runs(settings.calibrate) else None
-    given = [one, runs, settings.points, settings.layout, *settings.collectives, settings.requests]
+    served = (settings.requests, settings.iterations)
+    given = [one, runs, settings.points, settings.layout, *settings.collectives, *served]
     return [digest_of(each) for each in given if each is not None]
 
 

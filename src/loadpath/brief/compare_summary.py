@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import cost_words, duration, rounded
+from loadpath.brief.amounts import duration, rounded
+from loadpath.brief.compare_words import compare_headline, compare_scale, loss_words
 from loadpath.brief.lines import N_LINES, entry
 from loadpath.brief.visible import visible
 from loadpath.units import format_ratio, format_seconds
@@ -14,13 +15,15 @@ Document = Mapping[str, Any]
 _NAME, _MOST = 20, 8
 
 
-def render_comparison(document: Document) -> str:
+def render_comparison(document: Document, *, briefing_path: str | None = None) -> str:
     """Write a comparison for a terminal.
 
     Parameters
     ----------
     document : mapping
         Schema ``loadpath.compare/1``.
+    briefing_path : str, optional
+        Where its page lies.
 
     Returns
     -------
@@ -28,12 +31,8 @@ def render_comparison(document: Document) -> str:
         At most 25 lines of at most 80 columns, control characters spelled out.
     """
     rows = document["candidates"]
-    scale, words = _scale(document)
-    best = rows[0]
-    verdict = f"{best['candidate']} costs least in {format_ratio(best['best_ratio'])} of the worlds"
-    if best["best_ratio"] < 1:
-        loss = rounded(best["expected_loss"] * scale)
-        verdict += f"; choosing it wrongly costs {loss} {words} on average"
+    scale, words = compare_scale(document)
+    verdict = compare_headline(document) + loss_words(document)
     lines = entry("Verdict", verdict, 3)
     lines += entry("Basis", _basis(document), 2)
     lines.append(
@@ -52,20 +51,14 @@ def render_comparison(document: Document) -> str:
     lines += entry("Jobs", _jobs(rows), 2)
     for row in document["pilot"][:4]:
         lines += entry("Pilot", _pilot(row, scale, words), 2)
-    return "\n".join(lines[:N_LINES]) + "\n"
-
-
-def _scale(document: Document) -> tuple[float, str]:
-    if document["figure"] == "job_cost":
-        return 1.0, f"{document['currency']} for the job"
-    what = document["currency"] or "accelerator-seconds"
-    return cost_words([row["median"] for row in document["candidates"]], what, document["unit"])
+    last = [] if briefing_path is None else entry("Briefing", visible(briefing_path), 1)
+    return "\n".join([*lines[: N_LINES - len(last)], *last]) + "\n"
 
 
 def _basis(document: Document) -> str:
     differ = ", ".join(document["not_shared"]) or "none"
     return (
-        f"modelled by replay in {document['n_worlds']:,} worlds that all share; priors that differ: "
+        f"{document['basis']} in {document['n_worlds']:,} worlds that all share; priors that differ: "
         f"{differ}"
     )
 

@@ -1,7 +1,7 @@
 """Cost of a unit of work against the number of accelerators, with its band, flags and data range."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import polars as pl
@@ -201,13 +201,17 @@ def _flag_layers(document: Mapping[str, Any], scale: float) -> list[alt.Chart]:
             rows.append({"n": flag["n"], "word": f"{words} inverts"})
     limit = pl.DataFrame({"y": [document["limit"]["cost_per_unit"] * scale]})
     layers = [alt.Chart(limit).mark_rule(strokeDash=[3, 3], color=_GREY).encode(y="y:Q")]
+    sizes = [point["n"] for point in document["points"]]
     for place, row in enumerate(rows):
+        # A text left of a line near the left edge would be cut off.
+        on_left = row["n"] * row["n"] > sizes[0] * sizes[-1]
+        align: Literal["left", "right"] = "right" if on_left else "left"
         mark = alt.Chart(pl.DataFrame([row]))
         # Texts stand below each other, for flags may stand side by side.
         high = alt.value(8 + 14 * place)
         layers += [
             mark.mark_rule(color=_RED, strokeWidth=1.6).encode(x="n:Q"),
-            mark.mark_text(align="right", dx=-5, color=INK, fontSize=11).encode(
+            mark.mark_text(align=align, dx=-5 if on_left else 5, color=INK, fontSize=11).encode(
                 x="n:Q", y=high, text="word:N"
             ),
         ]

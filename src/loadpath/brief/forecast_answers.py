@@ -51,7 +51,7 @@ def _amplifies(document: Document) -> list[Cell]:
     first, last = document["points"][0], document["points"][-1]
     gains = first["noise_gain_ratio"], last["noise_gain_ratio"]
     if gains[0] is None:
-        return _untold("runs alone know no ranks")
+        return [Cell("Not assessed: what one rank alone does to a step is not known.")]
     lost = [_losses(point) for point in (first, last)]
     verb = "amplifies" if gains[1] > 1 else "passes on"
     more = ", and more so the larger it is" if gains[1] > MORE * gains[0] else ""

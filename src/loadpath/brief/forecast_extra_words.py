@@ -1,13 +1,13 @@
 """Plain words for layouts, served requests, and the measurement that is missing most."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loadpath.brief.amounts import amount, cost_scale, rounded
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio, format_seconds
 
-__all__ = ["missing_words", "searched_words", "served_words"]
+__all__ = ["iteration_words", "missing_words", "searched_words", "served_words"]
 
 Document = Mapping[str, Any]
 
@@ -121,3 +121,30 @@ def served_words(document: Document) -> list[Cell]:
         Cell(rounded(best["requests_high_per_s"]), best["requests_high_per_s"]), Cell("), "),
         Cell(rounded(best[figure]), best[figure]), Cell(f" {money} per million tokens."),
     ]  # fmt: skip
+
+
+def iteration_words(document: Document) -> list[Cell]:
+    """Say what measured iterations set of the times of a served model, and how well they are met.
+
+    Parameters
+    ----------
+    document : mapping
+        Content of forecast.json.
+
+    Returns
+    -------
+    list of Cell
+        Words; none without measured iterations.
+    """
+    fits: Sequence[Mapping[str, Any]] = (document["serving"] or {"iterations": ()})["iterations"]
+    cells = []
+    for fit in {one["of_tensor"]: one for one in fits}.values():
+        cells += [
+            Cell(f" Times are set by measured iterations at width {fit['of_tensor']}: "),
+            Cell(f"{fit['n_point']:,}", fit["n_point"]), Cell(", half of them met within "),
+            Cell(format_ratio(fit["error_ratio"]), fit["error_ratio"]), Cell("."),
+        ]  # fmt: skip
+    taken = ", ".join(str(one["tensor"]) for one in fits if one["tensor"] != one["of_tensor"])
+    if taken:
+        cells.append(Cell(f" Not measured, taken as the nearest that was: width {taken}."))
+    return cells

@@ -17,7 +17,12 @@ from loadpath.brief.forecast_extra_grids import (
     risk_grid,
     serving_grid,
 )
-from loadpath.brief.forecast_extra_words import missing_words, searched_words, served_words
+from loadpath.brief.forecast_extra_words import (
+    iteration_words,
+    missing_words,
+    searched_words,
+    served_words,
+)
 from loadpath.brief.forecast_grids import (
     baseline_grid,
     break_even_grid,
@@ -109,7 +114,7 @@ def render_forecast(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "cards": forecast_cards(document),
         "limit": _limit(document),
         "searched": searched_words(document),
-        "served": served_words(document),
+        "served": [*served_words(document), *iteration_words(document)],
         "missing": missing_words(document),
         "limits": LIMIT_WORDS,
         "figures": {name: forecast_figure(name, document, tables) for name in FORECAST_FIGURES},

@@ -129,7 +129,7 @@ def _delay(document: Document) -> str:
     first, last = document["points"][0], document["points"][-1]
     gains = [point["noise_gain_ratio"] for point in (first, last)]
     if None in gains:
-        return "not assessed: no ranks are known"
+        return "not assessed: what one rank alone does to a step is not known"
     verb = "amplified" if gains[1] > 1 else "passed on"
     if first["n"] == last["n"]:
         return (

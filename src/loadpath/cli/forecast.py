@@ -33,6 +33,10 @@ def forecast(
     currency: Annotated[str, typer.Option(help="Currency of --rate.")] = "USD",
     tensor: Annotated[int | None, typer.Option(help="Another tensor width.")] = None,
     pipeline: Annotated[int | None, typer.Option(help="Another number of stages.")] = None,
+    data_parallel: Annotated[
+        bool,
+        typer.Option("--data-parallel", help="Of traces: all ranks are replicas of one model."),
+    ] = False,
     layout: Annotated[Path | None, typer.Option(help="Layout of a recorded op table.")] = None,
     collectives: Annotated[
         list[Path] | None, typer.Option(help="nccl-tests log or table that sets links; repeatable.")
@@ -44,6 +48,9 @@ def forecast(
     within: Annotated[str, typer.Option(help="Bounds of it: cost_per_h=2500,job_h=720.")] = "",
     requests: Annotated[
         Path | None, typer.Option(help="CSV of requests that a served design is to answer.")
+    ] = None,
+    iterations: Annotated[
+        Path | None, typer.Option(help="CSV of measured iterations of the served design.")
     ] = None,
     ttft: Annotated[float, typer.Option(help="Promised time to the first token, s.")] = 1.0,
     tpot: Annotated[float, typer.Option(help="Promised time from token to token, s.")] = 0.1,
@@ -85,12 +92,14 @@ def forecast(
             currency=currency,
             tensor=tensor,
             pipeline=pipeline,
+            data_parallel=data_parallel,
             layout=layout,
             collectives=collectives or (),
             search=search,
             objective=objective,  # type: ignore[arg-type]
             within=within,
             requests=requests,
+            iterations=iterations,
             ttft=ttft,
             tpot=tpot,
         )

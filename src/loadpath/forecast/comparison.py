@@ -1,50 +1,26 @@
-"""Designs side by side in the same worlds: what choosing wrongly costs, and what a pilot would save."""
+"""Candidates side by side in the same worlds: what choosing wrongly costs, and what a pilot would save."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
-from loadpath.forecast.advice import PILOT_STEPS, pilot_spread
+from loadpath.forecast.advice import PILOT_STEPS
+from loadpath.forecast.candidates import Candidate, candidate_of_design
 from loadpath.forecast.choice import compare_candidates, value_of_pilot
 from loadpath.forecast.design import Design
 from loadpath.forecast.options import LEVEL
-from loadpath.forecast.outlook import Outlook, look_ahead, priced_of
-from loadpath.forecast.sizes import default_sizes, goal_of, split_sizes
-from loadpath.forecast.step_point import design_priors
-from loadpath.forecast.worlds import band_of
 
-__all__ = ["COMPARE_SCHEMA", "Candidate", "compare_designs"]
+__all__ = ["COMPARE_SCHEMA", "compare", "compare_designs"]
 
 Array = NDArray[np.float64]
 COMPARE_SCHEMA = "loadpath.compare/1"
-FIGURES = ("job_cost", "cost_per_unit", "accelerator_s_per_unit")
+OF_JOB, OF_UNIT, OF_TIME = "job_cost", "cost_per_unit", "accelerator_s_per_unit"
+FIGURES = (OF_JOB, OF_UNIT, OF_TIME)
 """What candidates are compared by, the first that all of them have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A design to choose from.
-
-    Attributes
-    ----------
-    name : str
-        How the comparison calls it.
-    design : Design
-        At its own size.
-    outlook : Outlook
-        At the size of its pilot, where there is one, and at its own.
-    priced : mapping of str to ndarray of float, shape (n_world, n_size)
-        Every quantity in every world.
-    """
-
-    name: str
-    design: Design
-    outlook: Outlook
-    priced: Mapping[str, Array]
+SHARED = "what nobody knows is the same for all candidates of one world; what is one's own differs"
 
 
 def compare_designs(
@@ -64,12 +40,7 @@ def compare_designs(
     Returns
     -------
     dict
-        Content of the comparison but for its command, inputs and versions.
-
-    Raises
-    ------
-    UsageError
-        If there are fewer than two, or they do different work or are priced in different currencies.
+        As of `compare`.
 
     Examples
     --------
@@ -85,82 +56,103 @@ def compare_designs(
     >>> compare_designs({"a": small, "b": other}, n_world=64)["chosen"]
     'a'
     """
-    _check(designs)
-    found = [_candidate(name, one, (seed, n_world), pilot) for name, one in designs.items()]
-    figure = next(name for name in FIGURES if all(name in one.priced for one in found))
-    costs = {one.name: one.priced[figure][:, -1] for one in found}
+    worlds = (seed, n_world)
+    found = [candidate_of_design(name, one, worlds, pilot) for name, one in designs.items()]
+    return compare(found, worlds)
+
+
+def compare(candidates: Sequence[Candidate], worlds: tuple[int, int]) -> dict[str, Any]:
+    """Compare candidates that were sampled in the same worlds.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Two or more, each under a name of its own.
+    worlds : (int, int)
+        Seed of the worlds, and how many.
+
+    Returns
+    -------
+    dict
+        Content of the comparison but for its command, inputs and versions.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer than two, or they do different work or are priced in different currencies.
+    """
+    _check(candidates)
+    unit, factors = _units(candidates)
+    figure = next(name for name in FIGURES if all(name in one.priced for one in candidates))
+    costs = {
+        one.name: one.priced[figure] * (1.0 if figure == OF_JOB else factor)
+        for one, factor in zip(candidates, factors, strict=True)
+    }
+    by_name = {one.name: one for one in candidates}
     table = compare_candidates(costs, LEVEL)
-    by_name = {one.name: one for one in found}
-    tariff = found[0].outlook.tariff
     return {
         "schema": COMPARE_SCHEMA,
         "figure": figure,
-        "currency": None if figure == FIGURES[-1] or tariff is None else tariff.currency,
-        "unit": "cell" if found[0].design.stencil is not None else "token",
+        "currency": None if figure == OF_TIME else candidates[0].currency,
+        "unit": unit,
         "level_ratio": LEVEL,
-        "seed": seed,
-        "n_worlds": n_world,
-        "basis": "modelled",
+        "seed": worlds[0],
+        "n_worlds": worlds[1],
+        "basis": " and ".join(sorted({one.told["basis"] for one in candidates})),
         "chosen": str(table["candidate"][0]),
         "candidates": [
-            {**row, **_told(by_name[row["candidate"]])} for row in table.iter_rows(named=True)
+            {**row, **by_name[row["candidate"]].told} for row in table.iter_rows(named=True)
         ],
-        "pilot": [row for one in found for row in _pilot(one, costs, seed)],
-        "not_shared": _not_shared(found),
+        "pilot": [row for one in candidates for row in _pilot(one, costs, worlds[0])],
+        "not_shared": _not_shared(candidates),
+        "assumptions": [SHARED, *_assumed(candidates, figure, unit)],
     }
 
 
-def _check(designs: Mapping[str, Design]) -> None:
-    kinds = {one.stencil is not None for one in designs.values()}
-    currencies = {one.prices.currency for one in designs.values() if one.prices is not None}
+def _check(candidates: Sequence[Candidate]) -> None:
+    kinds = {one.kind for one in candidates}
+    currencies = {one.currency for one in candidates if one.currency is not None}
     problems = []
-    if len(designs) < 2:
-        problems.append("give two designs or more, each under a name of its own")
-    if len(kinds) > 1:
-        problems.append("a stencil and a transformer do not do the same work")
+    if len({one.name for one in candidates}) < max(2, len(candidates)):
+        problems.append("give two candidates or more, each under a name of its own")
+    if len(kinds) > 1 and any(one.per_microbatch is None for one in candidates):
+        problems.append(f"{' and '.join(sorted(kinds))} do not do the same work")
     if len(currencies) > 1:
         problems.append(f"prices are in {', '.join(sorted(currencies))}: give one currency")
     if problems:
         raise UsageError(f"comparison: {'; '.join(problems)}.")
 
 
-def _candidate(name: str, design: Design, worlds: tuple[int, int], pilot: int | None) -> Candidate:
-    own = design.cluster.accelerators
-    smaller = [n for n in default_sizes(design) if n < own] if pilot is None else [pilot]
-    sized, _ = split_sizes(design, [n for n in smaller if n < own], goal_of(design))
-    first = [next(iter(sized.values()))] if sized else []
-    outlook = look_ahead((*first, design), design_priors(design), design, worlds=worlds)
-    return Candidate(name, design, outlook, priced_of(outlook))
+def _units(candidates: Sequence[Candidate]) -> tuple[str, list[float]]:
+    """Count the work of all alike: in their own unit, or in microbatches where it differs."""
+    if len({one.unit for one in candidates}) == 1:
+        return candidates[0].unit, [1.0] * len(candidates)
+    return "microbatch", [one.per_microbatch or 1.0 for one in candidates]
 
 
-def _told(one: Candidate) -> dict[str, Any]:
-    point, forecast = one.outlook.points[-1], one.outlook.forecasts[-1]
-    step = band_of(one.priced["step_s"][:, -1], LEVEL)
-    job = one.priced.get("job_s")
-    return {
-        "n": one.design.cluster.accelerators,
-        "device": one.design.cluster.device,
-        "step_s": step._asdict(),
-        "tokens_per_s": point.work / step.median,
-        "mfu_ratio": forecast.mfu_ratio * forecast.step_s / point.step_s,
-        "ettr_ratio": float(np.median(one.priced["ettr_ratio"][:, -1])),
-        "job_s": None if job is None else float(np.median(job[:, -1])),
-        "fits_memory": forecast.fits_memory,
-    }
+def _assumed(candidates: Sequence[Candidate], figure: str, unit: str) -> list[str]:
+    if figure == OF_JOB:
+        return ["the whole job of each candidate is worth as much"]
+    if unit != "microbatch":
+        return [f"a {unit} is worth as much of each candidate"]
+    sizes = {one.per_microbatch for one in candidates if one.unit == "token"}
+    tokens = ", ".join(f"{size:,.0f}" for size in sorted(filter(None, sizes)))
+    told = f", of {tokens} tokens as designed" if tokens else ""
+    return [f"a microbatch of each candidate is the same work{told}"]
 
 
 def _pilot(one: Candidate, costs: Mapping[str, Array], seed: int) -> list[dict[str, Any]]:
     """Imagine a pilot of one candidate."""
-    if len(one.outlook.points) < 2:
+    if one.pilot is None:
         return []
-    shown = np.log(one.outlook.curve.step_s[:, 0])
     rng = np.random.default_rng([seed, 2])
-    found = value_of_pilot(costs, shown, pilot_spread(one.outlook), rng)
+    found = value_of_pilot(costs, one.pilot.shown, one.pilot.spread, rng)
     return [
         {
             "candidate": one.name,
-            "n": int(one.outlook.curve.n[0]),
+            "n": one.pilot.n,
             "n_steps": PILOT_STEPS,
+            "accelerator_h": one.pilot.accelerator_h,
             "value": found.value,
             "most": found.most,
             "width_ratio": found.width_ratio,
@@ -169,10 +161,14 @@ def _pilot(one: Candidate, costs: Mapping[str, Array], seed: int) -> list[dict[s
     ]
 
 
-def _not_shared(found: Sequence[Candidate]) -> list[str]:
+def _not_shared(candidates: Sequence[Candidate]) -> list[str]:
     """Name the priors that differ between candidates: only those can make one of them right."""
-    values: dict[str, set[tuple[float, float, float]]] = {}
-    for one in found:
-        for prior in one.outlook.priors.values():
-            values.setdefault(prior.name, set()).add((prior.value, prior.low, prior.high))
+    values: dict[str, set[tuple[float, float, float] | None]] = {}
+    names = {prior.name for one in candidates for prior in one.priors.values()}
+    for one in candidates:
+        told = {prior.name: prior for prior in one.priors.values()}
+        for name in names:
+            prior = told.get(name)
+            key = None if prior is None else (prior.value, prior.low, prior.high)
+            values.setdefault(name, set()).add(key)
     return sorted(name for name, seen in values.items() if len(seen) > 1)

@@ -7,27 +7,26 @@ from math import gamma, lgamma
 import numpy as np
 from numpy.typing import NDArray
 
+from loadpath.forecast.convergence import converging
 from loadpath.forecast.design import Design, Noise
 from loadpath.forecast.devices import Device
 from loadpath.forecast.distributions import harmonic_number
 from loadpath.forecast.extremes import expected_max_normal, probability_of_any
 from loadpath.forecast.layout import fast_domain
 from loadpath.forecast.reliability import Failures
-from loadpath.forecast.time_to_train import JobPlan, fit_convergence
-from loadpath.forecast.transformer import batch_of
+from loadpath.forecast.time_to_train import JobPlan
 from loadpath.price.power import NodePower
 from loadpath.price.tariff import Tariff
 
 __all__ = [
+    "OF_RECORDS",
     "RUN_PRIORS",
-    "converging",
     "failures_of",
     "given_of",
     "noise_ratio",
     "plan_of",
     "power_of",
     "slow_ratio",
-    "steps_of",
     "tariff_of",
 ]
 
@@ -39,6 +38,7 @@ RUN_PRIORS = (
     "restart",
     "checkpoint_stall",
     "startup",
+    "convergence_error",
     "idle_power_ratio",
     "busy_power_ratio",
     "pue",
@@ -47,9 +47,10 @@ RUN_PRIORS = (
 )
 """Priors that no replay of a step depends on."""
 
+OF_RECORDS = ("tensor_serial_ratio", "leaving_host_ratio")
+"""Priors that stand for what records do not tell, and designs do."""
+
 S_PER_DAY = 86_400
-NO_LEAST = 1e-9
-"""Least number of steps of a job that needs the same work at any batch."""
 FORWARD_SHARE = 1 / 3
 """Of the operations of a training step: what an evaluation does with the same sequences."""
 
@@ -76,6 +77,7 @@ def given_of(design: Design, device: Device) -> dict[str, float]:
         "restart": design.failures.restart,
         "checkpoint_stall": design.checkpoint.stall,
         "startup": design.startup.duration,
+        "convergence_error": 1.0 if design.convergence is None else None,
         "idle_power_ratio": _rated(design.power.idle, device),
         "busy_power_ratio": _rated(design.power.busy, device),
         "pue": design.power.pue,
@@ -215,48 +217,6 @@ def plan_of(design: Design, work: float, step_s: float, startup_s: float) -> Job
         evaluation_s=share * step_s * design.cluster.accelerators,
         startup_s=startup_s,
     )
-
-
-def converging(design: Design) -> tuple[float, float] | None:
-    """Say how many steps the target needs with any batch.
-
-    Parameters
-    ----------
-    design : Design
-        Its runs to the target, or its steps.
-
-    Returns
-    -------
-    (float, float) or None
-        Least number of steps, and critical batch in sequences (1 is a whole step where there are none); a
-        design that names steps alone needs the same work whatever the batch.
-    """
-    if design.convergence is not None:
-        least, critical, _ = fit_convergence(design.convergence.batches, design.convergence.steps)
-        return least, critical
-    if design.startup.steps is None:
-        return None
-    sequences = 1 if design.batch is None else design.batch.sequences
-    return NO_LEAST, design.startup.steps * sequences / NO_LEAST
-
-
-def steps_of(design: Design) -> int | None:
-    """Say how many steps a design needs with its own batch.
-
-    Parameters
-    ----------
-    design : Design
-        Any.
-
-    Returns
-    -------
-    int or None
-        None where nothing says so.
-    """
-    if design.convergence is None:
-        return design.startup.steps
-    least, critical, _ = fit_convergence(design.convergence.batches, design.convergence.steps)
-    return round(least * (1 + critical / batch_of(design).sequences))
 
 
 def tariff_of(design: Design, pue: float) -> Tariff | None:

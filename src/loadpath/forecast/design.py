@@ -166,6 +166,9 @@ class Software(Struct, frozen=True, kw_only=True):
     accumulation : {"fused", "apart"}
         Whether gradients are added to those of earlier microbatches inside their matrix product, or by
         a pass over memory.
+    scaling : {"own", "delayed"}
+        Whether the scales of 8-bit products are each rank's own, or reduced over all tensor and data ranks in
+        every pass.
     """
 
     precision: Literal["fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "int8", "fp4"] = "bf16"
@@ -176,6 +179,7 @@ class Software(Struct, frozen=True, kw_only=True):
     graphs: bool = False
     gradient_bytes: Literal[2, 4] = 4
     accumulation: Literal["fused", "apart"] = "fused"
+    scaling: Literal["own", "delayed"] = "own"
 
 
 class Design(Struct, frozen=True, kw_only=True):

@@ -89,6 +89,9 @@ def _names(design: Design) -> Iterator[Problem]:
             ("software", "precision"),
             f"is {design.software.precision}, which {device.name} does not have; it has {known}",
         )
+    if design.software.scaling == "delayed" and design.software.precision != "fp8":
+        what = f"is 'delayed', which precision {design.software.precision} has none of; fp8 has"
+        yield Problem(("software", "scaling"), what)
     for name, value in design.priors.items():
         if name not in shipped_priors():
             yield _unknown(("priors", name), name, list(shipped_priors()))

@@ -9,7 +9,7 @@ import polars as pl
 
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.calibration import Calibration, MeasuredStep
-from loadpath.forecast.conditions import steps_of
+from loadpath.forecast.convergence import convergence_told, steps_of
 from loadpath.forecast.curve_document import (
     ONE_PERCENT,
     SCHEMA,
@@ -29,7 +29,6 @@ from loadpath.forecast.outlook import Outlook
 from loadpath.forecast.sizes import Goal, Skipped, same_work
 from loadpath.forecast.step import StepForecast
 from loadpath.forecast.step_point import slowdown
-from loadpath.forecast.time_to_train import fit_convergence
 from loadpath.forecast.worlds import band_of
 
 __all__ = ["SCHEMA", "Asked", "describe"]
@@ -122,7 +121,7 @@ def describe(
         "data_range": [min(spans), max(spans)] if spans else None,
         "priors": prior_rows(outlook.priors, advice),
         "fits_memory": now.fits_memory,
-        "fit_convergence": _convergence(design),
+        "fit_convergence": convergence_told(design),
         "memory": _memory(now),
         **{name: advice.tables[name].to_dicts() for name in TOLD},
         "assumptions": _assumptions(design, outlook, calibration),
@@ -192,24 +191,6 @@ def _calibration(
         "n_point": len(runs),
         "error_ratio": float(np.max(np.abs(calibration.error_ratio))),
         "priors": calibration.priors,
-    }
-
-
-def _convergence(design: Design) -> dict[str, Any] | None:
-    """Tell what a batch does to the steps that are needed, and how well that meets the runs."""
-    told = design.convergence
-    if told is None:
-        return None
-    least, critical, fit = fit_convergence(told.batches, told.steps)
-    known = fit.errors[np.isfinite(fit.errors)]
-    return {
-        "n_step_least": least,
-        "critical_batch": critical,
-        "error_ratio": float(np.max(np.abs(np.expm1(known)))) if known.size else None,
-        "points": [
-            {"batch": batch, "steps": steps}
-            for batch, steps in zip(told.batches, told.steps, strict=True)
-        ],
     }
 
 

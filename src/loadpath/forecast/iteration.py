@@ -1,32 +1,28 @@
 """Time of one iteration of a served model: prompts and answers side by side through the layers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 from msgspec.structs import replace as changed
 from numpy.typing import ArrayLike, NDArray
 
-from loadpath.errors import InputError, UsageError
+from loadpath.errors import UsageError
 from loadpath.forecast.design import Design, Serving
 from loadpath.forecast.devices import measured_priors, shipped_devices
 from loadpath.forecast.durations import replayed_s
 from loadpath.forecast.layer_work import KernelKind
 from loadpath.forecast.layout import lay_out
-from loadpath.forecast.least_squares import fit_ratios
 from loadpath.forecast.machine import machine_of
 from loadpath.forecast.memory import memory_of
 from loadpath.forecast.priors import assume
 from loadpath.forecast.step import refuse_unsound, step_durations
 from loadpath.forecast.transformer import head_width, model_of
-from loadpath.tables.measured import ITERATION_POINT
 
 __all__ = [
     "MEMORY_RATIO",
     "IterationTimes",
     "Work",
-    "calibrate_iterations",
     "iteration_s",
     "iteration_times",
 ]
@@ -194,57 +190,3 @@ def _interpolated(grid: FloatArray, seconds: FloatArray, at: ArrayLike) -> Float
     slope = (seconds[-1] - seconds[-2]) / (grid[-1] - grid[-2])
     beyond = slope * np.maximum(x - grid[-1], 0.0)
     return np.asarray(np.where(x > 0, np.interp(x, grid, seconds) + beyond, 0.0))
-
-
-def calibrate_iterations(
-    times: IterationTimes, points: pl.DataFrame
-) -> tuple[IterationTimes, FloatArray]:
-    """Scale what a design forecasts so that it meets measured iterations.
-
-    Layers, cache and prompts' attention each get a factor, by least squares of relative errors without
-    negative factors; a part that no point has keeps its forecast.
-
-    Parameters
-    ----------
-    times : IterationTimes
-        Forecast; it gives the shape over tokens.
-    points : polars.DataFrame
-        Table `ITERATION_POINT`; sequences that get a token are not told apart from tokens.
-
-    Returns
-    -------
-    IterationTimes
-        Scaled.
-    ndarray of float, shape (n_point,)
-        Error that remains, forecast over measured less 1.
-
-    Raises
-    ------
-    InputError
-        If there are fewer points than parts, or a time is not above 0.
-    """
-    table = ITERATION_POINT.validate(points)
-    tokens = table["tokens"].to_numpy().astype(np.float64)
-    parts = np.stack(
-        [
-            iteration_s(times, Work(tokens, tokens)),
-            times.cached_token_s * table["cached_tokens"].to_numpy(),
-            times.pair_s * table["prompt_pairs"].to_numpy(),
-        ],
-        axis=1,
-    )
-    measured = table["step_s"].to_numpy()
-    told = parts.any(axis=0)
-    if len(measured) < told.sum() or not np.all(measured > 0):
-        what = f"{len(measured)} iterations for {told.sum()} parts, or times that are not above 0"
-        raise InputError("iterations", what, "Give at least as many measured iterations as parts.")
-    factor = np.ones(parts.shape[1])
-    factor[told] = fit_ratios(parts[:, told], measured)
-    scaled = replace(
-        times,
-        body_s=times.body_s * factor[0],
-        head_s=times.head_s * factor[0],
-        cached_token_s=float(times.cached_token_s * factor[1]),
-        pair_s=float(times.pair_s * factor[2]),
-    )
-    return scaled, parts @ factor / measured - 1

@@ -15,18 +15,19 @@ from loadpath.forecast.advice import (
     share_table,
 )
 from loadpath.forecast.baselines import Baseline
+from loadpath.forecast.chances import Chances
 from loadpath.forecast.drivers import drivers_of
 from loadpath.forecast.inversion import Inversions, Limits, find_inversions
 from loadpath.forecast.known_job import KnownJob, chances_of
 from loadpath.forecast.levers import BREAK_EVEN, SUBSTITUTION
 from loadpath.forecast.options import LEVEL, OPTION
 from loadpath.forecast.risks import Stake, risk_register
-from loadpath.forecast.scaling import Chances, curve_table, price_curve, share_crossings
+from loadpath.forecast.scaling import curve_table, price_curve, share_crossings
 from loadpath.forecast.substitution import substitute
 from loadpath.forecast.viability import CUT, ELASTICITY
 from loadpath.forecast.worlds import band_of
 
-__all__ = ["STEPS", "advise_known"]
+__all__ = ["STEPS", "advise_known", "priced_of_job"]
 
 Array = NDArray[np.float64]
 STEPS = "steps"
@@ -75,6 +76,22 @@ def advise_known(job: KnownJob, limits: Limits, baselines: tuple[Baseline, ...])
     stake = Stake(priced, figure, limit, job.now, job.priors, job.normals, tables["driver"])
     tables["risk"] = risk_register(stake, limits)
     return Advice(priced, figure, limit, _flags(job, priced, cost, limits), baselines, tables)
+
+
+def priced_of_job(job: KnownJob) -> dict[str, Array]:
+    """Work out every quantity of a job without a design.
+
+    Parameters
+    ----------
+    job : KnownJob
+        Its curve and worlds.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_world, n_size)
+        As `price_curve` does, and ``accelerator_s_per_unit``.
+    """
+    return _priced(job, chances_of(job.priors, job.normals, job.curve.n))
 
 
 def _priced(job: KnownJob, chances: Chances) -> dict[str, Array]:

@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.forecast.chances import Chances
 from loadpath.forecast.outlook import draw_normals, drawn_values
 from loadpath.forecast.priors import Prior, shipped_priors
 from loadpath.forecast.reliability import Failures
-from loadpath.forecast.scaling import Chances, StepCurve
+from loadpath.forecast.scaling import StepCurve
 from loadpath.forecast.sizes import Goal, Skipped
 from loadpath.forecast.step_point import prior_key
 from loadpath.price.tariff import Tariff
@@ -156,4 +157,5 @@ def chances_of(
         recovery_s=drawn["restart"],
         n_gpu_per_node=NODE_SIZE,
     )
-    return Chances(failures, 0 * one, one * np.ones(len(n)), one)
+    everywhere = one * np.ones(len(n))
+    return Chances(failures, 0 * one, everywhere, one, everywhere, everywhere)

@@ -34,9 +34,10 @@ class Layout(Struct, frozen=True, kw_only=True):
         Forward passes of one replica in a step.
     domain : int
         Accelerators that the fast link joins, of those the job has.
-    tensor, context, expert, gradient, expert_gradient, stages, shard : Group
+    tensor, context, expert, gradient, expert_gradient, stages, shard, scales : Group
         Tensor and context parallelism; expert parallelism; ranks with the same weights, and with
-        the same experts; two neighbouring stages; ranks among which "full" sharding divides.
+        the same experts; two neighbouring stages; ranks among which "full" sharding divides; all ranks of
+        a stage.
     """
 
     data: int
@@ -49,6 +50,7 @@ class Layout(Struct, frozen=True, kw_only=True):
     expert_gradient: Group
     stages: Group
     shard: Group
+    scales: Group
 
 
 def lay_out(design: Design) -> Layout:
@@ -84,6 +86,7 @@ def lay_out(design: Design) -> Layout:
         expert_gradient=_group(max(1, inner // p.expert), p.expert, domain),
         stages=stages,
         shard=_group(shard, p.tensor, domain),
+        scales=_group(inner, 1, domain),
     )
 
 

@@ -8,10 +8,10 @@ import polars as pl
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from loadpath.forecast.chances import Chances
 from loadpath.forecast.design import Design
 from loadpath.forecast.outlook import Outlook, priced_of
 from loadpath.forecast.priors import Prior
-from loadpath.forecast.scaling import Chances
 from loadpath.forecast.step import step_seconds
 from loadpath.forecast.step_point import slowdown
 from loadpath.forecast.substitution import buy_or_fix, substitute
@@ -193,7 +193,8 @@ def _scaled(chances: Chances, place: int, scales: Mapping[str, float]) -> Chance
     rarer = changed_field(
         failures, per_node_day=failures.per_node_day * by, per_job_day=failures.per_job_day * by
     )
-    return changed_field(chances, failures=rarer, rent_ratio=chances.rent_ratio[:, [place]] * rent)
+    here = chances.at_place(place)
+    return changed_field(here, failures=rarer, rent_ratio=here.rent_ratio * rent)
 
 
 def lever_elasticities(outlook: Outlook, place: int, figure: str) -> pl.DataFrame:

@@ -8,21 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
+from loadpath.forecast.chances import (
+    PRICE,
+    SLOW,
+    Chances,
+    chances_at,
+    converging_chances,
+)
 from loadpath.forecast.conditions import (
-    converging,
-    failures_of,
     plan_of,
     power_of,
     slow_ratio,
     tariff_of,
 )
+from loadpath.forecast.convergence import converging, draw_steps
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import Device, shipped_devices
 from loadpath.forecast.distributions import normal_cdf
 from loadpath.forecast.measured_steps import LEAST_ERROR, Measured, condition
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.scaling import (
-    Chances,
     StepCurve,
     StepPoint,
     curve_of_points,
@@ -33,10 +38,10 @@ from loadpath.forecast.shifts import NORMAL_95, smooth_normals
 from loadpath.forecast.step import StepForecast, step_seconds, work_of
 from loadpath.forecast.step_point import prior_key, slowdown, step_point
 from loadpath.forecast.time_to_train import JobPlan
+from loadpath.forecast.transformer import batch_of
 from loadpath.price.tariff import Tariff
 
 __all__ = [
-    "PRICE",
     "Outlook",
     "draw_normals",
     "drawn_values",
@@ -50,9 +55,6 @@ __all__ = [
 Array = NDArray[np.float64]
 OWN_WORK = ("compute", "memory", "intra_node", "host")
 """Shares of a step in which an accelerator or its node works."""
-
-SLOW, PRICE = "slow accelerators", "price"
-"""What is not known besides priors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +198,31 @@ def look_ahead(
     device = shipped_devices()[own.cluster.device]
     drawn = drawn_values(priors, normals)
     curve = _completed(curve_of_points(n, points, errors), own, device, (drawn, normals))
-    values = {name: prior.value for name, prior in priors.items()}
     return Outlook(
         tuple(designs), points, forecasts, priors, curve,
-        _chances(own, values, (drawn, normals), n),
-        tariff_of(own, values["pue"]),
+        _chances(n, (own, designs), (priors, drawn, normals), seed),
+        tariff_of(own, priors["pue"].value),
         _plan(own, priors),
         normals,
         ran,
         _measurable(all_errors[:, len(points) :], seed),
     )  # fmt: skip
+
+
+def _chances(
+    n: NDArray[np.int64],
+    job: tuple[Design, Sequence[Design]],
+    worlds: tuple[Mapping[str, Prior], Mapping[str, Array], Mapping[str, Array]],
+    seed: int,
+) -> Chances:
+    """Draw what happens to the job, and how many steps it takes to its target."""
+    (own, designs), (priors, drawn, normals) = job, worlds
+    chances = chances_at(n, own, drawn, normals, pue=priors["pue"].value)
+    if own.convergence is None:
+        return chances
+    batches = [batch_of(design).sequences for design in (own, *designs)]
+    off = draw_steps(own.convergence, batches, seed, len(chances.startup_s))
+    return converging_chances(chances, drawn["convergence_error"], off)
 
 
 def _measurable(errors: Array, seed: int) -> Array:
@@ -334,32 +351,3 @@ def _completed(
         for i, b in zip(idle.tolist(), full.tolist(), strict=True)
     ]
     return replace(curve, step_s=step_s, power_w=np.stack(rows))
-
-
-def _chances(
-    own: Design,
-    values: Mapping[str, float],
-    worlds: tuple[Mapping[str, Array], Mapping[str, Array]],
-    n: NDArray[np.int64],
-) -> Chances:
-    drawn, normals = worlds
-    n_world = len(normals[SLOW])
-    failures = failures_of(own, {name: value[:, None] for name, value in drawn.items()})
-    return Chances(
-        failures,
-        np.broadcast_to(drawn["startup"], n_world)[:, None],
-        _rent(own, normals)[:, None] * (1 + own.failures.spares * failures.n_gpu_per_node / n),
-        np.broadcast_to(drawn["pue"] / values["pue"], n_world)[:, None],
-    )
-
-
-def _rent(own: Design, normals: Mapping[str, Array]) -> Array:
-    """Give the rate of each world over the stated one."""
-    share, prices = normals[PRICE] / NORMAL_95, own.prices
-    if prices is None or prices.accelerator_hour == 0:
-        return np.ones_like(share)
-    rate = prices.accelerator_hour
-    low, high = prices.accelerator_hour_low, prices.accelerator_hour_high
-    below = 0.0 if low is None else 1 - low / rate
-    above = 0.0 if high is None else high / rate - 1
-    return np.asarray(np.maximum(1 + share * np.where(share < 0, below, above), 0.0))

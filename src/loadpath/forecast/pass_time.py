@@ -24,6 +24,10 @@ from loadpath.forecast.transformer import head_width, kv_heads, model_of
 __all__ = ["PassTimes", "layers_of_chunks", "pass_times", "transfer"]
 
 
+SCALE_BYTES = 48
+"""Of the largest values of a layer: four products of three operands, at 32 bit."""
+
+
 @dataclass(frozen=True, slots=True)
 class PassTimes:
     """Seconds of each pass, by component (`COMPONENTS`).
@@ -95,6 +99,11 @@ def pass_times(design: Design, layout: Layout, machine: Machine, eager_ratio: fl
     head = head_kernels(model, shard)
     ahead[-1] += _busy(head, machine.rates)
     back[-1] += _busy(backward(head, shard), machine.rates)
+    if design.software.scaling == "delayed":
+        scales = SCALE_BYTES * model.layers / (p.pipeline * p.chunks)
+        reduced = transfer("all_reduce", scales, layout.scales, machine.fabrics["gradient"])
+        ahead += reduced
+        back += reduced
     shape = (p.chunks, p.pipeline, len(COMPONENTS))
     return PassTimes(
         np.ascontiguousarray(ahead.reshape(shape).swapaxes(0, 1)),

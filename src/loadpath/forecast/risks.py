@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.forecast.chances import PRICE
 from loadpath.forecast.drivers import DRIVER
 from loadpath.forecast.inversion import Limits
-from loadpath.forecast.outlook import PRICE, drawn_values, key_name
+from loadpath.forecast.outlook import drawn_values, key_name
 from loadpath.forecast.priors import Prior
 from loadpath.tables.schema import Column, TableSchema
 

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.errors import InputError
+from loadpath.forecast.chances import Chances
 from loadpath.forecast.reliability import Failures, account_run, job_mttf_s
 from loadpath.forecast.shifts import NORMAL_95, shifted, smooth_normals
 from loadpath.forecast.time_to_train import JobPlan, job_time_s
@@ -18,7 +19,6 @@ from loadpath.tables.schema import Column, TableSchema
 __all__ = [
     "CROSSING",
     "CURVE_POINT",
-    "Chances",
     "StepCurve",
     "StepPoint",
     "curve_of_points",
@@ -230,28 +230,6 @@ def step_errors(points: Sequence[StepPoint], smooth: Array, normals: Mapping[str
     return np.asarray(errors, dtype=np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class Chances:
-    """What happens to the job in each sampled world.
-
-    Attributes
-    ----------
-    failures : Failures
-        How it fails: arrays of shape (n_sample, 1).
-    startup_s : ndarray of float, shape (n_sample, 1)
-        Time before its first step.
-    rent_ratio : ndarray of float, shape (n_sample, n_size)
-        Rent, spares included, to that of the tariff for the accelerators that run.
-    energy_ratio : ndarray of float, shape (n_sample, 1)
-        Price of energy, to that of the tariff.
-    """
-
-    failures: Failures
-    startup_s: Array
-    rent_ratio: Array
-    energy_ratio: Array
-
-
 def price_curve(
     curve: StepCurve, tariff: Tariff | None, *, plan: JobPlan | None = None,
     failures: Failures | None = None, chances: Chances | None = None,
@@ -280,7 +258,10 @@ def price_curve(
         where the plan knows how convergence follows the batch.
     """
     ettr = _ettr(curve, failures, chances)
-    worth = 1.0 if plan is None else plan.worth(curve.work)
+    worth = np.ones_like(curve.work) if plan is None else plan.worth(curve.work)
+    needed = np.ones((1, 1))
+    if chances is not None:
+        worth, needed = worth * chances.worth_ratio, chances.steps_ratio
     per_unit = curve.step_s / (curve.work * worth) / ettr
     found = {"step_s": curve.step_s, "throughput_per_s": 1 / per_unit, "ettr_ratio": ettr}
     power = 0.0 if curve.power_w is None else curve.power_w
@@ -292,7 +273,8 @@ def price_curve(
             tariff, per_unit * curve.n * rent, per_unit * power * energy
         )
     if plan is not None:
-        running = job_time_s(replace(plan, startup_s=0.0), curve.n, curve.work, curve.step_s)
+        stepping = replace(plan, startup_s=0.0)
+        running = job_time_s(stepping, curve.n, curve.work, curve.step_s) * needed
         startup = plan.startup_s if chances is None else chances.startup_s
         found["job_s"] = running / ettr + startup
         if tariff is not None:

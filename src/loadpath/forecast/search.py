@@ -8,7 +8,8 @@ import polars as pl
 from msgspec import Struct
 
 from loadpath.errors import UsageError
-from loadpath.forecast.conditions import converging, failures_of, steps_of
+from loadpath.forecast.conditions import failures_of
+from loadpath.forecast.convergence import converging, steps_of
 from loadpath.forecast.design import Batch, Design
 from loadpath.forecast.design_checks import check_design
 from loadpath.forecast.devices import measured_priors, shipped_devices

@@ -1,5 +1,6 @@
 """Tails, goodput and cost of a served model against its tensor-parallel width and its load."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 from loadpath.errors import UsageError
 from loadpath.forecast.design import Design
 from loadpath.forecast.iteration import IterationTimes, iteration_times
+from loadpath.forecast.measured_iterations import TimedWidth
 from loadpath.forecast.request_queue import Service, replay_requests
 from loadpath.tables.schema import Column, TableSchema
 from loadpath.units import NS_PER_S
@@ -94,7 +96,7 @@ def serving_curve(
     *,
     loads: tuple[float, ...] = (1.0,),
     service: Service | None = None,
-    measured: dict[int, IterationTimes] | None = None,
+    measured: Mapping[int, TimedWidth] | None = None,
 ) -> ServingCurve:
     """Replay a request trace at tensor widths and loads: tails, goodput, cost of a good answer.
 
@@ -113,8 +115,8 @@ def serving_curve(
         Factors on the rate of arrival: their order and sizes stay.
     service : Service, optional
         How replicas compose iterations, and what makes an answer good.
-    measured : dict of int to IterationTimes, optional
-        Calibrated times by width, in place of those of the design.
+    measured : mapping of int to TimedWidth, optional
+        Times by width, in place of those of the design.
 
     Returns
     -------
@@ -132,7 +134,7 @@ def serving_curve(
     for one in found:
         for load in loads:
             asked = _hurried(requests, load)
-            runs = [_run(one, asked, how, factor) for factor in _edges(how)]
+            runs = [_run(one, asked, how, factor) for factor in one.edges]
             figures = _figures(asked, runs, how, _cost(design))
             rows.append((one.tensor, one.replicas, load, *figures))
     points = pl.DataFrame(rows, schema=SERVING_POINT.schema, orient="row")
@@ -145,7 +147,7 @@ def serving_capacity(
     widths: tuple[int, ...],
     *,
     service: Service | None = None,
-    measured: dict[int, IterationTimes] | None = None,
+    measured: Mapping[int, TimedWidth] | None = None,
 ) -> ServingCurve:
     """Find the load up to which a width keeps its promises, and what an answered token then costs.
 
@@ -162,8 +164,8 @@ def serving_capacity(
         Tensor-parallel widths.
     service : Service, optional
         How replicas compose iterations, and what makes an answer good.
-    measured : dict of int to IterationTimes, optional
-        Calibrated times by width.
+    measured : mapping of int to TimedWidth, optional
+        As of `serving_curve`.
 
     Returns
     -------
@@ -176,7 +178,7 @@ def serving_capacity(
     n, money = _cost(design)
     rows = []
     for one in found:
-        loads = [_largest_load(one, requests, how, factor) for factor in _edges(how)]
+        loads = [_largest_load(one, requests, how, factor) for factor in one.edges]
         spent = None
         if loads[0] > 0:
             run = _run(one, _hurried(requests, loads[0]), how, 1.0)
@@ -191,15 +193,24 @@ def serving_capacity(
 
 
 class _Replica(NamedTuple):
-    """One width: how many replicas there are, and how long their iterations take."""
+    """One width: how many replicas there are, how long their iterations take, and how sure that is."""
 
     tensor: int
     replicas: int
     times: IterationTimes
+    band_factor: float
+
+    @property
+    def edges(self) -> tuple[float, float, float]:
+        """Factors on the times: as they are, faster, slower by the band."""
+        return 1.0, 1 / self.band_factor, self.band_factor
 
 
 def _replicas(
-    design: Design, widths: tuple[int, ...], how: Service, measured: dict[int, IterationTimes]
+    design: Design,
+    widths: tuple[int, ...],
+    how: Service,
+    measured: Mapping[int, TimedWidth],
 ) -> tuple[list[_Replica], tuple[str, ...]]:
     """Time the widths that fit, and say why others do not."""
     found, refused = [], []
@@ -207,19 +218,16 @@ def _replicas(
         of = replace(design, parallelism=replace(design.parallelism, tensor=width))
         replicas = design.cluster.accelerators // (width * design.parallelism.pipeline)
         try:
-            times = measured.get(width) or iteration_times(of, how.memory_ratio)
+            timed = measured.get(width) or TimedWidth(
+                iteration_times(of, how.memory_ratio), how.band_factor
+            )
         except UsageError as error:
             refused.append(f"width {width}: {error}")
             continue
-        found.append(_Replica(width, replicas, times))
+        found.append(_Replica(width, replicas, *timed))
     if not found:
         raise UsageError(f"No width serves design {design.name!r}. {' '.join(refused)}")
     return found, tuple(refused)
-
-
-def _edges(how: Service) -> tuple[float, float, float]:
-    """Give factors on the times: as they are, faster, slower by the band."""
-    return 1.0, 1 / how.band_factor, how.band_factor
 
 
 def _run(one: _Replica, asked: pl.DataFrame, how: Service, factor: float) -> "_Run":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import log
 
-from loadpath.forecast.conditions import RUN_PRIORS, given_of, noise_ratio
+from loadpath.forecast.conditions import OF_RECORDS, RUN_PRIORS, given_of, noise_ratio
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import measured_priors, shipped_devices
 from loadpath.forecast.layout import model_ranks
@@ -41,7 +41,8 @@ def design_priors(design: Design) -> dict[str, Prior]:
         By name; what the design says has no spread.
     """
     device = shipped_devices()[design.cluster.device]
-    return assume({**design.priors, **given_of(design, device)}, measured_priors(device))
+    found = assume({**design.priors, **given_of(design, device)}, measured_priors(device))
+    return {name: prior for name, prior in found.items() if name not in OF_RECORDS}
 
 
 def prior_key(prior: Prior) -> str:

@@ -112,5 +112,8 @@ ITERATION_POINT = TableSchema(
             "prompt_pairs", pl.Float64, "pairs of a prompt's token and one it attends to, summed"
         ),
         Column("step_s", pl.Float64, "time of the iteration"),
+        Column(
+            "tensor", pl.Int64, "tensor-parallel width; null for the design's own", nullable=True
+        ),
     ),
 )

@@ -1,0 +1,166 @@
+"""The order of a comparison: read designs and audits, put them side by side, write a page."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import polars as pl
+
+from loadpath.audit.design_inputs import read_design
+from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
+from loadpath.audit.forecast_known import audit_of, inputs_of, is_design, known_of_audit
+from loadpath.audit.forecast_settings import ForecastSettings
+from loadpath.audit.provenance import digest_of, provenance_of
+from loadpath.errors import UsageError
+from loadpath.forecast.candidates import Candidate, candidate_of_design, candidate_of_job
+from loadpath.forecast.comparison import compare
+from loadpath.forecast.design import Design
+
+__all__ = ["run_comparison"]
+
+Inputs = list[dict[str, Any]]
+
+
+class Options(TypedDict, total=False):
+    """Options as given from Python, by name."""
+
+    seed: int
+    worlds: int
+    pilot: int | None
+    rates: Sequence[float]
+    currency: str
+    layout: str | Path | None
+    data_parallel: bool
+
+
+def run_comparison(
+    *sources: str | Path,
+    out: str | Path | None = None,
+    force: bool = False,
+    **options: Unpack[Options],
+) -> dict[str, Any]:
+    """Compare designs and audited jobs side by side, each at its own size.
+
+    Parameters
+    ----------
+    *sources : str or Path
+        Design files, audit folders or recordings, two or more.
+    out : str or Path, optional
+        Folder to write; nothing is written if left out.
+    force : bool
+        Replace a comparison that is there.
+    **options
+        ``seed``, ``worlds`` of the sampled worlds, which all share; ``pilot``, accelerators of a pilot run of
+        each design (the fewest that it can have, if left out); ``rates`` of what was recorded, in
+        ``currency`` for an accelerator-hour (one for all, or one for each, in their order); ``layout`` of
+        recorded op tables; ``data_parallel``, whether all ranks of traces are replicas.
+
+    Returns
+    -------
+    dict
+        Schema ``loadpath.compare/1``.
+
+    Raises
+    ------
+    InputError
+        If a source cannot be read, or is not sound.
+    UsageError
+        If an option is wrong, or the sources cannot be compared.
+    """  # numpydoc ignore=PR01,PR02
+    settings = _settings(options)
+    rates, pilot = tuple(options.get("rates", ())), options.get("pilot")
+    if out is not None:
+        check_target(Path(out), force=force, kind="compare")
+    paths = [Path(source) for source in sources]
+    # Designs first: that one is not sound shows in moments, an audit takes longer.
+    designs = {path: read_design(path) for path in paths if is_design(path)}
+    charged = _charged(settings, [path for path in paths if path not in designs], rates)
+    found, inputs = [], []
+    for path in paths:
+        name = _called(path, paths)
+        one, read = _candidate(name, path, designs.get(path), (charged.get(path, settings), pilot))
+        found.append(one)
+        inputs += read
+    words = [*(path.name for path in paths), *settings.as_arguments()]
+    words += [word for rate in rates for word in ("--rate", f"{rate:g}")]
+    words += [] if pilot is None else ["--pilot", str(pilot)]
+    document = compare(found, (settings.seed, settings.worlds)) | provenance_of(
+        "compare", words, inputs
+    )
+    if out is not None:
+        _write(Path(out), document, force=force)
+    return document
+
+
+def _settings(options: Options) -> ForecastSettings:
+    pilot, layout = options.get("pilot"), options.get("layout")
+    unknown = set(options) - set(Options.__annotations__)
+    if unknown:
+        known = ", ".join(Options.__annotations__)
+        raise UsageError(f"unknown option {min(unknown)!r}. Options are {known}.")
+    if pilot is not None and pilot < 1:
+        raise UsageError(f"comparison: a pilot of {pilot} accelerators. Give one or more.")
+    return ForecastSettings(
+        seed=options.get("seed", 0),
+        worlds=options.get("worlds", 512),
+        currency=options.get("currency", "USD"),
+        layout=None if layout is None else Path(layout),
+        data_parallel=options.get("data_parallel", False),
+    )
+
+
+def _charged(
+    settings: ForecastSettings, recorded: Sequence[Path], rates: Sequence[float]
+) -> dict[Path, ForecastSettings]:
+    """Give what was recorded its price."""
+    if rates and (not recorded or len(rates) not in {1, len(recorded)}):
+        raise UsageError(
+            f"comparison: {len(rates)} of --rate for {len(recorded)} that were recorded. Give one for all, "
+            "or one for each; designs have prices of their own ([prices])."
+        )
+    each: Sequence[float | None] = rates if len(rates) != 1 else [*rates] * len(recorded)
+    each = each or [None] * len(recorded)
+    return {path: replace(settings, rate=rate) for path, rate in zip(recorded, each, strict=True)}
+
+
+def _candidate(
+    name: str, path: Path, design: Design | None, how: tuple[ForecastSettings, int | None]
+) -> tuple[Candidate, Inputs]:
+    settings, pilot = how
+    worlds = (settings.seed, settings.worlds)
+    if design is not None:
+        return candidate_of_design(name, design, worlds, pilot), [digest_of(path)]
+    audit = audit_of(path, settings.layout)
+    known = known_of_audit(name, audit, settings, own_size=True)
+    return candidate_of_job(name, known), inputs_of(path, audit)
+
+
+def _called(path: Path, paths: Sequence[Path]) -> str:
+    """Name a candidate by its file, with its folder where files of one name lie in several."""
+    return path.stem if [other.stem for other in paths].count(path.stem) == 1 else str(path)
+
+
+def _write(out: Path, document: dict[str, Any], *, force: bool) -> None:
+    from loadpath.brief import render_comparison_page  # noqa: PLC0415 - not needed without it
+
+    page = render_comparison_page(document)
+    tables = {"candidate": _flat(document["candidates"]), "pilot": pl.DataFrame(document["pilot"])}
+
+    def write(folder: Path) -> None:
+        for name, table in tables.items():
+            write_table(folder / f"{name}.parquet", table)
+        (folder / "compare.json").write_bytes(document_bytes(document))
+        (folder / "briefing.html").write_text(page, encoding="utf-8")
+
+    write_folder(out, write, force=force, kind="compare")
+
+
+def _flat(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    """Lay candidates out as a table, the band of the step in columns of its own."""
+    plain = [
+        {key: value for key, value in row.items() if key != "step_s"}
+        | {f"step_{edge}_s": value for edge, value in row["step_s"].items()}
+        for row in rows
+    ]
+    return pl.DataFrame(plain, infer_schema_length=None)

@@ -1,0 +1,106 @@
+"""Traces of replicas, extrapolated in the number of replicas."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loadpath.audit.forecast_known import known_of_audit
+from loadpath.audit.forecast_settings import ForecastSettings
+from loadpath.audit.pipeline import run_audit
+from loadpath.errors import UsageError
+from loadpath.forecast.traced_job import calm_step_s, drawn_lateness_s, measure_traces
+from loadpath.testing import make_job, write_kineto
+
+FORM: dict[str, Any] = {
+    "recorder": "kineto", "pp": 1, "steps": 6, "microbatches": 2, "layers": 2, "skewed_ratio": 0.0,
+    "noise": 0.05,
+}  # fmt: skip
+COUNTS = (4, 8)
+
+
+@pytest.fixture(scope="module")
+def audits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("traced")
+
+    def audit(name, **form):
+        return run_audit(write_kineto(make_job(1, **FORM, **form), folder / name), brief=False)
+
+    return {
+        **{n: audit(f"{n}", dp=n, tp=1) for n in COUNTS},
+        "grid": audit("grid", dp=2, tp=2),
+        "tensor": audit("tensor", dp=1, tp=4),
+    }
+
+
+@pytest.fixture(scope="module")
+def traced(audits):
+    return measure_traces(audits[4].job, audits[4].tables["step_time"], data_parallel=True)
+
+
+def step_of(audit):
+    return float(np.mean(audit.tables["step_time"]["measured_s"].to_numpy()))
+
+
+def test_job_with_more_replicas_takes_what_four_of_them_foretell(audits):
+    settings = ForecastSettings(worlds=64, data_parallel=True, sizes="4,8")
+    curve = known_of_audit("four", audits[4], settings).curve
+    low, middle, high = np.quantile(curve.step_s, [0.05, 0.5, 0.95], axis=0)
+    for place, n in enumerate(COUNTS):
+        assert low[place] < step_of(audits[n]) < high[place]
+    assert middle[0] == pytest.approx(step_of(audits[4]), rel=1e-3)
+    assert middle[1] == pytest.approx(step_of(audits[8]), rel=0.03)
+
+
+def test_recorded_replicas_keep_their_step(traced):
+    assert calm_step_s(traced, 4, 0.0) == pytest.approx(traced.step_s, rel=1e-6)
+    assert not drawn_lateness_s(traced, 4, np.random.default_rng(0), 3).any()
+
+
+def test_transfers_grow_with_replicas_towards_their_whole(traced):
+    alone, two, four, many = (calm_step_s(traced, n, 0.0) for n in (1, 2, 4, 4096))
+    assert alone < two < four < many
+    # Bytes of a ring: 1/2, 3/4 and all of the whole.
+    assert (many - four) / (four - alone) == pytest.approx((1 - 3 / 4) / (3 / 4), rel=0.05)
+    assert calm_step_s(traced, 8, 1e-3) > calm_step_s(traced, 8, 0.0)
+    assert calm_step_s(traced, 8, 0.0, 2.0) > calm_step_s(traced, 8, 0.0)
+
+
+def test_more_replicas_meet_a_late_one_more_often(traced):
+    rng = np.random.default_rng(0)
+    added = [float(np.median(drawn_lateness_s(traced, n, rng, 64))) for n in (2, 16, 256)]
+    assert added[0] < added[1] < added[2]
+
+
+def test_named_groups_tell_replicas_from_parts_of_a_tensor(audits):
+    grid = audits["grid"]
+    found = measure_traces(grid.job, grid.tables["step_time"])
+    assert (found.replicas, found.accelerators) == (2, 4)
+    settings = ForecastSettings(worlds=32, sizes="4,6,7")
+    known = known_of_audit("grid", grid, settings)
+    assert known.curve.n.tolist() == [4, 6]
+    assert [one.n for one in known.skipped] == [7]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("tensor", {}, "do not say which ranks are replicas|One replica"),
+        (4, {"goal": "strong", "data_parallel": True}, "strong scaling is not identifiable"),
+        (4, {"tensor": 2, "data_parallel": True}, "--tensor: a job of traces cannot answer"),
+    ],
+)
+def test_what_traces_do_not_tell_is_refused(audits, name, options, said):
+    with pytest.raises(UsageError, match=said):
+        known_of_audit("x", audits[name], ForecastSettings(**options))
+
+
+def test_ranks_that_stand_for_others_are_refused(audits):
+    job = audits[4].job
+    many = job.rank.with_columns(pl.lit(2, pl.Int32).alias("n_represented"))
+    with pytest.raises(UsageError, match="stand for others"):
+        measure_traces(
+            job.__class__(**{n: getattr(job, n) for n in job.__slots__} | {"rank": many}),
+            audits[4].tables["step_time"], data_parallel=True,
+        )  # fmt: skip
