@@ -6,6 +6,8 @@ import sys
 import pytest
 from tests.end_to_end.commands import run
 
+from loadpath.cli.process import code_of, with_room
+
 SHOUT = """
 import sys, threading, time
 sys.argv = ["loadpath", "--version"]
@@ -36,3 +38,17 @@ def test_the_end_waits_for_threads_that_must_not_be_cut(is_daemon, last):
         check=True,
     )
     assert done.stdout.splitlines()[-1] == last
+
+
+def test_a_function_with_room_does_what_it_does_without():
+    seen = []
+
+    def deep(n):
+        seen.append(n)
+        if n:
+            deep(n - 1)
+
+    with_room(lambda: deep(500))()
+    assert seen == list(range(500, -1, -1))
+    assert code_of(with_room(lambda: sys.exit(3))) == 3
+    assert code_of(with_room(lambda: None)) == 0

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import sys
-import threading
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from loadpath.cli.process import code_of, end_process, with_room
 from loadpath.errors import LoadpathError, UsageError
 
 __all__ = ["COMMANDS", "command_line", "main", "run"]
@@ -71,25 +71,7 @@ def _common(
 
 def run() -> None:
     """Run the command line as a process of its own, which ends at once when the result is out."""
-    code: object = 0
-    try:
-        main()
-    except SystemExit as end:
-        code = end.code
-    others = [one for one in threading.enumerate() if one is not threading.current_thread()]
-    if isinstance(code, int) and all(one.daemon for one in others) and _flushed():
-        # taking the interpreter apart frees nothing that the end of the process does not
-        os._exit(code)
-    sys.exit(code)  # type: ignore[arg-type]
-
-
-def _flushed() -> bool:
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        return False
-    return True
+    end_process(code_of(with_room(main)))
 
 
 def main() -> None:

@@ -1,0 +1,82 @@
+"""The process that a command has to itself: its stack, and its end."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+__all__ = ["code_of", "end_process", "with_room"]
+
+ROOM = 9_000
+"""Values on the interpreter's stack: some hundred calls within each other."""
+
+
+def with_room(function: Callable[[], None]) -> Callable[[], None]:
+    """Let a function and all that it calls stand on one piece of the interpreter's stack.
+
+    CPython takes the stack in pieces of 16 kB, mapped when a call does not fit and unmapped when it
+    returns. A loop whose calls begin at the end of a piece so maps memory each time round, which took
+    a tenth of an audit, or nothing, as deep as the loop happened to stand.
+
+    Parameters
+    ----------
+    function : callable
+        Takes nothing.
+
+    Returns
+    -------
+    callable
+        Does the same; elsewhere than on CPython just as well.
+    """
+
+    def roomy() -> None:
+        function()
+
+    roomy.__code__ = roomy.__code__.replace(co_stacksize=ROOM)
+    return roomy
+
+
+def code_of(function: Callable[[], None]) -> object:
+    """Run a function that may end the process, and tell the code it would end with.
+
+    Parameters
+    ----------
+    function : callable
+        Takes nothing; may raise SystemExit.
+
+    Returns
+    -------
+    object
+        As of `sys.exit`; 0 where it returns.
+    """
+    try:
+        function()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def end_process(code: object) -> NoReturn:
+    """End the process when what was said is out and no thread is left that must not be cut.
+
+    Taking the interpreter apart frees nothing that the end of the process does not.
+
+    Parameters
+    ----------
+    code : object
+        As of `sys.exit`.
+    """
+    others = [one for one in threading.enumerate() if one is not threading.current_thread()]
+    if isinstance(code, int) and all(one.daemon for one in others) and _flushed():
+        os._exit(code)
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def _flushed() -> bool:
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        return False
+    return True
