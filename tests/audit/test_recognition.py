@@ -36,6 +36,7 @@ def test_what_cannot_be_read_is_of_no_kind(tmp_path):
         assert not is_record(tmp_path / "absent.jsonl", kind)
 
 
+# what may lie beside traces is small, and loaded with them
 def test_other_formats_are_not_loaded_for_an_op_table():
     program = """
 import sys
@@ -48,4 +49,4 @@ print(*[m for m in sys.modules if m.startswith("loadpath.ingest.") and m.count("
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["loadpath.ingest.handshake"]
+    assert done.stdout.split() == ["loadpath.ingest.handshake", "loadpath.ingest.power"]

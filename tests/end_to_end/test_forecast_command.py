@@ -207,4 +207,4 @@ def test_designs_are_compared_side_by_side(folder):
 
 def test_one_design_is_nothing_to_compare(folder):
     answer = call("compare", "small.toml", folder=folder)
-    assert (answer.code, "two designs or more" in answer.err) == (2, True)
+    assert (answer.code, "two candidates or more" in answer.err) == (2, True)

@@ -140,7 +140,7 @@ def _read_traces(traces: Sequence[Path], settings: Settings, progress: Progress)
 
     dumps = [path for path in traces if is_record(path, "dump")]
     executions = [path for path in traces if is_record(path, "execution")]
-    timed = [path for path in traces if path not in {*dumps, *executions}]
+    timed = [path for path in traces if path not in {*dumps, *executions}] or traces
     progress(f"reading {len(timed)} traces")
     recording = read_kineto(
         timed,
