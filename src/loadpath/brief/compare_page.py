@@ -55,7 +55,7 @@ def _cards(document: Document) -> tuple[Card, ...]:
     best, second = document["candidates"][:2]
     pilot = max((row["value"] for row in document["pilot"]), default=None)
     share = best["best_ratio"]
-    worth, note = Cell("nothing"), "no candidate can be run smaller"
+    worth, note = NONE, "no candidate can be run smaller"
     if pilot is not None:
         worth, note = amount(pilot, scale), "at best, its own cost not taken off"
     next_best = (Cell(f"{second['candidate']} costs least in "), ratio(second["best_ratio"]))
