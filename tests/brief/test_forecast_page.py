@@ -18,6 +18,7 @@ from loadpath.brief import (
     render_forecast_summary,
 )
 from loadpath.brief.amounts import rounded
+from loadpath.brief.compare_words import compare_answers, compare_summary_words
 from loadpath.errors import UsageError
 from loadpath.forecast.comparison import compare_designs
 from loadpath.forecast.design import Prices, Startup, Stencil
@@ -151,6 +152,32 @@ def test_comparison_fits_a_terminal():
     lines = render_comparison(found).splitlines()
     assert len(lines) <= 25
     assert max(map(len, lines)) <= 80
+
+
+def compared(*, mean, best_ratio=1.0):
+    """Give a comparison of two, the second at `mean` times the cost of the first."""
+    found = compare_designs({"a": DESIGNS["plain"], "b": DESIGNS["priced"]}, n_world=64)
+    first, second = ({**row, "job_s": None} for row in found["candidates"])
+    first |= {"candidate": "a", "mean": 1.0, "best_ratio": best_ratio}
+    second |= {"candidate": "b", "mean": mean}
+    return found | {"candidates": [first, second], "not_shared": ["gemm_ratio"], "pilot": []}
+
+
+@pytest.mark.parametrize(
+    ("mean", "said"), [(1.25, "b, costs 25.0 % more."), (26.3, "b, costs 26.3 times as much.")]
+)
+def test_what_the_next_candidate_costs_is_told_as_people_say_it(mean, said):
+    words = "".join(cell.text for cell in compare_summary_words(compared(mean=mean)))
+    assert words.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("best_ratio", "said"), [(1.0, "a costs least in every world"), (0.9, "not the same for all")]
+)
+def test_priors_that_change_no_choice_are_not_said_to_do_so(best_ratio, said):
+    answers = dict(compare_answers(compared(mean=2.0, best_ratio=best_ratio)))
+    [told] = answers["What could make another one right after all?"]
+    assert said in told.text
 
 
 @pytest.mark.slow

@@ -86,8 +86,9 @@ def test_folder_holds_document_page_and_tables(folder):
     ("words", "code", "said"),
     [
         (("one-audit",), 2, "two candidates or more"),
+        (("unread.parquet",), 2, "two candidates or more"),
         (("one-audit", "one-audit"), 2, "a name of its own"),
-        (("small.toml", "small.toml", "--rate", "3"), 2, "1 of --rate for 0"),
+        (("small.toml", "moe", "--rate", "3"), 2, "1 of --rate for 0"),
         (("one-audit", "one.parquet", "--pilot", "0"), 2, "pilot of 0"),
         (("one-audit", "nothing.parquet"), 4, "nothing.parquet"),
         (("small.toml", "serving"), 2, "serving and training do not do the same work"),

@@ -1,5 +1,6 @@
 """Traces of replicas, extrapolated in the number of replicas."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_named_groups_tell_replicas_from_parts_of_a_tensor(audits):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("tensor", {}, "do not say which ranks are replicas|One replica"),
+        ("tensor", {}, "tell tp of the ranks but no replicas"),
         (4, {"goal": "strong", "data_parallel": True}, "strong scaling is not identifiable"),
         (4, {"tensor": 2, "data_parallel": True}, "--tensor: a job of traces cannot answer"),
     ],
@@ -94,6 +95,24 @@ def test_named_groups_tell_replicas_from_parts_of_a_tensor(audits):
 def test_what_traces_do_not_tell_is_refused(audits, name, options, said):
     with pytest.raises(UsageError, match=said):
         known_of_audit("x", audits[name], ForecastSettings(**options))
+
+
+def test_refusal_names_the_source_of_several(audits):
+    with pytest.raises(UsageError, match=r"^other: \w"):
+        known_of_audit("other", audits["tensor"], ForecastSettings(data_parallel=True))
+
+
+def test_pipeline_without_replicas_is_not_told_to_be_called_data_parallel(audits):
+    job = audits[4].job
+    stages = job.rank.with_columns(
+        pl.lit(-1, job.rank.schema["dp"]).alias("dp"),
+        pl.lit(-1, job.rank.schema["tp"]).alias("tp"),
+        pl.lit(-1, job.rank.schema["cp"]).alias("cp"),
+        pl.col("rank").cast(job.rank.schema["pp"]).alias("pp"),
+    )
+    with pytest.raises(UsageError, match="tell pp of the ranks but no replicas") as refused:
+        measure_traces(replace(job, rank=stages), audits[4].tables["step_time"], data_parallel=True)
+    assert "--data-parallel" not in str(refused.value)
 
 
 def test_ranks_that_stand_for_others_are_refused(audits):

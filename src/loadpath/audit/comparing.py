@@ -14,7 +14,7 @@ from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.provenance import digest_of, provenance_of
 from loadpath.errors import UsageError
 from loadpath.forecast.candidates import Candidate, candidate_of_design, candidate_of_job
-from loadpath.forecast.comparison import compare
+from loadpath.forecast.comparison import check_names, compare
 from loadpath.forecast.design import Design
 
 __all__ = ["run_comparison"]
@@ -73,6 +73,7 @@ def run_comparison(
     if out is not None:
         check_target(Path(out), force=force, kind="compare")
     paths = [Path(source) for source in sources]
+    check_names([_called(path, paths) for path in paths])
     # Designs first: that one is not sound shows in moments, an audit takes longer.
     designs = {path: read_design(path) for path in paths if is_design(path)}
     charged = _charged(settings, [path for path in paths if path not in designs], rates)

@@ -25,6 +25,7 @@ from loadpath.forecast.sizes import parse_sizes
 from loadpath.forecast.traced_curve import job_of_traces, traced_sizes
 from loadpath.forecast.traced_job import measure_traces
 from loadpath.ingest.run_table import read_runs
+from loadpath.units import format_ratio
 
 __all__ = [
     "audit_of",
@@ -84,10 +85,14 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     replay = audit.document["replay"]
     error, gate = replay["error_ratio_median"], replay["gate"]
     if error is None or error > gate:
-        told = "unknown" if error is None else f"{error:.1%}"
+        told = (
+            "has no replay error, for nothing was timed"
+            if error is None
+            else f"has a replay error of {format_ratio(error)}, above the gate of {format_ratio(gate)}"
+        )
         raise InputError(
             path.name,
-            f"the replay error of its audit is {told}, above the gate of {gate:.1%}",
+            f"its audit {told}",
             "Nothing is extrapolated from a replay that does not meet the record; see loadpath audit.",
         )
     return audit
@@ -247,9 +252,12 @@ def _known_of_traces(
             "Traces of one batch do not tell how long a smaller one takes, so that strong scaling is not "
             "identifiable. Ask --goal weak, or give a design and calibrate its priors."
         )
-    traced = measure_traces(
-        audit.job, audit.tables["step_time"], data_parallel=settings.data_parallel
-    )
+    try:
+        traced = measure_traces(
+            audit.job, audit.tables["step_time"], data_parallel=settings.data_parallel
+        )
+    except UsageError as wrong:
+        raise UsageError(f"{name}: {wrong}") from wrong
     asked = traced_sizes(traced)
     if own_size:
         asked = (traced.accelerators,)

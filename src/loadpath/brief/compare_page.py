@@ -55,14 +55,16 @@ def _cards(document: Document) -> tuple[Card, ...]:
     best, second = document["candidates"][:2]
     pilot = max((row["value"] for row in document["pilot"]), default=None)
     share = best["best_ratio"]
-    worth = Cell("none to make") if pilot is None else amount(pilot, scale)
+    worth, note = NONE, "no candidate can be run smaller"
+    if pilot is not None:
+        worth, note = amount(pilot, scale), "at best, its own cost not taken off"
     next_best = (Cell(f"{second['candidate']} costs least in "), ratio(second["best_ratio"]))
     band = (amount(best["low"], scale), Cell(" to "), amount(best["high"], scale))
     return (
         Card("Expected cost", amount(best["mean"], scale), (band, (Cell(words),))),
         Card("Costs least in", Cell(format_ratio(share), share), (next_best,), after="of the worlds"),
         Card("Choosing it wrongly costs", amount(best["expected_loss"], scale), ((Cell("on average"),),)),
-        Card("A pilot saves", worth, ((Cell("at best, its own cost not taken off"),),)),
+        Card("A pilot saves", worth, ((Cell(note),),)),
     )  # fmt: skip
 
 

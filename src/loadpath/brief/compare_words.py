@@ -76,10 +76,10 @@ def compare_summary_words(document: Document) -> list[Cell]:
     if best["job_s"] is not None and document["figure"] != "job_cost":
         cells.append(Cell(" while it runs"))
     more = second["mean"] / best["mean"] - 1
-    return [
-        *cells, Cell(f"; the next, {second['candidate']}, costs "), Cell(format_ratio(more), more),
-        Cell(" more."),
-    ]  # fmt: skip
+    told = [Cell(format_ratio(more), more), Cell(" more.")]
+    if more >= 1:
+        told = [Cell(rounded(more + 1), more + 1), Cell(" times as much.")]
+    return [*cells, Cell(f"; the next, {second['candidate']}, costs "), *told]
 
 
 def pilot_words(document: Document) -> list[Cell]:
@@ -133,17 +133,25 @@ def compare_answers(document: Document) -> list[tuple[str, list[Cell]]]:
     ]  # fmt: skip
     for row in document["candidates"][1:4]:
         wrong += [Cell(f" {row['candidate']}: "), amount(row["expected_loss"], scale), Cell(".")]
-    differ = ", ".join(document["not_shared"])
-    told = (
-        f"What is not known, and not the same for all: {differ}."
-        if differ
-        else "Nothing that is not the same for all."
-    )
     return [
         ("What does choosing wrongly cost?", wrong),
         ("Is a pilot worth its money?", pilot_words(document)),
-        ("What could make another one right after all?", [Cell(told)]),
+        ("What could make another one right after all?", [Cell(_doubt(document))]),
     ]
+
+
+def _doubt(document: Document) -> str:
+    """Name the priors that tell candidates apart, unless none of the worlds changes the choice."""
+    differ = ", ".join(document["not_shared"])
+    if not differ:
+        return "Nothing that was varied: what is not known is the same for all."
+    best = document["candidates"][0]
+    if best["best_ratio"] == 1:
+        return (
+            f"Nothing that was varied: {best['candidate']} costs least in every world. Not the same for all: "
+            f"{differ}."
+        )
+    return f"What is not known, and not the same for all: {differ}."
 
 
 def loss_words(document: Document) -> str:

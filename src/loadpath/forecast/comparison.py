@@ -13,7 +13,7 @@ from loadpath.forecast.choice import compare_candidates, value_of_pilot
 from loadpath.forecast.design import Design
 from loadpath.forecast.options import LEVEL
 
-__all__ = ["COMPARE_SCHEMA", "compare", "compare_designs"]
+__all__ = ["COMPARE_SCHEMA", "check_names", "compare", "compare_designs"]
 
 Array = NDArray[np.float64]
 COMPARE_SCHEMA = "loadpath.compare/1"
@@ -109,12 +109,28 @@ def compare(candidates: Sequence[Candidate], worlds: tuple[int, int]) -> dict[st
     }
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Refuse fewer than two candidates, or two of one name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the candidates.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to compare, or its parts could not be told apart.
+    """
+    if len(set(names)) < max(2, len(names)):
+        raise UsageError("comparison: give two candidates or more, each under a name of its own.")
+
+
 def _check(candidates: Sequence[Candidate]) -> None:
+    check_names([one.name for one in candidates])
     kinds = {one.kind for one in candidates}
     currencies = {one.currency for one in candidates if one.currency is not None}
     problems = []
-    if len({one.name for one in candidates}) < max(2, len(candidates)):
-        problems.append("give two candidates or more, each under a name of its own")
     if len(kinds) > 1 and any(one.per_microbatch is None for one in candidates):
         problems.append(f"{' and '.join(sorted(kinds))} do not do the same work")
     if len(currencies) > 1:

@@ -26,6 +26,10 @@ NOT_TOLD = (
     "look alike. Say --data-parallel if all ranks are replicas, name process groups (mesh_dp, "
     "DATA_PARALLEL_GROUP), or give a design and calibrate its priors."
 )
+OTHER_AXES = (
+    "The traces tell {axes} of the ranks but no replicas: how such a job changes with its size they do not "
+    "tell. Name groups of replicas (mesh_dp, DATA_PARALLEL_GROUP), or give a design and calibrate its priors."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,9 @@ def _replicas(job: CoupledJob, *, data_parallel: bool) -> dict[int, int]:
     axes = [axis for axis in ("dp", "tp", "pp", "cp") if (rank[axis] >= 0).all()]
     if "dp" in axes:
         found = dict(rank.select("rank", "dp").iter_rows())
-    elif data_parallel and not axes:
+    elif axes:
+        raise UsageError(OTHER_AXES.format(axes=", ".join(axes)))
+    elif data_parallel:
         found = {each: place for place, each in enumerate(rank["rank"].sort().to_list())}
     else:
         raise UsageError(NOT_TOLD)
