@@ -210,9 +210,7 @@ def run_audit(
     if out is not None:
         check_target(Path(out), force=force)
     names = [Path(source).resolve().name for source in sources]
-    dumps = lone_dumps(sources, settings)
-    beside = times_beside(sources) if dumps else []
-    hang = _hang_of_dumps(dumps, beside, settings, names, progress) if dumps else None
+    hang = _hang_of_dumps(sources, settings, names, progress)
     if hang is not None:
         document, tables, job = hang
     else:
@@ -257,19 +255,19 @@ def open_audit(folder: str | Path) -> Audit:
 
 
 def _hang_of_dumps(
-    dumps: Sequence[Path],
-    beside: Sequence[Path],
-    settings: Settings,
-    names: Sequence[str],
-    progress: Progress,
+    sources: Sequence[str | Path], settings: Settings, names: Sequence[str], progress: Progress
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame], CoupledJob] | None:
-    """Say where the job hangs; None where it does not, and there are durations to audit."""
+    """Say where the job hangs; None without dumps, or where nothing hangs and times are recorded."""
+    dumps = lone_dumps(sources, settings)
+    if not dumps:
+        return None
     from loadpath.audit.dumps import recording_of_dumps  # noqa: PLC0415 - few need it
     from loadpath.audit.hang import diagnose_dumps  # noqa: PLC0415 - few need it
     from loadpath.ingest.flight_recorder import read_flight_recorders  # noqa: PLC0415 - few need it
 
     progress(f"reading {len(dumps)} flight-recorder dumps")
     flights = read_flight_recorders(dumps)
+    beside = times_beside(sources)
     recording = with_unread(recording_of_dumps(flights), beside, "dumps")
     if settings.hosts:
         recording = with_hosts(recording, Path(settings.hosts))

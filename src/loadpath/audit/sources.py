@@ -129,7 +129,7 @@ def _read_beside_dumps(
     read: Callable[[Readable, Sequence[Path]], Recording],
 ) -> Recording:
     """Take the times of Inspector logs, else of the dumps, else of stage logs."""
-    from loadpath.couple.logged import is_timed
+    from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
 
     if logs:
         return with_unread(with_flights(read("log", logs), dumps), stages, "Inspector logs")
