@@ -52,3 +52,10 @@ def test_a_function_with_room_does_what_it_does_without():
     assert seen == list(range(500, -1, -1))
     assert code_of(with_room(lambda: sys.exit(3))) == 3
     assert code_of(with_room(lambda: None)) == 0
+
+
+def test_a_command_that_is_stopped_before_it_began_ends_without_a_traceback():
+    def stopped():
+        raise KeyboardInterrupt
+
+    assert code_of(with_room(stopped)) == 130

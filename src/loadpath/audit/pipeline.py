@@ -14,7 +14,7 @@ from loadpath.audit.folder import check_target
 from loadpath.audit.frontier import frontier_tables
 from loadpath.audit.hosts import with_hosts
 from loadpath.audit.settings import Progress, Settings
-from loadpath.audit.sources import holds_logs, load_recording, lone_dumps
+from loadpath.audit.sources import load_recording, lone_dumps, times_beside, with_unread
 from loadpath.audit.store import read_audit, write_audit
 from loadpath.audit.what_if import WhatIf, answer_what_if
 from loadpath.couple import CoupledJob
@@ -210,9 +210,8 @@ def run_audit(
     if out is not None:
         check_target(Path(out), force=force)
     names = [Path(source).resolve().name for source in sources]
-    dumps = lone_dumps(sources, settings)
-    hang = _hang_of_dumps(dumps, settings, names, progress) if dumps else None
-    if hang is not None and (hang[0]["verdict"]["kind"] == "hang" or not holds_logs(sources)):
+    hang = _hang_of_dumps(sources, settings, names, progress)
+    if hang is not None:
         document, tables, job = hang
     else:
         steps = couple_sources(sources, settings, progress)
@@ -256,22 +255,27 @@ def open_audit(folder: str | Path) -> Audit:
 
 
 def _hang_of_dumps(
-    dumps: Sequence[Path], settings: Settings, names: Sequence[str], progress: Progress
+    sources: Sequence[str | Path], settings: Settings, names: Sequence[str], progress: Progress
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame], CoupledJob] | None:
-    """Say where the job hangs; None where it does not, and the dumps hold durations to audit."""
+    """Say where the job hangs; None without dumps, or where nothing hangs and times are recorded."""
+    dumps = lone_dumps(sources, settings)
+    if not dumps:
+        return None
     from loadpath.audit.dumps import recording_of_dumps  # noqa: PLC0415 - few need it
     from loadpath.audit.hang import diagnose_dumps  # noqa: PLC0415 - few need it
     from loadpath.ingest.flight_recorder import read_flight_recorders  # noqa: PLC0415 - few need it
 
     progress(f"reading {len(dumps)} flight-recorder dumps")
     flights = read_flight_recorders(dumps)
-    recording = recording_of_dumps(flights)
+    beside = times_beside(sources)
+    recording = with_unread(recording_of_dumps(flights), beside, "dumps")
     if settings.hosts:
         recording = with_hosts(recording, Path(settings.hosts))
     told = diagnose_dumps(flights, recording, settings, names)
     from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
 
-    return None if told[0]["verdict"]["kind"] != "hang" and is_timed(recording) else told
+    is_hang = told[0]["verdict"]["kind"] == "hang"
+    return None if not is_hang and (beside or is_timed(recording)) else told
 
 
 def _simulated_anew(

@@ -27,7 +27,7 @@ from loadpath.ingest.handshake import HANDSHAKE_FILE
 from loadpath.ingest.power import POWER_FILES
 from loadpath.tables import Recording, caveat_table
 
-__all__ = ["holds_logs", "load_recording", "lone_dumps"]
+__all__ = ["load_recording", "lone_dumps", "times_beside", "with_unread"]
 
 TRACES = (".json", ".json.gz", ".et", ".et.gz")
 OP_TABLES = (".parquet", ".csv")
@@ -112,14 +112,31 @@ def _read(
     if alone:
         return read(*alone)
     if op_tables:
-        return _with_unread(read("op_table", op_tables), [*traces, *stages], "op table")
+        return with_unread(read("op_table", op_tables), [*traces, *stages], "op table")
     if traces and all(is_record(path, "dump") for path in traces):
-        return with_flights(read("log", logs), traces) if logs else read("dump", traces)
+        return _read_beside_dumps(traces, logs, stages, read)
     if traces:
         recording = with_power(with_handshakes(read("traces", traces), traces), traces)
         recording = beside_logs(recording, logs)
-        return _with_unread(recording, stages, "traces")
+        return with_unread(recording, stages, "traces")
     return read("stages", stages) if stages else None
+
+
+def _read_beside_dumps(
+    dumps: Sequence[Path],
+    logs: Sequence[Path],
+    stages: Sequence[Path],
+    read: Callable[[Readable, Sequence[Path]], Recording],
+) -> Recording:
+    """Take the times of Inspector logs, else of the dumps, else of stage logs."""
+    from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
+
+    if logs:
+        return with_unread(with_flights(read("log", logs), dumps), stages, "Inspector logs")
+    recording = read("dump", dumps)
+    if stages and not is_timed(recording):
+        return with_flights(read("stages", stages), dumps)
+    return with_unread(recording, stages, "dumps")
 
 
 def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
@@ -150,17 +167,21 @@ def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) 
     Returns
     -------
     list of Path
-        Empty where there is an op table or a trace too, or no dump.
+        Empty where there is an op table, a trace or a record that stands alone too, or no dump.
     """
-    held = [_records(files, settings or Settings()) for files in _files([Path(s) for s in sources])]
+    files = _files([Path(source) for source in sources])
+    held = [_records(of_source, settings or Settings()) for of_source in files]
     traces = [path for _, found in held for path in found]
     if any(tables for tables, _ in held) or not all(is_record(path, "dump") for path in traces):
+        return []
+    others = [kind for kind, *_ in ALONE if kind != "log"]
+    if traces and any(is_record(path, kind) for path in chain(*files) for kind in others):
         return []
     return list(dict.fromkeys(traces))
 
 
-def holds_logs(sources: Sequence[str | Path]) -> bool:
-    """Tell whether Inspector logs are among the records.
+def times_beside(sources: Sequence[str | Path]) -> list[Path]:
+    """Find the stage logs and Inspector logs among the records.
 
     Parameters
     ----------
@@ -169,11 +190,12 @@ def holds_logs(sources: Sequence[str | Path]) -> bool:
 
     Returns
     -------
-    bool
-        True where one of the files is such a log.
+    list of Path
+        Stage logs first.
     """
-    every = chain(*_files([Path(source) for source in sources]))
-    return any(is_record(path, "log") for path in every)
+    every = list(dict.fromkeys(chain(*_files([Path(source) for source in sources]))))
+    kinds: tuple[Kind, ...] = ("stages", "log")
+    return [path for kind in kinds for path in every if is_record(path, kind)]
 
 
 def _alone(files: Sequence[Path], beside: Sequence[Path]) -> tuple[Kind, list[Path]] | None:
@@ -221,8 +243,23 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
     return tables, traces
 
 
-def _with_unread(recording: Recording, beside: Sequence[Path], what: str) -> Recording:
-    """Say which files beside the records that are audited are not read."""
+def with_unread(recording: Recording, beside: Sequence[Path], what: str) -> Recording:
+    """Say which files beside the records that are audited are not read.
+
+    Parameters
+    ----------
+    recording : Recording
+        What is audited.
+    beside : sequence of Path
+        Files that are not; none changes nothing.
+    what : str
+        How the records that are audited are called.
+
+    Returns
+    -------
+    Recording
+        With a caveat.
+    """
     names = ", ".join(path.name for path in beside[:3]) + (", ..." if len(beside) > 3 else "")
     text = f"files beside the {what} are not read: {names}"
     unread = caveat_table([("unread_files", text, len(beside))])

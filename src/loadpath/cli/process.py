@@ -10,6 +10,7 @@ __all__ = ["code_of", "end_process", "with_room"]
 
 ROOM = 9_000
 """Values on the interpreter's stack: some hundred calls within each other."""
+INTERRUPTED = 130
 
 
 def with_room(function: Callable[[], None]) -> Callable[[], None]:
@@ -48,12 +49,15 @@ def code_of(function: Callable[[], None]) -> object:
     Returns
     -------
     object
-        As of `sys.exit`; 0 where it returns.
+        As of `sys.exit`; 0 where it returns, 130 where the user stopped it.
     """
     try:
         function()
     except SystemExit as end:
         return end.code
+    except KeyboardInterrupt:
+        # while the command is still being laid out; later typer ends it with the same code
+        return INTERRUPTED
     return 0
 
 
