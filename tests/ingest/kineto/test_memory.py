@@ -42,10 +42,12 @@ def peak_bytes(path, n):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak")
-def test_half_a_gigabyte_of_json_is_read_in_six_tenths_of_it(tmp_path):
+def test_half_a_gigabyte_of_json_takes_two_fifths_of_it_beyond_the_start(tmp_path):
     peak_bytes(tmp_path / "a.json", LARGE)  # compiles what is not compiled yet
+    # how much of the libraries' files is resident varies by 100 MB with the cache of the file system
+    start, _ = peak_bytes(tmp_path / "a.json", 10)
     (small, size), (large, larger) = (peak_bytes(tmp_path / "a.json", n) for n in (SMALL, LARGE))
     growth = (large - small) / (larger - size)
     promised = size / SMALL * PROMISED
     assert promised > 500e6
-    assert large + growth * (promised - larger) <= 0.6 * promised
+    assert large - start + growth * (promised - larger) <= 0.4 * promised
