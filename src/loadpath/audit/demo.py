@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import loadpath.capture.demo_job
-from loadpath.audit.pipeline import Audit, run_audit
+from loadpath.audit.pipeline import run_audit
+from loadpath.audit.result import Audit
 from loadpath.audit.settings import Progress
 from loadpath.capture.demo_job import FAULTS
 from loadpath.errors import UsageError

@@ -1,6 +1,7 @@
 """A folder of results: a document and tables that appear complete or not at all."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -105,12 +106,12 @@ def check_target(folder: Path, *, force: bool, kind: str = "audit") -> Path:
     return target
 
 
-def write_table(path: Path, table: pl.DataFrame) -> None:
+def write_table(target: Path | io.BytesIO, table: pl.DataFrame) -> None:
     """Write a table: one row group and plain strings, so that the bytes depend on the rows alone.
 
     Parameters
     ----------
-    path : Path
+    target : Path or BytesIO
         Parquet file.
     table : polars.DataFrame
         Any.
@@ -123,10 +124,10 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
     plain = table.with_columns(pl.col(pl.Categorical).cast(pl.String)).rechunk()
     try:
         plain.write_parquet(
-            path, compression="zstd", row_group_size=max(1, plain.height), statistics=False
+            target, compression="zstd", row_group_size=max(1, plain.height), statistics=False
         )
     except pl.exceptions.ComputeError as error:
-        raise OSError(errno.EIO, first_line(error), path.name) from error
+        raise OSError(errno.EIO, first_line(error), str(target)) from error
 
 
 def _refuse_other(folder: Path, target: Path, *, force: bool, kind: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 
 from loadpath.audit.forecast_settings import ForecastSettings
-from loadpath.audit.pipeline import Audit, open_audit, run_audit
+from loadpath.audit.pipeline import run_audit
 from loadpath.audit.provenance import digest_of
+from loadpath.audit.result import Audit, open_audit
 from loadpath.errors import InputError, UsageError
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.audited_curve import audited_sizes, job_of_audit

@@ -1,30 +1,30 @@
 """The order of an audit: read, couple, diagnose, write."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import polars as pl
 
-from loadpath.audit.coupling import CouplingMatrix, coupling_matrix
 from loadpath.audit.document import build_document
 from loadpath.audit.findings import diagnose
-from loadpath.audit.folder import check_target
+from loadpath.audit.folder import check_target, write_folder
 from loadpath.audit.frontier import frontier_tables
 from loadpath.audit.hosts import with_hosts
+from loadpath.audit.kept import ask, find_answer, keep_answer
+from loadpath.audit.result import Audit
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.sources import load_recording, lone_dumps, times_beside, with_unread
-from loadpath.audit.store import read_audit, write_audit
-from loadpath.audit.what_if import WhatIf, answer_what_if
+from loadpath.audit.store import write_audit
 from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_steps
-from loadpath.couple.steps import CoupledSteps, as_runs, as_steps, lay_out
+from loadpath.couple.steps import CoupledSteps, as_runs, as_steps
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import UsageError
 from loadpath.tables import Recording
 
-__all__ = ["Audit", "couple_recording", "couple_sources", "open_audit", "run_audit"]
+__all__ = ["couple_recording", "couple_sources", "run_audit"]
 
 
 class _Options(TypedDict, total=False):
@@ -42,128 +42,6 @@ class _Options(TypedDict, total=False):
     seed: int
     loggops: str
     noise: str
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """A finished audit.
-
-    Attributes
-    ----------
-    document : dict
-        Content of ``audit.json``.
-    tables : mapping of str to polars.DataFrame
-        Result tables by name.
-    runs : CoupledJob
-        The coupled job, perhaps as runs of one graph.
-    """
-
-    document: Mapping[str, Any]
-    tables: Mapping[str, pl.DataFrame]
-    runs: CoupledJob
-
-    def __repr__(self) -> str:
-        """Name the verdict; documents and tables are long."""
-        return f"Audit({self.document['verdict']['kind']}: {self.document['verdict']['summary']})"
-
-    @property
-    def job(self) -> CoupledJob:
-        """The coupled job in one graph, for further questions."""
-        return lay_out(self.runs)
-
-    @property
-    def verdict(self) -> Mapping[str, Any]:
-        """Kind, place, mechanism and proof of the verdict."""
-        verdict: Mapping[str, Any] = self.document["verdict"]
-        return verdict
-
-    def table(self, name: str) -> pl.DataFrame:
-        """Return a table by name.
-
-        Parameters
-        ----------
-        name : str
-            Such as ``attribution`` or ``cause``; see docs/formats/audit.md.
-
-        Returns
-        -------
-        polars.DataFrame
-            The table.
-
-        Raises
-        ------
-        UsageError
-            If there is no such table.
-        """
-        if name not in self.tables:
-            raise UsageError(f"no table {name!r}. There are: {', '.join(sorted(self.tables))}.")
-        return self.tables[name]
-
-    def what_if(self, *changes: str) -> WhatIf:
-        """Replay the job with changed work.
-
-        Parameters
-        ----------
-        *changes : str
-            Such as ``rank=0:ideal``, ``class=backward-compute:0.9`` or ``stage=last:ideal``.
-
-        Returns
-        -------
-        WhatIf
-            Step time and savings.
-
-        Raises
-        ------
-        UsageError
-            If a change cannot be read or matches nothing.
-        """  # numpydoc ignore=PR01,PR02
-        settings = Settings(gate=self.document["replay"]["gate"])
-        return answer_what_if(self.job, changes, settings)
-
-    def coupling(self, by: str = "rank", *, transitive: bool = True) -> CouplingMatrix:
-        """Give the coupling matrix: who waited because of whom.
-
-        Parameters
-        ----------
-        by : {"rank", "stage", "replica", "host", "communicator"}
-            What rows and columns are; by communicator, rows are ranks.
-        transitive : bool
-            Whether a cause is where the walk back ends, or the rank that arrived last.
-
-        Returns
-        -------
-        CouplingMatrix
-            Coordinates of its entries, as a sparse matrix takes them.
-
-        Raises
-        ------
-        UsageError
-            If `by` is none of these, or no conclusion across ranks was drawn.
-        """
-        return coupling_matrix(self.runs, self.tables, by=by, transitive=transitive)
-
-    def figure(self, name: str) -> Any:
-        """Draw one figure of the briefing.
-
-        Parameters
-        ----------
-        name : str
-            ``waterfall``, ``heatmap``, ``path``, ``attribution``, ``steps``, ``coupling``,
-            ``limitation``, ``envelope``, ``loss`` or ``load``.
-
-        Returns
-        -------
-        loadpath.brief.Figure
-            Shows itself in a notebook; ``.svg`` is the picture.
-
-        Raises
-        ------
-        UsageError
-            If there is no such figure.
-        """
-        from loadpath.brief import figure  # noqa: PLC0415 - drawing libraries load when used
-
-        return figure(name, self.document, self.tables)
 
 
 def run_audit(
@@ -209,49 +87,52 @@ def run_audit(
     settings = _settings(options)
     if out is not None:
         check_target(Path(out), force=force)
+    question = ask(sources, settings, {"folder": out is not None, "briefing": brief})
+    answer = find_answer(question)
+    if answer is not None:
+        progress("the same was audited before")
+        if out is not None:
+            write_folder(Path(out), answer.write, force=force)
+        again = partial(_couple_again, [Path(source).absolute() for source in sources], settings)
+        return Audit(answer.document, answer.tables, cache(again))
+    audit = _audit_anew(sources, settings, progress, drawn=brief or out is not None)
+    if out is not None:
+        _write(audit, Path(out), progress, brief=brief, force=force)
+    keep_answer(question, audit.document, audit.tables, Path(out) if out is not None else None)
+    return audit
+
+
+def _audit_anew(
+    sources: Sequence[str | Path], settings: Settings, progress: Progress, *, drawn: bool
+) -> Audit:
+    """Read, couple and diagnose."""
     names = [Path(source).resolve().name for source in sources]
     hang = _hang_of_dumps(sources, settings, names, progress)
     if hang is not None:
         document, tables, job = hang
-    else:
-        steps = couple_sources(sources, settings, progress)
-        job = as_runs(steps)
-        findings = diagnose(job, settings, progress, drawn=brief or out is not None)
-        if job.source == "goal":
-            findings["tables"]["caveat"] = _simulated_anew(sources, settings, job, findings)
-        findings["tables"] |= frontier_tables(job, settings.seed)
-        document = build_document(job, settings, names, findings)
-        tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
-    if out is not None:
-        page = ""
-        if brief:
-            progress("writing the briefing")
-            from loadpath.brief import render_briefing  # noqa: PLC0415 - not needed without it
-
-            page = render_briefing(document, tables)
-        write_audit(Path(out), (document, tables, lay_out(job), page), force=force)
-    return Audit(document, tables, job)
+        return Audit(document, tables, lambda: job)
+    job = as_runs(couple_sources(sources, settings, progress))
+    findings = diagnose(job, settings, progress, drawn=drawn)
+    if job.source == "goal":
+        findings["tables"]["caveat"] = _simulated_anew(sources, settings, job, findings)
+    findings["tables"] |= frontier_tables(job, settings.seed)
+    document = build_document(job, settings, names, findings)
+    tables = findings["tables"] | {"rank": job.rank, "communicator": job.communicator}
+    return Audit(document, tables, lambda: job)
 
 
-def open_audit(folder: str | Path) -> Audit:
-    """Open an audit folder.
+def _write(audit: Audit, out: Path, progress: Progress, *, brief: bool, force: bool) -> None:
+    page = ""
+    if brief:
+        progress("writing the briefing")
+        from loadpath.brief import render_briefing  # noqa: PLC0415 - not needed without it
 
-    Parameters
-    ----------
-    folder : str or Path
-        What ``loadpath audit --out`` wrote.
+        page = render_briefing(audit.document, audit.tables)
+    write_audit(out, (audit.document, audit.tables, audit.job, page), force=force)
 
-    Returns
-    -------
-    Audit
-        Document, tables and coupled job.
 
-    Raises
-    ------
-    InputError
-        If it is no audit folder or is damaged.
-    """
-    return Audit(*read_audit(Path(folder)))
+def _couple_again(sources: Sequence[Path], settings: Settings) -> CoupledJob:
+    return as_runs(couple_sources(sources, settings, lambda _: None))
 
 
 def _hang_of_dumps(

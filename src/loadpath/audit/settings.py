@@ -28,8 +28,8 @@ class Settings:
         Ranks of traces that do not say theirs: ``FILE=RANK``, or a CSV with the columns
         ``file,rank``.
     cache : bool
-        Keep parsed traces for the next audit of the same files; changes no result, and is not
-        written into the audit.
+        Keep parsed traces, and finished audits of large jobs, for the next audit of the same
+        files; changes no result, and is not written into the audit.
     rate : float or None
         Price of a GPU-hour, in `currency`.
     currency : str

@@ -11,6 +11,7 @@ import polars as pl
 
 from loadpath.audit.hosts import with_hosts
 from loadpath.audit.links import links_caveat, measured_files
+from loadpath.audit.ranks import rank_files
 from loadpath.audit.reading import (
     Readable,
     beside_logs,
@@ -27,7 +28,7 @@ from loadpath.ingest.handshake import HANDSHAKE_FILE
 from loadpath.ingest.power import POWER_FILES
 from loadpath.tables import Recording, caveat_table
 
-__all__ = ["load_recording", "lone_dumps", "times_beside", "with_unread"]
+__all__ = ["files_behind", "load_recording", "lone_dumps", "times_beside", "with_unread"]
 
 TRACES = (".json", ".json.gz", ".et", ".et.gz")
 OP_TABLES = (".parquet", ".csv")
@@ -152,6 +153,42 @@ def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
         "and no compressed recording",
         ONE_JOB,
     )
+
+
+def files_behind(
+    sources: Sequence[str | Path], settings: Settings
+) -> tuple[list[Path], list[tuple[str, str, int]]]:
+    """List all files on which a recording depends.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        As for `load_recording`.
+    settings : Settings
+        Layout, hosts and ranks files.
+
+    Returns
+    -------
+    files : list of Path
+        The records, what lies beside them, and what the settings name.
+    windows : list of (str, str, int)
+        Which of several windows is read, as caveats say it.
+
+    Raises
+    ------
+    InputError
+        If a source does not exist or cannot be listed.
+    """
+    from loadpath.ingest.op_table.layout import LAYOUT_FILES  # noqa: PLC0415 - its reader loads with it
+
+    given = [Path(source) for source in sources]
+    held = list(chain(*_files(given)))
+    folders = dict.fromkeys(path.parent for path in held)
+    names = (HANDSHAKE_FILE, POWER_FILES, LAYOUT_FILES)
+    beside = [path for folder in folders for name in names for path in sorted(folder.glob(name))]
+    told = [path for path in (settings.layout, settings.hosts) if path]
+    files = dict.fromkeys([*held, *beside, *told, *rank_files(settings.ranks)])
+    return list(files), windows_caveat(given).rows()
 
 
 def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) -> list[Path]:

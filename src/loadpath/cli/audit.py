@@ -33,7 +33,10 @@ def audit(
     as_of: Annotated[str, typer.Option(help="Time of creation to write down.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of permutations and resamples.")] = 0,
     cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Keep parsed traces for the next audit.")
+        bool,
+        typer.Option(
+            "--cache/--no-cache", help="Keep what was read and audited for the next time."
+        ),
     ] = True,
     loggops: Annotated[str, typer.Option(help="Costs of a schedule's messages: L=...,G=...")] = "",
     noise: Annotated[str, typer.Option(help="Noise of a schedule, as of loadpath simulate.")] = "",

@@ -5,9 +5,10 @@ from pathlib import Path
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError
 
-__all__ = ["MOST_RANKS", "find_layout", "read_layout", "trial_name"]
+__all__ = ["LAYOUT_FILES", "MOST_RANKS", "find_layout", "read_layout", "trial_name"]
 
 LAYOUT_KEYS = ("dp_size", "pp_size", "tp_size", "dsp_size", "vpp_size", "world_size")
+LAYOUT_FILES = "meta*.y*ml"
 MOST_RANKS = 1 << 20
 """Ranks, replicas and stages from here on are damage: no job has a million ranks."""
 
@@ -100,7 +101,7 @@ def find_layout(path: Path) -> Path | None:
         ``meta-NAME.yaml`` of ``trace-NAME.parquet``, or the only ``meta*.yaml`` there is.
     """
     name = path.stem.removeprefix("trace-")
-    beside = sorted(path.parent.glob("meta*.y*ml"))
+    beside = sorted(path.parent.glob(LAYOUT_FILES))
     for candidate in beside:
         if candidate.name in {f"meta-{name}.yaml", f"meta-{name}.yml"}:
             return candidate

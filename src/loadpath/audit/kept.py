@@ -1,0 +1,225 @@
+"""Finished audits that are kept: the same question of the same files is answered at once."""
+
+import functools
+import hashlib
+import io
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from loadpath.audit.folder import document_bytes, write_table
+from loadpath.audit.settings import Settings
+from loadpath.audit.sources import files_behind
+from loadpath.compiled.store import cache_home
+from loadpath.compiled.versions import versions
+from loadpath.decode import file_digest, keep, kept
+from loadpath.errors import InputError
+
+__all__ = ["LEAST_KEPT_OPS", "Answer", "Question", "ask", "find_answer", "keep_answer"]
+
+LEAST_KEPT_OPS = 250_000
+"""A smaller job is audited in about the time that its user notices."""
+LIBRARIES = ("loadpath", "numpy", "numba", "polars", "msgspec", "isal")
+PACKAGE = Path(__file__).parents[1]
+TABLE = ".parquet"
+DOCUMENT = "audit.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an audit is asked, as far as its answer depends on it.
+
+    Attributes
+    ----------
+    shelf : Path
+        Where answers are kept.
+    key : str
+        Digest of the content of all files, of the settings, and of the code and libraries.
+    digests : frozenset of str
+        SHA-256 of the files that the key stands for.
+    """
+
+    shelf: Path
+    key: str
+    digests: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished audit.
+
+    Attributes
+    ----------
+    files : mapping of str to memoryview
+        Content of each file by name, as an audit folder holds it.
+    returned : tuple of str
+        Names of the tables that `run_audit` returned; a folder holds those of the ops too.
+    """
+
+    files: Mapping[str, memoryview]
+    returned: tuple[str, ...]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Content of ``audit.json``."""
+        return msgspec.json.decode(self.files[DOCUMENT], type=dict[str, Any])
+
+    @property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Tables by name."""
+        return {
+            name: pl.read_parquet(io.BytesIO(self.files[name + TABLE])) for name in self.returned
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write its files.
+
+        Parameters
+        ----------
+        folder : Path
+            An empty folder.
+        """
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What stands before the files: their sizes in order, and the tables that were returned."""
+
+    files: dict[str, int]
+    returned: tuple[str, ...]
+
+
+def ask(
+    sources: Sequence[str | Path], settings: Settings, wanted: Mapping[str, bool]
+) -> Question | None:
+    """Put into one key all that an audit depends on.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        What is audited.
+    settings : Settings
+        Options of the audit.
+    wanted : mapping of str to bool
+        What is made beside the document.
+
+    Returns
+    -------
+    Question or None
+        None where nothing may be kept, or a file cannot be read: the audit itself says why.
+    """
+    shelf = cache_home() if settings.cache else None
+    if shelf is None or settings.noise:
+        return None
+    try:
+        files, said = files_behind(sources, settings)
+        with ThreadPoolExecutor(2) as pool:
+            digests = list(pool.map(file_digest, files))
+    except (InputError, OSError):
+        return None
+    options = {item.name: str(getattr(settings, item.name)) for item in fields(settings)}
+    names = [Path(source).resolve().name for source in sources]
+    facts = (names, said, digests, options, dict(wanted), versions(LIBRARIES), _machine(), _code())
+    key = hashlib.sha256(msgspec.msgpack.encode(facts)).hexdigest()
+    return Question(shelf, f"audit-{key}", frozenset(digest for _, digest, _ in digests))
+
+
+def find_answer(question: Question | None) -> Answer | None:
+    """Find the answer to the same question.
+
+    Parameters
+    ----------
+    question : Question or None
+        As `ask` gives it.
+
+    Returns
+    -------
+    Answer or None
+        None where it was not asked before, or what is kept is damaged.
+    """
+    content = None if question is None else kept(question.shelf, question.key)
+    if content is None:
+        return None
+    n_head = int.from_bytes(content[:8], "little")
+    try:
+        held = msgspec.msgpack.decode(content[8 : 8 + n_head], type=_Head)
+    except msgspec.MsgspecError:
+        return None
+    files, place = {}, 8 + n_head
+    for name, n_byte in held.files.items():
+        files[name] = content[place : place + n_byte]
+        place += n_byte
+    return Answer(files, held.returned)
+
+
+def keep_answer(
+    question: Question | None,
+    document: Mapping[str, Any],
+    tables: Mapping[str, pl.DataFrame],
+    folder: Path | None = None,
+) -> None:
+    """Keep a finished audit of a large job.
+
+    Parameters
+    ----------
+    question : Question or None
+        As `ask` gave it before the audit.
+    document : mapping
+        Content of ``audit.json``.
+    tables : mapping of str to polars.DataFrame
+        Its tables.
+    folder : Path, optional
+        Audit folder that was written; its files are kept as they are.
+    """
+    if question is None or document["job"]["ops"] < LEAST_KEPT_OPS:
+        return
+    if not {one["sha256"] for one in document["inputs"]} <= question.digests:
+        return  # a file was changed between the question and the answer
+    files = dict(_written(folder) if folder else _encoded(document, tables))
+    sizes = {name: len(content) for name, content in files.items()}
+    head = msgspec.msgpack.encode(_Head(sizes, tuple(tables)))
+    keep(question.shelf, question.key, [len(head).to_bytes(8, "little"), head, *files.values()])
+
+
+def _encoded(
+    document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
+) -> Iterator[tuple[str, bytes]]:
+    yield DOCUMENT, document_bytes(document)
+    for name, table in tables.items():
+        stream = io.BytesIO()
+        write_table(stream, table)
+        yield name + TABLE, stream.getvalue()
+
+
+def _written(folder: Path) -> Iterator[tuple[str, bytes]]:
+    return ((path.name, path.read_bytes()) for path in sorted(folder.iterdir()))
+
+
+def _machine() -> str:
+    """Tell the processor: the last digits of sums may depend on its instructions."""
+    return f"{platform.machine()} {platform.system()}"
+
+
+@functools.cache
+def _code() -> str:
+    """Digest of names, sizes and times of the package's modules: what they answer may have changed."""
+    found = sorted(_modules(str(PACKAGE)))
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def _modules(folder: str) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(folder) as held:
+        for entry in held:
+            if entry.is_dir():
+                yield from _modules(entry.path)
+            elif not entry.name.endswith(".pyc"):
+                state = entry.stat()
+                yield entry.path, state.st_size, state.st_mtime_ns

@@ -1,0 +1,135 @@
+"""A finished audit is kept, and told again only while nothing that it depends on has changed."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from loadpath.audit import kept, pipeline, run_audit
+from loadpath.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def shelf(tmp_path, monkeypatch):
+    """A shelf of its own, on which small audits are kept too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(kept, "LEAST_KEPT_OPS", 0)
+    return tmp_path / "cache" / "loadpath"
+
+
+@pytest.fixture
+def record(table, tmp_path):
+    """The table in a folder of its own, where it may be changed."""
+    folder = tmp_path / "record"
+    folder.mkdir()
+    return shutil.copy(table, folder)
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+def is_told_again(record, told, **options):
+    """Audit, and tell whether it came from the shelf."""
+    told.clear()
+    run_audit(record, progress=told.append, brief=False, **options)
+    return told == ["the same was audited before"]
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_second_audit_is_the_first_byte_for_byte_without_reading_the_records(
+    record, tmp_path, monkeypatch
+):
+    first = run_audit(record, out=tmp_path / "first")
+    monkeypatch.setattr(pipeline, "couple_sources", None)
+    second = run_audit(record, out=tmp_path / "second")
+    assert files(tmp_path / "first") == files(tmp_path / "second")
+    assert {"audit.json", "briefing.html", "graph.npz"} < set(files(tmp_path / "second"))
+    assert second.document == first.document
+    assert set(second.tables) == set(first.tables)
+    for name, table in first.tables.items():
+        assert_frame_equal(second.table(name), table, check_dtypes=False, categorical_as_str=True)
+
+
+def test_kept_document_is_that_of_an_audit_that_keeps_nothing(record):
+    run_audit(record, brief=False)
+    again, anew = run_audit(record, brief=False), run_audit(record, brief=False, cache=False)
+    assert again.document == anew.document
+    assert set(again.tables) == set(anew.tables)
+
+
+def test_kept_audit_answers_further_questions_from_the_records(record, told):
+    anew = run_audit(record, brief=False).what_if("rank=2:ideal")
+    again = run_audit(record, brief=False, progress=told.append)
+    assert told == ["the same was audited before"]
+    assert again.what_if("rank=2:ideal") == anew
+    assert again.coupling().seconds.sum() > 0
+
+
+def test_other_settings_are_another_question(record, told):
+    assert not is_told_again(record, told)
+    assert not is_told_again(record, told, baseline="best")
+    assert not is_told_again(record, told, as_of="2026-01-01")
+    assert is_told_again(record, told, baseline="best")
+
+
+def test_changed_record_is_audited_anew(record, told):
+    is_told_again(record, told)
+    pl.read_parquet(record).with_columns(pl.col("duration") * 2).write_parquet(record)
+    assert not is_told_again(record, told)
+
+
+def test_file_that_the_settings_name_is_part_of_the_question(record, told, tmp_path):
+    hosts = tmp_path / "places.csv"
+    hosts.write_text("rank,host\n" + "".join(f"{rank},a\n" for rank in range(8)))
+    is_told_again(record, told, hosts=hosts)
+    assert is_told_again(record, told, hosts=hosts)
+    hosts.write_text("rank,host\n" + "".join(f"{rank},b{rank}\n" for rank in range(8)))
+    assert not is_told_again(record, told, hosts=hosts)
+
+
+def test_layout_that_appears_beside_a_table_is_another_question(record, told):
+    is_told_again(record, told)
+    layout = Path(record).parent / "meta-a.yaml"
+    layout.write_text("dp_size: 4\npp_size: 2\ntp_size: 1\n")
+    assert not is_told_again(record, told)
+
+
+def test_damaged_answer_is_made_again(record, told, shelf):
+    is_told_again(record, told)
+    (entry,) = shelf.glob("audit-*")
+    content = bytearray(entry.read_bytes())
+    content[len(content) // 2] ^= 1
+    entry.write_bytes(content)
+    assert not is_told_again(record, told)
+    assert is_told_again(record, told)
+
+
+def test_record_that_changes_under_the_audit_is_not_kept(record, told, shelf, monkeypatch):
+    read = pipeline.couple_sources
+
+    def change_first(*given):
+        pl.read_parquet(record).with_columns(pl.col("duration") * 2).write_parquet(record)
+        return read(*given)
+
+    monkeypatch.setattr(pipeline, "couple_sources", change_first)
+    is_told_again(record, told)
+    assert not list(shelf.glob("audit-*"))
+
+
+def test_small_audit_is_not_kept_and_nothing_without_cache(record, told, shelf, monkeypatch):
+    is_told_again(record, told, cache=False)
+    monkeypatch.setattr(kept, "LEAST_KEPT_OPS", 10**6)
+    is_told_again(record, told)
+    assert not shelf.exists()
+
+
+def test_missing_record_is_said_to_be_missing(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        run_audit(tmp_path / "none.parquet")
