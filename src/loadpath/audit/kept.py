@@ -22,10 +22,19 @@ from loadpath.compiled.versions import versions
 from loadpath.decode import file_digest, keep, kept
 from loadpath.errors import InputError
 
-__all__ = ["LEAST_KEPT_OPS", "Answer", "Question", "ask", "find_answer", "keep_answer"]
+__all__ = [
+    "LEAST_KEPT_BYTES",
+    "LEAST_KEPT_OPS",
+    "Answer",
+    "Question",
+    "ask",
+    "find_answer",
+    "keep_answer",
+]
 
 LEAST_KEPT_OPS = 250_000
-"""A smaller job is audited in about the time that its user notices."""
+LEAST_KEPT_BYTES = 4 << 20
+"""What has fewer ops and smaller records is audited in about a second."""
 LIBRARIES = ("loadpath", "numpy", "numba", "polars", "msgspec", "isal")
 PACKAGE = Path(__file__).parents[1]
 TABLE = ".parquet"
@@ -179,7 +188,7 @@ def keep_answer(
     folder : Path, optional
         Audit folder that was written; its files are kept as they are.
     """
-    if question is None or document["job"]["ops"] < LEAST_KEPT_OPS:
+    if question is None or not _is_large(document):
         return
     if not {one["sha256"] for one in document["inputs"]} <= question.digests:
         return  # a file was changed between the question and the answer
@@ -187,6 +196,11 @@ def keep_answer(
     sizes = {name: len(content) for name, content in files.items()}
     head = msgspec.msgpack.encode(_Head(sizes, tuple(tables)))
     keep(question.shelf, question.key, [len(head).to_bytes(8, "little"), head, *files.values()])
+
+
+def _is_large(document: Mapping[str, Any]) -> bool:
+    n_byte = sum(one["bytes"] for one in document["inputs"])
+    return document["job"]["ops"] >= LEAST_KEPT_OPS or n_byte >= LEAST_KEPT_BYTES
 
 
 def _encoded(
