@@ -199,8 +199,9 @@ def keep_answer(
 
 
 def _is_large(document: Mapping[str, Any]) -> bool:
-    n_byte = sum(one["bytes"] for one in document["inputs"])
-    return document["job"]["ops"] >= LEAST_KEPT_OPS or n_byte >= LEAST_KEPT_BYTES
+    n_byte: int = sum(one["bytes"] for one in document["inputs"])
+    n_op: int = document["job"]["ops"]
+    return n_op >= LEAST_KEPT_OPS or n_byte >= LEAST_KEPT_BYTES
 
 
 def _encoded(
