@@ -50,9 +50,7 @@ def mlperf(folder: Path) -> Iterator[Case]:
                 sequence_parallel=True,
                 tensor_overlap="pipelined",
             ),
-            software=Software(
-                precision="fp8", graphs=graphs, scaling=scaling, gradient_bytes=2
-            ),
+            software=Software(precision="fp8", graphs=graphs, scaling=scaling, gradient_bytes=2),
         )
         label = f"{row['round']} {row['submitter']} {gpus} m={row['microbatches']}"
         yield Case("mlperf_llm_scaling_step_times", label, design, float(row["step_s"]))
@@ -69,11 +67,7 @@ _DGXC = {
 
 
 def dgxcloud(folder: Path) -> Iterator[Case]:
-    """Rows whose configuration text gives tensor and pipeline widths; later tags repeat them.
-
-    The recipes of those tags (NVIDIA/dgxc-benchmarking, *.yaml and *.sh) have grad_sync_dtype bf16 and, at 8 bit,
-    delayed scales (fp8_amax_compute_algo max over 1,024 steps); GPT-3 has hidden_dropout 0.1.
-    """
+    """Rows whose configuration text gives tensor and pipeline widths; later tags repeat them."""
     seen = set()
     for row in rows(folder, "dgxcloud_benchmarking_weak_scaling"):
         base = _DGXC.get(row["file"])
@@ -107,6 +101,8 @@ def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
     except ValueError:
         return None
     precision = "fp8" if "FP8" in row["config"] else "bf16"
+    # The recipes of those tags (NVIDIA/dgxc-benchmarking, *.yaml and *.sh) have grad_sync_dtype bf16 and, at
+    # 8 bit, delayed scales (fp8_amax_compute_algo max over 1,024 steps); GPT-3 has hidden_dropout 0.1.
     model = replace(model, dropout=row["file"].startswith("nemo_megatron"))
     design = Design(
         name=row["config"],

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import rounded
+from loadpath.brief.amounts import whole
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio
 
@@ -65,17 +65,15 @@ def forecast_headline(document: Document) -> str:
     if len(document["points"]) < 2:
         return "One size says nothing of scaling"
     if flags["throughput"]:
-        return f"Beyond {rounded(flags['throughput']['n'])} accelerators the job gets slower"
+        return f"Beyond {whole(flags['throughput']['n'])} accelerators the job gets slower"
     if flags["average"]:
         ratio = document["inversion_searched"]["worst_ratio"]
         return (
-            f"Beyond {rounded(flags['average']['n'])} accelerators a {unit} costs over "
+            f"Beyond {whole(flags['average']['n'])} accelerators a {unit} costs over "
             f"{ratio:g} times the cheapest"
         )
     if flags["marginal"]:
-        return (
-            f"Beyond {rounded(flags['marginal']['n'])} accelerators a {unit} more is not worth it"
-        )
+        return f"Beyond {whole(flags['marginal']['n'])} accelerators a {unit} more is not worth it"
     return f"No inversion up to {most:,} accelerators"
 
 
@@ -129,7 +127,7 @@ def _flagged(document: Document, name: str) -> list[Cell]:
     high = Cell(f"beyond {most:,}", most) if flag["high"] is None else size(flag["high"])
     likely = Cell(format_ratio(flag["likelihood_ratio"]), flag["likelihood_ratio"])
     return [
-        Cell("inverts at "), size(flag["n"]), Cell(" ("), size(flag["low"]), Cell(" to "), high,
+        Cell("inverts beyond "), size(flag["n"]), Cell(" ("), size(flag["low"]), Cell(" to "), high,
         Cell("; in "), likely, Cell(" of the worlds)"),
     ]  # fmt: skip
 
@@ -145,9 +143,9 @@ def size(value: float) -> Cell:
     Returns
     -------
     Cell
-        Three significant digits.
+        Whole ones.
     """
-    return Cell(rounded(value), value)
+    return Cell(whole(value), value)
 
 
 def joined(cells: list[Cell]) -> str:
