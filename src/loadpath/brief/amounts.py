@@ -18,6 +18,7 @@ __all__ = [
     "plural",
     "power",
     "rounded",
+    "to_add",
     "whole",
     "within",
 ]
@@ -45,10 +46,31 @@ def added(value: float) -> str:
     >>> added(3182.1), added(34.4), added(1.02), added(0.256)
     ('3,180 more accelerators', '34 more accelerators', '1 more accelerator', 'less than one more accelerator')
     """
+    n = to_add(value)
+    return f"{n} more accelerator{'' if n in {'1', 'less than one'} else 's'}"
+
+
+def to_add(value: float) -> str:
+    """Write how many accelerators would have to be added, which was interpolated.
+
+    Parameters
+    ----------
+    value : float
+        Accelerators.
+
+    Returns
+    -------
+    str
+        Whole ones, three significant digits.
+
+    Examples
+    --------
+    >>> to_add(3182.1), to_add(7.9), to_add(0.256)
+    ('3,180', '8', 'less than one')
+    """
     if value < 1:
-        return "less than one more accelerator"
-    whole = rounded(round(value)) if value >= 100 else f"{value:.0f}"
-    return f"{whole} more accelerator{'' if whole == '1' else 's'}"
+        return "less than one"
+    return rounded(round(value)) if value >= 100 else f"{value:.0f}"
 
 
 def whole(value: float) -> str:

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import amount, cost_scale, duration, faster, large, plural, power, whole
+from loadpath.brief.amounts import (
+    amount,
+    cost_scale,
+    duration,
+    faster,
+    large,
+    plural,
+    power,
+    to_add,
+)
 from loadpath.brief.forecast_cells import NONE, count, known, laid, number, ratio, seconds
 from loadpath.brief.forecast_words import LEVER_WORDS
 from loadpath.brief.grid import Cell, Grid
@@ -124,9 +133,7 @@ def substitution_grid(document: Document) -> Grid:
 
 
 def _added(value: float | None) -> Cell:
-    if value is None:
-        return NONE
-    return Cell("less than 1" if value < 1 else whole(value), value)
+    return NONE if value is None else Cell(to_add(value), value)
 
 
 def break_even_grid(document: Document) -> Grid:

@@ -65,7 +65,7 @@ def _parts(document: Document) -> list[tuple[str, str, int]]:
         (f"At {now['n']:,}", _at(document, now), 3),
         ("Limited by", _limits(document, now), 3),
         ("Delay", _delay(document), 2),
-        ("Helps most", _helps(document), 2),
+        ("Helps most", _helps(document), 3),
         ("Layouts", joined(searched_words(document)), 3),
         ("Serving", joined(served_words(document)), 3),
         ("Baseline", _baseline(document), 2),

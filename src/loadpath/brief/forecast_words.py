@@ -65,16 +65,18 @@ def forecast_headline(document: Document) -> str:
     if len(document["points"]) < 2:
         return "One size says nothing of scaling"
     if flags["throughput"]:
-        return f"Beyond {whole(flags['throughput']['n'])} accelerators the job gets slower"
+        return f"Beyond {_up_to(flags['throughput'])} the job gets slower"
     if flags["average"]:
         ratio = document["inversion_searched"]["worst_ratio"]
-        return (
-            f"Beyond {whole(flags['average']['n'])} accelerators a {unit} costs over "
-            f"{ratio:g} times the cheapest"
-        )
+        return f"Beyond {_up_to(flags['average'])} a {unit} costs over {ratio:g} times the cheapest"
     if flags["marginal"]:
-        return f"Beyond {whole(flags['marginal']['n'])} accelerators a {unit} more is not worth it"
+        return f"Beyond {_up_to(flags['marginal'])} a {unit} more is not worth it"
     return f"No inversion up to {most:,} accelerators"
+
+
+def _up_to(flag: Mapping[str, Any]) -> str:
+    n = whole(flag["n"])
+    return f"{n} accelerator{'' if n == '1' else 's'}"
 
 
 def forecast_decision(document: Document) -> str:
