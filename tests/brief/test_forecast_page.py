@@ -160,7 +160,8 @@ def compared(*, mean, best_ratio=1.0):
     first, second = ({**row, "job_s": None} for row in found["candidates"])
     first |= {"candidate": "a", "mean": 1.0, "best_ratio": best_ratio}
     second |= {"candidate": "b", "mean": mean}
-    return found | {"candidates": [first, second], "not_shared": ["gemm_ratio"], "pilot": []}
+    return found | {"candidates": [first, second], "not_shared": ["gemm_ratio"],
+                    "about": {"gemm_ratio": "share of the peak"}, "pilot": []}  # fmt: skip
 
 
 @pytest.mark.parametrize(
