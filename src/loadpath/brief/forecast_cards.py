@@ -63,8 +63,9 @@ def _inversion(document: Document) -> Card:
         if flag["high"] is None
         else size(flag["high"])
     )
-    band = (size(flag["low"]), Cell(" to "), high)
-    return Card("Cost inverts beyond", size(flag["n"]), (band, policy))
+    low = size(flag["low"])
+    notes = (policy,) if low.text == high.text else ((low, Cell(" to "), high), policy)
+    return Card("Cost inverts beyond", size(flag["n"]), notes)
 
 
 def _time(now: Mapping[str, Any]) -> Card:

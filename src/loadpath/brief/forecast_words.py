@@ -128,9 +128,12 @@ def _flagged(document: Document, name: str) -> list[Cell]:
     most = searched["n_most"]
     high = Cell(f"beyond {most:,}", most) if flag["high"] is None else size(flag["high"])
     likely = Cell(format_ratio(flag["likelihood_ratio"]), flag["likelihood_ratio"])
+    low = size(flag["low"])
+    # Edges of one whole number say no more than it does.
+    edges = [] if low.text == high.text else [low, Cell(" to "), high, Cell("; ")]
     return [
-        Cell("inverts beyond "), size(flag["n"]), Cell(" ("), size(flag["low"]), Cell(" to "), high,
-        Cell("; in "), likely, Cell(" of the worlds)"),
+        Cell("inverts beyond "), size(flag["n"]), Cell(" ("), *edges, Cell("in "), likely,
+        Cell(" of the worlds)"),
     ]  # fmt: skip
 
 
