@@ -26,12 +26,13 @@ A100, H100 = "A100-SXM4-80GB", "H100-SXM5-80GB"
 
 @dataclass(frozen=True)
 class Case:
-    """One published row."""
+    """One published row; `others` are the designs that its text allows as well."""
 
     table: str
     label: str
     design: Design
     step_s: float
+    others: tuple[Design, ...] = ()
 
 
 MODELS = {

@@ -10,8 +10,25 @@ from msgspec.structs import replace
 from loadpath.forecast.design import Batch, Cluster, Design, Parallelism, Software, Transformer
 
 
+def _mlperf_recipe(row: dict[str, str]) -> tuple[int, bool, str]:
+    """Give chunks of a stage, whether layers are graphs, and how 8-bit scales are kept.
+
+    INTERLEAVED_PIPELINE, LAYER_CUDA_GRAPH, FP8_REDUCE_AMAX and TP_ONLY_AMAX_RED of the configurations that the
+    submitters published with each round (mlcommons/training_results_v3.0 to v4.1); v3.0 tells no chunks: as v3.1.
+    """
+    if row["round"] < "v4.0":
+        return 12, False, "delayed"
+    if row["pp"] == "6":
+        return 8, True, "delayed"
+    if row["round"] == "v4.0":
+        return 4, False, "delayed"
+    if row["submitter"] == "Oracle":
+        return 4, False, "own"
+    return 6, "B200" in row["accelerator"], "own"
+
+
 def mlperf(folder: Path) -> Iterator[Case]:
-    """GPT-3 of NVIDIA hardware: 12 chunks a stage by default, tensor transfers in pieces (config of v3.1)."""
+    """GPT-3 of NVIDIA hardware; all its configurations have tensor transfers in pieces, gradients of 16 bit."""
     devices = {"H100": H100, "B200": "B200-SXM"}
     for row in rows(folder, "mlperf_llm_scaling_step_times"):
         device = next((d for key, d in devices.items() if key in row["accelerator"]), None)
@@ -19,7 +36,7 @@ def mlperf(folder: Path) -> Iterator[Case]:
             continue
         pipeline, gpus = int(row["pp"]), int(row["chips"])
         micro = int(row["mbs"])
-        chunks = 12 if pipeline == 8 else 16
+        chunks, graphs, scaling = _mlperf_recipe(row)
         design = Design(
             name="GPT-3 175B",
             model=MODELS["gpt3-175b"],
@@ -33,12 +50,7 @@ def mlperf(folder: Path) -> Iterator[Case]:
                 sequence_parallel=True,
                 tensor_overlap="pipelined",
             ),
-            software=Software(
-                precision="fp8",
-                graphs=row["round"] >= "v4.0",
-                # Of later rounds nothing published says how scales were kept.
-                scaling="delayed" if row["round"] < "v4.0" else "own",
-            ),
+            software=Software(precision="fp8", graphs=graphs, scaling=scaling, gradient_bytes=2),
         )
         label = f"{row['round']} {row['submitter']} {gpus} m={row['microbatches']}"
         yield Case("mlperf_llm_scaling_step_times", label, design, float(row["step_s"]))
@@ -89,6 +101,9 @@ def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
     except ValueError:
         return None
     precision = "fp8" if "FP8" in row["config"] else "bf16"
+    # The recipes of those tags (NVIDIA/dgxc-benchmarking, *.yaml and *.sh) have grad_sync_dtype bf16 and, at
+    # 8 bit, delayed scales (fp8_amax_compute_algo max over 1,024 steps); GPT-3 has hidden_dropout 0.1.
+    model = replace(model, dropout=row["file"].startswith("nemo_megatron"))
     design = Design(
         name=row["config"],
         model=model,
@@ -104,7 +119,11 @@ def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
             tensor_overlap="pipelined",
             embedding_apart=fitted[1],
         ),
-        software=Software(precision=precision),
+        software=Software(
+            precision=precision,
+            scaling="delayed" if precision == "fp8" else "own",
+            gradient_bytes=2,
+        ),
     )
     label = f"{row['tag']} {row['file'].split('/')[0]} {row['file'].split('_')[-1].removesuffix('.md')} {precision} {gpus}"
     return Case("dgxcloud_benchmarking_weak_scaling", label, design, step)
@@ -165,6 +184,12 @@ def _dispatch(base: str, device: str, width: int) -> str:
     return "each_node" if by_node else "each_expert"
 
 
+_OPEN_ATTENTION = {"gpt-oss-120b": ("unfused",)}
+"""Kernels of attention that a row leaves open: learned sinks (softmax_type "learnable") leave the choice between
+fused and unfused attention to the versions at hand (attention_backend None), and of one release the table itself
+says that attention was slow (NVIDIA/cudnn-frontend issue 256)."""
+
+
 def megatron_bridge(folder: Path) -> Iterator[Case]:
     """Rows that name a transformer of public dimensions; hybrids are left out."""
     for row in rows(folder, "megatron_bridge_perf_summary"):
@@ -213,11 +238,18 @@ def megatron_bridge(folder: Path) -> Iterator[Case]:
                 graphs=graphs,
                 expert_kernels="joined" if joined else "apart",
                 expert_dispatch=_dispatch(base, device, width["EP"]),
+                # grad_reduce_in_fp32 is False in all configurations of these releases.
+                gradient_bytes=2,
             ),
         )
         rate = float(row["Tokens / sec / GPU"].split()[0])
         label = f"{row['doc'].split()[0]} {base} {device} {precision} {gpus}"
-        yield Case("megatron_bridge_perf_summary", label, design, batch * sequence / (rate * gpus))
+        others = tuple(
+            replace(design, software=replace(design.software, attention=kind))
+            for kind in _OPEN_ATTENTION.get(base, ())
+        )
+        step_s = batch * sequence / (rate * gpus)
+        yield Case("megatron_bridge_perf_summary", label, design, step_s, others)
 
 
 def setting(folder: Path) -> Iterator[Case]:

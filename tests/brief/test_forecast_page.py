@@ -18,7 +18,9 @@ from loadpath.brief import (
     render_forecast_summary,
 )
 from loadpath.brief.amounts import rounded
-from loadpath.brief.compare_words import compare_answers, compare_summary_words
+from loadpath.brief.compare_words import compare_answers, compare_scale, compare_summary_words
+from loadpath.brief.forecast_cells import NONE, count, known, laid
+from loadpath.brief.forecast_words import forecast_headline
 from loadpath.errors import UsageError
 from loadpath.forecast.comparison import compare_designs
 from loadpath.forecast.design import Prices, Startup, Stencil
@@ -160,7 +162,8 @@ def compared(*, mean, best_ratio=1.0):
     first, second = ({**row, "job_s": None} for row in found["candidates"])
     first |= {"candidate": "a", "mean": 1.0, "best_ratio": best_ratio}
     second |= {"candidate": "b", "mean": mean}
-    return found | {"candidates": [first, second], "not_shared": ["gemm_ratio"], "pilot": []}
+    return found | {"candidates": [first, second], "not_shared": ["gemm_ratio"],
+                    "about": {"gemm_ratio": "share of the peak"}, "pilot": []}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -178,6 +181,44 @@ def test_priors_that_change_no_choice_are_not_said_to_do_so(best_ratio, said):
     answers = dict(compare_answers(compared(mean=2.0, best_ratio=best_ratio)))
     [told] = answers["What could make another one right after all?"]
     assert said in told.text
+    assert "share of the peak (gemm_ratio)" in told.text
+
+
+def test_summary_of_a_comparison_tells_the_cost_that_decides():
+    found = compared(mean=2.0)
+    lines = render_comparison(found).splitlines()
+    head = next(line for line in lines if line.startswith("candidate"))
+    assert "expected" in head.split()
+    column = head.split().index("expected")
+    scale, _ = compare_scale(found)
+    assert next(line for line in lines if line.startswith("b ")).split()[column + 1] == rounded(
+        2.0 * scale
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [
+        (1.11, "Beyond 1 accelerator a token"),
+        (34.9, "Beyond 34 accelerators a"),
+        (7441.2, "Beyond 7,440 accelerators"),
+    ],
+)
+def test_inversion_is_told_in_whole_accelerators(n, said):
+    told = {
+        "inversion": {"average": {"n": n}, "marginal": None, "throughput": None},
+        "inversion_searched": {"n_most": 8192, "worst_ratio": 1.2},
+        "unit": "token",
+        "points": [{}, {}],
+    }
+    assert forecast_headline(told).startswith(said)
+
+
+def test_columns_that_nothing_is_known_of_are_left_out():
+    grid = laid(["n", "job", "power"], [(count(1), NONE, NONE), (count(2), NONE, count(3))])
+    assert known(grid).headings == ("n", "power")
+    assert known(grid).rows == ((count(1), NONE), (count(2), count(3)))
+    assert known(laid(["n"], [])).headings == ("n",)
 
 
 @pytest.mark.slow

@@ -43,6 +43,7 @@ def test_sound_design_has_no_problem():
         (design(8192, 8192, model=replace(SMALL, layers=8192), pipeline=8192), "parallelism.pipeline and chunks make 8192"),
         (design(priors={"lanch": 1.0}), "priors.lanch is 'lanch', which is unknown; launch"),
         (design(priors={"launch": -1.0}), "priors.launch is -1.0; it must be finite"),
+        (design(priors={"gemm_ratio": 66.0}), "priors.gemm_ratio is 66.0; a share of the peak is at most 1"),
         (design(software=Software(precision="fp8")), "software.precision is fp8, which A100"),
         (design(batch=None), "batch is missing; training needs its sequences"),
         (design(model=None), "model or stencil must describe the job"),

@@ -117,3 +117,27 @@ def test_value_in_place_of_a_table_is_named():
 def test_tables_in_a_list_have_their_own_lines():
     text = GOOD + "[[cluster.tiers]]\nname = 'a'\nsize = 8\nbandwidth = 5\n"
     assert problems(text)[0].startswith("line 19: cluster.tiers.0.bandwidth 5 has no unit")
+
+
+def test_wrong_and_missing_values_hide_no_other_problem():
+    text = GOOD.replace("sequence = 1024", 'sequence = "1k"').replace("layers = 8", "layers = 97")
+    text = text.replace("heads = 16\n", "").replace("sequences = 64", "sequences = 63")
+    text += "[parallelism]\npipeline = 4\n[prices]\naccelerator_hour = -2\ncurrency = 'dollars'\n"
+    found = problems(text)
+    assert [line.split(";")[0] for line in found] == [
+        "line 3: model.heads is missing",
+        "line 4: model.layers is 97, which 4 stages of 1 chunks do not divide",
+        "line 6: model.sequence is '1k'",
+        "line 10: batch.sequences is 63, which 2 replicas with microbatches of 1 do not divide",
+        "line 18: prices.accelerator_hour is -2",
+        "line 19: prices.currency is 'dollars'",
+    ]
+    assert found[2].endswith("a whole number from 1 would do")
+
+
+@pytest.mark.parametrize("wrong", ["layers = 0", "layers = true", "layers = 1.5", "layers = []"])
+def test_what_stands_in_for_a_wrong_value_is_blamed_for_nothing(wrong):
+    text = GOOD.replace("layers = 8", wrong) + "[parallelism]\npipeline = 4\nchunks = 2\n"
+    found = problems(text)
+    assert len(found) == 1
+    assert found[0].startswith("line 4: model.layers is ")

@@ -239,7 +239,7 @@ def test_options_hold_the_present_size_the_cheapest_and_the_largest_that_pays(ou
     advice = advise(outlook, 1, Limits(budget=1e9))
     options = {row["option"]: row for row in advice.tables["option"].to_dicts()}
     assert options["do nothing: as designed"]["n"] == 16
-    assert options["the largest size that pays"]["n"] == 64
+    assert options["the largest size looked at that pays"]["n"] == 64
     assert options["do nothing: as designed"]["over_limit_ratio"] == 0
 
 

@@ -59,6 +59,16 @@ def test_recorded_replicas_keep_their_step(traced):
     assert not drawn_lateness_s(traced, 4, np.random.default_rng(0), 3).any()
 
 
+def test_lateness_is_the_same_to_the_bit_in_whatever_order_members_are_listed(audits, traced):
+    job, steps = audits[4].job, audits[4].tables["step_time"]
+    for seed in range(4):
+        shuffled = replace(
+            job, membership=job.membership.sample(fraction=1, shuffle=True, seed=seed)
+        )
+        again = measure_traces(shuffled, steps, data_parallel=True)
+        assert again.lateness_s.tobytes() == traced.lateness_s.tobytes()
+
+
 def test_transfers_grow_with_replicas_towards_their_whole(traced):
     alone, two, four, many = (calm_step_s(traced, n, 0.0) for n in (1, 2, 4, 4096))
     assert alone < two < four < many

@@ -1,10 +1,11 @@
 """Amounts of a forecast as text: sizes, durations, power, cost of work."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from loadpath.brief.grid import Cell
-from loadpath.units import format_seconds
+from loadpath.units import format_ratio, format_seconds
 
 __all__ = [
     "added",
@@ -12,10 +13,14 @@ __all__ = [
     "cost_scale",
     "cost_words",
     "duration",
+    "faster",
     "large",
     "plural",
     "power",
     "rounded",
+    "to_add",
+    "whole",
+    "within",
 ]
 
 Document = Mapping[str, Any]
@@ -41,10 +46,96 @@ def added(value: float) -> str:
     >>> added(3182.1), added(34.4), added(1.02), added(0.256)
     ('3,180 more accelerators', '34 more accelerators', '1 more accelerator', 'less than one more accelerator')
     """
+    n = to_add(value)
+    return f"{n} more accelerator{'' if n in {'1', 'less than one'} else 's'}"
+
+
+def to_add(value: float) -> str:
+    """Write how many accelerators would have to be added, which was interpolated.
+
+    Parameters
+    ----------
+    value : float
+        Accelerators.
+
+    Returns
+    -------
+    str
+        Whole ones, three significant digits.
+
+    Examples
+    --------
+    >>> to_add(3182.1), to_add(7.9), to_add(0.256)
+    ('3,180', '8', 'less than one')
+    """
     if value < 1:
-        return "less than one more accelerator"
-    whole = rounded(round(value)) if value >= 100 else f"{value:.0f}"
-    return f"{whole} more accelerator{'' if whole == '1' else 's'}"
+        return "less than one"
+    return rounded(round(value)) if value >= 100 else f"{value:.0f}"
+
+
+def whole(value: float) -> str:
+    """Write a number of accelerators that was interpolated: how many there are up to it.
+
+    Parameters
+    ----------
+    value : float
+        Accelerators.
+
+    Returns
+    -------
+    str
+        Whole ones, from 1,000 on three significant digits.
+
+    Examples
+    --------
+    >>> whole(1.11), whole(34.9), whole(3182.1)
+    ('1', '34', '3,180')
+    """
+    return rounded(value) if value >= 1000 else f"{math.floor(value)}"
+
+
+def faster(ratio: float) -> str:
+    """Say how much sooner a job ends, by what of its speed it gains.
+
+    Parameters
+    ----------
+    ratio : float
+        Gain of speed over the present one.
+
+    Returns
+    -------
+    str
+        In percent, from twice as fast on in times.
+
+    Examples
+    --------
+    >>> faster(0.241), faster(1.672)
+    ('24.1 % faster', '2.67 times as fast')
+    """
+    if ratio >= 1:
+        return f"{rounded(1 + ratio)} times as fast"
+    return f"{format_ratio(ratio)} faster"
+
+
+def within(ratio: float) -> str:
+    """Write a largest error, rounded up.
+
+    Parameters
+    ----------
+    ratio : float
+        Error over what was measured.
+
+    Returns
+    -------
+    str
+        In percent; never less than it is.
+
+    Examples
+    --------
+    >>> within(0.00032), within(0.0021)
+    ('0.1 %', '0.3 %')
+    """
+    return format_ratio(math.ceil(1000 * ratio) / 1000)
 
 
 def rounded(value: float) -> str:

@@ -29,19 +29,19 @@ def candidate_chart(document: Mapping[str, Any]) -> Figure:
     Returns
     -------
     Figure
-        Figure ``candidates``: median and 90 % band of each, the chosen one in blue.
+        Figure ``candidates``: mean and 90 % band of each, the chosen one in blue.
     """
     scale, words = compare_scale(document)
     shown = document["candidates"][:N_SHOWN]
     table = pl.DataFrame(
-        [{name: row[name] for name in ("candidate", "median", "low", "high")} for row in shown]
+        [{name: row[name] for name in ("candidate", "mean", "low", "high")} for row in shown]
     )
     rows = [
         {
             "order": place,
             "name": visible(row["candidate"], limit=28),
-            **{name: row[name] * scale for name in ("median", "low", "high")},
-            "text": rounded(row["median"] * scale),
+            **{name: row[name] * scale for name in ("mean", "low", "high")},
+            "text": rounded(row["mean"] * scale),
             "colour": _GREY if place else _BLUE,
         }
         for place, row in enumerate(shown)
@@ -51,7 +51,11 @@ def candidate_chart(document: Mapping[str, Any]) -> Figure:
         for row in rows
     )
     figure = Figure(
-        "candidates", f"Cost of each: {words}", f"Median and 90 % band: {told}.", "", table
+        "candidates",
+        f"Cost of each: {words}",
+        f"Expected cost (the mean) and 90 % band: {told}.",
+        "",
+        table,
     )
     return static(figure, _chart(rows, words))
 
@@ -68,8 +72,8 @@ def _chart(rows: list[dict[str, Any]], words: str) -> alt.LayerChart:
         axis=alt.Axis(tickCount=6),
     )  # fmt: skip
     bands = base.mark_bar(height=9, opacity=0.45).encode(x=axis, x2="high:Q")
-    middles = base.mark_tick(thickness=3, height=18).encode(x="median:Q")
+    middles = base.mark_tick(thickness=3, height=18).encode(x="mean:Q")
     texts = base.mark_text(dy=-15, fontSize=11).encode(
-        x="median:Q", text="text:N", color=alt.value(INK)
+        x="mean:Q", text="text:N", color=alt.value(INK)
     )
     return alt.LayerChart(layer=[bands, middles, texts], width=640, height=44 * len(rows))

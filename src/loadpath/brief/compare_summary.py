@@ -36,17 +36,19 @@ def render_comparison(document: Document, *, briefing_path: str | None = None) -
     lines = entry("Verdict", verdict, 3)
     lines += entry("Basis", _basis(document), 2)
     lines.append(
-        f"{'candidate':<{_NAME}} {'N':>7} {'step':>9} {'cost':>9} {'low':>9} {'high':>9} {'loss':>9}"
+        f"{'candidate':<{_NAME}} {'N':>7} {'step':>9} {'expected':>9} {'low':>9} {'high':>9} {'loss':>9}"
     )
     for row in rows[:_MOST]:
-        figures = (row[name] * scale for name in ("median", "low", "high", "expected_loss"))
+        figures = (row[name] * scale for name in ("mean", "low", "high", "expected_loss"))
         step = format_seconds(row["step_s"]["median"])
         told = " ".join(f"{rounded(value):>9}" for value in figures)
         lines.append(
             f"{visible(row['candidate'], limit=_NAME):<{_NAME}} {row['n']:>7,} {step:>9} {told}"
         )
     lines += entry(
-        "Cost", f"{words}; loss: what choosing it costs more than the best, on average", 2
+        "Cost",
+        f"{words}; expected: the mean; loss: what choosing it costs more than the best, on average",
+        2,
     )
     lines += entry("Jobs", _jobs(rows), 2)
     for row in document["pilot"][:4]:

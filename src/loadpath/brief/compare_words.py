@@ -142,7 +142,8 @@ def compare_answers(document: Document) -> list[tuple[str, list[Cell]]]:
 
 def _doubt(document: Document) -> str:
     """Name the priors that tell candidates apart, unless none of the worlds changes the choice."""
-    differ = ", ".join(document["not_shared"])
+    about = document["about"]
+    differ = "; ".join(f"{about[name]} ({name})" for name in document["not_shared"])
     if not differ:
         return "Nothing that was varied: what is not known is the same for all."
     best = document["candidates"][0]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import altair as alt
 import polars as pl
 
-from loadpath.brief.amounts import cost_scale, rounded
+from loadpath.brief.amounts import cost_scale, rounded, whole
 from loadpath.brief.chart import INK, static
 from loadpath.brief.picture import Figure
 
@@ -43,7 +43,7 @@ def cost_chart(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) 
     flag = document["inversion"]["average"]
     words = f"Median and 90 % band: {told}."
     if flag is not None:
-        words += f" Average cost inverts at {rounded(flag['n'])}, the vertical line."
+        words += f" Average cost inverts beyond {whole(flag['n'])}, the vertical line."
     words += f" {_range_words(document)}"
     return static(
         Figure("cost", title, words, "", curve.drop("quantity")),

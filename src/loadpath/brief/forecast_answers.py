@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import added, amount, cost_scale, large, plural, rounded
+from loadpath.brief.amounts import added, amount, cost_scale, faster, large, plural, rounded
 from loadpath.brief.forecast_words import LEVER_WORDS, MORE, forecast_summary
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio, format_seconds
@@ -45,6 +45,10 @@ def _untold(why: str) -> list[Cell]:
 
 def _ratio(value: float) -> Cell:
     return Cell(format_ratio(value), value)
+
+
+def _faster(row: Mapping[str, Any]) -> Cell:
+    return Cell(faster(row["gain_ratio"]), row["gain_ratio"])
 
 
 def _amplifies(document: Document) -> list[Cell]:
@@ -102,8 +106,7 @@ def _stability(document: Document) -> list[Cell]:
     cells = [
         Cell("One percent less noise saves "), Cell(f"{noise:.3f} %", noise),
         Cell(" of the cost, one percent fewer failures "), Cell(f"{failing:.3f} %", failing),
-        Cell(". Without noise and with equal devices the job is "), _ratio(calm["gain_ratio"]),
-        Cell(" faster"),
+        Cell(". Without noise and with equal devices the job is "), _faster(calm),
     ]  # fmt: skip
     if calm["n_added"] is None:
         return [*cells, Cell(", which no number of added accelerators up to the largest gives.")]
@@ -169,12 +172,17 @@ def _network(document: Document) -> list[Cell]:
     if not document["substitution"]:
         return _untold("runs alone tell nothing of transfers")
     gain = next(r for r in document["substitution"] if r["improvement"].startswith("network"))
+    # The one lever of a record is all its transfers between replicas, in a node too.
+    recorded = document["design"]["kind"] == "recorded"
+    taken = [
+        p["limitation"]["inter_node"] + (p["limitation"]["intra_node"] if recorded else 0.0)
+        for p in (now, last)
+    ]
     return [
-        Cell("Transfers between nodes that nothing hides take "),
-        _ratio(now["limitation"]["inter_node"]), Cell(" of the paid time at "),
-        Cell(f"{now['n']:,}", now["n"]), Cell(" accelerators and "),
-        _ratio(last["limitation"]["inter_node"]), Cell(" at "), Cell(f"{last['n']:,}", last["n"]),
-        Cell("; twice the bandwidth makes the job "), _ratio(gain["gain_ratio"]), Cell(" faster at the first."),
+        Cell(f"Transfers{'' if recorded else ' between nodes'} that nothing hides take "),
+        _ratio(taken[0]), Cell(" of the paid time at "),
+        Cell(f"{now['n']:,}", now["n"]), Cell(" accelerators and "), _ratio(taken[1]), Cell(" at "), Cell(f"{last['n']:,}", last["n"]),
+        Cell("; twice the bandwidth makes the job "), _faster(gain), Cell(" at the first."),
     ]  # fmt: skip
 
 
@@ -184,7 +192,7 @@ def _hardware(document: Document) -> list[Cell]:
     best = document["substitution"][0]
     cells = [
         Cell(f"The largest gain looked at: {best['improvement']}, "),
-        _ratio(best["gain_ratio"]),
+        _faster(best),
     ]
     if best["n_added"] is None:
         return [*cells, Cell("; no number of added accelerators up to the largest does as much.")]

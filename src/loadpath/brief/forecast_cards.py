@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import amount, cost_scale, duration, rounded
+from loadpath.brief.amounts import amount, cost_scale, duration, rounded, within
 from loadpath.brief.cards import Card
+from loadpath.brief.forecast_words import size
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio, format_seconds
 
@@ -51,17 +52,20 @@ def _inversion(document: Document) -> Card:
     times = Cell(f"{ratio:g}", ratio)
     policy = (Cell(f"a {document['unit']} over "), times, Cell(" times the cheapest"))
     if len(document["points"]) < 2:
-        return Card("Cost inverts at", Cell("not assessed"), ((Cell("one size was asked for"),),))
+        return Card(
+            "Cost inverts beyond", Cell("not assessed"), ((Cell("one size was asked for"),),)
+        )
     if flag is None:
         most = Cell(f"{searched['n_most']:,}", searched["n_most"])
-        return Card("Cost inverts at", Cell("none"), ((Cell("up to "), most), policy))
+        return Card("Cost inverts beyond", Cell("no size"), ((Cell("up to "), most), policy))
     high = (
         Cell(f"beyond {searched['n_most']:,}", searched["n_most"])
         if flag["high"] is None
-        else Cell(rounded(flag["high"]), flag["high"])
+        else size(flag["high"])
     )
-    band = (Cell(rounded(flag["low"]), flag["low"]), Cell(" to "), high)
-    return Card("Cost inverts at", Cell(rounded(flag["n"]), flag["n"]), (band, policy))
+    low = size(flag["low"])
+    notes = (policy,) if low.text == high.text else ((low, Cell(" to "), high), policy)
+    return Card("Cost inverts beyond", size(flag["n"]), notes)
 
 
 def _time(now: Mapping[str, Any]) -> Card:
@@ -82,7 +86,7 @@ def _sure(document: Document) -> Card:
     if calibration is None:
         notes = [(Cell("no run was measured: priors alone"),)]
     else:
-        error = Cell(format_ratio(calibration["error_ratio"]), calibration["error_ratio"])
+        error = Cell(within(calibration["error_ratio"]), calibration["error_ratio"])
         met = "recorded steps" if document["design"]["kind"] == "recorded" else "measured runs"
         notes = [(Cell(f"{met} are met within "), error)]
     if document["pilot"]:

@@ -6,7 +6,7 @@ from loadpath.brief.amounts import rounded
 from loadpath.brief.grid import Cell, Grid
 from loadpath.units import format_ratio, format_seconds
 
-__all__ = ["NONE", "count", "laid", "number", "ratio", "seconds"]
+__all__ = ["NONE", "count", "known", "laid", "number", "ratio", "seconds"]
 
 NONE = Cell("—")
 """Stands where nothing is known."""
@@ -31,6 +31,29 @@ def laid(headings: Sequence[str], rows: Sequence[Sequence[Cell]], n_text: int = 
     """
     looks = tuple("text" if place < n_text else "number" for place in range(len(headings)))
     return Grid(tuple(headings), looks, tuple(tuple(row) for row in rows), 0)
+
+
+def known(grid: Grid) -> Grid:
+    """Leave out columns of which no row knows anything.
+
+    Parameters
+    ----------
+    grid : Grid
+        A table.
+
+    Returns
+    -------
+    Grid
+        The same without them; all of them where it has no rows.
+    """
+    keep = [
+        place
+        for place in range(len(grid.headings))
+        if not grid.rows or any(row[place] != NONE for row in grid.rows)
+    ]
+    rows = tuple(tuple(row[place] for place in keep) for row in grid.rows)
+    headings = tuple(grid.headings[place] for place in keep)
+    return Grid(headings, tuple(grid.looks[place] for place in keep), rows, grid.n_hidden)
 
 
 def number(value: float | None) -> Cell:

@@ -3,8 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import amount, cost_scale, duration, large, plural, power
-from loadpath.brief.forecast_cells import NONE, count, laid, number, ratio, seconds
+from loadpath.brief.amounts import (
+    amount,
+    cost_scale,
+    duration,
+    faster,
+    large,
+    plural,
+    power,
+    to_add,
+)
+from loadpath.brief.forecast_cells import NONE, count, known, laid, number, ratio, seconds
 from loadpath.brief.forecast_words import LEVER_WORDS
 from loadpath.brief.grid import Cell, Grid
 
@@ -58,7 +67,7 @@ def point_grid(document: Document) -> Grid:
     ]  # fmt: skip
     heads = ["accelerators", "step", "at least", "at most", f"{plural(document['unit'])} a second", "MFU", "ETTR",
              words, "at least", "at most", "job", "job costs", "power", "fits memory"]  # fmt: skip
-    return laid(heads, rows, 0)
+    return known(laid(heads, rows, 0))
 
 
 def option_grid(document: Document) -> Grid:
@@ -112,15 +121,19 @@ def substitution_grid(document: Document) -> Grid:
     """
     rows = [
         (
-            Cell(row["improvement"]), ratio(row["gain_ratio"]),
-            Cell("no number does") if row["n_added"] is None else number(row["n_added"]),
-            number(row["n_added_low"]), number(row["n_added_high"]), number(row["worth"]),
+            Cell(row["improvement"]), Cell(faster(row["gain_ratio"]), row["gain_ratio"]),
+            Cell("no number does") if row["n_added"] is None else _added(row["n_added"]),
+            _added(row["n_added_low"]), _added(row["n_added_high"]), number(row["worth"]),
         )
         for row in document["substitution"]
     ]  # fmt: skip
-    heads = ["improvement", "job faster by", "accelerators to add instead", "at least", "at most",
+    heads = ["improvement", "the job is", "accelerators to add instead", "at least", "at most",
              "may cost for the job"]  # fmt: skip
     return laid(heads, rows)
+
+
+def _added(value: float | None) -> Cell:
+    return NONE if value is None else Cell(to_add(value), value)
 
 
 def break_even_grid(document: Document) -> Grid:
@@ -227,9 +240,8 @@ def run_grid(document: Document) -> Grid:
          Cell("yes" if run["in_band"] else "no"))
         for run in document["measured"]
     ]  # fmt: skip
-    return laid(
-        ["run", "accelerators", "measured", "forecast", "error", "baseline", "in the band"], rows
-    )
+    heads = ["run", "accelerators", "measured", "forecast", "error", "baseline", "in the band"]
+    return known(laid(heads, rows))
 
 
 def prior_grid(document: Document) -> Grid:

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from loadpath.brief.amounts import amount, cost_scale, rounded
+from loadpath.brief.amounts import amount, cost_scale, whole, within
 from loadpath.brief.briefing import environment
 from loadpath.brief.cost_chart import cost_chart, step_band_chart
 from loadpath.brief.forecast_answers import answers
@@ -138,7 +138,8 @@ def render_forecast(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "as_of": document.get("as_of"),
     }
     pages = environment()
-    pages.filters["rounded"] = rounded
+    pages.filters["whole"] = whole
+    pages.filters["within"] = within
     return pages.get_template("forecast.html").render(page) + "\n"
 
 

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import added, cost_scale, duration, power, rounded
+from loadpath.brief.amounts import (
+    added,
+    cost_scale,
+    duration,
+    faster,
+    power,
+    rounded,
+    whole,
+    within,
+)
 from loadpath.brief.forecast_extra_words import searched_words, served_words
 from loadpath.brief.forecast_words import (
     LIMIT_WORDS,
@@ -56,7 +65,7 @@ def _parts(document: Document) -> list[tuple[str, str, int]]:
         (f"At {now['n']:,}", _at(document, now), 3),
         ("Limited by", _limits(document, now), 3),
         ("Delay", _delay(document), 2),
-        ("Helps most", _helps(document), 2),
+        ("Helps most", _helps(document), 3),
         ("Layouts", joined(searched_words(document)), 3),
         ("Serving", joined(served_words(document)), 3),
         ("Baseline", _baseline(document), 2),
@@ -82,7 +91,7 @@ def _basis(document: Document) -> str:
             f"modelled by replay, {f'rates set by {told}' if told else 'no run measured'}; {worlds}"
         )
     runs = counted(len(calibration["points"]), "measured run")
-    met = format_ratio(calibration["error_ratio"])
+    met = within(calibration["error_ratio"])
     if document["design"]["kind"] == "recorded":
         return f"replay of the record at other sizes (its steps met within {met}); {worlds}"
     if document["design"]["kind"] == "measured":
@@ -121,7 +130,7 @@ def _limits(document: Document, now: Mapping[str, Any]) -> str:
     text = ", ".join(f"{LIMIT_WORDS[name]} {format_ratio(share)}" for share, name in shares)
     for row in document["loss_crossing"][:1]:
         after, before = LIMIT_WORDS[row["after"]], LIMIT_WORDS[row["before"]]
-        text += f"; from {rounded(row['n'])} on more goes to {after} than to {before}"
+        text += f"; beyond {whole(row['n'])} more goes to {after} than to {before}"
     return text
 
 
@@ -146,7 +155,7 @@ def _delay(document: Document) -> str:
 def _helps(document: Document) -> str:
     parts = []
     for row in document["substitution"][:2]:
-        text = f"{row['improvement']} {format_ratio(row['gain_ratio'])}"
+        text = f"{row['improvement']}: {faster(row['gain_ratio'])}"
         equal = "as by no size looked at"
         if row["n_added"] is not None:
             equal = f"as by {added(row['n_added'])}"
@@ -173,7 +182,7 @@ def _baseline(document: Document) -> str:
         return ""
     best = document["baselines"][0]
     error = best["error_ratio"]
-    off = "error unknown" if error is None else f"{format_ratio(error)} off what is left out"
+    off = "error unknown" if error is None else f"{format_ratio(error)} off sizes left out"
     return f"{best['name']} on the {best['fitted_to']} steps: {off}{_beaten(document)}"
 
 

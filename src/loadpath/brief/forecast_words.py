@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadpath.brief.amounts import rounded
+from loadpath.brief.amounts import whole
 from loadpath.brief.grid import Cell
 from loadpath.units import format_ratio
 
@@ -65,18 +65,18 @@ def forecast_headline(document: Document) -> str:
     if len(document["points"]) < 2:
         return "One size says nothing of scaling"
     if flags["throughput"]:
-        return f"Beyond {rounded(flags['throughput']['n'])} accelerators the job gets slower"
+        return f"Beyond {_up_to(flags['throughput'])} the job gets slower"
     if flags["average"]:
         ratio = document["inversion_searched"]["worst_ratio"]
-        return (
-            f"Beyond {rounded(flags['average']['n'])} accelerators a {unit} costs over "
-            f"{ratio:g} times the cheapest"
-        )
+        return f"Beyond {_up_to(flags['average'])} a {unit} costs over {ratio:g} times the cheapest"
     if flags["marginal"]:
-        return (
-            f"Beyond {rounded(flags['marginal']['n'])} accelerators a {unit} more is not worth it"
-        )
+        return f"Beyond {_up_to(flags['marginal'])} a {unit} more is not worth it"
     return f"No inversion up to {most:,} accelerators"
+
+
+def _up_to(flag: Mapping[str, Any]) -> str:
+    n = whole(flag["n"])
+    return f"{n} accelerator{'' if n == '1' else 's'}"
 
 
 def forecast_decision(document: Document) -> str:
@@ -128,9 +128,12 @@ def _flagged(document: Document, name: str) -> list[Cell]:
     most = searched["n_most"]
     high = Cell(f"beyond {most:,}", most) if flag["high"] is None else size(flag["high"])
     likely = Cell(format_ratio(flag["likelihood_ratio"]), flag["likelihood_ratio"])
+    low = size(flag["low"])
+    # Edges of one whole number say no more than it does.
+    edges = [] if low.text == high.text else [low, Cell(" to "), high, Cell("; ")]
     return [
-        Cell("inverts at "), size(flag["n"]), Cell(" ("), size(flag["low"]), Cell(" to "), high,
-        Cell("; in "), likely, Cell(" of the worlds)"),
+        Cell("inverts beyond "), size(flag["n"]), Cell(" ("), *edges, Cell("in "), likely,
+        Cell(" of the worlds)"),
     ]  # fmt: skip
 
 
@@ -145,9 +148,9 @@ def size(value: float) -> Cell:
     Returns
     -------
     Cell
-        Three significant digits.
+        Whole ones.
     """
-    return Cell(rounded(value), value)
+    return Cell(whole(value), value)
 
 
 def joined(cells: list[Cell]) -> str:

@@ -90,6 +90,8 @@ def compare(candidates: Sequence[Candidate], worlds: tuple[int, int]) -> dict[st
     }
     by_name = {one.name: one for one in candidates}
     table = compare_candidates(costs, LEVEL)
+    not_shared = _not_shared(candidates)
+    about = {prior.name: prior.about for one in candidates for prior in one.priors.values()}
     return {
         "schema": COMPARE_SCHEMA,
         "figure": figure,
@@ -104,7 +106,8 @@ def compare(candidates: Sequence[Candidate], worlds: tuple[int, int]) -> dict[st
             {**row, **by_name[row["candidate"]].told} for row in table.iter_rows(named=True)
         ],
         "pilot": [row for one in candidates for row in _pilot(one, costs, worlds[0])],
-        "not_shared": _not_shared(candidates),
+        "not_shared": not_shared,
+        "about": {name: about[name] for name in not_shared},
         "assumptions": [SHARED, *_assumed(candidates, figure, unit)],
     }
 

@@ -21,6 +21,9 @@ HIGHEST_PRICE = 1_000_000
 MOST_NOISE = 100
 """Times its mean that a step varies by, at most: beyond it nothing runs."""
 
+OF_PEAK = ("gemm_ratio", "gemm8_ratio", "attention_ratio", "attention_backward_ratio")
+"""Priors that nothing exceeds; caches and reduction in the network let others pass their data sheet."""
+
 MOST_CHUNKS = 4096
 """Chunks of a pipeline that are replayed: beyond any model's layers."""
 
@@ -97,6 +100,8 @@ def _names(design: Design) -> Iterator[Problem]:
             yield _unknown(("priors", name), name, list(shipped_priors()))
         elif not (math.isfinite(value) and value >= 0):
             yield Problem(("priors", name), f"is {value}; it must be finite and at least 0")
+        elif name in OF_PEAK and value > 1:
+            yield Problem(("priors", name), f"is {value}; a share of the peak is at most 1")
 
 
 def _convergence(design: Design) -> Iterator[Problem]:

@@ -92,7 +92,7 @@ def lay_out_options(position: Position, improvements: pl.DataFrame) -> pl.DataFr
         _at_size(position, "the cheapest size", int(np.median(cost, axis=0).argmin())),
     ]
     if len(paying):
-        options.append(_at_size(position, "the largest size that pays", int(paying[-1])))
+        options.append(_at_size(position, "the largest size looked at that pays", int(paying[-1])))
     best = improvements.row(0, named=True)
     if best["gain_ratio"] > 0:
         options += _fix_and_buy(position, best)

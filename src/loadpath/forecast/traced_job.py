@@ -176,9 +176,9 @@ def _lateness_s(job: CoupledJob, met: pl.DataFrame, replica: Mapping[int, int]) 
     """Lay out (step, replica, meeting) by how much a replica came later than the mean of all."""
     n_replica = len(set(replica.values()))
     wait = pl.Series("wait_s", job.wait_ns[met["op"].to_numpy()] / NS_PER_S)
-    each = (
-        met.with_columns(wait).group_by("step", "instance", "replica").agg(pl.col("wait_s").min())
-    )
+    keys = ("step", "instance", "replica")
+    # Sorted, for a mean follows the order of its terms, and the draws of the worlds follow the mean.
+    each = met.with_columns(wait).group_by(keys).agg(pl.col("wait_s").min()).sort(keys)
     later = pl.col("wait_s").mean().over("instance") - pl.col("wait_s")
     whole = each.with_columns(later.alias("late_s")).filter(pl.len().over("instance") == n_replica)
     place = pl.col("instance").rank("dense").over("step").cast(pl.Int64) - 1
