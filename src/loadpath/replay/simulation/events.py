@@ -15,7 +15,10 @@ from loadpath.tables.schedule import CALC, SEND, Schedule
 
 __all__ = ["Simulation", "simulate_schedule"]
 
-MOST_PORTS = 1 << 28
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+
+MOST_PORTS = 1 << 26
 MOST_OPS = 1 << 30
 LONGEST_NS = 1 << 61
 """Schedules whose work adds up to more are refused: times would not fit into 64 bits."""
@@ -35,7 +38,7 @@ class Simulation:
         What was served when.
     """
 
-    finish_ns: NDArray[np.int64]
+    finish_ns: Int64Array
     n_event: int
     served: ServiceOrder
 
@@ -123,20 +126,20 @@ def simulate_schedule(
         laid.counts,
         model.costs,
         (noise.extra_ns, noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns),
-        room,
+        tuple(room),
         out,
     )
     order, start, late, match, done = out
     late_ns = late if late.size else np.zeros(2 * n_op, np.int64)
     served = ServiceOrder(order[:n_served], start, late_ns, match, done)
-    return Simulation(room.taken[0].reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
+    return Simulation(room.busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
 
 
 class _LaidOut(NamedTuple):
     """A schedule as the loop takes it; see `kernels.run_events`."""
 
-    column: NDArray[np.int32]
-    wide: NDArray[np.int64]
+    column: Int32Array
+    wide: Int64Array
     after: tuple[Any, Any, Any]
     counts: tuple[int, ...]
 
@@ -163,21 +166,26 @@ def _laid_out(schedule: Schedule) -> _LaidOut:
 
 
 class _Room(NamedTuple):
-    """Memory that the loop works in.
+    """Memory that the loop works in: arrays beside each other, as kernels that are kept take them.
 
     Until when processors, sending and receiving interfaces are taken; ends of the lists of each channel;
     queues; number of each event, the one after it, and its branches; ops that become free, or are so from
     the start; rings of events in the order of their making: messages, and ops; and a heap.
     """
 
-    taken: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-    ends: NDArray[np.int32]
-    queue: NDArray[np.int32]
-    waiting: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
-    freed: NDArray[np.int32]
-    beginning: NDArray[np.int32]
-    ring: tuple[NDArray[np.int64], NDArray[np.int64]]
-    heap: NDArray[np.int64]
+    busy: Int64Array
+    sending: Int64Array
+    receiving: Int64Array
+    ends: Int32Array
+    queue: Int32Array
+    number: Int32Array
+    after: Int32Array
+    branch: Int32Array
+    freed: Int32Array
+    beginning: Int32Array
+    sent: Int64Array
+    made: Int64Array
+    heap: Int64Array
 
 
 def _room_for(schedule: Schedule, counts: tuple[int, ...]) -> _Room:
@@ -185,20 +193,21 @@ def _room_for(schedule: Schedule, counts: tuple[int, ...]) -> _Room:
     n_cpu, n_nic, n_channel, _ = counts
     n_queue = n_rank * n_cpu * (1 + 2 * n_nic)
     n_slot = 1 << max(10, (4 * n_rank - 1).bit_length())
-    taken = (n_rank * n_cpu, n_rank * n_nic, n_rank * n_nic)
     return _Room(
-        (np.zeros(taken[0], np.int64), np.zeros(taken[1], np.int64), np.zeros(taken[2], np.int64)),
-        np.full((n_channel, 4), -1, np.int32),
-        np.full((n_queue, 3), -1, np.int32),
-        (
-            np.empty(2 * n_op, np.int32),
-            np.empty(2 * n_op, np.int32),
-            np.empty((2 * n_op, 2), np.int32),
-        ),
-        np.empty(n_op, np.int32),
-        np.empty(n_op, np.int32),
-        (np.empty((n_slot, 2), np.int64), np.empty((n_slot, 2), np.int64)),
-        np.empty((2 * n_op + 2 * n_queue + 16, 2), np.int64),
+        busy=np.zeros(n_rank * n_cpu, np.int64),
+        sending=np.zeros(n_rank * n_nic, np.int64),
+        receiving=np.zeros(n_rank * n_nic, np.int64),
+        ends=np.full((n_channel, 4), -1, np.int32),
+        queue=np.full((n_queue, 3), -1, np.int32),
+        number=np.empty(2 * n_op, np.int32),
+        after=np.empty(2 * n_op, np.int32),
+        branch=np.empty((2 * n_op, 2), np.int32),
+        freed=np.empty(n_op, np.int32),
+        beginning=np.empty(n_op, np.int32),
+        sent=np.empty((n_slot, 2), np.int64),
+        made=np.empty((n_slot, 2), np.int64),
+        # each event stands in it once, and each queue in which some wait once more
+        heap=np.empty((2 * n_op + 2 * min(n_queue, 2 * n_op) + 16, 2), np.int64),
     )
 
 
