@@ -147,7 +147,7 @@ class _LaidOut(NamedTuple):
 def _laid_out(schedule: Schedule) -> _LaidOut:
     """Put what the loop needs of an op beside each other."""
     n_op = schedule.n_op
-    ports = (int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1)
+    (cpu, n_cpu), (nic, n_nic) = _without_gaps(schedule.cpu), _without_gaps(schedule.nic)
     column = np.empty((n_op + 1, layout_kernels.N_COLUMN), np.int32)
     wide = column.view(np.int64)
     n_start = int(schedule.edge_on_start.sum())
@@ -156,13 +156,20 @@ def _laid_out(schedule: Schedule) -> _LaidOut:
         np.zeros(n_op + 1 if n_start else 1, np.int32),
         np.empty(n_start, np.int32),
     )
-    ops = (schedule.kind, schedule.size, schedule.peer, schedule.cpu, schedule.nic)
+    ops = (schedule.kind, schedule.size, schedule.peer, cpu, nic)
     edges = (schedule.edge_source, schedule.edge_target, schedule.edge_on_start)
     layout_kernels.lay_out(schedule.rank_start, ops, edges, (column, wide, *after))
     n_channel = layout_kernels.number_channels(
         schedule.kind, schedule.peer, schedule.tag, schedule.rank_start, column
     )
-    return _LaidOut(column, wide, after, (*ports, *n_channel))
+    return _LaidOut(column, wide, after, (n_cpu, n_nic, *n_channel))
+
+
+def _without_gaps(port: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+    """Number processors or interfaces without gaps, and count them: one alone may be number 255."""
+    used = np.bincount(port, minlength=1) > 0
+    code = np.cumsum(used, dtype=np.int64) - 1
+    return code.astype(np.uint8)[port], max(int(used.sum()), 1)
 
 
 class _Room(NamedTuple):
@@ -222,10 +229,10 @@ def _check_times(schedule: Schedule, model: LogGOPS, noise: Noise) -> None:
     if noise.start_ns.size:
         total *= 2.0 + float(noise.total_ns[-1]) / noise.period_ns
         total += float(noise.total_ns[-1]) * schedule.n_op
-    ports = (1 + int(schedule.cpu.max(initial=0))) * (1 + int(schedule.nic.max(initial=0)))
+    ports = _without_gaps(schedule.cpu)[1] * _without_gaps(schedule.nic)[1]
     if schedule.n_rank * 2 * ports > MOST_PORTS:
-        what = f"{schedule.n_rank} ranks of {ports} processors and interfaces are too many"
-        raise InputError(schedule.name, what, "Number cpu and nic from 0, without gaps.")
+        what = f"{schedule.n_rank} ranks of {ports} pairs of processor and interface are too many"
+        raise InputError(schedule.name, what, "Use fewer of the numbers of cpu and nic.")
     if schedule.n_op >= MOST_OPS:
         raise InputError(schedule.name, f"{schedule.n_op} ops are too many", "Split the job.")
     largest = size[talks].max(initial=0.0) * max(per_byte, cpu_per_byte)
