@@ -149,7 +149,7 @@ def test_more_pairs_of_processor_and_interface_than_fit_are_refused():
     sends = b"".join(b"send 1b to 0 cpu %d nic %d\n" % (i, i) for i in range(256))
     ranks = b"".join(b"rank %d {\n}\n" % rank for rank in range(1, 600))
     text = b"num_ranks 600\nrank 0 {\n" + sends + b"}\n" + ranks
-    with pytest.raises(InputError, match="600 ranks of 65536 pairs .* too many"):
+    with pytest.raises(InputError, match="600 ranks of 65536 pairs of processor"):
         simulate_schedule(read_text("a", text))
 
 

@@ -166,7 +166,7 @@ def _laid_out(schedule: Schedule) -> _LaidOut:
 
 
 def _without_gaps(port: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
-    """Number processors or interfaces without gaps, and count them: one alone may be number 255."""
+    """Give processors or interfaces numbers without gaps, and count them: one alone may be 255."""
     used = np.bincount(port, minlength=1) > 0
     code = np.cumsum(used, dtype=np.int64) - 1
     return code.astype(np.uint8)[port], max(int(used.sum()), 1)
