@@ -216,10 +216,5 @@ def _doubts(read: list[LocationOps], lost: list[int]) -> pl.DataFrame:
                 unmapped if unmapped < len(read) else 0,
             ),
             ("unknown_collective", unknown, sum(ops.n_unknown for ops in read)),
-            (
-                "tasks",
-                "tasks are created: which thread runs them, and after what, is not coupled",
-                sum(ops.n_task for ops in read),
-            ),
         ]
     )
