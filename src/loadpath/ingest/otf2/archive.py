@@ -104,7 +104,10 @@ def _recording(
 ) -> Recording:
     kept, lost = read
     definitions, groups = told
-    text = "streams of accelerators are not read: what they do counts as waiting, or not at all"
+    text = (
+        "streams of accelerators are not coupled: what a thread waits for a device is work of the call that "
+        "waits, so whether a device or its host is slow, and what runs on the device, is not told"
+    )
     unread = caveat_table([("accelerators", text, n_accelerators(definitions))])
     height = np.cumsum([0, *(ops.op.height for _, ops in kept)])
     op = OP.build(
