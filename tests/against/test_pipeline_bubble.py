@@ -20,10 +20,10 @@ OPTIMISER_S = FORWARD_S / 2
     ("p", "v", "m"), [(2, 1, 4), (4, 1, 8), (8, 1, 8), (2, 3, 4), (4, 2, 8), (4, 4, 4)]
 )
 def test_bubble_of_a_recorded_pipeline_is_that_of_its_closed_form(tmp_path, p, v, m):
-    quick = {"noise": 0.0, "lag_s": 0.0, "transfer_ratio": 1e-4}
     job = make_job(
         1, pp=p, vpp=v, microbatches=m, dp=1, tp=1, steps=3,
-        forward_s=FORWARD_S, stage_work=(1.0,) * p, **quick,
+        forward_s=FORWARD_S, stage_work=(1.0,) * p,
+        noise=0.0, lag_s=0.0, transfer_ratio=1e-4,
     )  # fmt: skip
     table = write_op_table(job, tmp_path)
     told = json.loads(run("audit", table, "--json", folder=tmp_path).out)["job"]["rank_time_s"]
