@@ -354,6 +354,36 @@ def test_one_process_whose_threads_share_evenly_is_not_accused(tmp_path):
     assert done.verdict["kind"] in {"none", "jitter"}
 
 
+def test_created_threads_of_one_process_are_compared_with_each_other(tmp_path):
+    trace, now = Trace(1, n_thread=3, mpi=False), 0
+    for turn in range(12):
+        trace.enter(0, now, "iteration")
+        for lane, span in ((1, 1000), (2, 1600)):
+            number, begin, end = 2 * turn + lane, now + 25, now + 25 + span + 7 * turn % 11
+            trace.event(0, now + 10 * lane, CREATE, 2, number)
+            trace.event(lane, begin, BEGIN, 2, number)
+            trace.call(lane, begin, end, "work")
+            trace.event(lane, end, END, 2, number)
+        trace.enter(0, now + 40, "pthread_join")
+        for lane in (1, 2):
+            trace.event(0, end + 5 * lane, WAIT, 2, 2 * turn + lane)
+        trace.leave(0, end + 15, "pthread_join")
+        now = end + 20
+        trace.leave(0, now, "iteration")
+    done = run_audit(trace.write(tmp_path))
+    assert (done.verdict["kind"], done.verdict["within"]["thread"]) == ("threads", 2)
+
+
+def test_one_thread_alone_is_compared_with_nobody(tmp_path):
+    trace = Trace(1, mpi=False)
+    for turn in range(4):
+        trace.call(0, 100 * turn, 100 * turn + 90, "solve")
+    done = run_audit(trace.write(tmp_path))
+    assert done.verdict["kind"] == "not_assessable"
+    assert "one rank is recorded" in done.verdict["summary"]
+    assert "one_rank" not in done.table("caveat")["code"].to_list()
+
+
 def test_one_rank_of_several_is_not_judged_by_its_threads(tmp_path):
     anchor = team_solver(lambda _r, lane, _t: 1600 if lane == 0 else 1000, n_rank=2).write(tmp_path)
     for lane in range(3):

@@ -297,7 +297,11 @@ def _thread_doubts(regions: Regions, threads: Threads) -> list[tuple[str, str, i
         ("lone_task", never, threads.n_lone_task),
         ("other_threads", left, regions.n_left),
         ("lone_barrier", lone, threads.n_lone),
-        ("one_rank", alone, int(regions.region["rank"].n_unique() == 1)),
+        (
+            "one_rank",
+            alone,
+            int(threads.op["rank"].n_unique() == 1 < threads.op["lane"].n_unique()),
+        ),
     ]
 
 
