@@ -61,11 +61,55 @@ def test_absorbing_is_told_from_amplifying(audited, gain, waiting, says):
 
 
 def test_load_is_told_with_what_it_costs_and_where_slack_ends(audited):
-    said = answers(*audited("rank"))["As load grows?"]
-    assert "Each second more of transfers costs 1.32 s of step" in said
+    said = answers(*audited("rank"))["Does it absorb or amplify more as load grows?"]
+    assert "More transfers are amplified: each" in said
+    assert "each second more of transfers costs 1.32 s of step" in said
     assert "slack is exhausted at 15.3 times what was recorded" in said
     assert "20.0 % instead of 14.1 %" in said
     assert "slack still hides part of them at 100 times" in said
+
+
+@pytest.mark.parametrize(
+    ("now", "twice", "says"),
+    [
+        (0.001, 0.0, "are absorbed: each second more of transfers costs 0.00 s of step."),
+        (
+            0.5,
+            0.8,
+            "are absorbed in part: each second more of transfers costs 0.50 s of step, and 0.80",
+        ),
+        (
+            1.0,
+            1.0,
+            "are passed on one for one: each second more of transfers costs 1.00 s of step.",
+        ),
+    ],
+)
+def test_what_becomes_of_more_load_is_said_first(audited, now, twice, says):
+    document, tables = audited("rank")
+    gain = pl.when(pl.col("factor") < 2).then(now).otherwise(twice)
+    tables["load_curve"] = tables["load_curve"].with_columns(gain_ratio=gain)
+    said = answers(document, tables)["Does it absorb or amplify more as load grows?"]
+    assert f"More transfers {says}" in said
+
+
+def test_where_parts_are_slow_noise_comes_second(audited):
+    said = answers(*audited("rank"))["And where noise is the normal state?"]
+    assert said.endswith("Slow parts cost more: they come first.")
+
+
+def test_what_helps_against_noise_names_no_part(audited):
+    document, tables = audited("rank")
+    document["stability"]["emergent_share_ratio"] |= {"value": 0.9, "low": 0.8, "high": 1.0}
+    document["stability"]["loss"]["emergent"] |= {"value": 0.25, "low": 0.2, "high": 0.3}
+    said = answers(document, tables)["And where noise is the normal state?"]
+    assert said.startswith("Noise costs 250 ms a step, and steadier work returns no more. ")
+    assert "To replace" not in said
+    assert "of what names no part as slow, nothing is told to return more" in said
+    document["stability"]["loss"]["emergent"]["low"] = -0.1
+    tables["policy"] = tables["policy"].with_columns(saving_ratio=-pl.col("saving_ratio").abs())
+    said = answers(document, tables)["And where noise is the normal state?"]
+    assert said.startswith("What noise costs is not told from nothing. Of what names no part")
 
 
 def test_noise_is_amplified_only_if_its_interval_says_so(audited):

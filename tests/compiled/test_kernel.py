@@ -13,6 +13,7 @@ import pytest
 from loadpath.compiled import kernel, machine, native, store
 from loadpath.compiled.identity import identity
 from loadpath.testing import make_job, write_op_table
+from loadpath.testing.schedules import stencil
 
 SHIFT = 3
 pytestmark = pytest.mark.skipif(
@@ -348,23 +349,38 @@ def test_a_user_without_a_home_keeps_nothing_there(monkeypatch):
     assert [place.name for place in store.places()] == ["__pycache__"]
 
 
-AUDIT = """
+WORK = """
 import sys
 import loadpath
-loadpath.run_audit(sys.argv[1])
+from loadpath.audit.simulation import simulate
+{work}(sys.argv[1])
 print("numba" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("of_what", ["op table", "traces"])
-def test_an_audit_does_not_load_the_compiler_twice(tmp_path, of_what):
-    record = Path(__file__).parents[2] / "examples" / "tp-host"
-    if of_what == "op table":
-        record = write_op_table(make_job(1, pp=2, dp=4, steps=4), tmp_path)
+def record_of(what, folder):
+    if what == "op table":
+        return write_op_table(make_job(1, pp=2, dp=4, steps=4), folder)
+    if what == "traces":
+        return Path(__file__).parents[2] / "examples" / "tp-host"
+    schedule = folder / "stencil.goal"
+    schedule.write_text(stencil(4, 3, 1000))
+    return schedule
+
+
+@pytest.mark.parametrize(
+    ("work", "of_what"),
+    [
+        ("loadpath.run_audit", "op table"),
+        ("loadpath.run_audit", "traces"),
+        ("loadpath.run_audit", "schedule"),
+        ("simulate", "schedule"),
+    ],
+)
+def test_an_audit_does_not_load_the_compiler_twice(tmp_path, work, of_what):
+    command = [sys.executable, "-c", WORK.format(work=work), record_of(of_what, tmp_path)]
     told = [
-        subprocess.run(
-            [sys.executable, "-c", AUDIT, record], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         for _ in range(2)
     ]
     assert told[1] == "False"

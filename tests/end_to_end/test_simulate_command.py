@@ -102,7 +102,17 @@ def test_replicas_give_quantiles(folder):
     assert told["replicas"]["n"] == 20
     assert shown["p05"] < shown["p50"] < shown["p95"]
     _, quiet = simulated("stencil.goal", folder=folder)
-    assert shown["p05"] > quiet["makespan_ns"]
+    assert shown["p05"] > quiet["makespan_ns"] == told["quiet_makespan_ns"]
+
+
+def test_text_says_what_noise_adds(folder):
+    (folder / "one.goal").write_text("num_ranks 1\nrank 0 {\ncalc 10290\n}\n")
+    (folder / "trace.txt").write_text("0 1029\n19551 1029\n")
+    words = ("simulate", "one.goal", "--noise", "together:trace.txt", "--json")
+    told = json.loads(run(*words, folder=folder).out)
+    answer = call("simulate", "one.goal", "--noise", "together:trace.txt", folder=folder).out
+    added = told["finish_ns"][0] / 10290 - 1
+    assert f"noise          adds {added:.1%} to 10,290 ns without it" in answer
 
 
 def test_traces_and_lengths_of_noise_are_read(folder):
@@ -123,6 +133,7 @@ def test_traces_and_lengths_of_noise_are_read(folder):
         (["tiny.goal", "--noise", "loud"], 2, "noise 'loud' is none of"),
         (["tiny.goal", "--noise", "exponential:5,x"], 2, "'x' is no time in ns"),
         (["tiny.goal", "--replicas", "0"], 2, "replicas are 1 to 100000"),
+        (["tiny.goal", "--replicas", "9"], 2, "replicas differ by their noise alone"),
         (["bad.goal"], 4, "bad.goal, line 3: rank '7' is not among the 1 ranks"),
         (["tiny.goal", "--noise", "trace:bad.txt"], 4, "bad.txt, line 2: 2 numbers"),
         (["tiny.goal", "--noise", "trace:empty.txt"], 4, "empty.txt: holds no noise"),

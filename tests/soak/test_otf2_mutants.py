@@ -4,7 +4,7 @@ import time
 from collections import Counter
 
 import pytest
-from tests.ingest.otf2.written import stencil, team_solver
+from tests.ingest.otf2.written import stencil, task_solver, team_solver
 from tests.soak.hostile import MOST_SECONDS, mutant, places
 
 from loadpath.audit.pipeline import couple_recording
@@ -31,12 +31,16 @@ def survive(anchor, path, content):
     return "tables"
 
 
-@pytest.fixture(params=["ranks", "threads"])
+@pytest.fixture(params=["ranks", "threads", "tasks"])
 def trace(tmp_path, request):
     def work(rank, lane, turn):
         return 1000 + (37 * turn + 11 * rank + 5 * lane) % 23
 
-    made = stencil(n_turn=4) if request.param == "ranks" else team_solver(work, n_turn=4)
+    made = {
+        "ranks": lambda: stencil(n_turn=4),
+        "threads": lambda: team_solver(work, n_turn=4),
+        "tasks": lambda: task_solver(lambda _, turn: (100 + turn, 300, 500), n_rank=1, mpi=False),
+    }[request.param]()
     anchor = made.write(tmp_path)
     couple_recording(read_otf2(anchor))
     return anchor

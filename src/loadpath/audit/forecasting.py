@@ -13,6 +13,7 @@ from loadpath.audit.folder import check_target, document_bytes, write_folder, wr
 from loadpath.audit.forecast_known import forecast_audit, forecast_runs, is_design
 from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
 from loadpath.audit.provenance import digest_of, provenance_of
+from loadpath.audit.settings import Progress
 from loadpath.errors import UsageError
 from loadpath.forecast.advice import Advice, advise
 from loadpath.forecast.design import Design
@@ -114,6 +115,7 @@ def run_forecast(
     *,
     out: str | Path | None = None,
     force: bool = False,
+    progress: Progress = lambda _: None,
     **options: Unpack[Options],
 ) -> Forecast:
     """Forecast a design, an audited job or measured runs over sizes.
@@ -127,6 +129,8 @@ def run_forecast(
         Folder to write; nothing is written if left out.
     force : bool
         Replace a forecast that is there.
+    progress : callable of str
+        Told what begins.
     **options
         Fields of `ForecastSettings`: ``sizes, calibrate, points, goal, seed, worlds, value, budget,
         as_of, rate, currency, layout, tensor, pipeline``; sizes also as a list of numbers.
@@ -146,7 +150,7 @@ def run_forecast(
     settings = settings_of(options)
     if out is not None:
         check_target(Path(out), force=force, kind="forecast")
-    document, tables = _forecast(None if source is None else Path(source), settings)
+    document, tables = _forecast(None if source is None else Path(source), settings, progress)
     done = Forecast(document, tables)
     if out is not None:
         from loadpath.brief import render_forecast  # noqa: PLC0415 - not needed without it
@@ -164,7 +168,7 @@ def run_forecast(
 
 
 def foresee(
-    design: Design, settings: ForecastSettings
+    design: Design, settings: ForecastSettings, progress: Progress = lambda _: None
 ) -> tuple[Asked, Outlook, Advice, Calibrated]:
     """Replay a design over sizes and work out all that is told.
 
@@ -174,6 +178,8 @@ def foresee(
         A sound design.
     settings : ForecastSettings
         Options.
+    progress : callable of str
+        Told what begins.
 
     Returns
     -------
@@ -194,11 +200,13 @@ def foresee(
     design = found.design
     designs, skipped = _sized(design, settings, goal)
     held = held_runs(design, settings)
+    progress(f"replaying {len(designs)} sizes in {settings.worlds:,} worlds")
     outlook = look_ahead(
         tuple(designs.values()), found.priors, design,
         worlds=(settings.seed, settings.worlds), measured=measured_of(found.runs, found.calibration),
         held=[run.design for run in held],
     )  # fmt: skip
+    progress("weighing what follows")
     limits = Limits(value=settings.value, budget=settings.budget)
     now = _nearest(tuple(designs), design.cluster.accelerators)
     fitted = runs_of(found.runs or held) if found.runs or held else None
@@ -226,7 +234,7 @@ def _sized(
 
 
 def _forecast(
-    path: Path | None, settings: ForecastSettings
+    path: Path | None, settings: ForecastSettings, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     """Forecast what the source is, and write down where the forecast is from."""
     if path is None and settings.points is None:
@@ -234,7 +242,7 @@ def _forecast(
     if path is None:
         document, tables = forecast_runs(_points(settings), settings)
     elif is_design(path):
-        document, tables = _forecast_design(path, settings)
+        document, tables = _forecast_design(path, settings, progress)
     else:
         document, tables = forecast_audit(path, settings)
     named = [] if path is None else [path.name]
@@ -258,17 +266,18 @@ def _inputs(path: Path | None, settings: ForecastSettings) -> list[dict[str, Any
 
 
 def _forecast_design(
-    path: Path, settings: ForecastSettings
+    path: Path, settings: ForecastSettings, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     if settings.rate is not None or settings.layout is not None:
         raise UsageError(
             "--rate and --layout are for sources without a design: see [prices] of one."
         )
-    asked, outlook, advice, found = foresee(read_design(path), settings)
+    asked, outlook, advice, found = foresee(read_design(path), settings, progress)
     document = describe(asked, outlook, advice, (found.runs, found.calibration)) | found.told()
     document["inputs"] = list(found.inputs)
     tables = dict(advice.tables)
     for key, answer in (("search", layouts_of), ("serving", serving_of)):
+        progress(f"working out {key}")
         told, more = answer(found.design, settings) or (None, {})
         document[key] = told
         tables |= more

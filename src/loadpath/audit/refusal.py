@@ -49,7 +49,8 @@ def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
         Reason and remedy; empty if conclusions may be drawn.
     """
     missing = "; ".join(job.caveat.filter(pl.col("code").is_in(MISSING_CODES))["text"])
-    if job.rank.height < 2:
+    alone = job.rank.height < 2
+    if alone and (missing or not _threads_are_coupled(job)):
         wanted = f" ({missing})" if missing else ""
         return (
             f"one rank is recorded{wanted}; a cause is found by comparing ranks. Record all ranks."
@@ -58,7 +59,7 @@ def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
     if refused.height:
         told = dict(refused.select("code", "text").iter_rows())
         return f"{next(told[code] for code in REFUSING_CODES if code in told)}."
-    if not job.instance.height:
+    if not job.instance.height and not alone:
         return "no communication between the ranks could be matched, so nothing couples them."
     # a schedule says itself what waits for what; a step of a stage log ends where all ranks wait
     if job.source not in {"goal", "stage_log"} and not work_waits(job):
@@ -73,6 +74,11 @@ def why_refused(job: CoupledJob, fidelity: Fidelity, settings: Settings) -> str:
             f"not explain this recording{f': {missing}; record all ranks' if missing else ''}."
         )
     return ""
+
+
+def _threads_are_coupled(job: CoupledJob) -> bool:
+    """Whether threads of a rank can be compared with each other where there are no other ranks."""
+    return job.source == "otf2" and job.op["lane"].n_unique() > 1
 
 
 def why_doubted(job: CoupledJob, judgement: Judgement, settings: Settings) -> str:

@@ -1,14 +1,15 @@
 """Simulate a schedule: the file, the model and the noise that the user names, and what came of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from loadpath.audit.settings import Settings
+from loadpath.audit.settings import Progress, Settings
 from loadpath.couple import CoupledJob
 from loadpath.couple.loggops import LogGOPS, read_loggops
 from loadpath.couple.simulated import couple_simulated
@@ -34,6 +35,8 @@ from loadpath.units import format_seconds
 __all__ = ["couple_schedule", "make_noise", "noise_inputs", "simulate", "simulated_without"]
 
 NOISE_FORMS = "exponential:PERIOD,LENGTH, lengths:FILE,PERIOD, trace:FILE or together:FILE"
+Draw = Callable[[Schedule, LogGOPS, np.random.Generator], Noise]
+"""Draws what each event of a schedule meets."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -44,6 +47,7 @@ def simulate(
     noise: str = "",
     seed: int = 0,
     replicas: int = 1,
+    progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
     """Run the schedule of a file.
 
@@ -60,6 +64,8 @@ def simulate(
         Seed of the noise.
     replicas : int
         How often to run it, each with other draws.
+    progress : callable of str
+        Told what begins.
 
     Returns
     -------
@@ -75,19 +81,32 @@ def simulate(
     """
     if not 1 <= replicas <= 100_000 or seed < 0:
         raise UsageError("replicas are 1 to 100000, and a seed is not negative.")
-    model = model or LogGOPS()
+    if replicas > 1 and not noise:
+        raise UsageError("replicas differ by their noise alone, and none is given. Add --noise.")
+    model, draw = model or LogGOPS(), make_noise(noise)
+    progress(f"reading {Path(source).name}")
     schedule = read_goal(Path(source))
-    runs = [_run(schedule, model, noise, (seed, k)) for k in range(replicas if noise else 1)]
+    progress("running the schedule")
+    quiet = simulate_schedule(schedule, model)
+    first = _run(schedule, model, draw, (seed, 0)) if noise else quiet
     inputs = [*schedule.inputs, *noise_inputs(noise)]
-    options = {"noise": noise or None, "seed": seed, "loggops": asdict(model)}
-    several = {"replicas": _quantiles([run.makespan_ns for run in runs])} if len(runs) > 1 else {}
-    return {
+    told: dict[str, Any] = {
         "basis": "modelled",
         "inputs": [{"path_name": n, "sha256": h, "bytes": b} for n, h, b in inputs],
-        **options,
-        **_result(schedule, runs[0]),
-        **several,
+        "noise": noise or None,
+        "seed": seed,
+        "loggops": asdict(model),
+        **_result(schedule, first),
     }
+    if noise:
+        told["quiet_makespan_ns"] = quiet.makespan_ns
+    if replicas > 1:
+        makespan_ns = [first.makespan_ns]
+        for k in range(1, replicas):
+            progress(f"run {k + 1:,} of {replicas:,} under noise")
+            makespan_ns.append(_run(schedule, model, draw, (seed, k)).makespan_ns)
+        told["replicas"] = _quantiles(makespan_ns)
+    return told
 
 
 def couple_schedule(recording: Recording, settings: Settings) -> CoupledJob:
@@ -117,7 +136,7 @@ def couple_schedule(recording: Recording, settings: Settings) -> CoupledJob:
     model, schedule = read_loggops(settings.loggops), recording.schedule
     if schedule is None:
         raise UsageError("the recording holds no schedule. Read one with load_recording.")
-    run = _run(schedule, model, settings.noise, (settings.seed, 0))
+    run = _run(schedule, model, make_noise(settings.noise), (settings.seed, 0))
     chain = stalled_chain(schedule, run.served)
     if chain:
         what = f"{int((~run.served.done).sum())} ops would never run: {'; '.join(chain)}"
@@ -167,24 +186,18 @@ def simulated_without(
     return caveat_table([("simulated_without", text, 1)])
 
 
-def make_noise(spec: str, schedule: Schedule, model: LogGOPS, rng: np.random.Generator) -> Noise:
-    """Make the noise that a text asks for.
+def make_noise(spec: str) -> Draw:
+    """Read the noise that a text asks for.
 
     Parameters
     ----------
     spec : str
         As `simulate` takes it.
-    schedule : Schedule
-        What is to run.
-    model : LogGOPS
-        Costs of messages.
-    rng : numpy.random.Generator
-        Source of draws and offsets.
 
     Returns
     -------
-    Noise
-        What each event meets.
+    callable of (Schedule, LogGOPS, numpy.random.Generator) to Noise
+        Draws what each event of a schedule meets.
 
     Raises
     ------
@@ -195,18 +208,23 @@ def make_noise(spec: str, schedule: Schedule, model: LogGOPS, rng: np.random.Gen
     """
     form, _, rest = spec.partition(":")
     if not spec:
-        return Noise()
+        return lambda _schedule, _model, _rng: Noise()
     if form in {"trace", "together"} and rest:
         start, length = np.rint(read_noise(Path(rest), 2).T).astype(np.int64)
-        return trace_noise(start, length, schedule.n_rank, rng=rng, together=form == "together")
+        return lambda schedule, _, rng: trace_noise(
+            start, length, schedule.n_rank, rng=rng, together=form == "together"
+        )
     first, _, last = rest.rpartition(",")
+    lengths: float | NDArray[np.float64]
     if form == "exponential" and first:
-        period, mean = _positive(first, spec), _positive(last, spec)
-        return drawn_noise(schedule, model, mean, period_ns=period, rng=rng)
-    if form == "lengths" and first:
-        lengths = read_noise(Path(first), 1)[:, 0]
-        return drawn_noise(schedule, model, lengths, period_ns=_positive(last, spec), rng=rng)
-    raise UsageError(f"noise {spec!r} is none of {NOISE_FORMS}.")
+        period, lengths = _positive(first, spec), _positive(last, spec)
+    elif form == "lengths" and first:
+        lengths, period = read_noise(Path(first), 1)[:, 0], _positive(last, spec)
+    else:
+        raise UsageError(f"noise {spec!r} is none of {NOISE_FORMS}.")
+    return lambda schedule, model, rng: drawn_noise(
+        schedule, model, lengths, period_ns=period, rng=rng
+    )
 
 
 def noise_inputs(spec: str) -> list[tuple[str, str, int]]:
@@ -228,9 +246,8 @@ def noise_inputs(spec: str) -> list[tuple[str, str, int]]:
     return [file_digest(Path(rest))] if form in {"trace", "together", "lengths"} else []
 
 
-def _run(schedule: Schedule, model: LogGOPS, noise: str, seed: tuple[int, int]) -> Simulation:
-    rng = np.random.default_rng(seed)
-    return simulate_schedule(schedule, model, make_noise(noise, schedule, model, rng))
+def _run(schedule: Schedule, model: LogGOPS, draw: Draw, seed: tuple[int, int]) -> Simulation:
+    return simulate_schedule(schedule, model, draw(schedule, model, np.random.default_rng(seed)))
 
 
 def _result(schedule: Schedule, run: Simulation) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from loadpath.brief.grid import Cell, Grid, ratio_cell, seconds_cell, shown
-from loadpath.brief.help_words import help_words
+from loadpath.brief.help_words import help_words, noise_words
 from loadpath.brief.loss_words import fault
 
 __all__ = ["Answer", "stability_answers", "variance_grid", "vector_grid"]
@@ -69,10 +69,11 @@ def stability_answers(
         "Whose fault is the loss?": fault(section, document["job"]),
         "Does the structure absorb or amplify a delay?": _delay(section),
         "What does noise become?": _noise(section),
-        "As load grows?": _load(section, tables),
+        "Does it absorb or amplify more as load grows?": _load(section, tables),
         "Up to where?": _reserve(section, tables["stability"]),
         "How steady are the steps?": _steadiness(section),
         "What helps?": help_words(tables["policy"], document["verdict"]),
+        "And where noise is the normal state?": noise_words(tables["policy"], section),
     }
     answers = (Answer(question, tuple(words)) for question, words in asked.items())
     return tuple(answer for answer in answers if answer.words)
@@ -195,12 +196,12 @@ def _load(section: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Ite
     known = {
         (r["load"], r["factor"], r["quantity"]): r["value"] for r in vector.iter_rows(named=True)
     }
-    costs = tables["load_curve"].filter(pl.col("factor") == 1)
-    cost = dict(costs.select("load", "gain_ratio").iter_rows())
+    costs = tables["load_curve"].select("load", "factor", "gain_ratio").iter_rows()
+    cost = {(load, factor): gain for load, factor, gain in costs}
     for load, words in _LOADS.items():
-        if (load, 2.0, "step") in known and load in cost:
-            yield from (Cell(f"Each second more of {words} costs "), _number(cost[load]))
-            yield Cell(" s of step. With twice as much a step takes ")
+        if (load, 2.0, "step") in known and (load, 1.0) in cost:
+            yield from _passed_on(words, cost[load, 1.0], cost.get((load, 2.0), cost[load, 1.0]))
+            yield Cell(" With twice as much a step takes ")
             yield from _moves(
                 seconds_cell, [known[(*at, "step")] for at in (_RECORDED, (load, 2.0))]
             )
@@ -210,6 +211,18 @@ def _load(section: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> Ite
             )
             yield Cell("; ")
             yield from _knee(section["knee"].get(load) or {})
+
+
+def _passed_on(words: str, now: float, twice: float) -> Iterator[Cell]:
+    """Say whether the structure absorbs or amplifies more of a load, as recorded and at twice as much."""
+    first, last = _number(now), _number(twice)
+    fate = "absorbed in part" if now < 1 else "amplified"
+    told = {"0.00": "absorbed", "1.00": "passed on one for one"}.get(first.text, fate)
+    yield from (Cell(f"More {words} are {told}: each second more of {words} costs "), first)
+    yield Cell(" s of step")
+    if first.text != last.text:
+        yield from (Cell(", and "), last, Cell(" s at twice as much"))
+    yield Cell(".")
 
 
 def _knee(entry: Mapping[str, Any]) -> Iterator[Cell]:

@@ -74,11 +74,12 @@ def forecast(
     stem = (source or points or Path("points")).stem
     target = out or (None if json else Path(f"{stem}-forecast"))
     with talk() as progress:
-        progress("replaying")
+        progress("reading")
         done = run_forecast(
             source,
             out=target,
             force=force,
+            progress=progress,
             sizes=sizes,
             calibrate=calibrate,
             points=points,

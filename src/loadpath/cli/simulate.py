@@ -43,8 +43,7 @@ def simulate(
 
     model = LogGOPS(latency, overhead, gap, per_byte, cpu_per_byte, eager)
     with talk() as progress:
-        progress("running the schedule")
-        result = run(source, model, noise=noise, seed=seed, replicas=replicas)
+        result = run(source, model, noise=noise, seed=seed, replicas=replicas, progress=progress)
     if json:
         typer.echo(encoder.dumps(result, sort_keys=True))
     else:
@@ -66,6 +65,8 @@ def _lines(result: dict[str, Any]) -> list[str]:
     ]
     if len(finish) <= MOST_RANKS:
         lines += [f"rank {rank:<9} {ns:,} ns" for rank, ns in enumerate(finish)]
+    if quiet := result.get("quiet_makespan_ns"):
+        lines.append(f"noise          adds {makespan / quiet - 1:.1%} to {quiet:,} ns without it")
     if "replicas" in result:
         shown = result["replicas"]["makespan_ns"]
         spread = ", ".join(f"{name} {value:,.0f}" for name, value in shown.items())

@@ -52,10 +52,15 @@ SYNCHRONISATION_KINDS = (
     "thread_wait",
     "acquire",
     "release",
+    "task_create",
+    "task_switch",
+    "task_complete",
+    "task_wait",
 )
 """A stream waits for an event; an event is recorded; the host waits for event, stream, device. Threads: one
 forks a team and joins it, each begins and ends in it and meets the others at barriers; one creates another,
-which begins and ends, and waits for its end; a lock is taken and given back."""
+which begins and ends, and waits for its end; a lock is taken and given back; a task is created, gone on with
+and completed, and who created tasks waits for them."""
 
 OP = TableSchema(
     "op",

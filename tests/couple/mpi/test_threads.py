@@ -17,6 +17,7 @@ from tests.ingest.otf2.written import (
     UNDEFINED,
     WAIT,
     Trace,
+    task_solver,
     team_solver,
 )
 
@@ -24,6 +25,7 @@ from loadpath.audit import run_audit
 from loadpath.couple import EdgeKind
 from loadpath.couple.couplings import couplings_of
 from loadpath.couple.mpi import couple_mpi
+from loadpath.errors import InputError
 from loadpath.ingest.otf2 import read_otf2
 from loadpath.replay import op_end_ns, replay
 
@@ -209,6 +211,56 @@ def test_a_barrier_that_one_thread_does_not_reach_is_said(tmp_path):
     assert job.instance["collective"].cast(str).to_list() == ["barrier"]
 
 
+def test_a_task_begins_after_its_creation_on_another_thread(tmp_path):
+    # lane 0   create 1 = create 2 = create 0 = [ taskwait = task . . . . . ]
+    # lane 1  [ barrier . ] = task ==== [ barrier . . . . . . . . . . . . . . ]
+    job = coupled(task_solver(lambda _rank, _turn: (100, 300, 500)), tmp_path)
+    assert edges(job, EdgeKind.HOST_WAIT) == {
+        ((0, "create"), (1, "implicit barrier")),
+        ((0, "create"), (2, "implicit barrier")),
+        ((1, "task"), (0, "taskwait")),
+        ((2, "task"), (0, "taskwait")),
+    }
+    assert codes(job)["tasks"] == 24
+    begins = ops(job, rank=0, lane=1, name="implicit barrier", step=0).filter(position=0)["id"][0]
+    # from the begin of the team until the creation, 50 later; 10 more until the task begins
+    assert (job.wait_ns[begins], job.work_ns[begins]) == (50, 10)
+
+
+def test_who_created_tasks_waits_for_the_last_of_them(tmp_path):
+    job = coupled(task_solver(lambda _rank, _turn: (100, 300, 500)), tmp_path)
+    (wait,) = ops(job, rank=1, lane=0, name="taskwait", step=1).filter(pl.col("duration_ns") > 100)[
+        "id"
+    ]
+    # its own task ends 240 after the fork, the last one 590 after it
+    assert (job.wait_ns[wait], job.work_ns[wait]) == (350, 7)
+
+
+def test_replay_of_tasks_gives_their_times(tmp_path):
+    job = coupled(task_solver(lambda rank, turn: (100 + turn, 300 + 7 * rank, 500)), tmp_path)
+    end = op_end_ns(job.graph, replay(job.graph, job.work_ns))
+    shift = int(job.op["start_ns"].min())
+    assert np.array_equal(end + shift, (job.op["start_ns"] + job.op["duration_ns"]).to_numpy())
+
+
+def test_a_task_that_takes_longer_on_all_ranks_is_named(tmp_path):
+    def spans(rank, turn):
+        return tuple(
+            1000 + (900 if k == 1 else 0) + (37 * turn + 11 * rank + 5 * k) % 23 for k in range(3)
+        )
+
+    done = run_audit(task_solver(spans, n_rank=3, n_turn=12).write(tmp_path))
+    assert done.verdict["kind"] == "threads"
+    assert done.verdict["within"]["thread"] == 1
+    assert "task" in done.verdict["summary"]
+
+
+def test_a_task_that_no_thread_begins_is_said(tmp_path):
+    trace = task_solver(lambda _rank, _turn: (100, 300, 500))
+    trace.event(0, 1 << 20, TASK_CREATE, 2, 0, 999)
+    assert codes(coupled(trace, tmp_path))["lone_task"] == 1
+
+
 def test_tasks_are_counted(tmp_path):
     trace = Trace(2)
     for rank in range(2):
@@ -279,3 +331,68 @@ def test_work_that_threads_share_unequally_on_all_ranks_is_named(tmp_path):
 
 def test_threads_that_share_work_evenly_are_not_accused(tmp_path):
     assert run_audit(team_solver(even).write(tmp_path)).verdict["kind"] in {"none", "jitter"}
+
+
+@pytest.mark.parametrize("mpi", [True, False])
+def test_threads_of_one_rank_alone_are_compared_with_each_other(tmp_path, mpi):
+    def work(_rank, lane, turn):
+        return (1600 if lane == 0 else 1000) + (37 * turn + 5 * lane) % 23
+
+    done = run_audit(team_solver(work, n_rank=1, mpi=mpi).write(tmp_path))
+    assert done.verdict["kind"] == "threads"
+    assert (done.verdict["within"]["thread"], done.verdict["within"]["region"]) == (0, "relax")
+    assert "12" in str(
+        dict(done.table("caveat").select("code", "n").iter_rows())["steps_from_pattern"]
+    )
+    # shared evenly, each takes 1200; thread 2 begins 20 later than thread 0
+    assert done.verdict["gain_s"] == pytest.approx(380e-9, rel=0.1)
+    assert "one_rank" in done.table("caveat")["code"].to_list()
+
+
+def test_one_process_whose_threads_share_evenly_is_not_accused(tmp_path):
+    done = run_audit(team_solver(even, n_rank=1, mpi=False).write(tmp_path))
+    assert done.verdict["kind"] in {"none", "jitter"}
+
+
+def test_created_threads_of_one_process_are_compared_with_each_other(tmp_path):
+    trace, now = Trace(1, n_thread=3, mpi=False), 0
+    for turn in range(12):
+        trace.enter(0, now, "iteration")
+        ends = [now + 25 + span + 7 * turn % 11 for span in (1000, 1600)]
+        for lane, end in enumerate(ends, 1):
+            number, begin = 2 * turn + lane, now + 25
+            trace.event(0, now + 10 * lane, CREATE, 2, number)
+            trace.event(lane, begin, BEGIN, 2, number)
+            trace.call(lane, begin, end, "work")
+            trace.event(lane, end, END, 2, number)
+        trace.enter(0, now + 40, "pthread_join")
+        for lane, end in enumerate(ends, 1):
+            trace.event(0, end + 5, WAIT, 2, 2 * turn + lane)
+        trace.leave(0, end + 15, "pthread_join")
+        now = end + 20
+        trace.leave(0, now, "iteration")
+    done = run_audit(trace.write(tmp_path))
+    assert done.verdict["kind"] == "threads", done.verdict["summary"]
+    assert done.verdict["within"]["thread"] == 2
+
+
+def test_one_thread_alone_is_compared_with_nobody(tmp_path):
+    trace = Trace(1, mpi=False)
+    for turn in range(4):
+        trace.call(0, 100 * turn, 100 * turn + 90, "solve")
+    done = run_audit(trace.write(tmp_path))
+    assert done.verdict["kind"] == "not_assessable"
+    assert "one rank is recorded" in done.verdict["summary"]
+    assert "one_rank" not in done.table("caveat")["code"].to_list()
+
+
+def test_one_rank_of_several_is_not_judged_by_its_threads(tmp_path):
+    anchor = team_solver(lambda _r, lane, _t: 1600 if lane == 0 else 1000, n_rank=2).write(tmp_path)
+    for lane in range(3):
+        (tmp_path / "traces" / f"{1 + 2 * lane}.evt").unlink()
+    assert run_audit(anchor).verdict["kind"] == "not_assessable"
+
+
+def test_processes_that_nothing_couples_are_refused(tmp_path):
+    with pytest.raises(InputError, match="not one process alone"):
+        read_otf2(team_solver(even, n_rank=2, mpi=False).write(tmp_path))

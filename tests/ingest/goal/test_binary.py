@@ -62,6 +62,7 @@ def damaged(place, form, *values):
         (damaged(8, "<I", 0), "a.goal: 0 ranks do not fit into"),
         (damaged(14, "<Q", 1 << 60), "a.goal, rank 0: its place is not within the file"),
         (damaged(14, "<Q", 0), "a.goal, rank 0: its place is not within the file"),
+        (damaged(30, "<QQ", 38, 227), "a.goal, rank 1: its place is also that of rank 0"),
         (damaged(46, "<I", 1 << 30), "a.goal, rank 0: 1073741824 ops and 1 free ones do not fit"),
         (damaged(54, "<I", 2), "a.goal, rank 0: the ops that may start at once are not those"),
         (

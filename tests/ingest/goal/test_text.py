@@ -116,6 +116,12 @@ def test_many_labels_are_kept_apart():
     assert np.array_equal(schedule.edge_source, np.arange(4999))
 
 
+def test_braces_in_comments_do_not_hide_labels():
+    lines = b"".join(b"// {\nlabel%d: calc %d\n" % (i, i) for i in range(5000))
+    schedule = read_text("a.goal", b"num_ranks 1\nrank 0 {\n" + lines + b"}\n")
+    assert schedule.size.tolist() == list(range(5000))
+
+
 def test_a_file_names_itself_and_its_digest(tmp_path):
     path = tmp_path / "a.goal"
     path.write_bytes(one_rank("calc 5"))

@@ -138,6 +138,21 @@ def test_an_empty_schedule_takes_no_time():
     assert (run.finish_ns.tolist(), run.n_event) == ([0, 0], 0)
 
 
+def test_numbers_of_processors_and_interfaces_may_have_gaps():
+    plain = b"num_ranks 2\nrank 0 {\nsend 9b to 1\nsend 9b to 1 cpu 1 nic 1\n}\nrank 1 {\n}\n"
+    far = plain.replace(b"cpu 1 nic 1", b"cpu 255 nic 77")
+    times = [simulate_schedule(read_text("a", text)).finish_ns.tolist() for text in (plain, far)]
+    assert times[0] == times[1]
+
+
+def test_more_pairs_of_processor_and_interface_than_fit_are_refused():
+    sends = b"".join(b"send 1b to 0 cpu %d nic %d\n" % (i, i) for i in range(256))
+    ranks = b"".join(b"rank %d {\n}\n" % rank for rank in range(1, 600))
+    text = b"num_ranks 600\nrank 0 {\n" + sends + b"}\n" + ranks
+    with pytest.raises(InputError, match="600 ranks of 65536 pairs of processor"):
+        simulate_schedule(read_text("a", text))
+
+
 def test_times_beyond_64_bits_are_refused():
     text = "num_ranks 1\nrank 0 {\n" + f"calc {1 << 61}\n" * 3 + "}\n"
     with pytest.raises(InputError, match="does not fit into 64 bits"):

@@ -284,7 +284,25 @@ def _thread_doubts(regions: Regions, threads: Threads) -> list[tuple[str, str, i
         "rank: left out"
     )
     lone = "barriers that not all threads of their team reach: their waiting counts as work"
-    return [("other_threads", left, regions.n_left), ("lone_barrier", lone, threads.n_lone)]
+    alone = (
+        "one rank: its threads are compared with each other; what all of them do alike has no peer"
+    )
+    kept = (
+        "tasks stay on the threads that ran them, in the recorded order: what a change would return if "
+        "threads shared them anew is not told"
+    )
+    never = "tasks that no thread is recorded to begin: nothing couples them to their creation"
+    return [
+        ("tasks", kept, threads.n_task),
+        ("lone_task", never, threads.n_lone_task),
+        ("other_threads", left, regions.n_left),
+        ("lone_barrier", lone, threads.n_lone),
+        (
+            "one_rank",
+            alone,
+            int(threads.op["rank"].n_unique() == 1 < threads.op["lane"].n_unique()),
+        ),
+    ]
 
 
 def _strangers(op: pl.DataFrame, member: pl.DataFrame) -> list[int]:

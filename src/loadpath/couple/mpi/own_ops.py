@@ -53,7 +53,8 @@ def _cut_at_events(regions: Regions) -> pl.DataFrame:
     """Add a region of no length at each event of threads, so that ops end and begin there."""
     columns = regions.region.columns
     threads = regions.region.select("rank", "lane").unique()
-    events = regions.said.filter(pl.col("kind").cast(pl.String) != "barrier")
+    spans = ("barrier", "task_wait")
+    events = regions.said.filter(~pl.col("kind").cast(pl.String).is_in(spans))
     events = events.join(threads, on=["rank", "lane"], how="semi")
     marks = OP.build(
         events.select(

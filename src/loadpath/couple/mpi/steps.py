@@ -45,6 +45,9 @@ def find_steps(regions: pl.DataFrame, op: pl.DataFrame, member: pl.DataFrame) ->
     instance = np.full(op.height, -1, np.int32)
     instance[member["op"].to_numpy()] = member["instance"].to_numpy()
     turns, place = _turns(regions, op, instance)
+    if len(turns) == 1:
+        # one rank talks to nobody
+        return next((_within(op, *body) for body in _bodies(regions)), None)
     if not turns or any(not mine.row.size for mine in turns.values()):
         return None
     for begin, end in _bodies(regions):

@@ -1,4 +1,4 @@
-r"""Couple the threads of each rank: forks and joins, barriers of teams, creation, locks.
+r"""Couple the threads of each rank: forks and joins, barriers of teams, tasks, creation, locks.
 
 ::
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple.graph import EdgeKind
 from loadpath.couple.mpi.regions import Regions
+from loadpath.couple.mpi.tasks import Tasks, find_tasks
 
 __all__ = ["Edges", "Threads", "couple_threads"]
 
@@ -48,12 +49,16 @@ class Threads(NamedTuple):
         Couplings between threads.
     n_lone : int
         Barriers that not all threads of a team reach.
+    n_task, n_lone_task : int
+        Tasks, and those of them that no thread began.
     """
 
     op: pl.DataFrame
     member: pl.DataFrame
     edges: tuple[Edges, ...]
     n_lone: int
+    n_task: int
+    n_lone_task: int
 
 
 def couple_threads(regions: Regions, op: pl.DataFrame, member: pl.DataFrame) -> Threads:
@@ -73,9 +78,9 @@ def couple_threads(regions: Regions, op: pl.DataFrame, member: pl.DataFrame) -> 
     Threads
         Ops and their couplings.
     """
-    span = regions.span
+    span, tasks = regions.span, find_tasks(regions.said)
     if span.is_empty():
-        return Threads(op, member, (), 0)
+        return Threads(op, member, (), 0, tasks.n, tasks.n_lone)
     met, n_lone = _barriers(regions, op)
     is_met = pl.int_range(pl.len()).is_in(met["op"].implode())
     told = {"kind": "communicate", "mechanism": "communication", "collective": "barrier"}
@@ -95,8 +100,10 @@ def couple_threads(regions: Regions, op: pl.DataFrame, member: pl.DataFrame) -> 
         _follow(timed, _moment(own, "fork"), own.select("rank", "lane", at="start_ns")),
         *_waits(timed, _moment(open_end, "end"), _moment(open_end, "join")),
         *_locks(regions.said, timed),
+        *_tasks(tasks, timed),
     ]
-    return Threads(changed, joined.select(*member.columns), tuple(edges), n_lone)
+    joined = joined.select(*member.columns)
+    return Threads(changed, joined, tuple(edges), n_lone, tasks.n, tasks.n_lone)
 
 
 def _barriers(regions: Regions, op: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -189,3 +196,20 @@ def _locks(said: pl.DataFrame, timed: pl.DataFrame) -> tuple[Edges, Edges]:
     other = both.filter(pl.col("lane") != pl.col("lane_before"))
     before = other.select("rank", lane="lane_before", at="at_before")
     return _waits(timed, before, other.select("rank", "lane", "at"))
+
+
+def _tasks(tasks: Tasks, timed: pl.DataFrame) -> tuple[Edges, ...]:
+    """Let tasks begin after their creation on another thread, and who waits for them go on after their end."""
+    begun, ended = tasks.begun, tasks.ended
+    return (
+        *_waits(
+            timed,
+            begun.select("rank", "lane", "at"),
+            begun.select("rank", lane="runner", at="begun"),
+        ),
+        *_waits(
+            timed,
+            ended.select("rank", lane="runner", at="ended"),
+            ended.select("rank", "lane", "at"),
+        ),
+    )

@@ -31,6 +31,8 @@ NODE = np.dtype(
 )
 """One op: 39 bytes, packed; then come the ops that wait for its end, and those for its start."""
 HEAD = len(COOKIE) + 4 + 2
+LEAST_PART = 8
+"""Bytes of a part without ops."""
 ANY_CODE = (1 << 32) - 1
 LARGEST = (1 << 62) - 1
 
@@ -55,14 +57,10 @@ def read_binary(name: str, content: bytes) -> Schedule:
     InputError
         If sizes, places or counts contradict each other or the length of the file.
     """
-    n_rank = _n_rank(name, content)
-    spans = np.frombuffer(content, "<u8", 2 * n_rank, HEAD).reshape(-1, 2)
-    parts, edges, first = [], [], 0
-    for rank, (low, high) in enumerate(spans):
+    spans = _spans(name, content)
+    n_rank, parts, edges, first = len(spans), [], [], 0
+    for rank, (low, high) in enumerate(spans.tolist()):
         where = f"{name}, rank {rank}"
-        low, high = int(low) + len(COOKIE), int(high) + len(COOKIE)  # noqa: PLW2901
-        if not HEAD + 16 * n_rank <= low <= high <= len(content) or high - low < 8:
-            raise InputError(where, "its place is not within the file", REMEDY)
         node, successors = _node_table(where, content[low:high])
         _check_nodes(where, node, n_rank)
         source, target, on_start = _edges(where, node, successors)
@@ -70,6 +68,25 @@ def read_binary(name: str, content: bytes) -> Schedule:
         edges.append((source + first, target + first, on_start))
         first += node.size
     return _schedule(name, parts, edges)
+
+
+def _spans(name: str, content: bytes) -> NDArray[np.int64]:
+    """Begin and end of the part of each rank; no byte belongs to two of them."""
+    n_rank = _n_rank(name, content)
+    told = np.frombuffer(content, "<u8", 2 * n_rank, HEAD).reshape(-1, 2)
+    low, high = told.astype(np.float64).T + len(COOKIE)
+    outside = (low < HEAD + 16 * n_rank) | (high > len(content)) | (high - low < LEAST_PART)
+    if outside.any():
+        where = f"{name}, rank {int(np.argmax(outside))}"
+        raise InputError(where, "its place is not within the file", REMEDY)
+    spans = told.astype(np.int64) + len(COOKIE)
+    order = np.argsort(spans[:, 0], kind="stable")
+    shared = spans[order[1:], 0] < spans[order[:-1], 1]
+    if shared.any():
+        first, second = sorted(order[np.argmax(shared) :][:2].tolist())
+        what = f"its place is also that of rank {first}"
+        raise InputError(f"{name}, rank {second}", what, REMEDY)
+    return spans
 
 
 def _n_rank(name: str, content: bytes) -> int:

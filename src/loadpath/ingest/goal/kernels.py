@@ -44,7 +44,8 @@ LARGEST = (1 << 62) - 1
     NESTED,
     TWICE,
     OPEN_COMMENT,
-) = range(24)
+    NO_ROOM,
+) = range(25)
 """What a scan may end with."""
 
 
@@ -60,7 +61,7 @@ W_TO, W_FROM, W_TAG, W_CPU, W_NIC = (_word(w) for w in ("to", "from", "tag", "cp
 
 @kernel
 def count_text(text: Any) -> Any:
-    """Count lines and opened ranks, and find the most lines that a rank has."""
+    """Count lines and opened ranks, and guess the most labels that a rank has: comments may mislead."""
     n_line = 1
     n_open = 0
     most = 0
@@ -69,6 +70,7 @@ def count_text(text: Any) -> Any:
         c = text[i]
         if c == NEWLINE:
             n_line += 1
+        elif c == COLON:
             since += 1
         elif c == OPEN:
             n_open += 1
@@ -186,7 +188,8 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
 
     `text` ends with `PADDING` newlines. `table` (2^k, 4) int64 of -1; `ops` is kind, size, peer, tag, cpu, nic,
     line and `edges` source, target, on_start, each long enough for every line. Returns what ended
-    the scan, where, in which line, a detail, and the numbers of ranks, ops and edges.
+    the scan, where, in which line, a detail, and the numbers of ranks, ops and edges; `NO_ROOM` where
+    a rank has more labels than half of the table.
     """
     kind, size, peer, tag, cpu, nic, op_line = ops
     source, target, on_start = edges
@@ -195,6 +198,7 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
     done = 0
     n_op = 0
     n_edge = 0
+    n_label = 0
     i = 0
     line = 1
     stop = text.size - PADDING
@@ -253,6 +257,7 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
             if text[k] != OPEN:
                 return BRACE, k, line, 0, n_rank, n_op, n_edge
             rank = done
+            n_label = 0
             i = k + 1
             continue
         if rank < 0:
@@ -285,6 +290,9 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
                 if table[s, 0] == rank:
                     first = op_line[table[s, 3]]
                     return SAME_LABEL, label, line, first, n_rank, n_op, n_edge
+                n_label += 1
+                if 2 * n_label > table.shape[0]:
+                    return NO_ROOM, label, line, 0, n_rank, n_op, n_edge
                 table[s, 0] = rank
                 table[s, 1] = label
                 table[s, 2] = label_end - label

@@ -39,6 +39,10 @@ MESSAGES = {
 REMEDY = "Correct the file, or write it again; docs/formats/goal.md has the grammar."
 LONGEST_FOUND = 40
 MOST_OPS = (1 << 31) - 1
+FEWEST_BYTES = 6
+"""Of a line with an op, its end counted."""
+BYTES_OF_SLOT = 64
+"""Of text for each slot of the first table of labels, which is enlarged where that is not enough."""
 OP_TYPES = (np.uint8, np.int64, np.int32, np.int64, np.uint8, np.uint8, np.int32)
 EDGE_TYPES = (np.int32, np.int32, np.bool_)
 
@@ -70,18 +74,27 @@ def read_text(name: str, content: bytes) -> Schedule:
     (1, array([70]))
     """
     text = np.frombuffer(content + b"\n" * kernels.PADDING, np.uint8)
-    n_line, n_open, longest = kernels.count_text(text)
+    n_line, n_open, n_label = kernels.count_text(text)
+    n_line = min(n_line, len(content) // FEWEST_BYTES + 1)
     if n_line > MOST_OPS:
         raise InputError(name, f"{n_line} lines are more than 2^31", "Split the job.")
-    table = np.full((1 << max(3, int(2 * longest).bit_length()), 4), -1, np.int64)
     ops, edges = ([np.empty(n_line, kind) for kind in kinds] for kinds in (OP_TYPES, EDGE_TYPES))
     rank_start = np.zeros(n_open + 2, np.int64)
-    ended = kernels.scan_text(text, table, tuple(ops), tuple(edges), rank_start)
+    n_slot = 1 << max(3, min(2 * n_label, len(content) // BYTES_OF_SLOT).bit_length())
+    into = (tuple(ops), tuple(edges), rank_start)
+    ended = kernels.scan_text(text, _slots(n_slot), *into)
+    while ended[0] == kernels.NO_ROOM:
+        n_slot *= 4
+        ended = kernels.scan_text(text, _slots(n_slot), *into)
     if ended[0] != kernels.SOUND:
         raise InputError(f"{name}, line {ended[2]}", _problem(text, ended), REMEDY)
     *op, line = (column[: ended[5]].copy() for column in ops)
     columns: Any = (*op, *(column[: ended[6]].copy() for column in edges), line)
     return Schedule(name, rank_start[: ended[4] + 1].copy(), *columns)
+
+
+def _slots(n: int) -> NDArray[np.int64]:
+    return np.full((n, 4), -1, np.int64)
 
 
 def _problem(text: NDArray[np.uint8], ended: tuple[int, ...]) -> str:

@@ -104,7 +104,10 @@ def _recording(
 ) -> Recording:
     kept, lost = read
     definitions, groups = told
-    text = "streams of accelerators are not read: what they do counts as waiting, or not at all"
+    text = (
+        "streams of accelerators are not coupled: what a thread waits for a device is work of the call that "
+        "waits, so whether a device or its host is slow, and what runs on the device, is not told"
+    )
     unread = caveat_table([("accelerators", text, n_accelerators(definitions))])
     height = np.cumsum([0, *(ops.op.height for _, ops in kept)])
     op = OP.build(
@@ -216,10 +219,5 @@ def _doubts(read: list[LocationOps], lost: list[int]) -> pl.DataFrame:
                 unmapped if unmapped < len(read) else 0,
             ),
             ("unknown_collective", unknown, sum(ops.n_unknown for ops in read)),
-            (
-                "tasks",
-                "tasks are created: which thread runs them, and after what, is not coupled",
-                sum(ops.n_task for ops in read),
-            ),
         ]
     )

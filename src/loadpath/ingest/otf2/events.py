@@ -12,7 +12,7 @@ from loadpath.ingest.otf2 import kernels
 from loadpath.ingest.otf2.definitions import COMMUNICATORS, REGIONS, Definitions, Local
 from loadpath.ingest.otf2.places import Communicators, Place
 from loadpath.ingest.otf2.records import REMEDY
-from loadpath.ingest.otf2.thread_events import ThreadEvents, count_tasks, thread_table
+from loadpath.ingest.otf2.thread_events import ThreadEvents, thread_table
 from loadpath.tables import OP
 
 __all__ = ["LocationOps", "Told", "location_ops"]
@@ -42,9 +42,9 @@ class LocationOps:
         Table `SYNCHRONISATION`; `correlation` counts like `parent`.
     is_cut : bool
         The file ends, or is damaged, before its end.
-    n_unended, n_lone, n_unknown, n_back, n_task : int
+    n_unended, n_lone, n_unknown, n_back : int
         Regions that are never left, leaves without an enter, communications that are not matched,
-        events before the one before them, tasks.
+        events before the one before them.
     is_unmapped : bool
         The thread has no definitions of its own.
     """
@@ -56,7 +56,6 @@ class LocationOps:
     n_lone: int
     n_unknown: int
     n_back: int
-    n_task: int
     is_unmapped: bool
 
 
@@ -149,7 +148,6 @@ def location_ops(content: bytes, chunk_bytes: int, place: Place, told: Told) -> 
         int(n_lone),
         n_unknown,
         events.n_back,
-        count_tasks(events.kind),
         told.local is None,
     )
 

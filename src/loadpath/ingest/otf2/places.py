@@ -76,7 +76,7 @@ def places(name: str, found: Definitions) -> list[Place]:
     Raises
     ------
     InputError
-        If no rank of MPI is defined.
+        If no rank of MPI is defined, and several processes or none are.
     """
     rank_of_location = {location: rank for rank, location in enumerate(_rank_locations(found))}
     rank_of = {
@@ -96,7 +96,8 @@ def places(name: str, found: Definitions) -> list[Place]:
             listed.append(Place(location, rank, threads[rank], found.text.get(text, ""), host))
             threads[rank] += 1
     if not listed:
-        raise InputError(name, "defines no rank of MPI", "Trace a job of MPI.")
+        what = "defines no rank of MPI, and not one process alone"
+        raise InputError(name, what, "Trace a job of MPI, or one process of threads.")
     return sorted(listed, key=lambda place: (place.rank, place.lane))
 
 
@@ -136,7 +137,7 @@ def communicators(found: Definitions) -> Communicators:
         if paradigm != MPI or kind not in {MEMBERS, RANKS_OF_MPI}:
             continue
         ranks = tuple(world.get(m, -1) for m in listed) if kind == RANKS_OF_MPI else listed
-        if all(0 <= rank < len(world) for rank in ranks):
+        if len(ranks) > 1 and all(0 <= rank < len(world) for rank in ranks):
             members[number] = ranks
     number_of = {number: row for row, number in enumerate(members)}
     names = [found.text.get(found.communicator[n][0], "") or f"communicator {n}" for n in members]
@@ -151,11 +152,12 @@ def communicators(found: Definitions) -> Communicators:
 
 
 def _rank_locations(found: Definitions) -> tuple[int, ...]:
-    """Location of each rank of MPI."""
+    """Location of each rank of MPI; without MPI a process alone is the one rank, at its first thread."""
     for kind, paradigm, listed in found.group.values():
         if kind == RANKS_OF_MPI and paradigm == MPI:
             return listed
-    return ()
+    threads = {n: process for n, (_, kind, _, process) in found.location.items() if kind == THREAD}
+    return (min(threads),) if len(set(threads.values())) == 1 else ()
 
 
 def _host(found: Definitions, process: int) -> str:

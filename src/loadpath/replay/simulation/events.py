@@ -15,7 +15,10 @@ from loadpath.tables.schedule import CALC, SEND, Schedule
 
 __all__ = ["Simulation", "simulate_schedule"]
 
-MOST_PORTS = 1 << 28
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+
+MOST_PORTS = 1 << 26
 MOST_OPS = 1 << 30
 LONGEST_NS = 1 << 61
 """Schedules whose work adds up to more are refused: times would not fit into 64 bits."""
@@ -35,7 +38,7 @@ class Simulation:
         What was served when.
     """
 
-    finish_ns: NDArray[np.int64]
+    finish_ns: Int64Array
     n_event: int
     served: ServiceOrder
 
@@ -123,20 +126,20 @@ def simulate_schedule(
         laid.counts,
         model.costs,
         (noise.extra_ns, noise.start_ns, noise.total_ns, noise.period_ns, noise.offset_ns),
-        room,
+        tuple(room),
         out,
     )
     order, start, late, match, done = out
     late_ns = late if late.size else np.zeros(2 * n_op, np.int64)
     served = ServiceOrder(order[:n_served], start, late_ns, match, done)
-    return Simulation(room.taken[0].reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
+    return Simulation(room.busy.reshape(schedule.n_rank, -1).max(axis=1), n_event, served)
 
 
 class _LaidOut(NamedTuple):
     """A schedule as the loop takes it; see `kernels.run_events`."""
 
-    column: NDArray[np.int32]
-    wide: NDArray[np.int64]
+    column: Int32Array
+    wide: Int64Array
     after: tuple[Any, Any, Any]
     counts: tuple[int, ...]
 
@@ -144,7 +147,7 @@ class _LaidOut(NamedTuple):
 def _laid_out(schedule: Schedule) -> _LaidOut:
     """Put what the loop needs of an op beside each other."""
     n_op = schedule.n_op
-    ports = (int(schedule.cpu.max(initial=0)) + 1, int(schedule.nic.max(initial=0)) + 1)
+    (cpu, n_cpu), (nic, n_nic) = _without_gaps(schedule.cpu), _without_gaps(schedule.nic)
     column = np.empty((n_op + 1, layout_kernels.N_COLUMN), np.int32)
     wide = column.view(np.int64)
     n_start = int(schedule.edge_on_start.sum())
@@ -153,31 +156,43 @@ def _laid_out(schedule: Schedule) -> _LaidOut:
         np.zeros(n_op + 1 if n_start else 1, np.int32),
         np.empty(n_start, np.int32),
     )
-    ops = (schedule.kind, schedule.size, schedule.peer, schedule.cpu, schedule.nic)
+    ops = (schedule.kind, schedule.size, schedule.peer, cpu, nic)
     edges = (schedule.edge_source, schedule.edge_target, schedule.edge_on_start)
     layout_kernels.lay_out(schedule.rank_start, ops, edges, (column, wide, *after))
     n_channel = layout_kernels.number_channels(
         schedule.kind, schedule.peer, schedule.tag, schedule.rank_start, column
     )
-    return _LaidOut(column, wide, after, (*ports, *n_channel))
+    return _LaidOut(column, wide, after, (n_cpu, n_nic, *n_channel))
+
+
+def _without_gaps(port: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+    """Give processors or interfaces numbers without gaps, and count them: one alone may be 255."""
+    used = np.bincount(port, minlength=1) > 0
+    code = np.cumsum(used, dtype=np.int64) - 1
+    return code.astype(np.uint8)[port], max(int(used.sum()), 1)
 
 
 class _Room(NamedTuple):
-    """Memory that the loop works in.
+    """Memory that the loop works in: arrays beside each other, as kernels that are kept take them.
 
     Until when processors, sending and receiving interfaces are taken; ends of the lists of each channel;
     queues; number of each event, the one after it, and its branches; ops that become free, or are so from
     the start; rings of events in the order of their making: messages, and ops; and a heap.
     """
 
-    taken: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-    ends: NDArray[np.int32]
-    queue: NDArray[np.int32]
-    waiting: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
-    freed: NDArray[np.int32]
-    beginning: NDArray[np.int32]
-    ring: tuple[NDArray[np.int64], NDArray[np.int64]]
-    heap: NDArray[np.int64]
+    busy: Int64Array
+    sending: Int64Array
+    receiving: Int64Array
+    ends: Int32Array
+    queue: Int32Array
+    number: Int32Array
+    after: Int32Array
+    branch: Int32Array
+    freed: Int32Array
+    beginning: Int32Array
+    sent: Int64Array
+    made: Int64Array
+    heap: Int64Array
 
 
 def _room_for(schedule: Schedule, counts: tuple[int, ...]) -> _Room:
@@ -185,20 +200,21 @@ def _room_for(schedule: Schedule, counts: tuple[int, ...]) -> _Room:
     n_cpu, n_nic, n_channel, _ = counts
     n_queue = n_rank * n_cpu * (1 + 2 * n_nic)
     n_slot = 1 << max(10, (4 * n_rank - 1).bit_length())
-    taken = (n_rank * n_cpu, n_rank * n_nic, n_rank * n_nic)
     return _Room(
-        (np.zeros(taken[0], np.int64), np.zeros(taken[1], np.int64), np.zeros(taken[2], np.int64)),
-        np.full((n_channel, 4), -1, np.int32),
-        np.full((n_queue, 3), -1, np.int32),
-        (
-            np.empty(2 * n_op, np.int32),
-            np.empty(2 * n_op, np.int32),
-            np.empty((2 * n_op, 2), np.int32),
-        ),
-        np.empty(n_op, np.int32),
-        np.empty(n_op, np.int32),
-        (np.empty((n_slot, 2), np.int64), np.empty((n_slot, 2), np.int64)),
-        np.empty((2 * n_op + 2 * n_queue + 16, 2), np.int64),
+        busy=np.zeros(n_rank * n_cpu, np.int64),
+        sending=np.zeros(n_rank * n_nic, np.int64),
+        receiving=np.zeros(n_rank * n_nic, np.int64),
+        ends=np.full((n_channel, 4), -1, np.int32),
+        queue=np.full((n_queue, 3), -1, np.int32),
+        number=np.empty(2 * n_op, np.int32),
+        after=np.empty(2 * n_op, np.int32),
+        branch=np.empty((2 * n_op, 2), np.int32),
+        freed=np.empty(n_op, np.int32),
+        beginning=np.empty(n_op, np.int32),
+        sent=np.empty((n_slot, 2), np.int64),
+        made=np.empty((n_slot, 2), np.int64),
+        # each event stands in it once, and each queue in which some wait once more
+        heap=np.empty((2 * n_op + 2 * min(n_queue, 2 * n_op) + 16, 2), np.int64),
     )
 
 
@@ -213,10 +229,10 @@ def _check_times(schedule: Schedule, model: LogGOPS, noise: Noise) -> None:
     if noise.start_ns.size:
         total *= 2.0 + float(noise.total_ns[-1]) / noise.period_ns
         total += float(noise.total_ns[-1]) * schedule.n_op
-    ports = (1 + int(schedule.cpu.max(initial=0))) * (1 + int(schedule.nic.max(initial=0)))
+    ports = _without_gaps(schedule.cpu)[1] * _without_gaps(schedule.nic)[1]
     if schedule.n_rank * 2 * ports > MOST_PORTS:
-        what = f"{schedule.n_rank} ranks of {ports} processors and interfaces are too many"
-        raise InputError(schedule.name, what, "Number cpu and nic from 0, without gaps.")
+        what = f"{schedule.n_rank} ranks of {ports} pairs of processor and interface are too many"
+        raise InputError(schedule.name, what, "Use fewer of the numbers of cpu and nic.")
     if schedule.n_op >= MOST_OPS:
         raise InputError(schedule.name, f"{schedule.n_op} ops are too many", "Split the job.")
     largest = size[talks].max(initial=0.0) * max(per_byte, cpu_per_byte)

@@ -174,8 +174,9 @@ def run_events(
     latency, overhead, gap, per_byte, cpu_per_byte, eager = costs
     order, begun, lateness, match, done = out
     n_op, n_rank = column.shape[0] - 1, rank_start.size - 1
-    (busy, sending, receiving), ends, queue, waiting, freed, beginning, (sent, made), heap = room
-    number, after_it, _ = waiting
+    busy, sending, receiving, ends, queue, number, after_it, branch = room[:8]
+    freed, beginning, sent, made, heap = room[8:]
+    waiting = (number, after_it, branch)
     n_begin = np.int64(_begin(rank_start, column, beginning))
     n_number = n_begin
     ring = np.int64(sent.shape[0] - 1)

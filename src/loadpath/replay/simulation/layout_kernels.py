@@ -95,7 +95,9 @@ def _more_slots(slot: Any) -> Any:
     more = np.full((4 * slot.shape[0], 3), -1, np.int64)
     for k in range(slot.shape[0]):
         if slot[k, 2] >= 0:
-            more[_slot(more, slot[k, 0], slot[k, 1])] = slot[k]
+            s = _slot(more, slot[k, 0], slot[k, 1])
+            for i in range(3):
+                more[s, i] = slot[k, i]
     return more
 
 
@@ -110,13 +112,14 @@ def number_channels(kind: Any, peer: Any, tag: Any, rank_start: Any, column: Any
     is_wild = _wild_ranks(kind, peer, tag, rank_start)
     # sender and receiver, tag, number
     slot = np.full((FEWEST_SLOTS, 3), -1, np.int64)
-    n = 0
+    n = n_wild = 0
     for h in range(n_rank):
         for v in range(rank_start[h], rank_start[h + 1]):
             takes = kind[v] == RECV
             into = h if takes else np.int64(peer[v])
             column[v, CHANNEL] = -1
             if kind[v] == CALC or is_wild[into]:
+                n_wild += kind[v] != CALC
                 continue
             pair = (np.int64(peer[v]) if takes else h) << 32 | into
             s = _slot(slot, pair, tag[v])
@@ -130,7 +133,7 @@ def number_channels(kind: Any, peer: Any, tag: Any, rank_start: Any, column: Any
                     s = _slot(slot, pair, tag[v])
             column[v, CHANNEL] = slot[s, 2]
     first_wild = n
-    if not is_wild.any():
+    if n_wild == 0:
         return n, first_wild
     of_rank = np.full(n_rank, -1, np.int32)
     for h in range(n_rank):
