@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import polars as pl
 
-from loadpath.audit.hosts import with_hosts
+from loadpath.audit.hosts import name_hosts
 from loadpath.audit.links import links_caveat, measured_files
 from loadpath.audit.ranks import rank_files
 from loadpath.audit.reading import (
@@ -82,7 +82,7 @@ def load_recording(
         recording,
         caveat=pl.concat([recording.caveat, links_caveat(every), windows_caveat(given)]),
     )
-    return with_hosts(recording, settings.hosts) if settings.hosts else recording
+    return name_hosts(recording, given, settings)
 
 
 def _of_one_job(held: Sequence[tuple[list[Path], list[Path]]]) -> tuple[list[Path], list[Path]]:
