@@ -6,11 +6,15 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.levels import ONE_PROGRAM, FloatArray
 from loadpath.diagnose.lone_events import exceeds_others
+from loadpath.diagnose.significance import ALPHA
 
 __all__ = ["luck_of_units", "luck_p_values", "on_processors"]
 
 FEWEST_TOP, MOST_TOP = 3, 50
 """Largest values that tell the tail of noise: a tenth of all, within these bounds."""
+LUCK_P = 0.02
+"""Family-wise error among jobs in which luck lasts, a stated policy: a unit must exceed the noise of steps too,
+so that the `ALPHA` of the other tests holds even if a quarter of all jobs had such luck."""
 FLOOR_S = 1e-6
 """Excess below a microsecond a step is not told from none."""
 
@@ -34,7 +38,7 @@ def on_processors(job: CoupledJob) -> bool:
 
 
 def luck_of_units(job: CoupledJob, excess_s: FloatArray) -> FloatArray:
-    """Probability that luck alone gives a unit so much, where the job is one that luck can strike.
+    """Weigh luck that lasts against the other tests of units, where the job is one that it can strike.
 
     Parameters
     ----------
@@ -46,9 +50,12 @@ def luck_of_units(job: CoupledJob, excess_s: FloatArray) -> FloatArray:
     Returns
     -------
     (n_unit,) array of float64
-        Result of `luck_p_values` of a job that computes on processors, 0 of others.
+        Result of `luck_p_values` of a job that computes on processors, scaled so that `LUCK_P` is the
+        level `ALPHA` of the other tests; 0 of other jobs.
     """
-    return luck_p_values(excess_s) if on_processors(job) else np.zeros(len(excess_s))
+    if not on_processors(job):
+        return np.zeros(len(excess_s))
+    return np.asarray(np.minimum(1.0, luck_p_values(excess_s) * (ALPHA / LUCK_P)))
 
 
 def luck_p_values(excess_s: FloatArray) -> FloatArray:

@@ -1,5 +1,7 @@
 """Windows of an unmodified pipeline over gloo: peers and tags are recorded, steps are not."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -26,7 +28,7 @@ def pipeline(*, ranks=3, is_one_way=False, steps=STEPS, seed=0):
     rank 1       r work s ... r work s | Optimizer.step
     """
     chance = np.random.default_rng(seed)
-    events = [[] for _ in range(ranks)]
+    events: list[list[dict[str, Any]]] = [[] for _ in range(ranks)]
     now = np.full(ranks, 1e6)
     for _ in range(steps):
         ways = [list(range(ranks)), *([] if is_one_way else [list(range(ranks))[::-1]])]
