@@ -12,11 +12,11 @@ from loadpath.cli import COMMANDS
 from loadpath.cli.process import code_of, with_room
 
 SHOUT = """
-import sys, threading, time
+import sys, threading
 sys.argv = ["loadpath", "--version"]
 import loadpath.cli
 def late():
-    time.sleep(0.5)
+    threading.main_thread().join()
     print("late")
 {start}
 loadpath.cli.run()
