@@ -218,3 +218,14 @@ def test_of_several_hosts_files_beside_the_records_none_is_taken(table, tmp_path
     (text,) = doubts_of(recording, "hosts_unread")
     assert text.endswith("(hosts.csv, hosts_old.csv): name one with --hosts")
     assert set(recording.rank["host"]) == {""}
+
+
+def test_a_hosts_file_beside_windows_is_among_the_files_on_which_an_answer_depends(
+    traces, tmp_path
+):
+    window = tmp_path / "window-000000010"
+    shutil.copytree(traces, window)
+    hosts = tmp_path / "hosts.csv"
+    hosts.write_text("rank,host\n0,a\n", encoding="utf-8")
+    assert hosts in files_behind([tmp_path], Settings())[0]
+    assert load_recording([tmp_path]).rank["host"][0] == "a"

@@ -13,7 +13,7 @@ from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError, first_line
 from loadpath.tables import RANK, Recording, caveat_table
 
-__all__ = ["name_hosts"]
+__all__ = ["hosts_beside", "name_hosts"]
 
 HOST_COLUMNS = ("rank", "host", "rack", "switch")
 HOST_FILES = "hosts*.csv"
@@ -43,7 +43,7 @@ def name_hosts(recording: Recording, sources: Sequence[Path], settings: Settings
     """
     if settings.hosts:
         return _with_hosts(recording, settings.hosts)
-    beside = _beside(sources, settings)
+    beside = hosts_beside(sources, settings)
     if len(beside) == 1:
         try:
             text = f"hosts are those of {beside[0].name} beside the records"
@@ -56,8 +56,21 @@ def name_hosts(recording: Recording, sources: Sequence[Path], settings: Settings
     return _doubted(recording, "hosts_unread", text, len(beside))
 
 
-def _beside(sources: Sequence[Path], settings: Settings) -> list[Path]:
-    """Files of hosts in the folders of the records."""
+def hosts_beside(sources: Sequence[Path], settings: Settings) -> list[Path]:
+    """List the files of hosts in the folders of the records.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        What the user points at.
+    settings : Settings
+        Ranks files, which are none.
+
+    Returns
+    -------
+    list of Path
+        Each once, by name.
+    """
     inside = [s for s in sources if s.is_dir()]
     folders = [*inside, *map(in_window, inside), *(s.parent for s in sources if not s.is_dir())]
     ranks = {Path(told).resolve() for told in settings.ranks}
