@@ -1,7 +1,8 @@
 """Ctrl-C: at once where nothing is to be undone, in order where there is."""
 
+# what `signal` gives names to: its enumerations take longer to load than a user to change his mind
+import _signal as signal  # type: ignore[import-not-found]
 import os
-import signal
 
 __all__ = ["INTERRUPTED", "stop_at_once", "stop_in_order"]
 
