@@ -1,7 +1,6 @@
 """Structural audit of distributed AI and HPC jobs: where time and money go, and why."""
 
 from importlib import import_module
-from typing import Any
 
 __version__ = "0.1.0"
 
@@ -41,7 +40,8 @@ __all__ = [  # noqa: F822 - names are resolved on first use
 ]
 
 
-def __getattr__(name: str) -> Any:
+# typing is not loaded for a word: until a command is told how to stop, Ctrl-C shows a traceback
+def __getattr__(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """Import a public name on first use, so that ``loadpath --help`` starts at once."""  # numpydoc ignore=PR01
     if name == "testing":
         return import_module("loadpath.testing")

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from loadpath.audit import Settings, load_recording
+from loadpath.audit.sources import files_behind
 from loadpath.errors import InputError
 from loadpath.testing import make_job, write_kineto
 
@@ -122,7 +123,7 @@ def test_hosts_file_that_cannot_be_read_is_one_clear_error(table, tmp_path, cont
 
 
 def test_missing_hosts_file_is_one_clear_error(table, tmp_path):
-    with pytest.raises(InputError, match=r"none\.csv: hosts file cannot be read"):
+    with pytest.raises(InputError, match=r"none\.csv: hosts file cannot be read \(No such file"):
         load_recording([table], Settings(hosts=tmp_path / "none.csv"))
 
 
@@ -143,7 +144,7 @@ def test_rank_that_no_job_has_in_a_hosts_file_is_refused(table, tmp_path, rank):
 def test_pipe_is_refused_as_hosts_file_and_as_source(table, tmp_path):
     for name in ("hosts.csv", "a.parquet", "b.json"):
         os.mkfifo(tmp_path / name)
-    with pytest.raises(InputError, match=r"hosts\.csv: hosts file cannot be read \(is a pipe"):
+    with pytest.raises(InputError, match=r"hosts\.csv: hosts file is a pipe"):
         load_recording([table], Settings(hosts=tmp_path / "hosts.csv"))
     for name in ("a.parquet", "b.json"):
         with pytest.raises(InputError, match=r"is a pipe or a device"):
@@ -151,7 +152,7 @@ def test_pipe_is_refused_as_hosts_file_and_as_source(table, tmp_path):
 
 
 def test_folder_named_like_a_hosts_file_is_refused(table, tmp_path):
-    with pytest.raises(InputError, match=r"hosts file cannot be read \(is a folder"):
+    with pytest.raises(InputError, match=r"hosts file is a folder"):
         load_recording([table], Settings(hosts=tmp_path))
 
 
@@ -172,3 +173,60 @@ def test_file_of_ranks_is_an_input_of_the_audit(traces, tmp_path):
 
 def first_of(folder):
     return min(path.name for path in folder.iterdir() if path.name.endswith(".json.gz"))
+
+
+def beside(table, folder, **files):
+    shutil.copy(table, folder)
+    for name, text in files.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    return load_recording([folder])
+
+
+def doubts_of(recording, code):
+    return recording.caveat.filter(recording.caveat["code"] == code)["text"].to_list()
+
+
+def test_a_hosts_file_beside_the_records_is_used_and_said_to_be(table, tmp_path):
+    recording = beside(table, tmp_path, hosts="rank,host\n0,a\n1,b\n")
+    assert recording.rank["host"].to_list()[:3] == ["a", "b", ""]
+    assert doubts_of(recording, "hosts_beside") == [
+        "hosts are those of hosts.csv beside the records"
+    ]
+    assert recording.inputs[-1][0] == "hosts.csv"
+    alone = load_recording([tmp_path / table.name])
+    assert alone.rank.equals(recording.rank)
+
+
+def test_a_hosts_file_that_is_given_outdoes_the_one_beside_the_records(table, tmp_path):
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "nodes.csv").write_text("rank,host\n0,other\n", encoding="utf-8")
+    beside(table, tmp_path, hosts="rank,host\n0,a\n")
+    recording = load_recording([tmp_path], Settings(hosts=given / "nodes.csv"))
+    assert recording.rank["host"][0] == "other"
+    assert doubts_of(recording, "hosts_beside") == []
+
+
+def test_a_hosts_file_beside_the_records_that_is_of_no_use_is_a_caveat(table, tmp_path):
+    recording = beside(table, tmp_path, hosts="node\na\n")
+    (text,) = doubts_of(recording, "hosts_unread")
+    assert text.startswith("hosts.csv beside the records is not read: missing column 'rank'")
+    assert set(recording.rank["host"]) == {""}
+
+
+def test_of_several_hosts_files_beside_the_records_none_is_taken(table, tmp_path):
+    recording = beside(table, tmp_path, hosts="rank,host\n0,a\n", hosts_old="rank,host\n0,b\n")
+    (text,) = doubts_of(recording, "hosts_unread")
+    assert text.endswith("(hosts.csv, hosts_old.csv): name one with --hosts")
+    assert set(recording.rank["host"]) == {""}
+
+
+def test_a_hosts_file_beside_windows_is_among_the_files_on_which_an_answer_depends(
+    traces, tmp_path
+):
+    window = tmp_path / "window-000000010"
+    shutil.copytree(traces, window)
+    hosts = tmp_path / "hosts.csv"
+    hosts.write_text("rank,host\n0,a\n", encoding="utf-8")
+    assert hosts in files_behind([tmp_path], Settings())[0]
+    assert load_recording([tmp_path]).rank["host"][0] == "a"

@@ -1,19 +1,22 @@
 """How the process of a command ends."""
 
+import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from tests.end_to_end.commands import run
 
+from loadpath.cli import COMMANDS
 from loadpath.cli.process import code_of, with_room
 
 SHOUT = """
-import sys, threading, time
+import sys, threading
 sys.argv = ["loadpath", "--version"]
 import loadpath.cli
 def late():
-    time.sleep(0.5)
+    threading.main_thread().join()
     print("late")
 {start}
 loadpath.cli.run()
@@ -59,3 +62,40 @@ def test_a_command_that_is_stopped_before_it_began_ends_without_a_traceback():
         raise KeyboardInterrupt
 
     assert code_of(with_room(stopped)) == 130
+
+
+STOPPED = """
+import os, signal, sys
+class Stop:
+    def find_spec(self, name, *_):
+        if name == {at!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Stop())
+sys.argv = ["loadpath", {command!r}, "--help"]
+from loadpath.__main__ import main
+main()
+"""
+
+
+def stopped_at(at, command, **options):
+    return subprocess.run(
+        [sys.executable, "-c", STOPPED.format(at=at, command=command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("at", ["loadpath.cli", "typer", "loadpath.cli.{}"])
+def test_a_command_that_is_stopped_while_it_is_loaded_ends_without_a_word(at, command):
+    done = stopped_at(at.format(command), command)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_command_that_ignores_the_signal_goes_on():
+    ignoring = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    done = stopped_at("typer", "audit", preexec_fn=ignoring)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage" in done.stdout

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, get_args
 
+from loadpath.audit.settings import problems_of_time
 from loadpath.errors import UsageError
 from loadpath.forecast.search import Objective
 from loadpath.forecast.sizes import Goal
@@ -121,6 +122,7 @@ class ForecastSettings:
             problems.append("--within bounds a search: give --search")
         if self.iterations is not None and self.requests is None:
             problems.append("--iterations set how requests are served: give --requests")
+        problems += problems_of_time(self.as_of)
         if problems:
             raise UsageError(f"{'; '.join(problems)}. See loadpath forecast --help.")
 

@@ -11,7 +11,7 @@ from loadpath.audit.document import build_document
 from loadpath.audit.findings import diagnose
 from loadpath.audit.folder import check_target, write_folder
 from loadpath.audit.frontier import frontier_tables
-from loadpath.audit.hosts import with_hosts
+from loadpath.audit.hosts import name_hosts
 from loadpath.audit.kept import ask, find_answer, keep_answer
 from loadpath.audit.result import Audit
 from loadpath.audit.settings import Progress, Settings
@@ -150,8 +150,7 @@ def _hang_of_dumps(
     flights = read_flight_recorders(dumps)
     beside = times_beside(sources)
     recording = with_unread(recording_of_dumps(flights), beside, "dumps")
-    if settings.hosts:
-        recording = with_hosts(recording, Path(settings.hosts))
+    recording = name_hosts(recording, [Path(source) for source in sources], settings)
     told = diagnose_dumps(flights, recording, settings, names)
     from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from loadpath.diagnose.levels import BASELINES, Baseline
 from loadpath.errors import UsageError
 
-__all__ = ["Progress", "Settings"]
+__all__ = ["Progress", "Settings", "problems_of_time"]
 
 Progress = Callable[[str], None]
 """Told what is being done."""
@@ -44,7 +45,7 @@ class Settings:
         By how much a step may be longer: than the ideal one in the failure envelope, than the
         recorded one in the reserves; at a fixed price that bounds its cost as well.
     as_of : str
-        Time of creation to write down; empty for none.
+        Time of creation to write down, as ISO 8601 has it; empty for none.
     seed : int
         Seed of permutations and resamples, and of the noise of a simulation.
     loggops : str
@@ -82,6 +83,7 @@ class Settings:
             problems.append(f"currency {self.currency} is given without a rate")
         if self.seed < 0:
             problems.append(f"seed {self.seed} is negative")
+        problems += problems_of_time(self.as_of)
         if problems:
             raise UsageError(f"{'; '.join(problems)}. See loadpath audit --help.")
 
@@ -103,6 +105,34 @@ class Settings:
                 shown = Path(one).name if is_file else _without_folder(str(one))
                 words += [f"--{item.name.replace('_', '-')}", shown]
         return words
+
+
+def problems_of_time(as_of: str) -> list[str]:
+    """Say what is wrong with a time of creation.
+
+    Parameters
+    ----------
+    as_of : str
+        As the user gave it; empty for none.
+
+    Returns
+    -------
+    list of str
+        Empty for a day, or a day and a time, in the form of ISO 8601.
+
+    Examples
+    --------
+    >>> problems_of_time("2026-01-02T03:04:05+01:00"), problems_of_time("")
+    ([], [])
+    >>> problems_of_time("02.01.2026")
+    ["as-of '02.01.2026' is no time as ISO 8601 has it, such as 2026-01-02 or 2026-01-02T03:04:05Z"]
+    """
+    try:
+        datetime.fromisoformat(as_of or "2026-01-02")
+    except ValueError:
+        such = "such as 2026-01-02 or 2026-01-02T03:04:05Z"
+        return [f"as-of {as_of!r} is no time as ISO 8601 has it, {such}"]
+    return []
 
 
 def _without_folder(value: str) -> str:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import polars as pl
 
-from loadpath.audit.hosts import with_hosts
+from loadpath.audit.hosts import hosts_beside, name_hosts
 from loadpath.audit.links import links_caveat, measured_files
 from loadpath.audit.ranks import rank_files
 from loadpath.audit.reading import (
@@ -82,7 +82,7 @@ def load_recording(
         recording,
         caveat=pl.concat([recording.caveat, links_caveat(every), windows_caveat(given)]),
     )
-    return with_hosts(recording, settings.hosts) if settings.hosts else recording
+    return name_hosts(recording, given, settings)
 
 
 def _of_one_job(held: Sequence[tuple[list[Path], list[Path]]]) -> tuple[list[Path], list[Path]]:
@@ -187,6 +187,7 @@ def files_behind(
     names = (HANDSHAKE_FILE, POWER_FILES, LAYOUT_FILES)
     beside = [path for folder in folders for name in names for path in sorted(folder.glob(name))]
     told = [path for path in (settings.layout, settings.hosts) if path]
+    beside += hosts_beside(given, settings)
     files = dict.fromkeys([*held, *beside, *told, *rank_files(settings.ranks)])
     return list(files), windows_caveat(given).rows()
 

@@ -58,7 +58,7 @@ def _parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     verdict, stake = document["verdict"], document.get("stake") or {}
     return [
         ("Replay error", _replay(document["replay"]), 2),
-        ("Job", _job(document["job"], document["record"]["source"]), 2),
+        ("Job", _job(document) + _hosts_beside(document["caveats"]), 2),
         ("Verdict", f"{verdict['kind'].upper()} - {headline(verdict)}", 2),
         ("", verdict["summary"], 4),
         ("Mechanism", _mechanism(verdict), 1),
@@ -85,7 +85,13 @@ def _limit(document: Mapping[str, Any]) -> str:
     return found["summary"].partition(";")[0].rstrip(".") + "." if found else ""
 
 
-def _job(job: Mapping[str, Any], source: str) -> str:
+def _hosts_beside(caveats: list[Mapping[str, Any]]) -> str:
+    """Say whose word the hosts are, where nobody gave it."""
+    return "".join(f"; {c['text']}" for c in caveats if c["code"] == "hosts_beside")
+
+
+def _job(document: Mapping[str, Any]) -> str:
+    job, source = document["job"], document["record"]["source"]
     return (
         f"{counted(job['ranks'], 'rank')}, {counted(job['steps'], 'step')}, {job['ops']:,} ops, "
         f"{job['instances_matched']:,} of {job['instances']:,} instances matched"

@@ -13,6 +13,7 @@ import typer
 
 from loadpath.cli.process import code_of, end_process, with_room
 from loadpath.errors import LoadpathError, UsageError
+from loadpath.interrupts import stop_in_order
 
 __all__ = ["COMMANDS", "command_line", "main", "run"]
 
@@ -84,7 +85,9 @@ def main() -> None:
         warnings.simplefilter("ignore")
     try:
         _check_stdout()
-        command_line(*sys.argv[1:2])()
+        app = command_line(*sys.argv[1:2])
+        stop_in_order()
+        app()
     except LoadpathError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:

@@ -14,12 +14,18 @@ __all__ = ["capture"]
 def capture(
     out: Annotated[Path, typer.Argument(help="Folder that gets the window.")],
     pids: Annotated[str, typer.Option(help="Processes, such as 41,42: ranks in this order.")] = "",
-    slurm_job: Annotated[int, typer.Option(help="Number of a Slurm job on this host.")] = 0,
-    processes: Annotated[int, typer.Option(help="Processes of that job on this host.")] = 0,
+    slurm_job: Annotated[
+        int | None, typer.Option(help="Number of a Slurm job on this host.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes of that job on this host.")
+    ] = None,
     duration: Annotated[float, typer.Option(help="Seconds to record.")] = 2.0,
-    steps: Annotated[int, typer.Option(help="Steps to record instead of seconds.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Steps to record instead of seconds.")] = None,
     delay: Annotated[float, typer.Option(help="Seconds until it begins, once all asked.")] = 14.0,
-    start_at: Annotated[int, typer.Option(help="Begin in ms of the epoch, on several hosts.")] = 0,
+    start_at: Annotated[
+        int | None, typer.Option(help="Begin in ms of the epoch, on several hosts.")
+    ] = None,
     patience: Annotated[float, typer.Option(help="Seconds to wait for the job.")] = 60.0,
 ) -> None:
     """Record a window of a running job, without touching its code.
@@ -36,20 +42,21 @@ def capture(
         problems.append(
             "duration is above 0 and at most 600 s, patience above 0, delay not negative"
         )
-    if min(slurm_job, processes, steps, start_at) < 0:
+    numbers = [number or 0 for number in (slurm_job, processes, steps, start_at)]
+    if min(numbers) < 0:
         problems.append("numbers of jobs, processes and steps, and times, are not negative")
     if problems:
         raise UsageError(f"{'; '.join(problems)}. See loadpath capture --help.")
     wanted = Capture(
         out,
         pids=tuple(map(int, named)),
-        job=slurm_job,
-        n_process=processes,
+        job=numbers[0],
+        n_process=numbers[1],
         duration_s=duration,
         delay_s=delay,
         patience_s=patience,
-        start_ms=start_at,
-        steps=steps,
+        start_ms=numbers[3],
+        steps=numbers[2],
     )
     with talk() as progress:
         folder, heard = capture_window(wanted, progress)

@@ -58,7 +58,7 @@ def forecast(
     worlds: Annotated[int, typer.Option(help="Worlds that are sampled.")] = 512,
     out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print forecast.json.")] = False,
-    as_of: Annotated[str, typer.Option(help="Time of creation to write down.")] = "",
+    as_of: Annotated[str, typer.Option(help="Time of creation to write down, ISO 8601.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a forecast folder.")] = False,
 ) -> None:
     """Say where scaling stops paying for a job, and how sure that is.

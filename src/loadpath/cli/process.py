@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from loadpath.interrupts import INTERRUPTED, stop_at_once
+
 __all__ = ["code_of", "end_process", "with_room"]
 
 ROOM = 9_000
 """Values on the interpreter's stack: some hundred calls within each other."""
-INTERRUPTED = 130
 
 
 def with_room(function: Callable[[], None]) -> Callable[[], None]:
@@ -56,7 +57,7 @@ def code_of(function: Callable[[], None]) -> object:
     except SystemExit as end:
         return end.code
     except KeyboardInterrupt:
-        # while the command is still being laid out; later typer ends it with the same code
+        # where typer does not hold it; there it ends with the same code
         return INTERRUPTED
     return 0
 
@@ -71,6 +72,7 @@ def end_process(code: object) -> NoReturn:
     code : object
         As of `sys.exit`.
     """
+    stop_at_once()
     others = [one for one in threading.enumerate() if one is not threading.current_thread()]
     if isinstance(code, int) and all(one.daemon for one in others) and _flushed():
         os._exit(code)

@@ -14,6 +14,7 @@ from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.evidence import unit_p_values
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.shared_processors import luck_of_units
 from loadpath.diagnose.significance import (
     ALPHA,
     Cells,
@@ -53,7 +54,7 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         unit = np.where(np.isin(communicator, family), communicator, -1).astype(np.int32)
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
-        p = _p_values(cells, by_step, rng)
+        p = np.maximum(_p_values(cells, by_step, rng), luck_of_units(job, by_step))
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
             op = np.flatnonzero(unit == number).astype(np.int32)

@@ -8,7 +8,7 @@ from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import ALPHA
 from loadpath.diagnose.tails import log_normal_limit, student_tail, tail_shape
 
-__all__ = ["events_of_units", "lone_events", "smooth_courses", "stands_out"]
+__all__ = ["events_of_units", "exceeds_others", "lone_events", "smooth_courses", "stands_out"]
 
 FEWEST = 8
 """Fewer steps have no law of noise that an event could be beyond; a stated policy."""
@@ -64,7 +64,7 @@ def events_of_units(excess_s: FloatArray) -> NDArray[np.bool_]:
     # below the middle no event disturbs: how noisy a unit is, whatever strikes it
     calm = np.maximum(-np.minimum(off, 0.0).mean(axis=1), FLOOR_S)
     noisier = np.maximum(calm / np.quantile(calm, 0.5, method="lower"), 1.0)
-    slow = _exceeds_others(excess_s)
+    slow = exceeds_others(excess_s)
     limit = np.full(n_unit, np.inf)
     for unit in range(n_unit):
         others = ~slow
@@ -74,8 +74,19 @@ def events_of_units(excess_s: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(off > limit[:, None])
 
 
-def _exceeds_others(excess_s: FloatArray) -> NDArray[np.bool_]:
-    """Say which units exceed the middle ones on the mean over steps (Student, family-wise 0.5 %)."""
+def exceeds_others(excess_s: FloatArray) -> NDArray[np.bool_]:
+    """Say which units exceed the middle ones on the mean over steps (Student, family-wise 0.5 %).
+
+    Parameters
+    ----------
+    excess_s : (n_unit, n_step) array of float64
+        Excess of each unit in each of two steps or more.
+
+    Returns
+    -------
+    (n_unit,) array of bool
+        Units that are slow, if the noise of their steps is independent.
+    """
     n_unit, n_step = excess_s.shape
     off = excess_s - np.median(excess_s, axis=0)
     error = np.maximum(off.std(axis=1, ddof=1) / np.sqrt(n_step), FLOOR_S)
@@ -137,7 +148,7 @@ def stands_out(excess_s: FloatArray) -> NDArray[np.bool_]:
     if not events.any():
         return events
     lone = lone_events(excess_s)
-    return np.asarray(lone | (events & _exceeds_others(excess_s)[:, None]))
+    return np.asarray(lone | (events & exceeds_others(excess_s)[:, None]))
 
 
 def smooth_courses(

@@ -14,6 +14,7 @@ from loadpath.diagnose.evidence import unit_p_values
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.lone_events import lone_events, smooth_courses
 from loadpath.diagnose.rare_pauses import PAUSES_P, pause_p_values
+from loadpath.diagnose.shared_processors import luck_of_units
 from loadpath.diagnose.significance import (
     ALPHA,
     Cells,
@@ -57,13 +58,15 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         by_step = excess_by_step(job, unit, cells.unit, residual)
         on_host = mechanism in {"host", "input"}
         alike = comparable(job, effects, cells, mine)
+        luck = luck_of_units(job, by_step * alike[0][:, None])
         p = unit_p_values(cells, *alike, by_step_s=by_step, rng=rng, is_heavy=on_host)
+        p = np.maximum(p, luck)
         if on_host:
             rare = pause_p_values(job, effects, mine, cells.unit)
             p, beyond = np.minimum(p, rare), (p <= ALPHA) | (rare <= PAUSES_P)
             beyond |= lone_events(by_step).any(axis=1)
         else:
-            beyond = (p <= ALPHA) | _has_course(by_step, job.step_number)
+            beyond = (p <= ALPHA) | _has_course(by_step, job.step_number, luck <= ALPHA)
         for place in worth_judging(cells, np.where(beyond, 0.0, p)):
             number = int(cells.unit[place])
             op = np.flatnonzero(mine & (rank == number)).astype(np.int32)
@@ -87,10 +90,13 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     return found
 
 
-def _has_course(by_step_s: FloatArray, step: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say which ranks have events, a drift or a period of their own."""
+def _has_course(
+    by_step_s: FloatArray, step: NDArray[np.int64], beyond_luck: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Say which ranks have events or, beyond luck that lasts, a drift or a period of their own."""
     event = lone_events(by_step_s)
-    return np.asarray(event.any(axis=1) | smooth_courses(by_step_s, event, step).any(axis=1))
+    smooth = smooth_courses(by_step_s, event, step).any(axis=1)
+    return np.asarray(event.any(axis=1) | (smooth & beyond_luck))
 
 
 def _with_idle_ranks(job: CoupledJob, cells: Cells) -> Cells:

@@ -35,7 +35,16 @@ from loadpath.couple.trace.threads import Handover, hand_over
 from loadpath.couple.trace.waits import WorkerWaits, worker_waits
 from loadpath.tables import Recording
 
-__all__ = ["UNDECIDED", "UNMARKED", "Aligned", "Timed", "Told", "align_ranks", "is_cut_off"]
+__all__ = [
+    "UNDECIDED",
+    "UNMARKED",
+    "Aligned",
+    "Timed",
+    "Told",
+    "align_ranks",
+    "is_cut_off",
+    "match_ranks",
+]
 
 UNDECIDED = "windows_undecided"
 """Caveat where several ways to lay windows beside each other fit equally."""
@@ -184,7 +193,7 @@ def is_cut_off(recording: Recording) -> bool:
 
 def _on_one_clock(recording: Recording, rows: Rows, steps: list[int]) -> tuple[Timed, Clocks, Told]:
     """Set the clocks in the way that makes fewest communications impossible; say what told them."""
-    recorded = _match(recording, rows, steps)
+    recorded = match_ranks(recording, rows, steps)
     rank, member = recording.rank["rank"].to_numpy(), _members(recorded)
     kinds = {
         "the ends of communications": sightings(member),
@@ -216,15 +225,30 @@ def _least_impossible(
         setting, moved = only(clocks, chosen), recorded
         if setting.are_moved.any():
             start, end = (set_clocks(setting, rows.rank, time) for time in (rows.start, rows.end))
-            moved = _match(recording, dataclasses.replace(rows, start=start, end=end), steps)
+            moved = match_ranks(recording, dataclasses.replace(rows, start=start, end=end), steps)
         tried.append((moved, setting))
         if moved.instances.causal.all():
             break
     return min(tried, key=lambda one: int((~one[0].instances.causal).sum()))
 
 
-def _match(recording: Recording, rows: Rows, steps: list[int]) -> Timed:
-    """Match communications of ops as they are timed."""
+def match_ranks(recording: Recording, rows: Rows, steps: list[int]) -> Timed:
+    """Match communications of ops as they are timed.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording.
+    rows : Rows
+        Its ops.
+    steps : list of int
+        Steps to keep.
+
+    Returns
+    -------
+    Timed
+        Ops, and where ranks meet.
+    """
     threads = hand_over(cut_threads(rows, steps))
     work = device_work(rows, steps)
     if is_cut_off(recording):

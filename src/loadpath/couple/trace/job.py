@@ -16,6 +16,7 @@ from loadpath.couple.trace.alignment import (
     Timed,
     align_ranks,
     is_cut_off,
+    match_ranks,
 )
 from loadpath.couple.trace.clock_doubts import clock_columns, clock_doubts
 from loadpath.couple.trace.clock_hosts import clocks_of_hosts
@@ -37,6 +38,7 @@ from loadpath.couple.trace.remains import without_remains
 from loadpath.couple.trace.rows import Int64Array, Rows, common_steps, rows_of
 from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import repeated_steps
+from loadpath.couple.trace.window_steps import join_steps, passes_only
 from loadpath.couple.trace.windows import join_windows
 from loadpath.errors import InputError, StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table
@@ -200,9 +202,12 @@ def _aligned(recording: Recording) -> tuple[Recording, Aligned]:
         raise InputError(
             "recording", "no step was recorded on every rank", "Record the same steps everywhere."
         )
-    aligned = align_ranks(recording, without_remains(rows_of(recording)), steps)
     unmarked = recording.caveat.filter(pl.col("code") == UNMARKED)["n"].sum()
-    if unmarked < recording.rank.height:
+    is_marked = unmarked < recording.rank.height
+    if not is_marked and passes_only(recording):
+        recording = join_steps(recording, match_ranks(recording, rows_of(recording), steps))
+    aligned = align_ranks(recording, without_remains(rows_of(recording)), steps)
+    if is_marked:
         return recording, aligned
     repeated = repeated_steps(recording, aligned.timed)
     if repeated is None:

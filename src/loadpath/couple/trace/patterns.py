@@ -205,11 +205,11 @@ def _longest_run(holds: BoolArray) -> tuple[int, int]:
 
 
 def _optimisers(rows: Rows) -> Int64Array:
-    """Rows of optimiser's steps that lie in no other one."""
+    """Rows of optimiser's steps that lie in no other one, of what is looked at at all."""
     named = np.array([name.startswith("Optimizer.step") for name in rows.names], np.bool_)
     optimises = (rows.kind == "optimise") & named[rows.name]
     within = (rows.parent >= 0) & optimises[rows.parent]
-    return np.flatnonzero(optimises & ~within)
+    return np.flatnonzero(optimises & ~within & (rows.step >= 0))
 
 
 def _computed(

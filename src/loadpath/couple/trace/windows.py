@@ -5,6 +5,7 @@ tenth communication of one may be the twelfth of another. Which are the same is 
 the other, and by when: nobody leaves a communication before all have come.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from loadpath.couple.trace.rows import BoolArray, Rows, rows_of
 from loadpath.couple.trace.window_fits import Window, lay_beside
 from loadpath.tables import Recording, caveat_table
 
-__all__ = ["join_windows"]
+__all__ = ["cut_windows", "join_windows", "said_undecided"]
 
 JOINED = (
     "windows that began or ended at other communications than the others' (up to {most} of them): what ranks "
@@ -80,8 +81,7 @@ def join_windows(recording: Recording) -> Recording:
     if len(shifts) < len(ranks):
         return recording
     if undecided:
-        listed = ", ".join(map(str, undecided[:8])) + (", ..." if undecided[8:] else "")
-        return _said(recording, UNDECIDED, UNDECIDED_TEXT.format(listed=listed), len(undecided))
+        return said_undecided(recording, undecided)
     return _cut(recording, (rows, work), windows, shifts)
 
 
@@ -143,6 +143,35 @@ def _cut(
         return recording
     begin = {r: int(windows[r].called[first + shift]) for r, shift in shifts.items()}
     end = {r: int(windows[r].end[: last + shift].max()) for r, shift in shifts.items()}
+    return cut_windows(recording, recorded, begin, end, lost=lost)
+
+
+def cut_windows(
+    recording: Recording,
+    recorded: tuple[Rows, DeviceWork],
+    begin: Mapping[int, int],
+    end: Mapping[int, int],
+    *,
+    lost: Sequence[int],
+) -> Recording:
+    """Put what a rank recorded outside two times into no step.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording whose one step is the whole of it.
+    recorded : tuple of Rows and DeviceWork
+        Its ops, and what hosts launched.
+    begin, end : mapping of int to int
+        By rank: the times, in ns.
+    lost : sequence of int
+        Communications or steps that each rank loses by it.
+
+    Returns
+    -------
+    Recording
+        With a caveat.
+    """
     rows, work = recorded
     since = rows.start.copy()
     since[work.row] = work.launched
@@ -155,6 +184,25 @@ def _cut(
         step=recording.step.with_columns(start_ns=began, end_ns=ended),
     )
     return _said(joined, "windows_joined", JOINED.format(most=max(lost)), sum(map(bool, lost)))
+
+
+def said_undecided(recording: Recording, ranks: Sequence[int]) -> Recording:
+    """Say that windows fit the others' in several ways.
+
+    Parameters
+    ----------
+    recording : Recording
+        A trace recording.
+    ranks : sequence of int
+        Whose windows.
+
+    Returns
+    -------
+    Recording
+        With a caveat, by which conclusions across ranks are refused.
+    """
+    listed = ", ".join(map(str, ranks[:8])) + (", ..." if ranks[8:] else "")
+    return _said(recording, UNDECIDED, UNDECIDED_TEXT.format(listed=listed), len(ranks))
 
 
 def _said(recording: Recording, code: str, text: str, n: int) -> Recording:

@@ -17,6 +17,8 @@ ANNOTATION, KERNEL, SYNC = (CATEGORIES.index(name) for name in ("annotation", "k
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 BACKEND = ("gloo:", "mpi:", "ucc:")
 """Annotations of backends that communicate on threads of the host."""
+CALL = "c10d::"
+"""Begins the calls in which a thread asks for a communication; threads that carry it out make none."""
 
 
 def number_lanes(
@@ -37,7 +39,7 @@ def number_lanes(
         Lane of each of `trace.lanes`, -1 where no op runs.
     lanes : tuple of (str, str)
         Kind and name of each lane; a stream that runs communication kernels only and a thread that
-        runs a backend's collectives are of kind communication.
+        runs a backend's collectives, and neither marks steps nor asks for any, are of kind communication.
     """
     columns, keys, n = trace.columns, trace.lanes, len(trace.lanes)
     runs = columns.category != SYNC
@@ -57,12 +59,13 @@ def number_lanes(
     number[order] = np.arange(len(order))
     talks = _starting(trace.names, BACKEND)[columns.name] & (columns.category == ANNOTATION)
     n_talk = np.bincount(columns.lane[talks], minlength=n)
+    asks = np.bincount(columns.lane[_starting(trace.names, (CALL,))[columns.name]], minlength=n) > 0
     silent = _communicating_streams(trace, runs)
     return number, tuple(
         (
             ("communication" if silent[k] else "device")
             if keys[k][0]
-            else ("communication" if n_talk[k] and not has_mark[k] else "host"),
+            else ("communication" if n_talk[k] and not (has_mark[k] or asks[k]) else "host"),
             _lane_name(trace, keys[k]),
         )
         for k in order
