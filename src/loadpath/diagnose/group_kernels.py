@@ -39,33 +39,52 @@ def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
 
 
 @kernel
+def part_at(value: Any, low: int, high: int, pivot: float, shift: int) -> int:
+    """Put what of ``value[low:high + 1]`` is below the pivot first; returns where the rest begins.
+
+    With a shift of 1 what equals the pivot is put first too. No branch depends on a value: processors
+    guess wrong every second time.
+    """
+    j = low
+    for i in range(low, high + 1):
+        x = value[i]
+        value[i] = value[j]
+        value[j] = x
+        j += (x < pivot) | (shift & (x == pivot))
+    return j
+
+
+@kernel
+def middle_of(a: float, b: float, c: float) -> float:
+    """Take the middle one of three values."""
+    return max(min(a, b), min(max(a, b), c))
+
+
+@kernel
 def select(value: Any, low: int, high: int, place: int) -> Any:
     """Put into ``value[place]`` what stands there once ``value[low:high + 1]`` is sorted.
 
     What is smaller is left before it, what is larger behind it.
     """
-    while high - low > 16:
-        middle = (low + high) // 2
-        a = min(value[low], value[middle])
-        b = max(value[low], value[middle])
-        pivot = max(a, min(b, value[high]))
-        i = low
-        j = high
-        while i <= j:
-            while value[i] < pivot:
-                i += 1
-            while value[j] > pivot:
-                j -= 1
-            if i <= j:
-                value[i], value[j] = value[j], value[i]
-                i += 1
-                j -= 1
-        if place <= j:
-            high = j
-        elif place >= i:
-            low = i
+    while high - low > 24:
+        if high - low < 200:
+            pivot = middle_of(value[low], value[(low + high) // 2], value[high])
         else:
-            return value[place]
+            apart = (high - low) // 8
+            pivot = middle_of(
+                middle_of(value[low], value[low + apart], value[low + 2 * apart]),
+                middle_of(value[low + 3 * apart], value[low + 4 * apart], value[low + 5 * apart]),
+                middle_of(value[low + 6 * apart], value[low + 7 * apart], value[high]),
+            )
+        rest = part_at(value, low, high, pivot, 0)
+        if place < rest:
+            high = rest - 1
+        elif rest > low:
+            low = rest
+        else:
+            low = part_at(value, low, high, pivot, 1)
+            if place < low:
+                return value[place]
     for i in range(low + 1, high + 1):
         moved = value[i]
         j = i
@@ -78,13 +97,21 @@ def select(value: Any, low: int, high: int, place: int) -> Any:
 
 @kernel
 def group_quantiles(
-    number: Any, value: Any, size: Any, share: float, lower: Any, grouped: Any, out: Any
+    number: Any,
+    column: Any,
+    value: Any,
+    size: Any,
+    share: float,
+    lower: Any,
+    grouped: Any,
+    out: Any,
 ) -> None:
     """Write a quantile of each group of columns to `out` (n_row, n_group).
 
-    `value` (n_run, n); `number` (n,) is each column's group, `size` (n_group,) how many values a
-    group has in a row of `out`, which holds as many runs as the rows of `out` go into those of
-    `value`. The quantile of none is NaN; with `lower` it is the value below, not one between two.
+    `number` (n,) is the group of each `column` (n,) of `value` (n_run, n_column), `size` (n_group,)
+    how many values a group has in a row of `out`, which holds as many runs as the rows of `out` go
+    into those of `value`. The quantile of none is NaN; with `lower` it is the value below, not one
+    between two.
     """
     first = np.zeros(size.size + 1, np.int64)
     for g in range(size.size):
@@ -97,7 +124,7 @@ def group_quantiles(
         for k in range(row * n_run, (row + 1) * n_run):
             for i in range(number.size):
                 g = number[i]
-                grouped[fill[g]] = value[k, i]
+                grouped[fill[g]] = value[k, column[i]]
                 fill[g] += 1
         for g in range(size.size):
             if size[g] == 0:

@@ -19,7 +19,12 @@ Values = NDArray[np.float64 | np.int64]
 
 
 def medians(
-    number: Numbers, value: Values, n_group: int, *, lower: bool = False
+    number: Numbers,
+    value: Values,
+    n_group: int,
+    *,
+    lower: bool = False,
+    column: NDArray[np.intp] | None = None,
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Take the pooled median of each group.
 
@@ -33,6 +38,8 @@ def medians(
         Number of groups.
     lower : bool
         Of an even number take the lower of the two middle values, not their mean.
+    column : (n,) array of int, optional
+        Columns of `value` that `number` is of; all of them if left out.
 
     Returns
     -------
@@ -49,7 +56,8 @@ def medians(
     """
     rows = np.atleast_2d(value)
     size = len(rows) * np.bincount(number, minlength=n_group)
-    return _of_groups(number, rows, size, np.empty((1, n_group)), lower=lower)[0], size
+    out = np.empty((1, n_group))
+    return _of_groups(number, rows, size, out, lower=lower, column=column)[0], size
 
 
 def medians_by_run(number: Numbers, value: FloatArray, n_group: int) -> FloatArray:
@@ -112,12 +120,14 @@ def _of_groups(
     *,
     share: float = 0.5,
     lower: bool = False,
+    column: NDArray[np.intp] | None = None,
 ) -> FloatArray:
     """Fill `out` (n_row, n_group), each row of it from as many rows of `value`."""
-    rows = np.ascontiguousarray(value, np.float64)
+    column = np.arange(number.size) if column is None else column
+    rows = np.ascontiguousarray(value)
     room = np.empty(int(size.sum()))  # NumPy asks for large pages, which compiled code does not
     group_kernels.group_quantiles(
-        number.astype(np.int32, copy=False), rows, size, share, lower, room, out
+        number.astype(np.int32, copy=False), column, rows, size, share, lower, room, out
     )
     return out
 
