@@ -5,7 +5,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import BETWEEN_CALLS, CoupledJob, CouplingGraph, NodeRole
-from loadpath.diagnose import kernels
+from loadpath.diagnose import kernels, moment_kernels
 from loadpath.diagnose.exposure import computation
 from loadpath.diagnose.labels import numbered
 from loadpath.diagnose.places import COMPUTE, N_PART, Places, placed_windows
@@ -156,7 +156,7 @@ def _hidden_lag_ns(
     occupancy = computation(job, timeline, job.work_ns, places=places, among=among)
     start = job.graph.start_node[late] + 1
     inside = np.zeros((late.size, N_PART), np.int64)
-    kernels.sum_windows(
+    moment_kernels.sum_windows(
         occupancy.group_segment,
         occupancy.start_ns,
         occupancy.end_ns,

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose import kernels
+from loadpath.diagnose import moment_kernels
 from loadpath.diagnose.exposure import Exposure
 from loadpath.diagnose.places import COMPUTE, HOST, N_PART, OVERHEAD, TRANSFER, WAIT
 from loadpath.replay import Timeline, replay, step_bounds_ns, step_time_ns
@@ -188,7 +188,7 @@ def _spent_ns(
     n_rank, n_step = job.rank.height, begin.size
     rank = np.repeat(np.arange(n_rank), n_step)
     total = np.zeros((rank.size, N_PART), np.int64)
-    kernels.sum_windows(
+    moment_kernels.sum_windows(
         occupancy.group_segment,
         occupancy.start_ns,
         occupancy.end_ns,
