@@ -10,12 +10,16 @@ import numpy as np
 from loadpath.compiled import kernel
 
 __all__ = [
+    "last_ends",
     "mark_path",
     "path_parts",
     "published_lag",
     "published_work",
     "walk_chains",
 ]
+
+SYNC, RELEASE = 3, 5
+"""Of `NodeRole`: nodes that are no op's, and nodes whose latency nothing explains."""
 
 
 @kernel
@@ -123,23 +127,74 @@ def walk_chains(
 
 
 @kernel
-def mark_path(binding: Any, time: Any, end_node: Any, begin: Any, marked: Any) -> None:
+def last_ends(end_step_node: Any, end_step: Any, time: Any, end_node: Any) -> None:
+    """Write the node at which each step ends (n_step,), filled with -1: the latest, of equals the lowest."""
+    for k in range(end_step_node.size):
+        v = end_step_node[k]
+        u = end_node[end_step[k]]
+        if u < 0 or time[v + 1] > time[u + 1] or (time[v + 1] == time[u + 1] and v < u):
+            end_node[end_step[k]] = v
+
+
+@kernel
+def binds(
+    v: int,
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
+    time: Any,
+) -> Any:
+    """Find the predecessor that binds one node: what `last_predecessor` finds for all."""
+    best = first[v]
+    other = second[v]
+    if other != 0 and (
+        best == 0 or time[other] > time[best] or (time[other] == time[best] and other < best)
+    ):
+        best = other
+    q = np.searchsorted(overflow_node, v)
+    if q < overflow_node.size and overflow_node[q] == v:
+        for k in range(overflow_start[q], overflow_start[q + 1]):
+            other = overflow_pred[k]
+            if time[other] > time[best] or (time[other] == time[best] and other < best):
+                best = other
+    return best
+
+
+@kernel
+def mark_path(
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
+    time: Any,
+    end_node: Any,
+    begin: Any,
+    marked: Any,
+) -> None:
     """Mark the nodes (n_node,) of the critical path of each step, back to where the step begins."""
     for s in range(end_node.size):
         v = end_node[s]
         while v >= 0 and time[v + 1] > begin[s]:
             marked[v] = True
-            v = binding[v] - 1
+            u = binds(v, first, second, overflow_node, overflow_start, overflow_pred, time)
+            v = np.int64(u) - 1
 
 
 @kernel
 def path_parts(
-    binding: Any,
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
     time: Any,
     end_node: Any,
     begin: Any,
     node_op: Any,
-    node_kind: Any,
+    role: Any,
     fixed: Any,
     start_node: Any,
     last_node: Any,
@@ -151,7 +206,7 @@ def path_parts(
 ) -> None:
     """Write lag, gap and length of the critical path of each step to `out` (n_step, 3).
 
-    `node_kind` (n_node,) is 0 where a node is of no op, 2 where its latency counts as lag. Lag of an op
+    `role` (n_node,) is that of `NodeRole`: the latency of a release counts as lag. Lag of an op
     stands at its first node and passes first, without what is `hidden` of it; its work stands at its
     last node (`last_node`), and is a gap where `is_gap`.
     """
@@ -160,9 +215,9 @@ def path_parts(
         out[s, 2] = time[v + 1] - begin[s]
         while v >= 0 and time[v + 1] > begin[s]:
             weight = fixed[v]
-            late = fixed[v] if node_kind[v] == 2 else 0
+            late = fixed[v] if role[v] == RELEASE else 0
             gap = 0
-            if node_kind[v] > 0:
+            if role[v] != SYNC:
                 i = node_op[v]
                 if start_node[i] == v:
                     weight += lag[i]
@@ -173,7 +228,8 @@ def path_parts(
             inside = min(weight, time[v + 1] - begin[s])
             out[s, 0] += max(0, inside - (weight - late))
             out[s, 1] += min(gap, inside)
-            v = binding[v] - 1
+            u = binds(v, first, second, overflow_node, overflow_start, overflow_pred, time)
+            v = np.int64(u) - 1
 
 
 @kernel
