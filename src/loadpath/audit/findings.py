@@ -11,9 +11,10 @@ from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.refusal import unexplained_caveat, why_doubted, why_refused
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.slowdown import (
-    baseline_ideals,
     gain_by_baseline,
     measure_slowdown,
+    other_ideals,
+    published_figures,
     sound_slowdown,
 )
 from loadpath.audit.stability import (
@@ -79,6 +80,8 @@ def diagnose(
     with ThreadPoolExecutor(2) as pool:
         views = pool.submit(lambda: usual_views(job, measured_step_ns(job) / 1e9))
         unexplained = pool.submit(unexplained_ratio, job)
+        published = pool.submit(published_figures, job)
+        others = pool.submit(other_ideals, job, settings)
         fidelity = measure_fidelity(job)
         refusal = why_refused(job, fidelity, settings)
         effects = nest_effects(job)
@@ -86,10 +89,6 @@ def diagnose(
         progress("weighing causes and attributing waits")
         moments = pool.submit(look_at_moments, job, ideal, by_step=drawn)
         causeless = pool.submit(_causeless, job, effects, ideal)
-        baselines = pool.submit(baseline_ideals, job, ideal, settings)
-        slowdown = pool.submit(
-            lambda: measure_slowdown(job, fidelity, baselines.result(), settings)
-        )
         limits = pool.submit(_limits, job, refusal, (ideal, settings), moments)
         stable = pool.submit(
             measure_stability,
@@ -101,6 +100,8 @@ def diagnose(
         )
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = causeless.result() | _cause_tables(job, fidelity, ideal, judgement)
+    ideals = others.result() | {settings.baseline: ideal}
+    chosen = (settings.baseline, published.result())
     tables |= {name: getattr(moments.result(), name) for name in ("rank_time", "sink", "coupling")}
     tables |= limits.result() if judgement else _without_limits()
     tables |= stable.result().tables if judgement else without_stability(fidelity, settings)
@@ -120,8 +121,10 @@ def diagnose(
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
-        "slowdown": sound_slowdown(slowdown.result(), assessed=judgement is not None),
-        "gain_by_baseline": gain_by_baseline(job, baselines.result(), judgement),
+        "slowdown": sound_slowdown(
+            measure_slowdown(job, fidelity, ideals, chosen), assessed=judgement is not None
+        ),
+        "gain_by_baseline": gain_by_baseline(job, ideals, judgement),
         "tables": tables,
         "unexplained_ratio": unexplained.result(),
         "victims": _victims(tables["coupling"], judgement, job),

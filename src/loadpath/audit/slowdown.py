@@ -15,20 +15,22 @@ from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work
 from loadpath.diagnose.published import published_slowdown
 from loadpath.replay import Mixture, replay_runs
 
-__all__ = ["baseline_ideals", "gain_by_baseline", "measure_slowdown", "sound_slowdown"]
+__all__ = [
+    "gain_by_baseline",
+    "measure_slowdown",
+    "other_ideals",
+    "published_figures",
+    "sound_slowdown",
+]
 
 
-def baseline_ideals(
-    job: CoupledJob, ideal: FloatArray, settings: Settings
-) -> dict[Baseline, FloatArray]:
-    """Give ideal work under every baseline; `ideal` is that of the chosen one.
+def other_ideals(job: CoupledJob, settings: Settings) -> dict[Baseline, FloatArray]:
+    """Give ideal work under every baseline but the chosen one.
 
     Parameters
     ----------
     job : CoupledJob
         Coupled job.
-    ideal : array of float64
-        Ideal work in ns under the baseline of `settings`.
     settings : Settings
         Options of the audit.
 
@@ -37,7 +39,24 @@ def baseline_ideals(
     dict of Baseline to array of float64
         By baseline, in ns.
     """
-    return {b: ideal if b == settings.baseline else ideal_work_ns(job, b) for b in BASELINES}
+    return {b: ideal_work_ns(job, b) for b in BASELINES if b != settings.baseline}
+
+
+def published_figures(job: CoupledJob) -> tuple[float | None, float | None, float | None]:
+    """Give the slowdown by the published method, where it applies.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+
+    Returns
+    -------
+    s, m_w, m_s : float or None
+        Result of `published_slowdown`; None for other records than op tables.
+    """
+    is_table = job.source == "op_table"
+    return published_slowdown(as_steps(job)) if is_table else (None, None, None)
 
 
 def gain_by_baseline(
@@ -76,7 +95,7 @@ def measure_slowdown(
     job: CoupledJob,
     fidelity: Fidelity,
     ideals: Mapping[Baseline, FloatArray],
-    settings: Settings,
+    chosen: tuple[Baseline, tuple[float | None, float | None, float | None]],
 ) -> dict[str, Any]:
     """Give the slowdown by the published method where it applies, and under every baseline.
 
@@ -88,28 +107,26 @@ def measure_slowdown(
         Its steps as measured and as replayed.
     ideals : mapping of Baseline to array of float64
         Ideal work in ns under every baseline.
-    settings : Settings
-        Options of the audit.
+    chosen : (Baseline, tuple)
+        Which of them was chosen, and result of `published_figures`.
 
     Returns
     -------
     dict
         Fields of ``slowdown`` in audit.json.
     """
+    baseline, (published, m_w, m_s) = chosen
     replayed, measured = float(fidelity.replayed_s.mean()), float(fidelity.measured_s.mean())
     best = {b: mean_step_s(job, ideal) for b, ideal in ideals.items()}
-    chosen = best[settings.baseline]
     by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
-    is_table = job.source == "op_table"
-    published, m_w, m_s = published_slowdown(as_steps(job)) if is_table else (None, None, None)
     return {
-        "ratio": published if published is not None else by_baseline[settings.baseline],
+        "ratio": published if published is not None else by_baseline[baseline],
         "method": "published (mean of computation, median of communication)"
         if published is not None
-        else f"{settings.baseline} of peers",
-        "waste_ratio": 1 - chosen / replayed if replayed > 0 else None,
+        else f"{baseline} of peers",
+        "waste_ratio": 1 - best[baseline] / replayed if replayed > 0 else None,
         "launch_ratio": measured / replayed if replayed > 0 else None,
-        "baseline": settings.baseline,
+        "baseline": baseline,
         "by_baseline": by_baseline,
         "m_w": m_w,
         "m_s": m_s,

@@ -1,16 +1,19 @@
-"""The process that a command has to itself: its stack, and its end."""
+"""The process that a command has to itself: its stack, its memory, and its end."""
 
+import ctypes
 import os
 import sys
 import threading
 from collections.abc import Callable
 from typing import NoReturn
 
-__all__ = ["code_of", "end_process", "with_room"]
+__all__ = ["code_of", "end_process", "keep_memory", "with_room"]
 
 ROOM = 9_000
 """Values on the interpreter's stack: some hundred calls within each other."""
 INTERRUPTED = 130
+TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
+"""Of ``mallopt`` of the GNU C library."""
 
 
 def with_room(function: Callable[[], None]) -> Callable[[], None]:
@@ -36,6 +39,20 @@ def with_room(function: Callable[[], None]) -> Callable[[], None]:
 
     roomy.__code__ = roomy.__code__.replace(co_stacksize=ROOM)
     return roomy
+
+
+def keep_memory() -> None:
+    """Let memory that is given back stay with the process, for what comes next.
+
+    The C library hands each array of over 32 MB back to the system, which fills the next one with zeros
+    page by page, and keeps pages for each thread apart; Polars takes small pages. Settings that a library does not know
+    are left: where there is no such function nothing changes. Polars looks when it is loaded.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt:
+        for setting, value in ((TRIM_THRESHOLD, 2**31 - 1), (MMAP_MAX, 0), (ARENA_MAX, 1)):
+            mallopt(setting, value)
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "thp:always")
 
 
 def code_of(function: Callable[[], None]) -> object:

@@ -47,6 +47,8 @@ def student_tail(t: float, freedom: int) -> float:
     term = cosine if odd else 1.0
     total = 0.0
     for k in range(2 + odd, freedom + 1, 2):
+        if total + term == total:  # nor do later terms count, which are smaller
+            break
         total += term
         term *= cosine * cosine * (k - 1) / k
     inside = math.sin(angle) * total
