@@ -78,13 +78,14 @@ def diagnose(
     """
     progress("replaying")
     with ThreadPoolExecutor(2) as pool:
+        fit = pool.submit(measure_fidelity, job)
         views = pool.submit(lambda: usual_views(job, measured_step_ns(job) / 1e9))
         unexplained = pool.submit(unexplained_ratio, job)
         published = pool.submit(published_figures, job)
         others = pool.submit(other_ideals, job, settings)
-        fidelity = measure_fidelity(job)
-        refusal = why_refused(job, fidelity, settings)
         effects = nest_effects(job)
+        fidelity = fit.result()
+        refusal = why_refused(job, fidelity, settings)
         ideal = _ideal(job, effects, settings)
         progress("weighing causes and attributing waits")
         moments = pool.submit(look_at_moments, job, ideal, by_step=drawn)
