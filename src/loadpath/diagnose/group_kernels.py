@@ -1,4 +1,4 @@
-"""Compiled loops over groups: shuffles, quantiles, time covered, who comes last."""
+"""Compiled loops over groups: shuffles, quantiles, tails, time covered, who comes last."""
 
 from typing import Any
 
@@ -6,7 +6,15 @@ import numpy as np
 
 from loadpath.compiled import kernel
 
-__all__ = ["count_last", "count_reaching", "cover", "group_quantiles", "select", "sort_by"]
+__all__ = [
+    "count_last",
+    "count_reaching",
+    "cover",
+    "group_quantiles",
+    "select",
+    "sort_by",
+    "student_sum",
+]
 
 
 @kernel
@@ -236,3 +244,16 @@ def count_last(
             else:
                 n_tie += 1
     return n_tie
+
+
+@kernel
+def student_sum(cosine: float, odd: int, freedom: int) -> float:
+    """Sum the series of Student's t; terms fall, so that it ends where one no longer counts."""
+    term = cosine if odd else 1.0
+    total = 0.0
+    for k in range(2 + odd, freedom + 1, 2):
+        if total + term == total:
+            break
+        total += term
+        term *= cosine * cosine * (k - 1) / k
+    return total

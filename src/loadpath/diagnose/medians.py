@@ -159,5 +159,8 @@ def reduced(function: np.ufunc, number: Numbers, value: Any, n_group: int) -> An
     if not n_group:
         return np.zeros((*value.shape[:-1], 0), value.dtype)
     order = np.argsort(number, kind="stable")
+    ordered = np.take(value, order, axis=-1)
+    if n_group == number.size:
+        return ordered
     first = np.searchsorted(number[order], np.arange(n_group))
-    return function.reduceat(np.take(value, order, axis=-1), first, axis=-1)
+    return function.reduceat(ordered, first, axis=-1)
