@@ -58,3 +58,17 @@ def test_stretches_in_order_are_merged_and_equals_keep_their_order():
         expected = index[np.argsort(key[index], kind="stable")]
         kernels.sort_by(key, index, np.empty(n, np.int64))
         assert index.tolist() == expected.tolist()
+
+
+def test_entries_near_their_places_are_settled_and_others_are_left_to_be_merged():
+    near = np.array([3, 1, 2, 2, 5, 4])
+    index = np.arange(6)
+    kernels.settle(near, index)
+    assert index.tolist() == [1, 2, 3, 0, 5, 4]
+    far = np.arange(100)[::-1].copy()
+    index = np.arange(100)
+    kernels.settle(far, index)
+    assert np.any(np.diff(far[index]) < 0)
+    assert sorted(index.tolist()) == list(range(100))
+    kernels.sort_by(far, index, np.empty(100, np.int64))
+    assert index.tolist() == list(range(99, -1, -1))

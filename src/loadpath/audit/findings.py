@@ -13,8 +13,7 @@ from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.slowdown import (
     gain_by_baseline,
     measure_slowdown,
-    other_ideals,
-    published_figures,
+    other_baselines,
     sound_slowdown,
 )
 from loadpath.audit.stability import (
@@ -81,8 +80,7 @@ def diagnose(
         fit = pool.submit(measure_fidelity, job)
         views = pool.submit(lambda: usual_views(job, measured_step_ns(job) / 1e9))
         unexplained = pool.submit(unexplained_ratio, job)
-        published = pool.submit(published_figures, job)
-        others = pool.submit(other_ideals, job, settings)
+        others = pool.submit(other_baselines, job, settings)
         effects = nest_effects(job)
         fidelity = fit.result()
         refusal = why_refused(job, fidelity, settings)
@@ -101,8 +99,7 @@ def diagnose(
         )
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = causeless.result() | _cause_tables(job, fidelity, ideal, judgement)
-    ideals = others.result() | {settings.baseline: ideal}
-    chosen = (settings.baseline, published.result())
+    baselines = others.result().plus(settings.baseline, ideal)
     tables |= {name: getattr(moments.result(), name) for name in ("rank_time", "sink", "coupling")}
     tables |= limits.result() if judgement else _without_limits()
     tables |= stable.result().tables if judgement else without_stability(fidelity, settings)
@@ -115,17 +112,16 @@ def diagnose(
     )
     tables["caveat"] = _caveats(job, unexplained.result(), judgement)
     if drawn:
-        longest = int(fidelity.replayed_s.argmax())
-        tables |= _drawn_tables(job, ideal, longest, judgement=judgement)
+        tables |= _drawn_tables(job, ideal, int(fidelity.replayed_s.argmax()), judgement=judgement)
         tables["rank_step"] = moments.result().rank_step
     return {
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
         "slowdown": sound_slowdown(
-            measure_slowdown(job, fidelity, ideals, chosen), assessed=judgement is not None
+            measure_slowdown(job, fidelity, baselines, settings), assessed=judgement is not None
         ),
-        "gain_by_baseline": gain_by_baseline(job, ideals, judgement),
+        "gain_by_baseline": gain_by_baseline(job, baselines.ideals, judgement),
         "tables": tables,
         "unexplained_ratio": unexplained.result(),
         "victims": _victims(tables["coupling"], judgement, job),

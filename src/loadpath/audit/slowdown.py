@@ -1,7 +1,7 @@
 """The slowdown of a job: by the published method, and against each ideal."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,16 +16,51 @@ from loadpath.diagnose.published import published_slowdown
 from loadpath.replay import Mixture, replay_runs
 
 __all__ = [
+    "Baselines",
     "gain_by_baseline",
     "measure_slowdown",
-    "other_ideals",
-    "published_figures",
+    "other_baselines",
     "sound_slowdown",
 ]
 
 
-def other_ideals(job: CoupledJob, settings: Settings) -> dict[Baseline, FloatArray]:
-    """Give ideal work under every baseline but the chosen one.
+Published = tuple[float | None, float | None, float | None]
+
+
+class Baselines(NamedTuple):
+    """What the slowdown is measured by.
+
+    Attributes
+    ----------
+    ideals : dict of Baseline to array of float64
+        Ideal work (n_op,) in ns.
+    published : tuple of float or None
+        Result of `published_slowdown`; None for other records than op tables.
+    """
+
+    ideals: dict[Baseline, FloatArray]
+    published: Published
+
+    def plus(self, baseline: Baseline, ideal: FloatArray) -> "Baselines":
+        """Add a baseline.
+
+        Parameters
+        ----------
+        baseline : Baseline
+            Its name.
+        ideal : (n_op,) array of float64
+            Ideal work in ns.
+
+        Returns
+        -------
+        Baselines
+            With it.
+        """
+        return Baselines(self.ideals | {baseline: ideal}, self.published)
+
+
+def other_baselines(job: CoupledJob, settings: Settings) -> Baselines:
+    """Find ideal work under every baseline but the chosen one, and the published figures.
 
     Parameters
     ----------
@@ -36,27 +71,12 @@ def other_ideals(job: CoupledJob, settings: Settings) -> dict[Baseline, FloatArr
 
     Returns
     -------
-    dict of Baseline to array of float64
-        By baseline, in ns.
+    Baselines
+        What can be known before effects are.
     """
-    return {b: ideal_work_ns(job, b) for b in BASELINES if b != settings.baseline}
-
-
-def published_figures(job: CoupledJob) -> tuple[float | None, float | None, float | None]:
-    """Give the slowdown by the published method, where it applies.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Coupled job.
-
-    Returns
-    -------
-    s, m_w, m_s : float or None
-        Result of `published_slowdown`; None for other records than op tables.
-    """
+    ideals = {b: ideal_work_ns(job, b) for b in BASELINES if b != settings.baseline}
     is_table = job.source == "op_table"
-    return published_slowdown(as_steps(job)) if is_table else (None, None, None)
+    return Baselines(ideals, published_slowdown(as_steps(job)) if is_table else (None, None, None))
 
 
 def gain_by_baseline(
@@ -94,8 +114,8 @@ def gain_by_baseline(
 def measure_slowdown(
     job: CoupledJob,
     fidelity: Fidelity,
-    ideals: Mapping[Baseline, FloatArray],
-    chosen: tuple[Baseline, tuple[float | None, float | None, float | None]],
+    baselines: Baselines,
+    settings: Settings,
 ) -> dict[str, Any]:
     """Give the slowdown by the published method where it applies, and under every baseline.
 
@@ -105,19 +125,19 @@ def measure_slowdown(
         Coupled job.
     fidelity : Fidelity
         Its steps as measured and as replayed.
-    ideals : mapping of Baseline to array of float64
-        Ideal work in ns under every baseline.
-    chosen : (Baseline, tuple)
-        Which of them was chosen, and result of `published_figures`.
+    baselines : Baselines
+        Ideal work under every baseline.
+    settings : Settings
+        Options of the audit.
 
     Returns
     -------
     dict
         Fields of ``slowdown`` in audit.json.
     """
-    baseline, (published, m_w, m_s) = chosen
+    baseline, (published, m_w, m_s) = settings.baseline, baselines.published
     replayed, measured = float(fidelity.replayed_s.mean()), float(fidelity.measured_s.mean())
-    best = {b: mean_step_s(job, ideal) for b, ideal in ideals.items()}
+    best = {b: mean_step_s(job, ideal) for b, ideal in baselines.ideals.items()}
     by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
     return {
         "ratio": published if published is not None else by_baseline[baseline],

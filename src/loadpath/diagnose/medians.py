@@ -57,7 +57,7 @@ def medians(
     rows = np.atleast_2d(value)
     size = len(rows) * np.bincount(number, minlength=n_group)
     out = np.empty((1, n_group))
-    return _of_groups(number, rows, size, out, lower=lower, column=column)[0], size
+    return _of_groups((number, column), rows, size, out, lower=lower)[0], size
 
 
 def medians_by_run(number: Numbers, value: FloatArray, n_group: int) -> FloatArray:
@@ -79,7 +79,7 @@ def medians_by_run(number: Numbers, value: FloatArray, n_group: int) -> FloatArr
     """
     rows = np.atleast_2d(value)
     size = np.bincount(number, minlength=n_group)
-    found = _of_groups(number, rows, size, np.empty((len(rows), n_group)))
+    found = _of_groups((number, None), rows, size, np.empty((len(rows), n_group)))
     return found if value.ndim > 1 else found[0]
 
 
@@ -109,20 +109,22 @@ def quantiles(number: Numbers, value: Values, n_group: int, share: float) -> Flo
     """
     rows = np.atleast_2d(value)
     size = len(rows) * np.bincount(number, minlength=n_group)
-    return np.asarray(_of_groups(number, rows, size, np.empty((1, n_group)), share=share)[0])
+    return np.asarray(
+        _of_groups((number, None), rows, size, np.empty((1, n_group)), share=share)[0]
+    )
 
 
 def _of_groups(
-    number: Numbers,
+    of_columns: tuple[Numbers, NDArray[np.intp] | None],
     value: Values,
     size: NDArray[np.int64],
     out: FloatArray,
     *,
     share: float = 0.5,
     lower: bool = False,
-    column: NDArray[np.intp] | None = None,
 ) -> FloatArray:
     """Fill `out` (n_row, n_group), each row of it from as many rows of `value`."""
+    number, column = of_columns
     column = np.arange(number.size) if column is None else column
     rows = np.ascontiguousarray(value)
     room = np.empty(int(size.sum()))  # NumPy asks for large pages, which compiled code does not

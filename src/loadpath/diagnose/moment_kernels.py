@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from loadpath.compiled import kernel
-from loadpath.diagnose.group_kernels import sort_by
+from loadpath.diagnose.group_kernels import settle, sort_by
 
-__all__ = ["mark_blocking", "op_times", "sum_windows", "sweep_groups"]
+__all__ = ["goes_before", "mark_blocking", "op_times", "sum_windows", "sweep_groups"]
 
 COMPUTE, TRANSFER, WAIT = 0, 2, 3
 """Parts of a rank's time, as in `loadpath.diagnose.places`."""
@@ -75,6 +75,16 @@ def mark_blocking(
         later[i] = not marked[end_node[i]]
 
 
+@kernel(inline=True)
+def goes_before(i: int, j: int, ops: Any, rank: Any, high: Any) -> Any:
+    """Say whether interval i takes a moment that j claims too: by rank, then end and op."""
+    if rank[i] != rank[j]:
+        return rank[i] < rank[j]
+    if high[i] != high[j]:
+        return high[i] < high[j]
+    return ops[i % ops.size] < ops[j % ops.size]
+
+
 @kernel
 def sweep_groups(
     group_start: Any,
@@ -122,6 +132,8 @@ def sweep_groups(
                 rank[j] = 2 * part[i] + later[i]
                 mine[m] = j
                 m += 1
+        settle(low, mine[:m])
+        n_work = m
         for j in range(n_op):
             i = ops[j]
             if ready[i] > start[i]:
@@ -130,6 +142,7 @@ def sweep_groups(
                 rank[n_op + j] = 2 * WAIT + later[i]
                 mine[m] = n_op + j
                 m += 1
+        settle(low, mine[n_work:m])
         sort_by(low, mine[:m], room)
         k = 0
         n_active = 0
@@ -139,11 +152,9 @@ def sweep_groups(
             if n_active == 0:
                 now = low[mine[k]]
             while k < m and low[mine[k]] <= now:
-                if high[mine[k]] > now:
-                    active[n_active] = mine[k]
-                    n_active += 1
+                active[n_active] = mine[k]
+                n_active += 1
                 k += 1
-            until = low[mine[k]] if k < m else np.iinfo(np.int64).max
             best = -1
             j = 0
             while j < n_active:
@@ -152,17 +163,21 @@ def sweep_groups(
                     n_active -= 1
                     active[j] = active[n_active]
                     continue
-                until = min(until, high[i])
-                first = best < 0 or rank[i] < rank[best]
-                if not first and rank[i] == rank[best]:
-                    first = high[i] < high[best]
-                    if high[i] == high[best]:
-                        first = i % n_op < best % n_op
-                if first:
+                if best < 0 or goes_before(i, best, ops, rank, high):
                     best = i
                 j += 1
             if best < 0:
                 continue
+            # it has the moment until it is over, or one that goes before it begins
+            until = high[best]
+            while k < m and low[mine[k]] < until:
+                i = mine[k]
+                if goes_before(i, best, ops, rank, high):
+                    until = low[i]
+                    break
+                active[n_active] = i
+                n_active += 1
+                k += 1
             op = ops[best - n_op if best >= n_op else best]
             what = rank[best] >> 1
             if best == before and segment_end[n - 1] == now:

@@ -150,5 +150,9 @@ def _look(job: CoupledJob, ideal: _Ideal, places: Places, step: NDArray[np.int64
     return _Look(
         rank_sums(job, timeline, exposure, ideal.wait_ns),
         sums,
-        _Each(tell_causes(waits), missed_by_step(places.step, job.graph.step.size, waits), tuple(tables)),
+        _Each(
+            tell_causes(waits),
+            missed_by_step(places.step, job.graph.step.size, waits),
+            tuple(tables),
+        ),
     )

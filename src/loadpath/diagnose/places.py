@@ -55,7 +55,7 @@ class Places:
     part : (n_op,) array of int8
         What the op's work is to its rank: `COMPUTE`, `OVERHEAD`, `TRANSFER` or `HOST`; -1 for markers.
     group_start, group_op : (n_rank * n_clock + 1,) and (n_op,) arrays of int64
-        Ops by group, those of group g from ``group_start[g]`` on.
+        Ops by group, those of group g from ``group_start[g]`` on, as they were recorded to start.
     step : (n_op,) array of int64
         Place of the op's step among those of the graph, whether or not it is one of them.
     """
@@ -92,9 +92,16 @@ def find_places(job: CoupledJob) -> Places:
     clock = _clocks(job, step)
     n_clock = int(clock.max(initial=0)) + 1
     group = rank * np.int32(n_clock) + clock.astype(np.int32)[step]
-    listed = group_by_key(group, job.rank.height * n_clock)
+    listed = _listed(group, job.op["start_ns"].to_numpy(), job.rank.height * n_clock)
     place = np.searchsorted(graph.step, job.op["step"].to_numpy()).astype(np.int64)
     return Places(rank, node_rank, clock, group, _part_of_work(job), *listed, place)
+
+
+def _listed(group: Int32Array, start_ns: Int64Array, n_group: int) -> tuple[Int64Array, Int64Array]:
+    """List ops by group in the order in which they were recorded to start, near which they stay."""
+    by_start = np.argsort(start_ns, kind="stable")
+    first, order = group_by_key(group[by_start], n_group)
+    return first, by_start[order]
 
 
 def placed_windows(

@@ -46,7 +46,7 @@ def student_tail(t: float, freedom: int) -> float:
     """
     angle = math.atan(t / math.sqrt(freedom))
     cosine, odd = math.cos(angle), freedom % 2
-    inside = math.sin(angle) * student_sum(cosine, odd, freedom)
+    inside: float = math.sin(angle) * student_sum(cosine, odd, freedom)
     if odd:
         inside = 2 / math.pi * (angle + inside)
     return max(0.0, (1 - inside) / 2)
