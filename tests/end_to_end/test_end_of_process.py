@@ -1,12 +1,13 @@
 """How the process of a command ends."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 from tests.end_to_end.commands import run
 
-from loadpath.cli.process import code_of, with_room
+from loadpath.cli.process import code_of, keep_memory, with_room
 
 SHOUT = """
 import sys, threading, time
@@ -38,6 +39,16 @@ def test_the_end_waits_for_threads_that_must_not_be_cut(is_daemon, last):
         check=True,
     )
     assert done.stdout.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize("stated", ["", "narenas:1"])
+def test_settings_of_memory_that_the_user_made_stay(monkeypatch, stated):
+    if stated:
+        monkeypatch.setenv("_RJEM_MALLOC_CONF", stated)
+    else:
+        monkeypatch.delenv("_RJEM_MALLOC_CONF", raising=False)
+    keep_memory()
+    assert os.environ["_RJEM_MALLOC_CONF"] == (stated or "thp:always")
 
 
 def test_a_function_with_room_does_what_it_does_without():

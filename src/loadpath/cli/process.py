@@ -44,9 +44,9 @@ def with_room(function: Callable[[], None]) -> Callable[[], None]:
 def keep_memory() -> None:
     """Let memory that is given back stay with the process, for what comes next.
 
-    The C library hands each array of over 32 MB back to the system, which fills the next one with zeros
-    page by page, and keeps pages for each thread apart; Polars takes small pages. Settings that a library does not know
-    are left: where there is no such function nothing changes. Polars looks when it is loaded.
+    The C library hands arrays of over 32 MB back to the system, which fills the next ones with zeros
+    page by page, and keeps memory apart for each thread; Polars, which looks when it is loaded, takes
+    small pages. Where there are no such settings nothing changes; one that the user made stays.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt:
