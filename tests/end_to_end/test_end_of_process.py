@@ -7,7 +7,7 @@ import sys
 import pytest
 from tests.end_to_end.commands import run
 
-from loadpath.cli.process import code_of, keep_memory, with_room
+from loadpath.cli.process import code_of, with_room
 
 SHOUT = """
 import sys, threading, time
@@ -41,14 +41,25 @@ def test_the_end_waits_for_threads_that_must_not_be_cut(is_daemon, last):
     assert done.stdout.splitlines()[-1] == last
 
 
-@pytest.mark.parametrize("stated", ["", "narenas:1"])
-def test_settings_of_memory_that_the_user_made_stay(monkeypatch, stated):
-    if stated:
-        monkeypatch.setenv("_RJEM_MALLOC_CONF", stated)
-    else:
-        monkeypatch.delenv("_RJEM_MALLOC_CONF", raising=False)
-    keep_memory()
-    assert os.environ["_RJEM_MALLOC_CONF"] == (stated or "thp:always")
+@pytest.mark.parametrize(
+    ("stated", "source", "set_to"),
+    [
+        ("", "ops.parquet", "thp:always"),
+        ("narenas:1", "ops.csv", "narenas:1"),
+        ("", "rank0.json.gz", None),
+    ],
+)
+def test_memory_is_kept_for_tables_and_settings_of_the_user_stay(stated, source, set_to):
+    name = "_RJEM_MALLOC_CONF"
+    settings = {k: v for k, v in os.environ.items() if k != name} | (
+        {name: stated} if stated else {}
+    )
+    told = "import os; from pathlib import Path; from loadpath.cli.process import keep_memory; "
+    told += f"keep_memory([Path({source!r})]); print(os.environ.get({name!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", told], env=settings, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(set_to)
 
 
 def test_a_function_with_room_does_what_it_does_without():

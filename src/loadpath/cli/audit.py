@@ -48,7 +48,7 @@ def audit(
     Without --out the audit folder is NAME-audit in the current folder; with --json alone nothing
     is written.
     """  # numpydoc ignore=PR01
-    keep_memory()
+    keep_memory(sources)
     from loadpath.audit import run_audit
     from loadpath.audit.folder import document_bytes
 
