@@ -9,6 +9,7 @@ from loadpath.diagnose.distance import (
     tell_causes,
     weighted_quantiles,
 )
+from loadpath.diagnose.places import find_places
 
 
 # Rank 0 is late (60 for 10), rank 1 waits for it (op 1, 3), rank 2 for rank 1 (op 5, 7).
@@ -22,7 +23,9 @@ def chain():
 
 def test_a_wait_two_ranks_away_is_missed_by_a_look_at_its_communication():
     small, waits = chain()
-    table = missed_waiting(missed_by_step(small, waits), np.random.default_rng(0))
+    table = missed_waiting(
+        missed_by_step(find_places(small).step, 1, waits), np.random.default_rng(0)
+    )
     parts = dict(table.select("part", "wait_s").iter_rows())
     # rank 1 waited 50 for rank 0, rank 2 waited 50 for rank 1, which rank 0 had made late
     assert parts == pytest.approx(
@@ -48,4 +51,6 @@ def test_nothing_explained_has_no_distance():
     small = job([compute(0, 10), communicate(0, 1), compute(1, 10), communicate(1, 1)], [(1, 3)])
     waits = walked(small, small.work_ns)[-1]
     assert cause_distances([tell_causes(waits)]).is_empty()
-    assert missed_waiting(missed_by_step(small, waits), np.random.default_rng(0)).is_empty()
+    assert missed_waiting(
+        missed_by_step(find_places(small).step, 1, waits), np.random.default_rng(0)
+    ).is_empty()

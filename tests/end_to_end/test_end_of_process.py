@@ -1,5 +1,6 @@
 """How the process of a command ends."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -41,6 +42,27 @@ def test_the_end_waits_for_threads_that_must_not_be_cut(is_daemon, last):
         check=True,
     )
     assert done.stdout.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("stated", "source", "set_to"),
+    [
+        ("", "ops.parquet", "thp:always"),
+        ("narenas:1", "ops.csv", "narenas:1"),
+        ("", "rank0.json.gz", None),
+    ],
+)
+def test_memory_is_kept_for_tables_and_settings_of_the_user_stay(stated, source, set_to):
+    name = "_RJEM_MALLOC_CONF"
+    settings = {k: v for k, v in os.environ.items() if k != name} | (
+        {name: stated} if stated else {}
+    )
+    told = "import os; from pathlib import Path; from loadpath.cli.process import keep_memory; "
+    told += f"keep_memory([Path({source!r})]); print(os.environ.get({name!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", told], env=settings, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(set_to)
 
 
 def test_a_function_with_room_does_what_it_does_without():

@@ -11,9 +11,9 @@ from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.refusal import unexplained_caveat, why_doubted, why_refused
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.slowdown import (
-    baseline_ideals,
     gain_by_baseline,
     measure_slowdown,
+    other_baselines,
     sound_slowdown,
 )
 from loadpath.audit.stability import (
@@ -77,19 +77,17 @@ def diagnose(
     """
     progress("replaying")
     with ThreadPoolExecutor(2) as pool:
+        fit = pool.submit(measure_fidelity, job)
         views = pool.submit(lambda: usual_views(job, measured_step_ns(job) / 1e9))
         unexplained = pool.submit(unexplained_ratio, job)
-        fidelity = measure_fidelity(job)
-        refusal = why_refused(job, fidelity, settings)
+        others = pool.submit(other_baselines, job, settings)
         effects = nest_effects(job)
+        fidelity = fit.result()
+        refusal = why_refused(job, fidelity, settings)
         ideal = _ideal(job, effects, settings)
         progress("weighing causes and attributing waits")
         moments = pool.submit(look_at_moments, job, ideal, by_step=drawn)
         causeless = pool.submit(_causeless, job, effects, ideal)
-        baselines = pool.submit(baseline_ideals, job, ideal, settings)
-        slowdown = pool.submit(
-            lambda: measure_slowdown(job, fidelity, baselines.result(), settings)
-        )
         limits = pool.submit(_limits, job, refusal, (ideal, settings), moments)
         stable = pool.submit(
             measure_stability,
@@ -101,6 +99,7 @@ def diagnose(
         )
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = causeless.result() | _cause_tables(job, fidelity, ideal, judgement)
+    baselines = others.result().plus(settings.baseline, ideal)
     tables |= {name: getattr(moments.result(), name) for name in ("rank_time", "sink", "coupling")}
     tables |= limits.result() if judgement else _without_limits()
     tables |= stable.result().tables if judgement else without_stability(fidelity, settings)
@@ -113,15 +112,16 @@ def diagnose(
     )
     tables["caveat"] = _caveats(job, unexplained.result(), judgement)
     if drawn:
-        longest = int(fidelity.replayed_s.argmax())
-        tables |= _drawn_tables(job, ideal, longest, judgement=judgement)
+        tables |= _drawn_tables(job, ideal, int(fidelity.replayed_s.argmax()), judgement=judgement)
         tables["rank_step"] = moments.result().rank_step
     return {
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
-        "slowdown": sound_slowdown(slowdown.result(), assessed=judgement is not None),
-        "gain_by_baseline": gain_by_baseline(job, baselines.result(), judgement),
+        "slowdown": sound_slowdown(
+            measure_slowdown(job, fidelity, baselines, settings), assessed=judgement is not None
+        ),
+        "gain_by_baseline": gain_by_baseline(job, baselines.ideals, judgement),
         "tables": tables,
         "unexplained_ratio": unexplained.result(),
         "victims": _victims(tables["coupling"], judgement, job),

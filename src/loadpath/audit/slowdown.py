@@ -1,7 +1,7 @@
 """The slowdown of a job: by the published method, and against each ideal."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,29 +15,68 @@ from loadpath.diagnose.levels import BASELINES, Baseline, FloatArray, ideal_work
 from loadpath.diagnose.published import published_slowdown
 from loadpath.replay import Mixture, replay_runs
 
-__all__ = ["baseline_ideals", "gain_by_baseline", "measure_slowdown", "sound_slowdown"]
+__all__ = [
+    "Baselines",
+    "gain_by_baseline",
+    "measure_slowdown",
+    "other_baselines",
+    "sound_slowdown",
+]
 
 
-def baseline_ideals(
-    job: CoupledJob, ideal: FloatArray, settings: Settings
-) -> dict[Baseline, FloatArray]:
-    """Give ideal work under every baseline; `ideal` is that of the chosen one.
+Published = tuple[float | None, float | None, float | None]
+
+
+class Baselines(NamedTuple):
+    """What the slowdown is measured by.
+
+    Attributes
+    ----------
+    ideals : dict of Baseline to array of float64
+        Ideal work (n_op,) in ns.
+    published : tuple of float or None
+        Result of `published_slowdown`; None for other records than op tables.
+    """
+
+    ideals: dict[Baseline, FloatArray]
+    published: Published
+
+    def plus(self, baseline: Baseline, ideal: FloatArray) -> "Baselines":
+        """Add a baseline.
+
+        Parameters
+        ----------
+        baseline : Baseline
+            Its name.
+        ideal : (n_op,) array of float64
+            Ideal work in ns.
+
+        Returns
+        -------
+        Baselines
+            With it.
+        """
+        return Baselines(self.ideals | {baseline: ideal}, self.published)
+
+
+def other_baselines(job: CoupledJob, settings: Settings) -> Baselines:
+    """Find ideal work under every baseline but the chosen one, and the published figures.
 
     Parameters
     ----------
     job : CoupledJob
         Coupled job.
-    ideal : array of float64
-        Ideal work in ns under the baseline of `settings`.
     settings : Settings
         Options of the audit.
 
     Returns
     -------
-    dict of Baseline to array of float64
-        By baseline, in ns.
+    Baselines
+        What can be known before effects are.
     """
-    return {b: ideal if b == settings.baseline else ideal_work_ns(job, b) for b in BASELINES}
+    ideals = {b: ideal_work_ns(job, b) for b in BASELINES if b != settings.baseline}
+    is_table = job.source == "op_table"
+    return Baselines(ideals, published_slowdown(as_steps(job)) if is_table else (None, None, None))
 
 
 def gain_by_baseline(
@@ -75,7 +114,7 @@ def gain_by_baseline(
 def measure_slowdown(
     job: CoupledJob,
     fidelity: Fidelity,
-    ideals: Mapping[Baseline, FloatArray],
+    baselines: Baselines,
     settings: Settings,
 ) -> dict[str, Any]:
     """Give the slowdown by the published method where it applies, and under every baseline.
@@ -86,8 +125,8 @@ def measure_slowdown(
         Coupled job.
     fidelity : Fidelity
         Its steps as measured and as replayed.
-    ideals : mapping of Baseline to array of float64
-        Ideal work in ns under every baseline.
+    baselines : Baselines
+        Ideal work under every baseline.
     settings : Settings
         Options of the audit.
 
@@ -96,20 +135,18 @@ def measure_slowdown(
     dict
         Fields of ``slowdown`` in audit.json.
     """
+    baseline, (published, m_w, m_s) = settings.baseline, baselines.published
     replayed, measured = float(fidelity.replayed_s.mean()), float(fidelity.measured_s.mean())
-    best = {b: mean_step_s(job, ideal) for b, ideal in ideals.items()}
-    chosen = best[settings.baseline]
+    best = {b: mean_step_s(job, ideal) for b, ideal in baselines.ideals.items()}
     by_baseline = {b: replayed / v if v > 0 else None for b, v in best.items()}
-    is_table = job.source == "op_table"
-    published, m_w, m_s = published_slowdown(as_steps(job)) if is_table else (None, None, None)
     return {
-        "ratio": published if published is not None else by_baseline[settings.baseline],
+        "ratio": published if published is not None else by_baseline[baseline],
         "method": "published (mean of computation, median of communication)"
         if published is not None
-        else f"{settings.baseline} of peers",
-        "waste_ratio": 1 - chosen / replayed if replayed > 0 else None,
+        else f"{baseline} of peers",
+        "waste_ratio": 1 - best[baseline] / replayed if replayed > 0 else None,
         "launch_ratio": measured / replayed if replayed > 0 else None,
-        "baseline": settings.baseline,
+        "baseline": baseline,
         "by_baseline": by_baseline,
         "m_w": m_w,
         "m_s": m_s,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from loadpath.cli.process import keep_memory
 from loadpath.cli.progress import talk
 
 __all__ = ["audit"]
@@ -47,6 +48,7 @@ def audit(
     Without --out the audit folder is NAME-audit in the current folder; with --json alone nothing
     is written.
     """  # numpydoc ignore=PR01
+    keep_memory(sources)
     from loadpath.audit import run_audit
     from loadpath.audit.folder import document_bytes
 

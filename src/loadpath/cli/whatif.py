@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from loadpath.cli.process import keep_memory
 from loadpath.cli.progress import talk
 from loadpath.errors import UsageError
 from loadpath.units import format_ratio, format_seconds
@@ -28,6 +29,7 @@ def whatif(
     """  # noqa: DOC501  # numpydoc ignore=PR01
     if format not in {"text", "json", "osdi25"}:
         raise UsageError(f"unknown format {format!r}. Use text, json or osdi25.")
+    keep_memory([source])
     from loadpath.audit.pipeline import couple_sources
     from loadpath.audit.result import open_audit
     from loadpath.audit.settings import Settings

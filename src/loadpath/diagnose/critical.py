@@ -5,17 +5,12 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import BETWEEN_CALLS, CoupledJob, CouplingGraph, NodeRole
-from loadpath.diagnose import kernels
+from loadpath.diagnose import kernels, moment_kernels
 from loadpath.diagnose.exposure import computation
 from loadpath.diagnose.labels import numbered
 from loadpath.diagnose.places import COMPUTE, N_PART, Places, placed_windows
-from loadpath.replay import (
-    Timeline,
-    critical_path,
-    last_predecessor,
-    replay,
-    step_bounds_ns,
-)
+from loadpath.replay import Timeline, critical_path, replay, step_bounds_ns
+from loadpath.replay.timeline import kernel_edges
 from loadpath.tables.results import PATH
 from loadpath.units import NS_PER_S
 
@@ -112,9 +107,9 @@ def _path_parts_ns(
     graph = job.graph
     timeline = replay(graph, job.work_ns, lag_ns=job.lag_ns)
     walk = (
-        last_predecessor(graph, timeline),
+        *kernel_edges(graph),
         timeline.time_ns,
-        _end_nodes(job, timeline),
+        _end_nodes(graph, timeline),
         step_bounds_ns(graph, timeline)[0],
     )
     on_path = np.zeros(graph.n_node, np.bool_)
@@ -123,18 +118,11 @@ def _path_parts_ns(
     out = np.zeros((graph.step.size, 3), np.int64)
     kernels.path_parts(
         *walk,
-        *(graph.op, _node_kind(graph), graph.fixed_ns, graph.start_node, graph.end_node),
+        *(graph.op, graph.role, graph.fixed_ns, graph.start_node, graph.end_node),
         *(job.work_ns, job.lag_ns, _hidden_lag_ns(job, timeline, places, late), is_gap, out),
     )
     total: NDArray[np.int64] = out.sum(axis=0)
     return total
-
-
-def _node_kind(graph: CouplingGraph) -> NDArray[np.int8]:
-    """0 for synchronisations, 2 for nodes whose latency nothing explains, 1 for all others."""
-    kind: NDArray[np.int8] = (graph.role != NodeRole.SYNC).astype(np.int8)
-    kind[graph.role == NodeRole.RELEASE] = 2
-    return kind
 
 
 def _of_classes(job: CoupledJob, beginning: str) -> NDArray[np.bool_]:
@@ -156,7 +144,7 @@ def _hidden_lag_ns(
     occupancy = computation(job, timeline, job.work_ns, places=places, among=among)
     start = job.graph.start_node[late] + 1
     inside = np.zeros((late.size, N_PART), np.int64)
-    kernels.sum_windows(
+    moment_kernels.sum_windows(
         occupancy.group_segment,
         occupancy.start_ns,
         occupancy.end_ns,
@@ -170,13 +158,11 @@ def _hidden_lag_ns(
     return hidden
 
 
-def _end_nodes(job: CoupledJob, timeline: Timeline) -> NDArray[np.int32]:
+def _end_nodes(graph: CouplingGraph, timeline: Timeline) -> NDArray[np.int32]:
     """Node at which each step ends: the latest, of equals the lowest."""
-    graph = job.graph
-    node = graph.end_step_node
-    order = np.lexsort((node, -timeline.time_ns[node + 1], graph.end_step))
-    first = np.searchsorted(graph.end_step[order], np.arange(graph.step.size))
-    return node[order[first]]
+    node = np.full(graph.step.size, -1, np.int32)
+    kernels.last_ends(graph.end_step_node, graph.end_step, timeline.time_ns, node)
+    return node
 
 
 def _bars(job: CoupledJob, replayed: Replayed, ideal_ns: FloatArray, step: int) -> pl.DataFrame:

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.couple import CoupledJob
 from loadpath.diagnose.sinks import Waits
 from loadpath.diagnose.step_intervals import FEW_STEPS, drawn_sums, with_interval
 from loadpath.tables.results import DISTANCE, MISSED
@@ -126,20 +125,24 @@ def weighted_quantiles(
     >>> weighted_quantiles(np.array([3, 1, 2]), np.array([1.0, 1.0, 8.0]), [0.05, 0.5])
     [1.0, 2.0]
     """
-    order = np.argsort(value, kind="stable")
+    is_small = value.dtype.kind == "i" and np.abs(value).max(initial=0) < 1 << 15
+    # integers of two bytes are sorted by their digits, in the same order
+    order = np.argsort(value.astype(np.int16) if is_small else value, kind="stable")
     reached = np.cumsum(weight[order])
     place = np.searchsorted(reached, np.multiply(levels, reached[-1] * (1 - 1e-12)))
     found: list[float] = value[order[np.minimum(place, order.size - 1)]].astype(np.float64).tolist()
     return found
 
 
-def missed_by_step(job: CoupledJob, waits: Waits) -> FloatArray:
+def missed_by_step(step: NDArray[np.int64], n_step: int, waits: Waits) -> FloatArray:
     """Sum in each step the waiting whose cause its own communication does not show.
 
     Parameters
     ----------
-    job : CoupledJob
-        Coupled job, or some of its steps.
+    step : (n_op,) array of int64
+        Place of each op's step, as in `Places`.
+    n_step : int
+        Number of steps.
     waits : Waits
         Result of `walk_back`.
 
@@ -151,11 +154,10 @@ def missed_by_step(job: CoupledJob, waits: Waits) -> FloatArray:
     weight = _explained(waits)
     elsewhere, before = waits.sink_rank != waits.last_rank, waits.n_step > 0
     parts = (weight > 0, elsewhere, before, elsewhere | before)
-    step = np.searchsorted(job.graph.step, job.op["step"].to_numpy()[waits.op])
-    n_step = job.graph.step.size + 1
-    sums = [np.bincount(step, np.where(part, weight, 0), n_step) for part in parts]
+    of_wait = step[waits.op]
+    sums = [np.bincount(of_wait, np.where(part, weight, 0), n_step + 1) for part in parts]
     by_step: FloatArray = np.stack(sums, axis=1).astype(np.float64)
-    return by_step[: max(n_step - 1, 1)]
+    return by_step[: max(n_step, 1)]
 
 
 def missed_waiting(by_step: FloatArray, rng: np.random.Generator) -> pl.DataFrame:

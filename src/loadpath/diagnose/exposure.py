@@ -1,16 +1,16 @@
 """Exposed communication: waits and transfers that no other work of the rank hides."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import CoupledJob, CouplingGraph
-from loadpath.couple.kernels import group_by_key
-from loadpath.diagnose import kernels
-from loadpath.diagnose.places import COMPUTE, TRANSFER, WAIT, Places, find_places
-from loadpath.replay import Timeline, last_predecessor, op_end_ns, op_ready_ns
+from loadpath.diagnose import moment_kernels as kernels
+from loadpath.diagnose.places import COMPUTE, Places, find_places
+from loadpath.replay import Timeline, last_predecessor
+from loadpath.replay.timeline import per_op
 
 __all__ = ["Exposure", "Occupancy", "computation", "exposed"]
 
@@ -62,20 +62,22 @@ class Exposure:
         op only.
     occupancy : Occupancy
         Where they were read from.
+    binding : (n_node,) array of int32
+        Result of `last_predecessor` for the same replay.
     """
 
     wait_ns: Int64Array
     transfer_ns: Int64Array
     occupancy: Occupancy
+    binding: Int32Array
 
 
-@dataclass(frozen=True, slots=True)
-class _Intervals:
+class _OpTimes(NamedTuple):
+    """Start, end of the wait, and end of each op, in whole ns."""
+
     start: Int64Array
+    ready: Int64Array
     end: Int64Array
-    part: Int8Array
-    second: Int8Array
-    op: Int32Array
 
 
 def exposed(
@@ -111,9 +113,10 @@ def exposed(
         If `work_ns` does not have shape ``(n_op,)``.
     """
     places = find_places(job) if places is None else places
-    occupancy = _occupy(job, _intervals(job, timeline, work_ns, places), places)
-    wait, transfer = (_sum_by_op(occupancy, part, job.n_op) for part in (WAIT, TRANSFER))
-    return Exposure(wait, transfer, occupancy)
+    times = _op_times(job.graph, timeline, work_ns)
+    binding = last_predecessor(job.graph, timeline)
+    later = _not_blocking(job.graph, timeline, binding, (times, places))
+    return Exposure(*_occupy(times, places.part, later, places), binding)
 
 
 def computation(
@@ -146,105 +149,49 @@ def computation(
     """
     places = find_places(job) if places is None else places
     computes = places.part == COMPUTE
-    op = np.flatnonzero(computes if among is None else computes & among).astype(np.int32)
-    last = timeline.time_ns[1:][job.graph.end_node[op]]
-    ready, end = _whole(last - np.asarray(work_ns)[op]), _whole(last)
-    takes = end > ready
-    ready, end, op = ready[takes], end[takes], op[takes]
-    same = np.zeros(op.size, np.int8)
-    return _occupy(job, _Intervals(ready, end, same + COMPUTE, same, op), places)
+    part = np.where(computes if among is None else computes & among, places.part, np.int8(-1))
+    times = _op_times(job.graph, timeline, work_ns)
+    alike = np.zeros(job.n_op, np.int8)
+    return _occupy(times._replace(start=times.ready), part, alike, places)[2]
 
 
-def _occupy(job: CoupledJob, intervals: _Intervals, places: Places) -> Occupancy:
-    """Give each moment of each rank to one interval."""
-    n_clock = int(places.clock.max(initial=0)) + 1
-    group_start, order = group_by_key(places.group[intervals.op], job.rank.height * n_clock)
-    group_segment, start, end, interval = _sweep(intervals, group_start, order)
-    part, op = intervals.part[interval], intervals.op[interval]
-    return Occupancy(n_clock, group_segment, start, end, part, op, places)
+def _op_times(graph: CouplingGraph, timeline: Timeline, work_ns: ArrayLike) -> _OpTimes:
+    work = per_op(graph, work_ns, "work_ns")
+    times = np.empty((3, graph.n_op), np.result_type(timeline.time_ns, work))
+    kernels.op_times(timeline.time_ns, work, graph.start_node, graph.end_node, *times)
+    whole = times if times.dtype == np.int64 else np.rint(times).astype(np.int64)
+    return _OpTimes(*whole)
 
 
-def _intervals(
-    job: CoupledJob, timeline: Timeline, work_ns: ArrayLike, places: Places
-) -> _Intervals:
-    """List what each op claims of its rank's time: wait, then work."""
-    start, ready, end = _times(job, timeline, work_ns)
-    later = 1 - _blocking(job, timeline, places, end > ready)
-    works = np.flatnonzero((end > ready) & (places.part >= 0))
-    waits = np.flatnonzero(ready > start)
-    op = np.concatenate([works, waits])
-    return _Intervals(
-        np.concatenate([ready[works], start[waits]]),
-        np.concatenate([end[works], ready[waits]]),
-        np.concatenate([places.part[works], np.full(waits.size, WAIT, np.int8)]),
-        later[op],
-        op.astype(np.int32),
-    )
-
-
-def _times(
-    job: CoupledJob, timeline: Timeline, work_ns: ArrayLike
-) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """Start, end of the wait, and end of each op, in whole ns."""
-    graph = job.graph
-    end, ready = op_end_ns(graph, timeline), op_ready_ns(graph, timeline, work_ns)
-    start = np.where(
-        graph.start_node == graph.end_node, ready, timeline.time_ns[1:][graph.start_node]
-    )
-    return _whole(start), _whole(ready), _whole(end)
-
-
-def _whole(time: NDArray[Any]) -> Int64Array:
-    return time if time.dtype == np.int64 else np.rint(time).astype(np.int64)
-
-
-def _blocking(
-    job: CoupledJob, timeline: Timeline, places: Places, works: NDArray[np.bool_]
+def _not_blocking(
+    graph: CouplingGraph, timeline: Timeline, binding: Int32Array, of_ops: tuple[_OpTimes, Places]
 ) -> Int8Array:
-    """1 where later work of the rank, or the end of its step, follows from the op's end at once."""
-    graph = job.graph
-    marked = np.zeros(graph.n_node, np.bool_)
-    marked[graph.start_node[(places.part == COMPUTE) & works]] = True
-    marked[_last_of_rank(graph, timeline, places.node_rank)] = True
+    """0 where later work of the rank, or the end of its step, follows from the op's end at once."""
+    times, places = of_ops
+    later = np.empty(graph.n_op, np.int8)
+    n_place = (int(places.rank.max(initial=-1)) + 2) * graph.step.size
     kernels.mark_blocking(
-        last_predecessor(graph, timeline), graph.start_node, graph.op, places.node_rank, marked
+        *(binding, timeline.time_ns, graph.end_step_node, graph.end_step, graph.step.size),
+        *(graph.start_node, graph.end_node, graph.op, places.node_rank),
+        *(places.part, times.ready, times.end),
+        *(np.full(n_place, -1, np.int32), np.zeros(graph.n_node, np.bool_), later),
     )
-    return marked[graph.end_node].astype(np.int8)
+    return later
 
 
-def _last_of_rank(
-    graph: CouplingGraph, timeline: Timeline, node_rank: Int32Array
-) -> NDArray[np.int32]:
-    """Node with which each rank ends each step: the latest, of equals the lowest."""
-    node = graph.end_step_node
-    place = node_rank[node].astype(np.int64) * graph.step.size + graph.end_step
-    order = np.lexsort((node, -timeline.time_ns[node + 1], place))
-    first = np.flatnonzero(np.diff(place[order], prepend=-1))
-    return node[order[first]]
-
-
-def _sweep(
-    intervals: _Intervals, group_start: Int64Array, order: Int64Array
-) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array]:
-    """Group starts, starts, ends and intervals of the segments."""
-    group_segment = np.empty_like(group_start)
-    room = [np.empty(2 * order.size, np.int64) for _ in range(3)]
-    n = kernels.sweep_intervals(
-        group_start,
-        order,
-        intervals.start,
-        intervals.end,
-        intervals.part,
-        intervals.second,
-        intervals.op,
-        group_segment,
-        *room,
+def _occupy(
+    times: _OpTimes, part: Int8Array, later: Int8Array, places: Places
+) -> tuple[Int64Array, Int64Array, Occupancy]:
+    """Give each moment of each rank to one op: exposed wait and transfer by op, and all segments."""
+    n_op = part.size
+    wait, transfer = np.zeros((2, n_op), np.int64)
+    group_segment = np.empty_like(places.group_start)
+    start, end = np.empty((2, 4 * n_op), np.int64)
+    of_part, op = np.empty(4 * n_op, np.int8), np.empty(4 * n_op, np.int32)
+    n = kernels.sweep_groups(
+        *(places.group_start, places.group_op, *times, part, later),
+        *(group_segment, start, end, of_part, op, wait, transfer),
     )
-    return group_segment, room[0][:n].copy(), room[1][:n].copy(), room[2][:n].copy()
-
-
-def _sum_by_op(occupancy: Occupancy, part: int, n_op: int) -> Int64Array:
-    mine = np.flatnonzero(occupancy.part == part)
-    total = np.zeros(n_op, np.int64)
-    np.add.at(total, occupancy.op[mine], occupancy.end_ns[mine] - occupancy.start_ns[mine])
-    return total
+    n_clock = int(places.clock.max(initial=0)) + 1
+    segments = (start[:n], end[:n], of_part[:n], op[:n])
+    return wait, transfer, Occupancy(n_clock, group_segment, *segments, places)

@@ -1,4 +1,4 @@
-"""Compiled loops over groups: shuffles, quantiles, time covered, who comes last."""
+"""Compiled loops over groups: shuffles, quantiles, tails, time covered, who comes last."""
 
 from typing import Any
 
@@ -6,7 +6,16 @@ import numpy as np
 
 from loadpath.compiled import kernel
 
-__all__ = ["count_last", "count_reaching", "cover", "group_quantiles", "select", "sort_by"]
+__all__ = [
+    "count_last",
+    "count_reaching",
+    "cover",
+    "group_quantiles",
+    "select",
+    "settle",
+    "sort_by",
+    "student_sum",
+]
 
 
 @kernel
@@ -39,33 +48,52 @@ def count_reaching(cells: Any, uniform: Any, limit: float) -> int:
 
 
 @kernel
+def part_at(value: Any, low: int, high: int, pivot: float, shift: int) -> int:
+    """Put what of ``value[low:high + 1]`` is below the pivot first; returns where the rest begins.
+
+    With a shift of 1 what equals the pivot is put first too. No branch depends on a value: processors
+    guess wrong every second time.
+    """
+    j = low
+    for i in range(low, high + 1):
+        x = value[i]
+        value[i] = value[j]
+        value[j] = x
+        j += (x < pivot) | (shift & (x == pivot))
+    return j
+
+
+@kernel
+def middle_of(a: float, b: float, c: float) -> float:
+    """Take the middle one of three values."""
+    return max(min(a, b), min(max(a, b), c))
+
+
+@kernel
 def select(value: Any, low: int, high: int, place: int) -> Any:
     """Put into ``value[place]`` what stands there once ``value[low:high + 1]`` is sorted.
 
     What is smaller is left before it, what is larger behind it.
     """
-    while high - low > 16:
-        middle = (low + high) // 2
-        a = min(value[low], value[middle])
-        b = max(value[low], value[middle])
-        pivot = max(a, min(b, value[high]))
-        i = low
-        j = high
-        while i <= j:
-            while value[i] < pivot:
-                i += 1
-            while value[j] > pivot:
-                j -= 1
-            if i <= j:
-                value[i], value[j] = value[j], value[i]
-                i += 1
-                j -= 1
-        if place <= j:
-            high = j
-        elif place >= i:
-            low = i
+    while high - low > 24:
+        if high - low < 200:
+            pivot = middle_of(value[low], value[(low + high) // 2], value[high])
         else:
-            return value[place]
+            apart = (high - low) // 8
+            pivot = middle_of(
+                middle_of(value[low], value[low + apart], value[low + 2 * apart]),
+                middle_of(value[low + 3 * apart], value[low + 4 * apart], value[low + 5 * apart]),
+                middle_of(value[low + 6 * apart], value[low + 7 * apart], value[high]),
+            )
+        rest = part_at(value, low, high, pivot, 0)
+        if place < rest:
+            high = rest - 1
+        elif rest > low:
+            low = rest
+        else:
+            low = part_at(value, low, high, pivot, 1)
+            if place < low:
+                return value[place]
     for i in range(low + 1, high + 1):
         moved = value[i]
         j = i
@@ -78,13 +106,21 @@ def select(value: Any, low: int, high: int, place: int) -> Any:
 
 @kernel
 def group_quantiles(
-    number: Any, value: Any, size: Any, share: float, lower: Any, grouped: Any, out: Any
+    number: Any,
+    column: Any,
+    value: Any,
+    size: Any,
+    share: float,
+    lower: Any,
+    grouped: Any,
+    out: Any,
 ) -> None:
     """Write a quantile of each group of columns to `out` (n_row, n_group).
 
-    `value` (n_run, n); `number` (n,) is each column's group, `size` (n_group,) how many values a
-    group has in a row of `out`, which holds as many runs as the rows of `out` go into those of
-    `value`. The quantile of none is NaN; with `lower` it is the value below, not one between two.
+    `number` (n,) is the group of each `column` (n,) of `value` (n_run, n_column), `size` (n_group,)
+    how many values a group has in a row of `out`, which holds as many runs as the rows of `out` go
+    into those of `value`. The quantile of none is NaN; with `lower` it is the value below, not one
+    between two.
     """
     first = np.zeros(size.size + 1, np.int64)
     for g in range(size.size):
@@ -97,7 +133,7 @@ def group_quantiles(
         for k in range(row * n_run, (row + 1) * n_run):
             for i in range(number.size):
                 g = number[i]
-                grouped[fill[g]] = value[k, i]
+                grouped[fill[g]] = value[k, column[i]]
                 fill[g] += 1
         for g in range(size.size):
             if size[g] == 0:
@@ -115,6 +151,26 @@ def group_quantiles(
                     out[row, g] = (out[row, g] + above) / 2
                 else:
                     out[row, g] += beyond * (above - out[row, g])
+
+
+@kernel
+def settle(key: Any, index: Any) -> None:
+    """Move entries of `index` back, in place and stably, to where they belong by ``key[index]``.
+
+    Where entries stand near their places this is faster than `sort_by`; where moves add up to many
+    times the length it ends, and leaves the rest to that.
+    """
+    left = 4 * index.size
+    for a in range(1, index.size):
+        i = index[a]
+        b = a
+        while b > 0 and key[index[b - 1]] > key[i]:
+            index[b] = index[b - 1]
+            b -= 1
+        index[b] = i
+        left -= a - b
+        if left < 0:
+            break
 
 
 @kernel
@@ -209,3 +265,16 @@ def count_last(
             else:
                 n_tie += 1
     return n_tie
+
+
+@kernel
+def student_sum(cosine: float, odd: int, freedom: int) -> float:
+    """Sum the series of Student's t; terms fall, so that it ends where one no longer counts."""
+    term = cosine if odd else 1.0
+    total = 0.0
+    for k in range(2 + odd, freedom + 1, 2):
+        if total + term == total:
+            break
+        total += term
+        term *= cosine * cosine * (k - 1) / k
+    return total

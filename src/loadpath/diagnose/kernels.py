@@ -1,4 +1,4 @@
-"""Compiled loops of diagnosis: sweeps over the intervals of a rank, walks along binding predecessors.
+"""Compiled loops of diagnosis: walks along binding predecessors, the published method.
 
 Predecessors are shifted by one, as in `CouplingGraph`: 0 is none, ``u + 1`` is node ``u``.
 """
@@ -8,137 +8,18 @@ from typing import Any
 import numpy as np
 
 from loadpath.compiled import kernel
-from loadpath.diagnose.group_kernels import sort_by
 
 __all__ = [
-    "mark_blocking",
+    "last_ends",
     "mark_path",
     "path_parts",
     "published_lag",
     "published_work",
-    "sum_windows",
-    "sweep_intervals",
     "walk_chains",
 ]
 
-
-@kernel
-def mark_blocking(binding: Any, start_node: Any, node_op: Any, node_rank: Any, marked: Any) -> None:
-    """Spread marks, in place, to the nodes of the same rank that bind a marked one.
-
-    `node_rank` is -1 for a synchronisation: what binds an op there sits elsewhere, and the op's own
-    start is marked instead.
-    """
-    for v in range(binding.size - 1, -1, -1):
-        if not marked[v] or node_rank[v] < 0:
-            continue
-        marked[start_node[node_op[v]]] = True
-        u = binding[v] - 1
-        if u >= 0 and node_rank[u] == node_rank[v]:
-            marked[u] = True
-
-
-@kernel
-def sweep_intervals(
-    group_start: Any,
-    order: Any,
-    start: Any,
-    end: Any,
-    part: Any,
-    second: Any,
-    op: Any,
-    group_segment: Any,
-    segment_start: Any,
-    segment_end: Any,
-    segment_interval: Any,
-) -> int:
-    """Give each moment of each group to one interval: lowest part, `second`, end, then op.
-
-    `group_start` (n_group + 1,) and `order` list the intervals of each group, which are put in the
-    order of their starts; segments come out by group and time, those of group g from
-    ``group_segment[g]`` on. Returns their number, at most twice that of the intervals.
-    """
-    n = 0
-    active = np.empty(order.size + 1, np.int64)
-    room = np.empty(order.size, np.int64)
-    for g in range(group_start.size - 1):
-        group_segment[g] = n
-        mine = order[group_start[g] : group_start[g + 1]]
-        sort_by(start, mine, room)
-        k = 0
-        n_active = 0
-        now = 0
-        while k < mine.size or n_active > 0:
-            if n_active == 0:
-                now = start[mine[k]]
-            while k < mine.size and start[mine[k]] <= now:
-                if end[mine[k]] > now:
-                    active[n_active] = mine[k]
-                    n_active += 1
-                k += 1
-            until = start[mine[k]] if k < mine.size else np.iinfo(np.int64).max
-            best = -1
-            j = 0
-            while j < n_active:
-                i = active[j]
-                if end[i] <= now:
-                    n_active -= 1
-                    active[j] = active[n_active]
-                    continue
-                until = min(until, end[i])
-                if best < 0 or (part[i], second[i], end[i], op[i]) < (
-                    part[best],
-                    second[best],
-                    end[best],
-                    op[best],
-                ):
-                    best = i
-                j += 1
-            if best < 0:
-                continue
-            if (
-                n > group_segment[g]
-                and segment_interval[n - 1] == best
-                and segment_end[n - 1] == now
-            ):
-                segment_end[n - 1] = until
-            else:
-                segment_start[n] = now
-                segment_end[n] = until
-                segment_interval[n] = best
-                n += 1
-            now = until
-    group_segment[group_start.size - 1] = n
-    return n
-
-
-@kernel
-def sum_windows(
-    group_segment: Any,
-    segment_start: Any,
-    segment_end: Any,
-    segment_part: Any,
-    window_group: Any,
-    window_begin: Any,
-    window_end: Any,
-    total: Any,
-) -> None:
-    """Add the time of each part within each window of a group to `total` (n_window, n_part)."""
-    for w in range(window_group.size):
-        low = group_segment[window_group[w]]
-        stop = group_segment[window_group[w] + 1]
-        high = stop
-        while low < high:
-            middle = (low + high) // 2
-            if segment_end[middle] <= window_begin[w]:
-                low = middle + 1
-            else:
-                high = middle
-        for k in range(low, stop):
-            if segment_start[k] >= window_end[w]:
-                break
-            inside = min(segment_end[k], window_end[w]) - max(segment_start[k], window_begin[w])
-            total[w, segment_part[k]] += inside
+SYNC, RELEASE = 3, 5
+"""Of `NodeRole`: nodes that are no op's, and nodes whose latency nothing explains."""
 
 
 @kernel
@@ -246,23 +127,74 @@ def walk_chains(
 
 
 @kernel
-def mark_path(binding: Any, time: Any, end_node: Any, begin: Any, marked: Any) -> None:
+def last_ends(end_step_node: Any, end_step: Any, time: Any, end_node: Any) -> None:
+    """Write the node at which each step ends (n_step,), filled with -1: the latest, of equals the lowest."""
+    for k in range(end_step_node.size):
+        v = end_step_node[k]
+        u = end_node[end_step[k]]
+        if u < 0 or time[v + 1] > time[u + 1] or (time[v + 1] == time[u + 1] and v < u):
+            end_node[end_step[k]] = v
+
+
+@kernel
+def binds(
+    v: int,
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
+    time: Any,
+) -> Any:
+    """Find the predecessor that binds one node: what `last_predecessor` finds for all."""
+    best = first[v]
+    other = second[v]
+    if other != 0 and (
+        best == 0 or time[other] > time[best] or (time[other] == time[best] and other < best)
+    ):
+        best = other
+    q = np.searchsorted(overflow_node, v)
+    if q < overflow_node.size and overflow_node[q] == v:
+        for k in range(overflow_start[q], overflow_start[q + 1]):
+            other = overflow_pred[k]
+            if time[other] > time[best] or (time[other] == time[best] and other < best):
+                best = other
+    return best
+
+
+@kernel
+def mark_path(
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
+    time: Any,
+    end_node: Any,
+    begin: Any,
+    marked: Any,
+) -> None:
     """Mark the nodes (n_node,) of the critical path of each step, back to where the step begins."""
     for s in range(end_node.size):
         v = end_node[s]
         while v >= 0 and time[v + 1] > begin[s]:
             marked[v] = True
-            v = binding[v] - 1
+            u = binds(v, first, second, overflow_node, overflow_start, overflow_pred, time)
+            v = np.int64(u) - 1
 
 
 @kernel
 def path_parts(
-    binding: Any,
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
     time: Any,
     end_node: Any,
     begin: Any,
     node_op: Any,
-    node_kind: Any,
+    role: Any,
     fixed: Any,
     start_node: Any,
     last_node: Any,
@@ -274,7 +206,7 @@ def path_parts(
 ) -> None:
     """Write lag, gap and length of the critical path of each step to `out` (n_step, 3).
 
-    `node_kind` (n_node,) is 0 where a node is of no op, 2 where its latency counts as lag. Lag of an op
+    `role` (n_node,) is that of `NodeRole`: the latency of a release counts as lag. Lag of an op
     stands at its first node and passes first, without what is `hidden` of it; its work stands at its
     last node (`last_node`), and is a gap where `is_gap`.
     """
@@ -283,9 +215,9 @@ def path_parts(
         out[s, 2] = time[v + 1] - begin[s]
         while v >= 0 and time[v + 1] > begin[s]:
             weight = fixed[v]
-            late = fixed[v] if node_kind[v] == 2 else 0
+            late = fixed[v] if role[v] == RELEASE else 0
             gap = 0
-            if node_kind[v] > 0:
+            if role[v] != SYNC:
                 i = node_op[v]
                 if start_node[i] == v:
                     weight += lag[i]
@@ -296,7 +228,8 @@ def path_parts(
             inside = min(weight, time[v + 1] - begin[s])
             out[s, 0] += max(0, inside - (weight - late))
             out[s, 1] += min(gap, inside)
-            v = binding[v] - 1
+            u = binds(v, first, second, overflow_node, overflow_start, overflow_pred, time)
+            v = np.int64(u) - 1
 
 
 @kernel

@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
+Columns = tuple[NDArray[np.int64], NDArray[np.intp]]
+"""Work of ops, perhaps in rows, and which of its columns are looked at."""
 Baseline = Literal["median", "mean", "best"]
 BASELINES: tuple[Baseline, ...] = ("median", "mean", "best")
 
@@ -78,9 +80,11 @@ def ideal_work_ns(job: CoupledJob, baseline: Baseline) -> FloatArray:
     of_table = job.source == "op_table"
     code = job.op["name"].to_physical().to_numpy() if of_table else _class_and_position(job)
     found, group = compact(code)
-    middle, size = medians(group, work, found.size)
-    mean = np.bincount(group, work.reshape(-1, job.n_op).sum(axis=0), found.size) / size
     communicates = _is_transfer(job) | (job.op["kind"] == "communicate").to_numpy()
+    asked = np.flatnonzero(np.bincount(group, communicates, found.size)[group])
+    middle, _ = medians(group[asked], work, found.size, column=asked)
+    runs = work.reshape(-1, job.n_op)
+    mean = np.bincount(group, runs.sum(axis=0), found.size) / (len(runs) * np.bincount(group))
     return _with_data_level(job, np.where(communicates, middle[group], mean[group]), baseline)
 
 
@@ -158,9 +162,7 @@ def _level_of(
     # peers may be ops that are not wanted, so whole classes are looked at
     mine = np.flatnonzero(np.bincount(op_class, wanted)[op_class])
     level = np.zeros(job.n_op)
-    work = np.take(job.work_ns, mine, axis=-1)
-    tight, wide = (key[mine] for key in keys)
-    level[mine] = _level(work, tight, wide, peer=peer[mine])
+    level[mine] = _level((job.work_ns, mine), *(key[mine] for key in keys), peer=peer[mine])
     return level
 
 
@@ -269,11 +271,7 @@ def _is_transfer(job: CoupledJob) -> NDArray[np.bool_]:
 
 
 def _level(
-    work: NDArray[np.int64],
-    key: NDArray[np.int64],
-    wide: NDArray[np.int64],
-    *,
-    peer: NDArray[np.int32],
+    work: Columns, key: NDArray[np.int64], wide: NDArray[np.int64], *, peer: NDArray[np.int32]
 ) -> FloatArray:
     """Median over peers' medians; rows of groups too small to judge fall back to wider ones."""
     tight, n_value = _median_of_medians(work, key, peer)
@@ -284,11 +282,11 @@ def _level(
 
 
 def _median_of_medians(
-    work: NDArray[np.int64], key: NDArray[np.int64], peer: NDArray[np.int32]
+    work: Columns, key: NDArray[np.int64], peer: NDArray[np.int32]
 ) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Level of each row's group, and the size of the group."""
+    """Level of each column's group, and the size of the group."""
     found, pair = compact(joint_code(key, peer))
-    of_peer, n = medians(pair, work, found.size)
+    of_peer, n = medians(pair, work[0], found.size, column=work[1])
     key_of_pair = np.empty(found.size, np.int64)
     key_of_pair[pair] = key
     keys, group = compact(key_of_pair)

@@ -19,7 +19,12 @@ Values = NDArray[np.float64 | np.int64]
 
 
 def medians(
-    number: Numbers, value: Values, n_group: int, *, lower: bool = False
+    number: Numbers,
+    value: Values,
+    n_group: int,
+    *,
+    lower: bool = False,
+    column: NDArray[np.intp] | None = None,
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Take the pooled median of each group.
 
@@ -33,6 +38,8 @@ def medians(
         Number of groups.
     lower : bool
         Of an even number take the lower of the two middle values, not their mean.
+    column : (n,) array of int, optional
+        Columns of `value` that `number` is of; all of them if left out.
 
     Returns
     -------
@@ -49,7 +56,8 @@ def medians(
     """
     rows = np.atleast_2d(value)
     size = len(rows) * np.bincount(number, minlength=n_group)
-    return _of_groups(number, rows, size, np.empty((1, n_group)), lower=lower)[0], size
+    out = np.empty((1, n_group))
+    return _of_groups((number, column), rows, size, out, lower=lower)[0], size
 
 
 def medians_by_run(number: Numbers, value: FloatArray, n_group: int) -> FloatArray:
@@ -71,7 +79,7 @@ def medians_by_run(number: Numbers, value: FloatArray, n_group: int) -> FloatArr
     """
     rows = np.atleast_2d(value)
     size = np.bincount(number, minlength=n_group)
-    found = _of_groups(number, rows, size, np.empty((len(rows), n_group)))
+    found = _of_groups((number, None), rows, size, np.empty((len(rows), n_group)))
     return found if value.ndim > 1 else found[0]
 
 
@@ -101,11 +109,13 @@ def quantiles(number: Numbers, value: Values, n_group: int, share: float) -> Flo
     """
     rows = np.atleast_2d(value)
     size = len(rows) * np.bincount(number, minlength=n_group)
-    return np.asarray(_of_groups(number, rows, size, np.empty((1, n_group)), share=share)[0])
+    return np.asarray(
+        _of_groups((number, None), rows, size, np.empty((1, n_group)), share=share)[0]
+    )
 
 
 def _of_groups(
-    number: Numbers,
+    of_columns: tuple[Numbers, NDArray[np.intp] | None],
     value: Values,
     size: NDArray[np.int64],
     out: FloatArray,
@@ -114,10 +124,12 @@ def _of_groups(
     lower: bool = False,
 ) -> FloatArray:
     """Fill `out` (n_row, n_group), each row of it from as many rows of `value`."""
-    rows = np.ascontiguousarray(value, np.float64)
+    number, column = of_columns
+    column = np.arange(number.size) if column is None else column
+    rows = np.ascontiguousarray(value)
     room = np.empty(int(size.sum()))  # NumPy asks for large pages, which compiled code does not
     group_kernels.group_quantiles(
-        number.astype(np.int32, copy=False), rows, size, share, lower, room, out
+        number.astype(np.int32, copy=False), column, rows, size, share, lower, room, out
     )
     return out
 
@@ -149,5 +161,8 @@ def reduced(function: np.ufunc, number: Numbers, value: Any, n_group: int) -> An
     if not n_group:
         return np.zeros((*value.shape[:-1], 0), value.dtype)
     order = np.argsort(number, kind="stable")
+    ordered = np.take(value, order, axis=-1)
+    if n_group == number.size:
+        return ordered
     first = np.searchsorted(number[order], np.arange(n_group))
-    return function.reduceat(np.take(value, order, axis=-1), first, axis=-1)
+    return function.reduceat(ordered, first, axis=-1)

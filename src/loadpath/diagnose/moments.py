@@ -66,7 +66,7 @@ class _Each(NamedTuple):
 
     told: Told
     missed_ns: FloatArray
-    rank_step: pl.DataFrame
+    rank_step: tuple[pl.DataFrame, ...]
 
 
 class _Look(NamedTuple):
@@ -108,7 +108,9 @@ def look_at_moments(
     return Moments(
         rank_time(job, ranks),
         *wait_tables(job, ideal.keys.keys, waits),
-        pl.concat(one.rank_step for one in each).sort("rank", "step"),
+        pl.concat([RANK_STEP.empty(), *(t for one in each for t in one.rank_step)]).sort(
+            "rank", "step"
+        ),
         tuple(one.told for one in each),
         np.concatenate([one.missed_ns for one in each]),
     )
@@ -144,11 +146,13 @@ def _look(job: CoupledJob, ideal: _Ideal, places: Places, step: NDArray[np.int64
         keys=ideal.keys,
         waits=(exposure, ideal.wait_ns),
     )
-    table = (
-        RANK_STEP.empty() if step is None else rank_step(job, ideal.work_ns, exposure, step=step)
-    )
+    tables = [] if step is None else [rank_step(job, ideal.work_ns, exposure, step=step)]
     return _Look(
         rank_sums(job, timeline, exposure, ideal.wait_ns),
         sums,
-        _Each(tell_causes(waits), missed_by_step(job, waits), table),
+        _Each(
+            tell_causes(waits),
+            missed_by_step(places.step, job.graph.step.size, waits),
+            tuple(tables),
+        ),
     )

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
+from loadpath.couple.kernels import group_by_key
 from loadpath.couple.steps import windows
 
 __all__ = [
@@ -53,6 +54,10 @@ class Places:
         ``r * n_clock + c`` for rank r and clock c.
     part : (n_op,) array of int8
         What the op's work is to its rank: `COMPUTE`, `OVERHEAD`, `TRANSFER` or `HOST`; -1 for markers.
+    group_start, group_op : (n_rank * n_clock + 1,) and (n_op,) arrays of int64
+        Ops by group, those of group g from ``group_start[g]`` on, as they were recorded to start.
+    step : (n_op,) array of int64
+        Place of the op's step among those of the graph, whether or not it is one of them.
     """
 
     rank: Int32Array
@@ -60,6 +65,9 @@ class Places:
     clock: Int64Array
     group: Int32Array
     part: Int8Array
+    group_start: Int64Array
+    group_op: Int64Array
+    step: Int64Array
 
 
 def find_places(job: CoupledJob) -> Places:
@@ -82,8 +90,18 @@ def find_places(job: CoupledJob) -> Places:
     node_rank[runs] = rank[graph.op[runs]]
     step = _step_index(job)
     clock = _clocks(job, step)
-    group = rank * np.int32(clock.max(initial=0) + 1) + clock.astype(np.int32)[step]
-    return Places(rank, node_rank, clock, group, _part_of_work(job))
+    n_clock = int(clock.max(initial=0)) + 1
+    group = rank * np.int32(n_clock) + clock.astype(np.int32)[step]
+    listed = _listed(group, job.op["start_ns"].to_numpy(), job.rank.height * n_clock)
+    place = np.searchsorted(graph.step, job.op["step"].to_numpy()).astype(np.int64)
+    return Places(rank, node_rank, clock, group, _part_of_work(job), *listed, place)
+
+
+def _listed(group: Int32Array, start_ns: Int64Array, n_group: int) -> tuple[Int64Array, Int64Array]:
+    """List ops by group in the order in which they were recorded to start, near which they stay."""
+    by_start = np.argsort(start_ns, kind="stable")
+    first, order = group_by_key(group[by_start], n_group)
+    return first, by_start[order]
 
 
 def placed_windows(

@@ -7,10 +7,10 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose import kernels
+from loadpath.diagnose import moment_kernels
 from loadpath.diagnose.exposure import Exposure
 from loadpath.diagnose.places import COMPUTE, HOST, N_PART, OVERHEAD, TRANSFER, WAIT
-from loadpath.replay import Timeline, replay, step_bounds_ns, step_time_ns
+from loadpath.replay import Mixture, Timeline, replay_runs, step_bounds_ns
 from loadpath.tables.results import RANK_STEP, RANK_TIME
 from loadpath.units import NS_PER_S
 
@@ -28,14 +28,13 @@ class RankSums(NamedTuple):
         Time of each part within the steps, in ns.
     bubble_ns : (n_rank,) array of int64
         Exposed wait that the ideal replay has too, in ns.
-    step_ns, lagged_ns : int
-        Length of the steps, as replayed and with their lag, in ns.
+    step_ns : int
+        Length of the steps, as replayed without lag, in ns.
     """
 
     spent_ns: Int64Array
     bubble_ns: Int64Array
     step_ns: int
-    lagged_ns: int
 
     def plus(self, other: "RankSums") -> "RankSums":
         """Add other steps.
@@ -54,7 +53,6 @@ class RankSums(NamedTuple):
             self.spent_ns + other.spent_ns,
             self.bubble_ns + other.bubble_ns,
             self.step_ns + other.step_ns,
-            self.lagged_ns + other.lagged_ns,
         )
 
 
@@ -80,12 +78,10 @@ def rank_sums(
         Time by rank.
     """
     begin, end = (np.rint(bound).astype(np.int64) for bound in step_bounds_ns(job.graph, timeline))
-    lagged = replay(job.graph, job.work_ns, lag_ns=job.lag_ns)
     return RankSums(
         _spent_ns(job, actual, begin, end),
         _bubble_ns(job, actual, ideal_wait_ns),
         int((end - begin).sum()),
-        int(step_time_ns(job.graph, lagged).sum()),
     )
 
 
@@ -116,7 +112,7 @@ def rank_time(job: CoupledJob, sums: RankSums) -> pl.DataFrame:
         "transfer": spent[:, TRANSFER],
         "wait": spent[:, WAIT] - bubble,
         "bubble": bubble,
-        "launch_delay": np.full(bubble.size, max(sums.lagged_ns - sums.step_ns, 0)),
+        "launch_delay": np.full(bubble.size, max(_lagged_ns(job) - sums.step_ns, 0)),
         "idle": sums.step_ns - spent.sum(axis=1),
     }
     n_step = max(1, job.step_number.size)
@@ -172,6 +168,15 @@ def rank_step(
     )
 
 
+def _lagged_ns(job: CoupledJob) -> int:
+    """Length of all steps with their lag, in ns."""
+    work, lag = np.atleast_2d(job.work_ns), np.atleast_2d(job.lag_ns)
+    every = np.ones(job.n_op, np.bool_)
+    both = [Mixture(every, every)]
+    step_ns = replay_runs(job.graph, work, np.zeros(job.n_op), both, lag_ns=lag)
+    return int(step_ns.astype(np.int64).sum())
+
+
 def _bubble_ns(job: CoupledJob, actual: Exposure, ideal_wait_ns: Int64Array) -> Int64Array:
     """Sum the waiting of each rank that its ops have in both replays."""
     both = np.minimum(actual.wait_ns, ideal_wait_ns)
@@ -188,7 +193,7 @@ def _spent_ns(
     n_rank, n_step = job.rank.height, begin.size
     rank = np.repeat(np.arange(n_rank), n_step)
     total = np.zeros((rank.size, N_PART), np.int64)
-    kernels.sum_windows(
+    moment_kernels.sum_windows(
         occupancy.group_segment,
         occupancy.start_ns,
         occupancy.end_ns,

@@ -27,9 +27,9 @@ from loadpath.diagnose.coupling_matrix import (
     nonzero_causes,
 )
 from loadpath.diagnose.exposure import Exposure
-from loadpath.diagnose.places import rank_index
+from loadpath.diagnose.places import Places
 from loadpath.diagnose.sinks import KeySums, RestSums, SinkKeys, Waits, sink_table
-from loadpath.replay import Timeline, last_predecessor
+from loadpath.replay import Timeline
 
 __all__ = ["WaitSums", "wait_tables", "walk_back"]
 
@@ -149,10 +149,10 @@ def walk_back(
     Waits
         Each exposed wait with its parts.
     """
-    chains = _chains(job, timeline, deviation_ns, (lag_ns, waits[0].occupancy.places.node_rank))
+    chains = _chains(job, timeline, deviation_ns, (lag_ns, waits[0]))
     starts = _starts(job, chains, waits[0].wait_ns, waits[1])
     found = _walk(chains, keys, starts, job.rank.height)
-    each = _waits(job, chains, starts, found)
+    each = _waits(job.rank["rank"].to_numpy(), waits[0].occupancy.places, starts, found)
     return _summed(chains, starts, found, each), each
 
 
@@ -217,24 +217,25 @@ def _chains(
     job: CoupledJob,
     timeline: Timeline,
     deviation_ns: FloatArray | Int64Array,
-    further: tuple[ArrayLike | None, Int32Array],
+    further: tuple[ArrayLike | None, Exposure],
 ) -> _Chains:
-    """Put work beyond the ideal on nodes; `further` is lag and the rank of each node."""
+    """Put work beyond the ideal on nodes; `further` is lag, and what is exposed."""
     graph = job.graph
-    lag_ns, node_rank = further
+    lag_ns, exposure = further
+    places = exposure.occupancy.places
     deviation = np.zeros(graph.n_node)
     deviation[graph.end_node] = deviation_ns
     lag = np.zeros(graph.n_node)
     if lag_ns is not None:
         lag[graph.start_node] = lag_ns
     return _Chains(
-        last_predecessor(graph, timeline),
+        exposure.binding,
         timeline.time_ns.astype(np.float64),
-        node_rank,
+        places.node_rank,
         graph.op,
         deviation,
         lag,
-        np.searchsorted(graph.step, job.op["step"].to_numpy()).astype(np.int64),
+        places.step,
     )
 
 
@@ -300,13 +301,13 @@ def _walk(chains: _Chains, keys: SinkKeys, starts: _Starts, n_rank: int) -> _Fou
     return found
 
 
-def _waits(job: CoupledJob, chains: _Chains, starts: _Starts, found: _Found) -> Waits:
+def _waits(rank: NDArray[np.int32], places: Places, starts: _Starts, found: _Found) -> Waits:
     """Put waits in the order of their ops, and excess of transfers apart from that of work."""
-    rank = job.rank["rank"].to_numpy().astype(np.int64)
+    rank = rank.astype(np.int64)
     order = np.argsort(starts.op)
     left = starts.exposed - starts.bubble
     sink_op = found.main[0]
-    sink_rank = np.where(sink_op >= 0, rank[rank_index(job)[np.maximum(sink_op, 0)]], -1)
+    sink_rank = np.where(sink_op >= 0, rank[places.rank[np.maximum(sink_op, 0)]], -1)
     columns = (
         starts.op,
         starts.exposed,
@@ -316,7 +317,7 @@ def _waits(job: CoupledJob, chains: _Chains, starts: _Starts, found: _Found) -> 
         found.amount[:, 1],
         np.maximum(left - found.amount.sum(axis=1), 0.0),
         found.early,
-        rank[chains.node_rank[starts.late]],
+        rank[places.node_rank[starts.late]],
         sink_op,
         sink_rank,
         *found.main[1:],

@@ -6,6 +6,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from loadpath.diagnose.group_kernels import student_sum
+
 __all__ = [
     "binomial_tail",
     "log_normal_limit",
@@ -44,12 +46,7 @@ def student_tail(t: float, freedom: int) -> float:
     """
     angle = math.atan(t / math.sqrt(freedom))
     cosine, odd = math.cos(angle), freedom % 2
-    term = cosine if odd else 1.0
-    total = 0.0
-    for k in range(2 + odd, freedom + 1, 2):
-        total += term
-        term *= cosine * cosine * (k - 1) / k
-    inside = math.sin(angle) * total
+    inside: float = math.sin(angle) * student_sum(cosine, odd, freedom)
     if odd:
         inside = 2 / math.pi * (angle + inside)
     return max(0.0, (1 - inside) / 2)

@@ -205,7 +205,7 @@ class _Layout:
         """Values of some runs side by side, ops in the order of their ends; (n_op + 1, RUNS)."""
         some = value_ns[first_run : first_run + run_kernels.RUNS]
         lanes = np.zeros((self.order.size + 1, run_kernels.RUNS))
-        run_kernels.put_side_by_side(np.ascontiguousarray(some, np.float64), self.order, lanes)
+        run_kernels.put_side_by_side(np.ascontiguousarray(some), self.order, lanes)
         return lanes
 
     def masks(self, masks: Sequence[BoolArray]) -> FloatArray:

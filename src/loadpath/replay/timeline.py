@@ -19,6 +19,7 @@ __all__ = [
     "op_end_ns",
     "op_ready_ns",
     "op_start_ns",
+    "per_op",
     "replay",
     "replay_weights",
     "step_bounds_ns",
@@ -135,8 +136,8 @@ def node_weights_ns(
     UsageError
         If `work_ns` or `lag_ns` does not fit the graph, or is not of numbers.
     """
-    work = _per_op(graph, work_ns, "work_ns")
-    lag = work[..., :0] if lag_ns is None else _per_op(graph, lag_ns, "lag_ns")
+    work = per_op(graph, work_ns, "work_ns")
+    lag = work[..., :0] if lag_ns is None else per_op(graph, lag_ns, "lag_ns")
     dtype = np.result_type(work, lag)
     weight: TimeArray = np.empty((*work.shape[:-1], graph.n_node + 1), dtype)
     weight[..., 0] = 0
@@ -215,7 +216,7 @@ def op_ready_ns(graph: CouplingGraph, timeline: Timeline, work_ns: ArrayLike) ->
     UsageError
         If `work_ns` does not fit the graph.
     """
-    ready: TimeArray = op_end_ns(graph, timeline) - _per_op(graph, work_ns, "work_ns")
+    ready: TimeArray = op_end_ns(graph, timeline) - per_op(graph, work_ns, "work_ns")
     return ready
 
 
@@ -352,7 +353,28 @@ def kernel_edges(graph: CouplingGraph) -> tuple[NDArray[Any], ...]:
     )
 
 
-def _per_op(graph: CouplingGraph, value: ArrayLike, name: str) -> NDArray[Any]:
+def per_op(graph: CouplingGraph, value: ArrayLike, name: str) -> NDArray[Any]:
+    """Take values of ops as an array of int64 or float64.
+
+    Parameters
+    ----------
+    graph : CouplingGraph
+        Graph of the ops.
+    value : (n_op,) or (n_run, n_op) array
+        Values in ns.
+    name : str
+        What the caller calls them.
+
+    Returns
+    -------
+    array of the same shape
+        The same array where it is of such a type.
+
+    Raises
+    ------
+    UsageError
+        If it does not fit the graph, or is not of numbers.
+    """
     array = np.asarray(value)
     if array.shape[-1:] != (graph.n_op,) or array.ndim > 2:
         raise UsageError(
