@@ -2,11 +2,12 @@
 
 import gzip
 import json
+import os
 import shutil
 
 import polars as pl
 import pytest
-from tests.end_to_end.commands import call, run
+from tests.end_to_end.commands import BOUND, call, run
 
 
 def refused(answer, code=4):
@@ -241,3 +242,29 @@ def test_durations_of_zero_make_no_noise(copy, tmp_path):
 
 def test_name_with_control_characters_stays_one_line(audit, tmp_path):
     assert "\x1b" not in audit(tmp_path / "a\n\x1b[31m.csv")
+
+
+bound_by_rights = pytest.mark.skipif(
+    os.name != "posix" or shutil.which((*BOUND, "sh")[0]) is None,
+    reason="nothing here may not be read",
+)
+
+
+@bound_by_rights
+@pytest.mark.parametrize("words", [
+    "audit {} --json", "compress {} --out a.lpz", "simulate {}/a.goal", "whatif {} --set rank=0:ideal",
+])  # fmt: skip
+def test_folder_that_this_user_may_not_read_is_an_unreadable_input(words, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    line = refused(run(*words.format("closed").split(), folder=tmp_path, before=BOUND))
+    assert "closed" in line
+    assert "cannot be read (Permission denied)" in line
+
+
+@bound_by_rights
+def test_one_trace_that_this_user_may_not_read_is_named(traces, tmp_path):
+    shutil.copytree(traces, tmp_path / "job")
+    closed = max((tmp_path / "job").glob("*.json*"))
+    closed.chmod(0)
+    line = refused(run("audit", "job", "--json", folder=tmp_path, before=BOUND))
+    assert f"{closed.name}: cannot be read (Permission denied). Let this user" in line

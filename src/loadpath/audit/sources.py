@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import polars as pl
 
+from loadpath.audit.folder import is_result
 from loadpath.audit.hosts import hosts_beside, name_hosts
 from loadpath.audit.links import links_caveat, measured_files
 from loadpath.audit.ranks import rank_files
@@ -64,7 +65,7 @@ def load_recording(
     settings = settings or Settings()
     sources = [sources] if isinstance(sources, (str, Path)) else sources
     given = list(dict.fromkeys(Path(source) for source in sources))
-    audits = [path for path in given if (path / "audit.json").is_file()]
+    audits = [path for path in given if is_result(path)]
     if audits:
         raise InputError(
             audits[0].name,

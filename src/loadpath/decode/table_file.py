@@ -5,9 +5,10 @@ from pathlib import Path
 import polars as pl
 
 from loadpath.decode.blocks import FREE_BYTES, MAX_EXPANSION
-from loadpath.errors import InputError
+from loadpath.decode.regular import check_regular
+from loadpath.errors import InputError, first_line
 
-__all__ = ["read_table"]
+__all__ = ["read_cells", "read_table"]
 
 LONGEST_LINE_BYTES = 1 << 20
 ROW_BYTES = 64
@@ -39,6 +40,32 @@ def read_table(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     _check_lines(path)
     return pl.read_csv(path)
+
+
+def read_cells(path: Path, remedy: str) -> pl.DataFrame:
+    """Read a CSV of a few columns, each cell as the text that stands there.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    remedy : str
+        What the user is told to give where it is no CSV.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns of strings, null where a cell is empty.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened or is no CSV.
+    """
+    try:
+        return pl.read_csv(check_regular(path), infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(path.name, f"cannot be read ({first_line(error)})", remedy) from error
 
 
 def _check_rows(path: Path) -> None:
