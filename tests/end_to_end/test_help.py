@@ -46,6 +46,18 @@ def test_every_option_is_told_in_the_documents(command, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_documents_call_a_command_with_options_that_it_has(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    pages = [ROOT / "README.md", ROOT / "examples" / "README.md", *(ROOT / "docs").rglob("*.md")]
+    calls = re.findall(
+        rf"loadpath {command}\b([^`|\n]*)", "\n".join(p.read_text(encoding="utf-8") for p in pages)
+    )
+    used = {option for words in calls for option in re.findall(r"(?<!\S)\[?(--[\w-]+)", words)}
+    told = call(command, "--help", folder=tmp_path).out
+    assert used - set(re.findall(r"--[\w-]+", told)) == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_told_in_the_readme(command):
     assert f"loadpath {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
