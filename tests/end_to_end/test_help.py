@@ -11,7 +11,8 @@ from loadpath.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SHOWN = ("README.md", "docs/tutorial.md", "docs/formats/whatif.md")
+SHOWN = ("README.md", "docs/tutorial.md", "docs/formats/simulate.md", "docs/formats/whatif.md")
+SCHEDULE = re.compile(r"^```goal\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def test_help_names_every_command_in_one_whole_line(tmp_path, monkeypatch):
@@ -70,18 +71,20 @@ def shown_commands():
         for block in FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
     ]
     return [
-        pytest.param(block, id=page)
+        pytest.param((ROOT / page).read_text(encoding="utf-8"), block, id=page)
         for page, block in blocks
         if not all(line.startswith("$") for line in block.splitlines())
     ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", shown_commands())
-def test_shown_output_is_what_the_command_prints(block, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "block"), shown_commands())
+def test_shown_output_is_what_the_command_prints(page, block, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     for name in ("examples", "src"):
         (tmp_path / name).symlink_to(ROOT / name)
+    for schedule in SCHEDULE.findall(page):
+        (tmp_path / "tiny.goal").write_text(schedule, encoding="utf-8")
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         typed, _, wanted = part.partition("\n")
         words = shlex.split(typed, comments=True)
