@@ -54,6 +54,22 @@ def test_empty_folder(audit, tmp_path):
     assert "no op table" in audit(tmp_path / "empty")
 
 
+@pytest.mark.parametrize("name", ["job.zip", "Traces.tar.gz"])
+def test_archive_is_to_be_unpacked(audit, tmp_path, name):
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / name).write_bytes(b"PK")
+    for source in (tmp_path / "packed", tmp_path / "packed" / name):
+        line = audit(source)
+        assert f"no records but archives ({name})" in line
+        assert "Unpack" in line
+
+
+def test_options_of_a_simulation_are_refused_where_nothing_is_simulated(audit, table):
+    line = audit(table, "--loggops", "L=1", "--noise", "exponential:1000,10", code=2)
+    assert "--loggops and --noise: only a schedule" in line
+    assert "--noise: only" in audit(table, "--noise", "exponential:1000,10", code=2)
+
+
 def test_missing_paths_are_all_named(audit, tmp_path):
     line = audit(tmp_path / "a.json", tmp_path / "b.json")
     assert "a.json" in line
