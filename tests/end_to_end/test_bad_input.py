@@ -70,6 +70,20 @@ def test_options_of_a_simulation_are_refused_where_nothing_is_simulated(audit, t
     assert "--noise: only" in audit(table, "--noise", "exponential:1000,10", code=2)
 
 
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        ("--objective job_s", "--objective is that of a search: give --search"),
+        ("--within job_h=720", "--within bounds a search: give --search"),
+        ("--ttft 2 --tpot 1", "--ttft is promised to requests: give --requests; --tpot"),
+        ("--currency EUR", "--currency is that of a rate: give --rate"),
+    ],
+)
+def test_option_that_says_more_of_another_is_refused_alone(tmp_path, words, needed):
+    line = refused(call("forecast", "job.toml", *words.split(), "--json", folder=tmp_path), 2)
+    assert needed in line
+
+
 def test_missing_paths_are_all_named(audit, tmp_path):
     line = audit(tmp_path / "a.json", tmp_path / "b.json")
     assert "a.json" in line
