@@ -71,8 +71,8 @@ def shown_commands():
         for block in FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
     ]
     return [
-        pytest.param((ROOT / page).read_text(encoding="utf-8"), block, id=page)
-        for page, block in blocks
+        pytest.param((ROOT / page).read_text(encoding="utf-8"), block, id=f"{page} {place}")
+        for place, (page, block) in enumerate(blocks)
         if not all(line.startswith("$") for line in block.splitlines())
     ]
 
