@@ -4,6 +4,7 @@ import ast
 import doctest
 import gzip
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -51,6 +52,8 @@ RECORDED_TABLES = tuple(
 )
 UNIT_BY_SUFFIX = {"ns": "ns", "s": "s", "ratio": "ratio", "bytes": "bytes", "w": "W"}
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+PLACE = re.compile(r"`((?:src/loadpath|docs|examples|benchmarks|tests)/[\w./-]+)`")
+MODULE = re.compile(r"`(loadpath(?:\.[a-z_]+)+)`|from (loadpath(?:\.[a-z_]+)+) import")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 FOLDER_OF_A_MACHINE = re.compile(r"(?<![\w.:/])/(work|home|Users|root|tmp)/[\w.]")
 FORBIDDEN_MODULES = {"utils", "helpers", "common", "misc"}
@@ -129,6 +132,62 @@ def test_links_of_a_document_lead_to_files_and_headings_that_exist(document: Pat
         if not aim.exists() or (anchor and anchor not in anchors(aim)):
             broken.append(target)
     assert broken == []
+
+
+def test_places_of_the_repository_that_a_document_names_exist():
+    named = {
+        (name(document), place)
+        for document in documents()
+        for place in PLACE.findall(document.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 10
+    assert sorted((page, place) for page, place in named if not (ROOT / place).exists()) == []
+
+
+def test_modules_that_a_document_names_can_be_imported():
+    named = {
+        module
+        for document in documents()
+        for found in MODULE.findall(document.read_text(encoding="utf-8"))
+        for module in filter(None, found)
+    }
+    assert len(named) > 5
+    assert sorted(module for module in named if not can_be_imported(module)) == []
+
+
+# A module, or what stands in one.
+def can_be_imported(dotted: str) -> bool:
+    whole, _, last = dotted.rpartition(".")
+    if importlib.util.find_spec(whole) is None:
+        return False
+    return hasattr(importlib.import_module(whole), last) or (
+        importlib.util.find_spec(dotted) is not None
+    )
+
+
+def test_architecture_names_every_package_and_only_modules_that_exist():
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = page.partition("## Stages")[2].partition("\n\n`lint-imports`")[0]
+    staged = {
+        stage
+        for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for stage in re.findall(r"`(\w+)`", cell)
+    }
+    source = ROOT / "src" / "loadpath"
+    parts = {path.parent.name for path in source.glob("*/__init__.py")}
+    parts |= {path.stem for path in source.glob("*.py") if not path.stem.startswith("_")}
+    assert staged == parts
+    modules = re.findall(r"`(\w+/\w+\.py)`", page)
+    assert [module for module in modules if not (source / module).is_file()] == []
+
+
+def test_every_reader_is_in_the_contract_that_keeps_readers_apart():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (apart,) = (one["modules"] for one in contracts if one["id"] == "formats-stay-out")
+    found = (ROOT / "src" / "loadpath" / "ingest").iterdir()
+    readers = {path.stem for path in found if not path.stem.startswith("_")}
+    assert sorted(apart) == sorted(f"loadpath.ingest.{reader}" for reader in readers)
 
 
 def test_public_names_are_documented_and_few():
@@ -348,3 +407,9 @@ def test_worked_examples_of_a_page_are_true(document: Path):
     failed, tried = doctest.testfile(str(document), module_relative=False)
     assert tried > 0
     assert failed == 0
+
+
+def test_every_page_on_forecasts_and_limits_has_a_worked_example():
+    pages = [*(ROOT / "docs" / "forecast").glob("*.md"), *(ROOT / "docs" / "limits").glob("*.md")]
+    without = [name(page) for page in pages if ">>>" not in page.read_text(encoding="utf-8")]
+    assert without == ["docs/forecast/README.md"]

@@ -3,7 +3,7 @@ import re
 import subprocess
 from html import unescape
 from html.parser import HTMLParser
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +102,44 @@ def test_every_figure_says_what_it_shows(audited):
     assert len(drawings) == 10
     assert all(attrs["role"] == "img" for attrs in drawings)
     assert set(" ".join(attrs["aria-labelledby"] for attrs in drawings).split()) == names
+
+
+# Headings in the order of the page, tables without a name, and text that is hard to read.
+def hurdles(page):
+    tags = Page(page).tags
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch(r"h[1-6]", tag)]
+    following = pairwise(tags)
+    skipped = [(a, b) for a, b in zip([0, *levels], levels, strict=False) if b > a + 1]
+    unnamed = [t for t, after in following if t[0] == "table" and after[0] != "caption"]
+    return skipped + [attrs for _, attrs in unnamed if "aria-label" not in attrs]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_headings_skip_no_level_and_every_table_has_a_name(audited, kind):
+    assert hurdles(render_briefing(*audited(kind))) == []
+
+
+# Relative luminance as the Web Content Accessibility Guidelines define it.
+def luminance(colour):
+    long = colour if len(colour) == 7 else "#" + "".join(2 * digit for digit in colour[1:])
+    parts = [int(long[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+
+def test_text_stands_out_from_its_paper_by_light_in_the_dark_and_on_paper(audited):
+    page = render_briefing(*audited("rank"))
+    palettes = [
+        dict(re.findall(r"--(\w+):(#\w+)", found)) for found in re.findall(r":root\{(.*?)\}", page)
+    ]
+    assert len(palettes) == 3
+    for palette in palettes:
+        for ink in ("ink", "soft", "red", "blue"):
+            for paper in ("paper", "panel", "tint"):
+                pair = sorted(luminance(palette[name]) + 0.05 for name in (ink, paper))
+                assert pair[1] / pair[0] >= 4.5, (ink, paper)
 
 
 def test_no_two_elements_share_an_id(audited):

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import polars as pl
 import pytest
-from tests.brief.test_briefing import Page, known_numbers, measured
+from tests.brief.test_briefing import Page, hurdles, known_numbers, measured
 from tests.forecast.designs import design
 
 from loadpath.audit.forecast_settings import ForecastSettings
@@ -99,6 +99,10 @@ def test_every_number_of_the_page_is_in_the_document_or_a_table(forecast):
     known = known_numbers(*forecast)
     assert len(page.numbers) > 100
     assert [number for number in page.numbers if float(number) not in known] == []
+
+
+def test_headings_of_a_forecast_skip_no_level_and_every_table_has_a_name(forecast):
+    assert hurdles(render_forecast(*forecast)) == []
 
 
 def test_page_stands_alone_and_runs_nothing(forecast):
@@ -219,6 +223,15 @@ def test_columns_that_nothing_is_known_of_are_left_out():
     assert known(grid).headings == ("n", "power")
     assert known(grid).rows == ((count(1), NONE), (count(2), count(3)))
     assert known(laid(["n"], [])).headings == ("n",)
+
+
+@pytest.mark.slow
+def test_widest_table_of_a_forecast_fits_a4(chromium, tmp_path):
+    source = files("loadpath.forecast").joinpath("examples/dense.toml").read_text(encoding="utf-8")
+    (tmp_path / "dense.toml").write_text(source, encoding="utf-8")
+    done = run_forecast(tmp_path / "dense.toml", sizes="512:4096", worlds=32)
+    page = render_forecast(done.document, done.tables)
+    assert measured(chromium, tmp_path, page, (688, 1024), ("print",))["out"] == []
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from loadpath.decode import table_file
-from loadpath.decode.table_file import read_table
+from loadpath.decode.table_file import read_cells, read_table
 from loadpath.errors import InputError
 
 
@@ -24,3 +24,15 @@ def test_line_of_a_mebibyte_is_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"a,b\n1," + b"x" * (3 << 20))
     with pytest.raises(InputError, match=r"a\.csv: a line of 1 MiB and more"):
         read_table(tmp_path / "a.csv")
+
+
+def test_cells_are_read_as_they_stand(tmp_path):
+    (tmp_path / "a.csv").write_text("rank,host\n007,\n1, b\n")
+    assert read_cells(tmp_path / "a.csv", "Give one.").rows() == [("007", None), ("1", " b")]
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2,3\n", b"a\n\xff\xfe\n"])
+def test_what_is_no_csv_is_refused_with_the_remedy(tmp_path, content):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.csv: cannot be read \(.*\)\. Give one\."):
+        read_cells(tmp_path / "a.csv", "Give one.")

@@ -11,7 +11,7 @@ from loadpath.diagnose.places import (
     OVERHEAD,
     TRANSFER,
     WAIT,
-    clock_of_step,
+    find_places,
     rank_index,
 )
 from loadpath.replay import op_end_ns, op_ready_ns, op_start_ns, replay
@@ -139,10 +139,10 @@ def test_steps_that_are_not_coupled_have_clocks_of_their_own():
     ops.append(communicate(1, 5, step=1))
     meetings = [(1, 4)]
     apart = job(ops, meetings, chained=False)
-    assert clock_of_step(apart).tolist() == [0, 1, 2]
+    assert find_places(apart).clock.tolist() == [0, 1, 2]
     assert exposure_of(apart).wait_ns.tolist() == [0, 40, 0, 0, 0]
     joined = job(ops, meetings)
-    assert clock_of_step(joined).tolist() == [0, 0, 1]
+    assert find_places(joined).clock.tolist() == [0, 0, 1]
     assert exposure_of(joined).wait_ns.sum() == 9
 
 
@@ -164,7 +164,7 @@ def test_each_moment_of_a_rank_has_one_place(small):
     bounds = [f(small.graph, timeline, small.work_ns) for f in (op_start_ns, op_ready_ns)] + [
         op_end_ns(small.graph, timeline)
     ]
-    clock = clock_of_step(small)[small.op["step"].to_numpy()]
+    clock = find_places(small).clock[small.op["step"].to_numpy()]
     found = exposure_of(small)
     canvas = {}
     for part in (WAIT, TRANSFER, COMPUTE):

@@ -20,13 +20,21 @@ class Answer(NamedTuple):
     err: str
 
 
-def run(*words, folder, **env):
+BOUND = (
+    ()
+    if os.name != "posix" or os.geteuid()
+    else ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+)
+"""What a command starts with so that rights of files count, also for the superuser."""
+
+
+def run(*words, folder, before=(), **env):
     """Run the command in a process of its own."""
     path = os.pathsep.join(
         [str(Path(loadpath.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     )
     done = subprocess.run(
-        [sys.executable, "-m", "loadpath", *map(str, words)],
+        [*before, sys.executable, "-m", "loadpath", *map(str, words)],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": path, "COLUMNS": "80"} | env,
         capture_output=True,

@@ -2,11 +2,12 @@
 
 import gzip
 import json
+import os
 import shutil
 
 import polars as pl
 import pytest
-from tests.end_to_end.commands import call, run
+from tests.end_to_end.commands import BOUND, call, run
 
 
 def refused(answer, code=4):
@@ -51,6 +52,36 @@ def test_wrong_call_is_one_line_on_stderr_of_the_process(table, tmp_path):
 def test_empty_folder(audit, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no op table" in audit(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["job.zip", "Traces.tar.gz"])
+def test_archive_is_to_be_unpacked(audit, tmp_path, name):
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / name).write_bytes(b"PK")
+    for source in (tmp_path / "packed", tmp_path / "packed" / name):
+        line = audit(source)
+        assert f"no records but archives ({name})" in line
+        assert "Unpack" in line
+
+
+def test_options_of_a_simulation_are_refused_where_nothing_is_simulated(audit, table):
+    line = audit(table, "--loggops", "L=1", "--noise", "exponential:1000,10", code=2)
+    assert "--loggops and --noise: only a schedule" in line
+    assert "--noise: only" in audit(table, "--noise", "exponential:1000,10", code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        ("--objective job_s", "--objective is that of a search: give --search"),
+        ("--within job_h=720", "--within bounds a search: give --search"),
+        ("--ttft 2 --tpot 1", "--ttft is promised to requests: give --requests; --tpot"),
+        ("--currency EUR", "--currency is that of a rate: give --rate"),
+    ],
+)
+def test_option_that_says_more_of_another_is_refused_alone(tmp_path, words, needed):
+    line = refused(call("forecast", "job.toml", *words.split(), "--json", folder=tmp_path), 2)
+    assert needed in line
 
 
 def test_missing_paths_are_all_named(audit, tmp_path):
@@ -241,3 +272,29 @@ def test_durations_of_zero_make_no_noise(copy, tmp_path):
 
 def test_name_with_control_characters_stays_one_line(audit, tmp_path):
     assert "\x1b" not in audit(tmp_path / "a\n\x1b[31m.csv")
+
+
+bound_by_rights = pytest.mark.skipif(
+    os.name != "posix" or shutil.which((*BOUND, "sh")[0]) is None,
+    reason="nothing here may not be read",
+)
+
+
+@bound_by_rights
+@pytest.mark.parametrize("words", [
+    "audit {} --json", "compress {} --out a.lpz", "simulate {}/a.goal", "whatif {} --set rank=0:ideal",
+])  # fmt: skip
+def test_folder_that_this_user_may_not_read_is_an_unreadable_input(words, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    line = refused(run(*words.format("closed").split(), folder=tmp_path, before=BOUND))
+    assert "closed" in line
+    assert "cannot be read (Permission denied)" in line
+
+
+@bound_by_rights
+def test_one_trace_that_this_user_may_not_read_is_named(traces, tmp_path):
+    shutil.copytree(traces, tmp_path / "job")
+    closed = max((tmp_path / "job").glob("*.json*"))
+    closed.chmod(0)
+    line = refused(run("audit", "job", "--json", folder=tmp_path, before=BOUND))
+    assert f"{closed.name}: cannot be read (Permission denied). Let this user" in line

@@ -11,7 +11,8 @@ from loadpath.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SHOWN = ("README.md", "docs/tutorial.md", "docs/formats/whatif.md")
+SHOWN = ("README.md", "docs/tutorial.md", "docs/formats/simulate.md", "docs/formats/whatif.md")
+SCHEDULE = re.compile(r"^```goal\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def test_help_names_every_command_in_one_whole_line(tmp_path, monkeypatch):
@@ -46,6 +47,18 @@ def test_every_option_is_told_in_the_documents(command, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_documents_call_a_command_with_options_that_it_has(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    pages = [ROOT / "README.md", ROOT / "examples" / "README.md", *(ROOT / "docs").rglob("*.md")]
+    calls = re.findall(
+        rf"loadpath {command}\b([^`|\n]*)", "\n".join(p.read_text(encoding="utf-8") for p in pages)
+    )
+    used = {option for words in calls for option in re.findall(r"(?<!\S)\[?(--[\w-]+)", words)}
+    told = call(command, "--help", folder=tmp_path).out
+    assert used - set(re.findall(r"--[\w-]+", told)) == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_told_in_the_readme(command):
     assert f"loadpath {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -58,18 +71,20 @@ def shown_commands():
         for block in FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
     ]
     return [
-        pytest.param(block, id=page)
-        for page, block in blocks
+        pytest.param((ROOT / page).read_text(encoding="utf-8"), block, id=f"{page} {place}")
+        for place, (page, block) in enumerate(blocks)
         if not all(line.startswith("$") for line in block.splitlines())
     ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", shown_commands())
-def test_shown_output_is_what_the_command_prints(block, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "block"), shown_commands())
+def test_shown_output_is_what_the_command_prints(page, block, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     for name in ("examples", "src"):
         (tmp_path / name).symlink_to(ROOT / name)
+    for schedule in SCHEDULE.findall(page):
+        (tmp_path / "tiny.goal").write_text(schedule, encoding="utf-8")
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         typed, _, wanted = part.partition("\n")
         words = shlex.split(typed, comments=True)

@@ -13,11 +13,11 @@ from loadpath.couple.steps import as_runs, lay_out
 from loadpath.errors import UsageError
 from loadpath.forecast.audited_job import (
     JobSize,
-    ideal_step_s,
     overhead_s,
     resized,
     resized_steps_s,
 )
+from loadpath.forecast.durations import replayed_s
 from loadpath.forecast.measured_pipeline import measure_pipeline
 from loadpath.forecast.skeleton import OpKind
 from loadpath.testing import Cause, make_job, write_op_table
@@ -25,6 +25,11 @@ from loadpath.testing import Cause, make_job, write_op_table
 
 def coupled(path):
     return lay_out(as_runs(couple_sources([path], Settings(), lambda _: None)))
+
+
+# Without noise and slow ranks.
+def calm_step_s(found, size):
+    return replayed_s(resized(found, size))
 
 
 def step_times_s(job):
@@ -85,7 +90,7 @@ def test_interleaved_job_is_met_at_its_size_and_as_a_plain_one(recorded):
     assert forecast(job, JobSize()).mean() == pytest.approx(step_times_s(job)[1].mean(), rel=0.02)
     found = measured(job)
     assert (found.seconds[OpKind.SEND] > 0).all()
-    plain, interleaved = (ideal_step_s(found, JobSize(chunks=n)) for n in (1, 2))
+    plain, interleaved = (calm_step_s(found, JobSize(chunks=n)) for n in (1, 2))
     # Half of a chunk's bubble; the transfers are small.
     assert interleaved < plain
 
@@ -106,9 +111,9 @@ def test_size_that_no_job_has_is_refused(recorded, size, word):
 def test_noise_costs_more_with_more_replicas(recorded):
     job = recorded(pp=2, dp=2, noise=0.2)
     few, many = (forecast(job, JobSize(replicas=n)).mean() for n in (2, 64))
-    calm = ideal_step_s(measured(job), JobSize(replicas=64))
+    calm = calm_step_s(measured(job), JobSize(replicas=64))
     assert many > 1.05 * few
-    assert calm < 1.03 * ideal_step_s(measured(job), JobSize(replicas=2))
+    assert calm < 1.03 * calm_step_s(measured(job), JobSize(replicas=2))
 
 
 def test_slow_rank_stays_slow_at_its_size_and_is_met_more_often_in_larger_jobs(recorded):
@@ -120,7 +125,7 @@ def test_slow_rank_stays_slow_at_its_size_and_is_met_more_often_in_larger_jobs(r
     assert same.mean() == pytest.approx(step_times_s(job)[1].mean(), rel=0.02)
     few, many = (forecast(job, JobSize(replicas=n), 512) for n in (2, 64))
     hit = [
-        np.mean(steps > (same.mean() + ideal_step_s(found, JobSize())) / 2) for steps in (few, many)
+        np.mean(steps > (same.mean() + calm_step_s(found, JobSize())) / 2) for steps in (few, many)
     ]
     assert hit[0] < 0.6
     assert hit[1] > 0.99

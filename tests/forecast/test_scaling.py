@@ -9,9 +9,9 @@ from loadpath.forecast.reliability import Failures, ettr_ratio
 from loadpath.forecast.scaling import (
     StepPoint,
     curve_table,
-    limitation_crossings,
     price_curve,
     sample_curve,
+    share_crossings,
 )
 from loadpath.forecast.time_to_train import JobPlan
 from loadpath.price.tariff import Tariff
@@ -86,14 +86,14 @@ def test_ends_of_the_curve_err_independently_and_neighbours_alike():
 
 
 def test_communication_overtakes_compute_where_their_times_are_equal():
-    (row,) = limitation_crossings(curve()).rows()
+    found = curve()
+    (row,) = share_crossings(found.n, dict(zip(found.limitation, found.share, strict=True))).rows()
     assert row[1:] == ("compute", "communication")
     assert row[0] == pytest.approx(640 / 2.0, rel=0.02)
 
 
-def test_step_without_limitations_has_no_crossing():
-    bare = sample_curve(lambda n: StepPoint(1 / n, 1.0), SIZES, np.random.default_rng(0))
-    assert limitation_crossings(bare).is_empty()
+def test_shares_of_nothing_have_no_crossing():
+    assert share_crossings(np.array(SIZES), {}).is_empty()
 
 
 def test_inversion_of_a_priced_curve_follows_from_its_failures():

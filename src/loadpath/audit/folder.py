@@ -15,10 +15,31 @@ import polars as pl
 
 from loadpath.errors import UsageError, first_line
 
-__all__ = ["check_target", "document_bytes", "write_folder", "write_table"]
+__all__ = ["check_target", "document_bytes", "is_result", "write_folder", "write_table"]
 
 LONGEST_NAME = 255
 """Bytes of a file name on usual file systems."""
+
+
+def is_result(folder: Path, kind: str = "audit") -> bool:
+    """Tell whether a folder holds a result of this program.
+
+    Parameters
+    ----------
+    folder : Path
+        What a user points at.
+    kind : str
+        As of `check_target`.
+
+    Returns
+    -------
+    bool
+        By its document; False too where this user may not look: who reads it says why.
+    """
+    try:
+        return (folder / f"{kind}.json").is_file()
+    except OSError:
+        return False
 
 
 def document_bytes(document: Mapping[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from loadpath.audit.folder import is_result
 from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.pipeline import run_audit
 from loadpath.audit.provenance import digest_of
@@ -76,13 +77,10 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     InputError
         If it cannot be read, or its replay is not near enough to what was measured.
     """
-    if (path / "forecast.json").is_file():
+    if is_result(path, "forecast"):
         what = "is a forecast folder, not an audit or a recording"
         raise InputError(path.name, what, "Give the design or the audit that it was made of.")
-    if (path / "audit.json").is_file():
-        audit = open_audit(path)
-    else:
-        audit = run_audit(path, brief=False, layout=layout)
+    audit = open_audit(path) if is_result(path) else run_audit(path, brief=False, layout=layout)
     replay = audit.document["replay"]
     error, gate = replay["error_ratio_median"], replay["gate"]
     if error is None or error > gate:
@@ -148,9 +146,8 @@ def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
     list of dict
         Name, digest and size: of the audit's document, or of the records.
     """
-    told = path / "audit.json"
-    if told.is_file():
-        return [digest_of(told)]
+    if is_result(path):
+        return [digest_of(path / "audit.json")]
     found: list[dict[str, Any]] = list(audit.document["inputs"])
     return found
 

@@ -12,6 +12,16 @@ from loadpath.forecast.sizes import Goal
 
 __all__ = ["ForecastSettings", "Options", "settings_of"]
 
+NEEDS = {
+    "within": ("search", "bounds a search"),
+    "objective": ("search", "is that of a search"),
+    "iterations": ("requests", "set how requests are served"),
+    "ttft": ("requests", "is promised to requests"),
+    "tpot": ("requests", "is promised to requests"),
+    "currency": ("rate", "is that of a rate"),
+}
+"""Options that say more of another one: which, and what they say."""
+
 
 class Options(TypedDict, total=False):
     """Options as given from Python, by name."""
@@ -118,13 +128,18 @@ class ForecastSettings:
             problems.append(
                 f"objective {self.objective!r} is none of {', '.join(get_args(Objective))}"
             )
-        if self.within and not self.search:
-            problems.append("--within bounds a search: give --search")
-        if self.iterations is not None and self.requests is None:
-            problems.append("--iterations set how requests are served: give --requests")
-        problems += problems_of_time(self.as_of)
+        problems += [*self._idle(), *problems_of_time(self.as_of)]
         if problems:
             raise UsageError(f"{'; '.join(problems)}. See loadpath forecast --help.")
+
+    def _idle(self) -> list[str]:
+        """Name options that would do nothing without another one that is not given."""
+        asked = {"search": self.search, "requests": self.requests, "rate": self.rate}
+        return [
+            f"--{name} {what}: give --{needed}"
+            for name, (needed, what) in NEEDS.items()
+            if not asked[needed] and getattr(self, name) != self.__dataclass_fields__[name].default
+        ]
 
     def as_arguments(self) -> list[str]:
         """Write the options that differ from the default as command-line arguments.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loadpath.brief.wording import counted
+from loadpath.brief.names import counted
 from loadpath.couple import CoupledJob
 
 __all__ = ["frontier_section", "frontier_tables"]

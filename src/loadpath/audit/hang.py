@@ -10,7 +10,7 @@ from loadpath.audit.document import LIBRARIES
 from loadpath.audit.dumps import FLIGHT_SOURCE
 from loadpath.audit.settings import Settings
 from loadpath.audit.store import SCHEMA
-from loadpath.brief.wording import counted, listing
+from loadpath.brief.names import counted, listing
 from loadpath.compiled.versions import versions
 from loadpath.couple.graph import Coupling
 from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
@@ -68,22 +68,33 @@ def diagnose_dumps(
         instance=INSTANCE.empty(),
         membership=MEMBERSHIP.empty(),
     )
-    document: dict[str, Any] = {
-        "schema": SCHEMA,
+    document = {
         "as_of": settings.as_of or None,
         "command": " ".join(["loadpath", "audit", *sources, *settings.as_arguments()]),
+        "job": _job(flights, recording),
+        "verdict": _verdict(hang, flights, recording),
+        **_untimed(recording, settings.gate),
+    }
+    empty = {schema.name: schema.empty() for schema in RESULT_TABLES}
+    told = {"hang": hang, "flight": flights.flight, "flight_group": flights.group}
+    tables = empty | told | {"rank": recording.rank, "caveat": recording.caveat}
+    return document, tables | {"communicator": recording.communicator}, job
+
+
+def _untimed(recording: Recording, gate: float) -> dict[str, Any]:
+    """Fields of the document that do not depend on what hangs; what needs times is not assessed."""
+    return {
+        "schema": SCHEMA,
         "record": {"source": FLIGHT_SOURCE, "layout": {}},
         "inputs": [{"path_name": n, "sha256": h, "bytes": b} for n, h, b in recording.inputs],
         "versions": versions(LIBRARIES),
-        "job": _job(flights, recording),
         "replay": dict.fromkeys(
             ("error_ratio_median", "error_ratio_max", "unexplained_ratio", "negative_lag_s")
         )
-        | {"gate": settings.gate},
+        | {"gate": gate},
         "slowdown": dict.fromkeys(
             ("ratio", "waste_ratio", "launch_ratio", "baseline", "by_baseline")
         ),
-        "verdict": _verdict(hang, flights, recording),
         "waits": {"exposed_s": None, "by_sink": {}},
         "attribution": [],
         "blindness": [],
@@ -96,10 +107,6 @@ def diagnose_dumps(
             ("frontier", "limitation", "efficiency", "failure_envelope", "coupling", "stability")
         ),
     }
-    empty = {schema.name: schema.empty() for schema in RESULT_TABLES}
-    told = {"hang": hang, "flight": flights.flight, "flight_group": flights.group}
-    tables = empty | told | {"rank": recording.rank, "caveat": recording.caveat}
-    return document, tables | {"communicator": recording.communicator}, job
 
 
 def _uncoupled() -> Coupling:

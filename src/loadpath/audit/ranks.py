@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from loadpath.decode.regular import check_regular
-from loadpath.errors import InputError, UsageError, first_line
+from loadpath.decode.table_file import read_cells
+from loadpath.errors import InputError, UsageError
 
 __all__ = ["rank_files", "told_ranks"]
 
@@ -72,11 +72,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
         name, _, rank = text.rpartition("=")
         return [(name, rank.strip())]
     path = Path(text)
-    try:
-        table = pl.read_csv(check_regular(path), infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError, InputError) as error:
-        first = error.problems[0] if isinstance(error, InputError) else first_line(error)
-        raise InputError(path.name, f"ranks file cannot be read ({first})", REMEDY) from error
+    table = read_cells(path, REMEDY)
     table = table.rename({name: name.strip().lower() for name in table.columns})
     if not {"file", "rank"} <= set(table.columns):
         raise InputError(path.name, "missing column 'file' or 'rank'", REMEDY)

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import polars as pl
 
+from loadpath.audit.folder import is_result
 from loadpath.audit.hosts import hosts_beside, name_hosts
 from loadpath.audit.links import links_caveat, measured_files
 from loadpath.audit.ranks import rank_files
@@ -23,7 +24,7 @@ from loadpath.audit.reading import (
 from loadpath.audit.recognition import Kind, is_record
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.windows import in_window, windows_caveat
-from loadpath.errors import InputError, first_line
+from loadpath.errors import InputError, UsageError, first_line
 from loadpath.ingest.handshake import HANDSHAKE_FILE
 from loadpath.ingest.power import POWER_FILES
 from loadpath.tables import Recording, caveat_table
@@ -31,6 +32,7 @@ from loadpath.tables import Recording, caveat_table
 __all__ = ["files_behind", "load_recording", "lone_dumps", "times_beside", "with_unread"]
 
 TRACES = (".json", ".json.gz", ".et", ".et.gz")
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z")
 OP_TABLES = (".parquet", ".csv")
 ONE_JOB = "Give the records of one job: an op table, one trace per rank, or a schedule."
 
@@ -60,11 +62,13 @@ def load_recording(
     ------
     InputError
         If nothing can be read, or the sources are of different jobs.
+    UsageError
+        If an option is given of which only a simulation knows, and nothing is simulated.
     """
     settings = settings or Settings()
     sources = [sources] if isinstance(sources, (str, Path)) else sources
     given = list(dict.fromkeys(Path(source) for source in sources))
-    audits = [path for path in given if (path / "audit.json").is_file()]
+    audits = [path for path in given if is_result(path)]
     if audits:
         raise InputError(
             audits[0].name,
@@ -78,6 +82,7 @@ def load_recording(
     recording = _read(every, op_tables, traces, read)
     if recording is None:
         _refuse_nothing(given, every)
+    _refuse_idle(settings, recording)
     recording = replace(
         recording,
         caveat=pl.concat([recording.caveat, links_caveat(every), windows_caveat(given)]),
@@ -140,12 +145,24 @@ def _read_beside_dumps(
     return with_unread(recording, stages, "dumps")
 
 
+def _refuse_idle(settings: Settings, recording: Recording) -> None:
+    """Refuse options that would do nothing: who gives them expects other figures."""
+    idle = [f"--{name}" for name in ("loggops", "noise") if getattr(settings, name)]
+    if idle and recording.schedule is None:
+        what = f"{' and '.join(idle)}: only a schedule (.goal) is simulated, what was timed is not"
+        raise UsageError(f"{what}. Leave {'it' if len(idle) == 1 else 'them'} out.")
+
+
 def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
     """Say that no record of a job was found, and what was."""
     names = ", ".join(sorted(map(str, given)))
     if measured_files(every):
         what = "collectives measured apart from a job (nccl-tests), and no records of a job"
         raise InputError(names, what, "Judge measured links with loadpath links.")
+    packed = [path.name for path in every if path.name.lower().endswith(ARCHIVES)]
+    if packed:
+        what = f"no records but archives ({', '.join(packed[:3])})"
+        raise InputError(names, what, "Unpack them, and audit the folder.")
     raise InputError(
         names,
         "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from loadpath.audit.folder import document_bytes, write_folder, write_table
+from loadpath.audit.folder import document_bytes, is_result, write_folder, write_table
 from loadpath.audit.soundness import graph_problems, index_problems, table_problems
 from loadpath.couple import CoupledJob, CouplingGraph
 from loadpath.couple.job import COUPLED_OP
@@ -118,13 +118,12 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
     InputError
         If it is no audit folder, is of another schema, or is damaged.
     """
-    path = folder / "audit.json"
-    if not path.is_file():
+    if not is_result(folder):
         raise InputError(
             folder.name or str(folder), "no audit.json in it", "Make one: loadpath audit."
         )
     try:
-        document = _read_document(check_regular(path))
+        document = _read_document(check_regular(folder / "audit.json"))
         tables = {
             p.stem: pl.read_parquet(check_regular(p)) for p in sorted(folder.glob("*.parquet"))
         }

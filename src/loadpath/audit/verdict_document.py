@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from loadpath.audit.course_document import course_section, course_words
+from loadpath.brief.names import cause_name
 from loadpath.brief.visible import visible
-from loadpath.brief.wording import cause_name
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.course import COURSES

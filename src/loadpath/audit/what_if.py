@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loadpath.audit.refusal import why_refused
 from loadpath.audit.settings import Settings
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.effects import nest_effects
+from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.fidelity import measure_fidelity
 from loadpath.errors import UsageError
 from loadpath.replay import replay, step_time_ns
 
 __all__ = ["WhatIf", "answer_what_if"]
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
 
 LARGEST_FACTOR = 1e6
 SHOWN = 8
@@ -87,33 +91,12 @@ def answer_what_if(
     touched = np.zeros(job.n_op, np.bool_)
     problems = []
     for change in changes:
-        match = PATTERN.fullmatch(change.strip())
-        names = _names(job, match["by"]) if match else []
-        if match is None or not names:
-            problems.append(f"{change!r} is no change")
-            continue
-        key = match["key"]
-        if match["by"] == "stage" and key == "last":
-            key = str(job.op["stage"].max())
-        rows = np.logical_or.reduce([series.eq_missing(key).to_numpy() for series in names])
-        if not rows.any():
-            problems.append(f"{change!r} {_nothing_matches(names)}")
-            continue
-        if match["value"] == "ideal":
-            ideal = effects.ideal_ns if match["by"] == "stage" else effects.level_ns
-            changed[rows] = ideal[rows]
+        try:
+            rows, changed = _apply(change, job, effects, changed)
+        except UsageError as error:
+            problems.append(f"{change!r} {error}")
         else:
-            try:
-                factor = float(match["value"])
-            except ValueError:
-                factor = -1.0
-            if not 0 <= factor <= LARGEST_FACTOR:
-                problems.append(
-                    f"{change!r} has no factor of 0 or more, up to {LARGEST_FACTOR:,.0f}"
-                )
-                continue
-            changed[rows] *= factor
-        touched |= rows
+            touched |= rows
     if problems or not changes:
         raise UsageError(f"{'; '.join(problems) or 'no change given'}. {HELP}")
     before = float(step_time_ns(job.graph, replay(job.graph, effects.work_ns)).mean()) / 1e9
@@ -127,6 +110,37 @@ def answer_what_if(
         n_op=int(touched.sum()),
         doubt=why_refused(job, measure_fidelity(job), settings or Settings()),
     )
+
+
+def _apply(
+    change: str, job: CoupledJob, effects: Effects, work_ns: FloatArray
+) -> tuple[BoolArray, FloatArray]:
+    """Say which ops a change is about, and what all ops work after it."""
+    match = PATTERN.fullmatch(change.strip())
+    names = _names(job, match["by"]) if match else []
+    if match is None or not names:
+        raise UsageError("is no change")
+    key = match["key"]
+    if match["by"] == "stage" and key == "last":
+        key = str(job.op["stage"].max())
+    rows = np.logical_or.reduce([series.eq_missing(key).to_numpy() for series in names])
+    if not rows.any():
+        raise UsageError(_nothing_matches(names))
+    if match["value"] == "ideal":
+        asked = effects.ideal_ns if match["by"] == "stage" else effects.level_ns
+    else:
+        asked = work_ns * _factor(match["value"])
+    return rows, np.where(rows, asked, work_ns)
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = -1.0
+    if not 0 <= factor <= LARGEST_FACTOR:
+        raise UsageError(f"has no factor of 0 or more, up to {LARGEST_FACTOR:,.0f}")
+    return factor
 
 
 def _names(job: CoupledJob, by: str) -> list[pl.Series]:

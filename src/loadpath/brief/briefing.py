@@ -12,21 +12,11 @@ from loadpath.brief.cards import cards
 from loadpath.brief.doubts import doubts
 from loadpath.brief.figures import FIGURE_NAMES, NOT_SHOWN, figure
 from loadpath.brief.grid import Grid, grid, shown
+from loadpath.brief.names import cause_name, counted, mechanism_name, place_name
 from loadpath.brief.stability_words import stability_answers, variance_grid, vector_grid
 from loadpath.brief.stops import is_timeless, rank_spans, stop_rows
 from loadpath.brief.visible import visible
-from loadpath.brief.wording import (
-    accuses,
-    bubble_word,
-    cause_name,
-    counted,
-    decision,
-    headline,
-    mechanism_name,
-    place_name,
-    time_doubt,
-    times_word,
-)
+from loadpath.brief.wording import accuses, bubble_word, decision, headline, time_doubt, times_word
 
 __all__ = ["environment", "render_briefing"]
 

@@ -15,7 +15,8 @@ from loadpath.brief.certainty import (
     unit_cost,
 )
 from loadpath.brief.grid import Cell, shown
-from loadpath.brief.wording import cause_name, returned_s
+from loadpath.brief.names import cause_name
+from loadpath.brief.wording import returned_s
 
 __all__ = ["Card", "cards"]
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadpath.brief.grid import shown
-from loadpath.brief.wording import accuses, cause_name, place_name
+from loadpath.brief.names import cause_name, place_name
+from loadpath.brief.wording import accuses
 from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["doubts"]

@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from loadpath.brief.drawing import bars, label, labels, rectangle, width_of
+from loadpath.brief.names import counted
 from loadpath.brief.picture import Figure, frame
-from loadpath.brief.wording import counted
 from loadpath.units import format_ratio
 
 __all__ = ["envelope_map"]

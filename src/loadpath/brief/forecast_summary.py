@@ -22,8 +22,8 @@ from loadpath.brief.forecast_words import (
     joined,
 )
 from loadpath.brief.lines import N_LINES, entry, wrap
+from loadpath.brief.names import counted
 from loadpath.brief.visible import visible
-from loadpath.brief.wording import counted
 from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["render_forecast_summary"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from loadpath.brief.wording import listing
+from loadpath.brief.names import listing
 from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["Cell", "Grid", "grid", "ratio_cell", "seconds_cell", "shown"]

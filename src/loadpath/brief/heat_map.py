@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from loadpath.brief.matrix_map import MatrixMap, draw_matrix
+from loadpath.brief.names import counted, rank_names
 from loadpath.brief.picture import Figure, frame
-from loadpath.brief.wording import counted, rank_names
 from loadpath.units import format_seconds
 
 __all__ = ["heat_map"]

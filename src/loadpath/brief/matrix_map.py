@@ -13,7 +13,7 @@ __all__ = ["MatrixMap", "draw_matrix"]
 
 _TOP = 26.0
 _MOST_BLOCKS = 8000
-_MARK = 'fill="#d6604d" font-size="11" font-weight="600"'
+_MARK = 'font-weight="600"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ import polars as pl
 from loadpath.brief.chart import PART_COLOURS
 from loadpath.brief.drawing import bars, label, line, number, rectangle, strips, ticks, width_of
 from loadpath.brief.lane_pool import Bar, pooled_bars
+from loadpath.brief.names import rank_names
 from loadpath.brief.path_marks import MOST_HOPS, WIDE, trace_path
 from loadpath.brief.picture import Figure, frame
 from loadpath.brief.visible import visible
-from loadpath.brief.wording import accuses, rank_names
+from loadpath.brief.wording import accuses
 from loadpath.units import format_seconds
 
 __all__ = ["path_timeline"]

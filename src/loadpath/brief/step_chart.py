@@ -7,8 +7,9 @@ import altair as alt
 import polars as pl
 
 from loadpath.brief.chart import INK, name_axis, static, time_axis
+from loadpath.brief.names import counted
 from loadpath.brief.picture import Figure
-from loadpath.brief.wording import counted, times_word
+from loadpath.brief.wording import times_word
 from loadpath.units import format_seconds
 
 __all__ = ["step_chart"]

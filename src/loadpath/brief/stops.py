@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from loadpath.brief.wording import counted, headline, link_title
+from loadpath.brief.names import counted, link_title
+from loadpath.brief.wording import headline
 
 __all__ = ["is_timeless", "rank_spans", "stop_rows", "summary_parts"]
 

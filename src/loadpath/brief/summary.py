@@ -14,18 +14,10 @@ from loadpath.brief.certainty import (
     unit_cost,
 )
 from loadpath.brief.lines import N_LINES, entry, wrap
+from loadpath.brief.names import cause_name, counted, listing, mechanism_name
 from loadpath.brief.stops import is_timeless, summary_parts
 from loadpath.brief.visible import visible
-from loadpath.brief.wording import (
-    bubble_word,
-    cause_name,
-    counted,
-    headline,
-    listing,
-    mechanism_name,
-    returned_s,
-    time_doubt,
-)
+from loadpath.brief.wording import bubble_word, headline, returned_s, time_doubt
 from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["render_summary"]

@@ -14,7 +14,8 @@ __all__ = ["audit"]
 
 def audit(
     sources: Annotated[
-        list[Path], typer.Argument(help="Op table, traces, a schedule, or a folder of them.")
+        list[Path],
+        typer.Argument(help="Op table, traces, a schedule, or a folder of them.", readable=False),
     ],
     layout: Annotated[Path | None, typer.Option(help="Layout of an op table.")] = None,
     hosts: Annotated[Path | None, typer.Option(help="CSV rank,host[,rack,switch].")] = None,

@@ -12,7 +12,10 @@ __all__ = ["compare"]
 
 def compare(
     sources: Annotated[
-        list[Path], typer.Argument(help="Designs (TOML), audit folders or recordings, two or more.")
+        list[Path],
+        typer.Argument(
+            help="Designs (TOML), audit folders or recordings, two or more.", readable=False
+        ),
     ],
     pilot: Annotated[
         int | None, typer.Option(help="Accelerators of a pilot run of each design.")

@@ -14,7 +14,8 @@ __all__ = ["compress"]
 
 def compress(
     sources: Annotated[
-        list[Path], typer.Argument(help="Op table, traces, logs, or a folder of them.")
+        list[Path],
+        typer.Argument(help="Op table, traces, logs, or a folder of them.", readable=False),
     ],
     out: Annotated[Path, typer.Option(help="File to write, such as job.lpz.")],
     budget: Annotated[float, typer.Option(help="Most KiB for each rank and step.")] = 3.0,

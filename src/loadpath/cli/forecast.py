@@ -12,7 +12,10 @@ __all__ = ["forecast"]
 
 def forecast(
     source: Annotated[
-        Path | None, typer.Argument(help="Design (TOML), audit folder or recording; else --points.")
+        Path | None,
+        typer.Argument(
+            help="Design (TOML), audit folder or recording; else --points.", readable=False
+        ),
     ] = None,
     sizes: Annotated[str, typer.Option(help="Accelerators: 512,1024,2048 or 64:16384.")] = "",
     calibrate: Annotated[

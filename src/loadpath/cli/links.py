@@ -15,7 +15,10 @@ SHOWN = 8
 
 def links(
     sources: Annotated[
-        list[Path], typer.Argument(help="Summaries of links measured by nccl-tests, pair by pair.")
+        list[Path],
+        typer.Argument(
+            help="Summaries of links measured by nccl-tests, pair by pair.", readable=False
+        ),
     ],
     seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON with sorted keys.")] = False,

@@ -17,7 +17,7 @@ MOST_RANKS = 16
 
 
 def simulate(
-    source: Annotated[Path, typer.Argument(help="GOAL schedule, text or binary.")],
+    source: Annotated[Path, typer.Argument(help="GOAL schedule, text or binary.", readable=False)],
     latency: Annotated[int, typer.Option("--L", help="Latency, ns.")] = 2500,
     overhead: Annotated[int, typer.Option("--o", help="Processor time of a message, ns.")] = 1500,
     gap: Annotated[int, typer.Option("--g", help="Gap between messages, ns.")] = 1000,

@@ -16,7 +16,9 @@ __all__ = ["whatif"]
 
 
 def whatif(
-    source: Annotated[Path, typer.Argument(help="Audit folder, or records of a job.")],
+    source: Annotated[
+        Path, typer.Argument(help="Audit folder, or records of a job.", readable=False)
+    ],
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="BY=KEY:VALUE, such as rank=0:ideal.")
     ] = None,
@@ -30,6 +32,7 @@ def whatif(
     if format not in {"text", "json", "osdi25"}:
         raise UsageError(f"unknown format {format!r}. Use text, json or osdi25.")
     keep_memory([source])
+    from loadpath.audit.folder import is_result
     from loadpath.audit.pipeline import couple_sources
     from loadpath.audit.result import open_audit
     from loadpath.audit.settings import Settings
@@ -39,7 +42,7 @@ def whatif(
     if format == "osdi25" and changes:
         raise UsageError("--format osdi25 reads no --set. Leave one of them out.")
     with talk() as progress:
-        if (source / "audit.json").is_file():
+        if is_result(source):
             audit = open_audit(source)
             steps, settings = as_steps(audit.job), Settings(gate=audit.document["replay"]["gate"])
         else:

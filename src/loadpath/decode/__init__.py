@@ -1,6 +1,6 @@
 """What readers share: names of collectives, digests, gzip by content, JSON arrays in chunks, size limits."""
 
-from loadpath.decode.blocks import BLOCK_BYTES, read_blocks
+from loadpath.decode.blocks import BLOCK_BYTES, first_block, read_blocks
 from loadpath.decode.collective import collective_of
 from loadpath.decode.digest import file_digest
 from loadpath.decode.json_array import Chunk, Envelope, Keys, array_chunks
@@ -20,6 +20,7 @@ __all__ = [
     "check_regular",
     "collective_of",
     "file_digest",
+    "first_block",
     "keep",
     "kept",
     "number_keys",

@@ -9,7 +9,7 @@ from isal import igzip_lib
 from loadpath.decode.regular import check_regular
 from loadpath.errors import InputError
 
-__all__ = ["BLOCK_BYTES", "FREE_BYTES", "MAX_BYTES", "MAX_EXPANSION", "read_blocks"]
+__all__ = ["BLOCK_BYTES", "FREE_BYTES", "MAX_BYTES", "MAX_EXPANSION", "first_block", "read_blocks"]
 
 BLOCK_BYTES = 256 << 10
 """Block size: typed decoding is fastest when a chunk and its objects stay in the cache."""
@@ -55,6 +55,25 @@ def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
                 yield block
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})", "Check it.") from error
+
+
+def first_block(path: Path) -> bytes:
+    """Read what a file begins with, to tell what it is.
+
+    Parameters
+    ----------
+    path : Path
+        File, gzipped or not.
+
+    Returns
+    -------
+    bytes
+        Its first block; empty too where it cannot be read: who reads it says why.
+    """
+    try:
+        return next(read_blocks(path), b"")
+    except InputError:
+        return b""
 
 
 def _plain(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:

@@ -7,6 +7,8 @@ from loadpath.errors import InputError
 
 __all__ = ["check_regular"]
 
+FORBIDDEN = "Let this user read it, or leave it out."
+
 
 def check_regular(path: Path) -> Path:
     """Refuse a path that is no regular file.
@@ -24,10 +26,15 @@ def check_regular(path: Path) -> Path:
     Raises
     ------
     InputError
-        If it is a folder, a pipe or a device, is not there, or cannot be looked at.
+        If it is a folder, a pipe or a device, is not there, cannot be looked at, or this user may not read
+        it.
     """
     try:
         mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
+    except PermissionError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", FORBIDDEN) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(str(path), f"cannot be read ({reason})", "Check the path.") from error

@@ -1,13 +1,15 @@
 """Parquet and CSV files within bounds: a small file that becomes a large table is refused."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from loadpath.decode.blocks import FREE_BYTES, MAX_EXPANSION
-from loadpath.errors import InputError
+from loadpath.decode.regular import check_regular
+from loadpath.errors import InputError, first_line
 
-__all__ = ["read_table"]
+__all__ = ["read_cells", "read_table", "read_whole_numbers"]
 
 LONGEST_LINE_BYTES = 1 << 20
 ROW_BYTES = 64
@@ -39,6 +41,62 @@ def read_table(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     _check_lines(path)
     return pl.read_csv(path)
+
+
+def read_cells(path: Path, remedy: str) -> pl.DataFrame:
+    """Read a CSV of a few columns, each cell as the text that stands there.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    remedy : str
+        What the user is told to give where it is no CSV.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns of strings, null where a cell is empty.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened or is no CSV.
+    """
+    try:
+        return pl.read_csv(check_regular(path), infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(path.name, f"cannot be read ({first_line(error)})", remedy) from error
+
+
+def read_whole_numbers(path: Path, columns: Sequence[str], remedy: str) -> pl.DataFrame:
+    """Read a CSV of whole numbers.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    columns : sequence of str
+        Columns that it must have; others are left out.
+    remedy : str
+        As of `read_cells`.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``line`` of the file, and the columns as int64, null where a cell holds something else.
+
+    Raises
+    ------
+    InputError
+        As `read_cells`, or if columns are missing.
+    """
+    cells = read_cells(path, remedy)
+    missing = [f"missing column {name!r}" for name in columns if name not in cells]
+    if missing:
+        raise InputError(path.name, missing, remedy)
+    whole = pl.col(columns).str.strip_chars().cast(pl.Int64, strict=False)
+    return cells.select(whole).with_row_index("line", offset=2)
 
 
 def _check_rows(path: Path) -> None:

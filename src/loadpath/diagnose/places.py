@@ -19,7 +19,6 @@ __all__ = [
     "TRANSFER",
     "WAIT",
     "Places",
-    "clock_of_step",
     "find_places",
     "placed_windows",
     "rank_index",
@@ -146,22 +145,6 @@ def rank_index(job: CoupledJob) -> Int32Array:
     row[rank] = np.arange(rank.size)
     index: Int32Array = row[job.op["rank"].to_numpy()]
     return index
-
-
-def clock_of_step(job: CoupledJob) -> Int64Array:
-    """Give each step its clock: steps that are coupled to each other share one.
-
-    Parameters
-    ----------
-    job : CoupledJob
-        Coupled job.
-
-    Returns
-    -------
-    (n_step + 1,) array of int64
-        Clock of each entry of ``job.graph.step``, and of ops outside all steps at the end.
-    """
-    return _clocks(job, _step_index(job))
 
 
 def _clocks(job: CoupledJob, step_index: Int32Array) -> Int64Array:

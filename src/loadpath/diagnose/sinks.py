@@ -17,7 +17,6 @@ __all__ = [
     "RestSums",
     "SinkKeys",
     "Waits",
-    "distance_by_sink",
     "sink_keys",
     "sink_table",
 ]
@@ -214,42 +213,4 @@ def sink_table(keys: pl.DataFrame, sums: KeySums, rest: RestSums) -> pl.DataFram
         pl.concat([*parts, left], how="vertical_relaxed")
         .filter(pl.col("wait_s") > 0)
         .sort("wait_s", "sink", "rank", "op_class", descending=[True, False, False, False])
-    )
-
-
-def distance_by_sink(waits: Waits) -> pl.DataFrame:
-    """Say how far causes are from the waits they explain, each wait by its main sink.
-
-    Parameters
-    ----------
-    waits : Waits
-        Result of `walk_back`.
-
-    Returns
-    -------
-    polars.DataFrame
-        Per ``sink_rank``: ``n_waits``, ``wait_s`` and the means, weighted by time, ``hops_mean``,
-        ``ranks_mean``, ``steps_mean`` and ``distance_mean_s``.
-    """
-    explained = waits.excess_ns + waits.transfer_excess_ns + waits.lag_ns
-    frame = pl.DataFrame(
-        {
-            "sink_rank": waits.sink_rank,
-            "weight": explained,
-            "hops_mean": waits.n_hop,
-            "ranks_mean": waits.n_rank,
-            "steps_mean": waits.n_step,
-            "distance_mean_s": waits.distance_ns / NS_PER_S,
-        }
-    ).filter(pl.col("sink_rank") >= 0)
-    means = ("hops_mean", "ranks_mean", "steps_mean", "distance_mean_s")
-    weight = pl.col("weight")
-    return (
-        frame.group_by("sink_rank", maintain_order=True)
-        .agg(
-            pl.len().cast(pl.Int64).alias("n_waits"),
-            (weight.sum() / NS_PER_S).alias("wait_s"),
-            *((pl.col(name) * weight).sum() / weight.sum() for name in means),
-        )
-        .sort(pl.col("wait_s"), "sink_rank", descending=[True, False])
     )

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
-from loadpath.forecast.durations import Durations, replayed_s
+from loadpath.forecast.durations import Durations
 from loadpath.forecast.measured_pipeline import ENDS, PASSES, MeasuredPipeline
 from loadpath.forecast.noisy_step import RelativeNoise, draw_steps_s
 from loadpath.forecast.pipeline import Form, skeleton
@@ -21,7 +21,6 @@ __all__ = [
     "N_WORLD",
     "TRAVELS",
     "JobSize",
-    "ideal_step_s",
     "overhead_s",
     "resized",
     "resized_noise",
@@ -317,23 +316,3 @@ def resized_steps_s(
         noise = resized_noise(measured, size, durations.frame, rng)
         drawn.append(draw_steps_s(durations, noise, rng, n_scenario=each))
     return np.concatenate(drawn)[:n_scenario]
-
-
-def ideal_step_s(measured: MeasuredPipeline, size: JobSize, overhead: float = 0.0) -> float:
-    """Replay a recorded job at another size without noise and slow ranks.
-
-    Parameters
-    ----------
-    measured : MeasuredPipeline
-        Of a recorded job.
-    size : JobSize
-        How large it is to be.
-    overhead : float
-        Time of a step beyond its ops.
-
-    Returns
-    -------
-    float
-        Seconds.
-    """
-    return replayed_s(resized(measured, size, overhead=overhead))

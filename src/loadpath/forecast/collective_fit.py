@@ -11,7 +11,14 @@ from loadpath.errors import InputError
 from loadpath.forecast.least_squares import Fit, fit_parts
 from loadpath.units import NS_PER_S
 
-__all__ = ["BULK_BYTES", "FORMS", "CollectiveFit", "fit_collective", "fit_collectives"]
+__all__ = [
+    "BULK_BYTES",
+    "FORMS",
+    "CollectiveFit",
+    "fit_collective",
+    "fit_collectives",
+    "usable_points",
+]
 
 Array = NDArray[np.float64]
 Shape = tuple[str, int, bool]
@@ -130,19 +137,35 @@ def fit_collectives(points: pl.DataFrame) -> dict[Shape, CollectiveFit]:
     InputError
         If a time or a size is not above 0, or ranks do not spread evenly over nodes.
     """
-    sound = points.filter(
-        ~pl.col("in_place") | (pl.col("in_place").all().over("collective", "n_rank", "n_node")),
-        pl.col("n_wrong").fill_null(0) == 0,
-        pl.col("n_rank") % pl.col("n_node") == 0,
-    )
     shape = (
         pl.col("collective").cast(pl.String),
         (pl.col("n_rank") // pl.col("n_node")).alias("n_rank_per_node"),
         (pl.col("n_node") > 1).alias("spans_nodes"),
     )
-    groups = sound.sort("n_rank", "bytes").group_by(shape, maintain_order=True)
+    groups = usable_points(points).sort("n_rank", "bytes").group_by(shape, maintain_order=True)
     fits = [fit_collective(group) for _, group in groups]
     return {(fit.collective, fit.n_rank_per_node, fit.spans_nodes): fit for fit in fits}
+
+
+def usable_points(points: pl.DataFrame) -> pl.DataFrame:
+    """Leave out what tells nothing of a collective: wrong values, what is there twice, uneven nodes.
+
+    Parameters
+    ----------
+    points : polars.DataFrame
+        Table `COLLECTIVE_POINT`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Without times of wrong values, in-place ones where there are both, and ranks that do not
+        spread evenly over nodes.
+    """
+    return points.filter(
+        ~pl.col("in_place") | pl.col("in_place").all().over("collective", "n_rank", "n_node"),
+        pl.col("n_wrong").fill_null(0) == 0,
+        pl.col("n_rank") % pl.col("n_node") == 0,
+    )
 
 
 def fit_collective(points: pl.DataFrame) -> CollectiveFit:

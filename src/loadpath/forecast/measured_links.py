@@ -10,7 +10,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from loadpath.errors import UsageError
-from loadpath.forecast.collective_fit import BULK_BYTES
+from loadpath.forecast.collective_fit import BULK_BYTES, usable_points
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import measured_priors, shipped_devices
 from loadpath.forecast.fabric import Collective, collective_parts_s
@@ -112,13 +112,14 @@ def calibrate_links(design: Design, points: pl.DataFrame) -> LinkRates:
 
 def _sound(points: pl.DataFrame) -> pl.DataFrame:
     one = ("collective", "n_rank", "n_node", "bytes")
-    return points.filter(
-        pl.col("collective").cast(pl.String).is_in(get_args(Collective)),
-        ~pl.col("in_place") | pl.col("in_place").all().over("collective", "n_rank", "n_node"),
-        pl.col("n_wrong").fill_null(0) == 0,
-        pl.col("n_rank") % pl.col("n_node") == 0,
-        (pl.col("n_rank") > 1) & (pl.col("bytes") > 0) & (pl.col("duration_ns") > 0),
-    ).with_columns(weight=1 / pl.len().over(one).sqrt())
+    return (
+        usable_points(points)
+        .filter(
+            pl.col("collective").cast(pl.String).is_in(get_args(Collective)),
+            (pl.col("n_rank") > 1) & (pl.col("bytes") > 0) & (pl.col("duration_ns") > 0),
+        )
+        .with_columns(weight=1 / pl.len().over(one).sqrt())
+    )
 
 
 def _fitted(

@@ -23,7 +23,6 @@ __all__ = [
     "StepPoint",
     "curve_of_points",
     "curve_table",
-    "limitation_crossings",
     "price_curve",
     "sample_curve",
     "share_crossings",
@@ -326,22 +325,6 @@ def curve_table(n: ArrayLike, quantities: Mapping[str, Array], level: float = 0.
         for name, values in quantities.items()
     ]
     return CURVE_POINT.validate(pl.concat([CURVE_POINT.empty(), *frames]))
-
-
-def limitation_crossings(curve: StepCurve) -> pl.DataFrame:
-    """Say where another limitation becomes the largest.
-
-    Parameters
-    ----------
-    curve : StepCurve
-        Steps with shares of their limitations.
-
-    Returns
-    -------
-    polars.DataFrame
-        Table `CROSSING`; sizes are interpolated over the logarithm of the size.
-    """
-    return share_crossings(curve.n, dict(zip(curve.limitation, curve.share, strict=True)))
 
 
 def share_crossings(n: NDArray[np.int64], shares: Mapping[str, Array]) -> pl.DataFrame:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from loadpath.decode.regular import check_regular
-from loadpath.errors import InputError, first_line
+from loadpath.decode.table_file import read_whole_numbers
+from loadpath.errors import InputError
 from loadpath.tables import HANDSHAKE
 
 __all__ = ["HANDSHAKE_FILE", "read_handshakes"]
@@ -38,18 +38,11 @@ def read_handshakes(path: Path) -> pl.DataFrame:
         If the file cannot be read, lacks columns, or holds what is no whole number, no rank, or
         ends before it begins.
     """
-    try:
-        table = pl.read_csv(check_regular(path), infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError, InputError) as error:
-        first = error.problems[0] if isinstance(error, InputError) else first_line(error)
-        raise InputError(path.name, f"cannot be read ({first})", REMEDY) from error
-    problems = [f"missing column {name!r}" for name in COLUMNS if name not in table]
-    if not problems:
-        table = table.select(pl.col(COLUMNS).str.strip_chars().cast(pl.Int64, strict=False))
-        problems = _problems(table.with_row_index("line", offset=2))
-    if problems:
+    table = read_whole_numbers(path, COLUMNS, REMEDY)
+    if problems := _problems(table):
         raise InputError(path.name, problems, REMEDY)
-    return HANDSHAKE.build(table.with_columns(pl.col("rank", "peer").cast(pl.Int32)))
+    table = table.drop("line").with_columns(pl.col("rank", "peer").cast(pl.Int32))
+    return HANDSHAKE.build(table)
 
 
 def _problems(table: pl.DataFrame) -> list[str]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from loadpath.decode.regular import check_regular
-from loadpath.errors import InputError, first_line
+from loadpath.decode.table_file import read_whole_numbers
+from loadpath.errors import InputError
 
 __all__ = ["POWER_FILES", "read_power"]
 
@@ -41,16 +41,8 @@ def read_power(paths: Sequence[Path]) -> pl.DataFrame:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    try:
-        table = pl.read_csv(check_regular(path), infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError, InputError) as error:
-        first = error.problems[0] if isinstance(error, InputError) else first_line(error)
-        raise InputError(path.name, f"cannot be read ({first})", REMEDY) from error
-    problems = [f"missing column {name!r}" for name in COLUMNS if name not in table]
-    if not problems:
-        table = table.select(pl.col(COLUMNS).str.strip_chars().cast(pl.Int64, strict=False))
-        problems = _problems(table.with_row_index("line", offset=2))
-    if problems:
+    table = read_whole_numbers(path, COLUMNS, REMEDY)
+    if problems := _problems(table):
         raise InputError(path.name, problems, REMEDY)
     return table.select(
         pl.col("rank").cast(pl.Int32), "time_ns", power_w=pl.col("power_mw").cast(pl.Float64) / 1e3

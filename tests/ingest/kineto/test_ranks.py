@@ -91,5 +91,5 @@ def test_table_of_ranks_that_cannot_be_used_is_refused(tmp_path, text):
 
 
 def test_table_of_ranks_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"none\.csv: ranks file cannot be read"):
+    with pytest.raises(InputError, match=r"none\.csv: cannot be read"):
         told_ranks([str(tmp_path / "none.csv")])

@@ -42,6 +42,10 @@ ORDER = (
     "times a processor or interface went to an op that the schedule does not put after the one "
     "before: replays keep this order, which other times might change"
 )
+MODELLED = (
+    "no times were recorded: all are simulated, with L={model.L}, o={model.o}, g={model.g}, "
+    "G={model.G:g}, O={model.O:g}, S={model.S}; every figure is modelled"
+)
 ITERATIONS = (
     "steps are iterations: as often every rank repeats one list of ops; the schedule marks no steps"
 )
@@ -98,18 +102,12 @@ def couple_simulated(
         end_op=last,
         end_step=step[last],
     )
-    simulated = (
-        f"no times were recorded: all are simulated, with L={model.L}, o={model.o}, g={model.g}, "
-        f"G={model.G:g}, O={model.O:g}, S={model.S}; every figure is modelled"
-    )
-    doubts = caveat_table(
-        [
-            ("simulated", simulated, 1),
-            ("iterations", ITERATIONS, n_step if n_step > 1 else 0),
-            ("service_order", ORDER, n_incidental),
-            ("requirement_not_kept", BROKEN, n_broken),
-        ]
-    )
+    doubts = caveat_table([
+        ("simulated", MODELLED.format(model=model), 1),
+        ("iterations", ITERATIONS, n_step if n_step > 1 else 0),
+        ("service_order", ORDER, n_incidental),
+        ("requirement_not_kept", BROKEN, n_broken),
+    ])  # fmt: skip
     return assemble_job(
         _completed(recording, schedule, op, doubts),
         op,

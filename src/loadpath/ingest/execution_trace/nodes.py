@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import polars as pl
 
-from loadpath.decode import Envelope, array_chunks, file_digest, read_blocks
+from loadpath.decode import Envelope, array_chunks, file_digest, first_block, read_blocks
 from loadpath.errors import InputError
 from loadpath.ingest.execution_trace.chakra import (
     ChakraNode,
@@ -90,10 +90,7 @@ def is_execution_trace(path: Path) -> bool:
     bool
         False too for a file that cannot be read: another reader says why.
     """
-    try:
-        head = next(read_blocks(path), b"")
-    except InputError:
-        return False
+    head = first_block(path)
     first = head[:4096]
     is_pytorch = b'"schema"' in first and b'"nodes"' in first and b'"traceEvents"' not in first
     return is_pytorch or is_chakra(head)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from loadpath.decode import Chunk, Envelope, array_chunks, file_digest, read_blocks
+from loadpath.decode import Chunk, Envelope, array_chunks, file_digest, first_block, read_blocks
 from loadpath.decode.plain_pickle import MOST_BYTES, is_pickle, load_plain
 from loadpath.errors import InputError
 from loadpath.ingest.flight_recorder.entries import BAD, Dump, Entry, flight_rows, group_rows
@@ -60,10 +60,7 @@ def is_flight_recorder(path: Path) -> bool:
     bool
         False too for a file that cannot be read: another reader says why.
     """
-    try:
-        head = next(read_blocks(path), b"")
-    except InputError:
-        return False
+    head = first_block(path)
     if is_pickle(head):
         return any(key in head for key in KEYS)
     quoted = sum(b'"' + key + b'"' in head for key in (b"entries", *KEYS))

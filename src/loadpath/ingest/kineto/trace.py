@@ -33,7 +33,6 @@ NO_GROUPS = msgspec.Raw(b"[]")
 class _DistributedInfo(msgspec.Struct, frozen=True):
     rank: int | str = -1
     world_size: int | str = -1
-    backend: str = ""
     groups: msgspec.Raw = msgspec.field(default=NO_GROUPS, name="pg_config")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from loadpath.decode import collective_of, file_digest, read_blocks
+from loadpath.decode import collective_of, file_digest, first_block, read_blocks
 from loadpath.errors import InputError
 from loadpath.ingest.nccl_inspector.lines import Call, Process, read_lines
 from loadpath.tables import (
@@ -42,10 +42,7 @@ def is_inspector(path: Path) -> bool:
     bool
         False too for a file that cannot be read: another reader says why.
     """
-    try:
-        head = next(read_blocks(path), b"")
-    except InputError:
-        return False
+    head = first_block(path)
     return head.lstrip()[:1] == b"{" and any(mark in head for mark in MARKS)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from loadpath.decode.blocks import read_blocks
+from loadpath.decode.blocks import first_block, read_blocks
 from loadpath.errors import InputError
 from loadpath.ingest.nccl_tests.log import Row, parse_log
 from loadpath.ingest.nccl_tests.sheet import (
@@ -64,10 +64,7 @@ def is_nccl_tests(path: Path) -> bool:
     bool
         False too for a file that cannot be read: another reader says why.
     """
-    try:
-        head = next(read_blocks(path), b"")[:HEAD_BYTES].decode("utf-8", errors="replace")
-    except InputError:
-        return False
+    head = first_block(path)[:HEAD_BYTES].decode("utf-8", errors="replace")
     return _is_summary(head) or _is_times(head) or any(mark in head for mark in MARKS)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.decode import collective_of, file_digest, read_blocks
+from loadpath.decode import collective_of, file_digest, first_block
 from loadpath.decode.kinds import kind_of
 from loadpath.decode.nesting import enclosing
 from loadpath.errors import InputError
@@ -57,10 +57,7 @@ def is_nsys(path: Path) -> bool:
     bool
         False too for a file that cannot be read: another reader says why.
     """
-    try:
-        head = next(read_blocks(path), b"")
-    except InputError:
-        return False
+    head = first_block(path)
     return head.startswith(MAGIC)
 
 

@@ -98,11 +98,31 @@ def typed_rows(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[Doub
     InputError
         If a column has values of a wrong type, or no row can be used.
     """
-    whole = list(WHOLE)
-    frame = _times_in_s(frame, path)
-    numbers = [*whole, *(name for name in OPTIONAL if name in frame)]
+    typed = _typed(_times_in_s(frame, path), path)
+    finite = pl.col("start_ts").is_finite() & pl.col("duration").is_finite()
+    complete = pl.all_horizontal(pl.col(*WHOLE, "recorded").is_not_null())
+    unknown, readable = typed.select(
+        (pl.col("optype").is_null() & pl.col("recorded").is_not_null()).alias("unknown"),
+        (finite & complete).fill_null(value=False).alias("readable"),
+    )
+    sound = readable & ~unknown
+    kept = (typed if sound.all() else typed.filter(sound)).drop("recorded")
+    if not kept.height:
+        raise InputError(path.name, "no usable row", "Check op types and times of the table.")
+    names = sorted(typed["recorded"].filter(unknown).unique())
+    left_out = f"ops of unknown type are left out: {', '.join(names[:8])}"
+    empty = "rows with NaN, infinite or empty values are left out"
+    return kept, [
+        ("unknown_op_type", left_out, int(unknown.sum())),
+        ("unreadable_row", empty, int((~readable & ~unknown).sum())),
+    ]
+
+
+def _typed(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Give columns their types; ``recorded`` holds the op type as it stands there."""
+    numbers = [*WHOLE, *(name for name in OPTIONAL if name in frame)]
     try:
-        typed = _whole_numbers(frame, numbers, path).select(
+        return _whole_numbers(frame, numbers, path).select(
             *(pl.col(name).cast(dtype) for name, dtype in WHOLE.items()),
             pl.col("optype").cast(pl.String).alias("recorded"),
             pl.col("optype").cast(pl.String).cast(OP_NAME, strict=False),
@@ -122,24 +142,6 @@ def typed_rows(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[Doub
             f"a column has values of the wrong type ({first_line(error)})",
             "Give whole numbers for ranks, stages, steps and sequence ids, seconds for times.",
         ) from error
-    finite = pl.col("start_ts").is_finite() & pl.col("duration").is_finite()
-    complete = pl.all_horizontal(pl.col(*whole, "recorded").is_not_null())
-    unknown, readable = typed.select(
-        (pl.col("optype").is_null() & pl.col("recorded").is_not_null()).alias("unknown"),
-        (finite & complete).fill_null(value=False).alias("readable"),
-    )
-    sound = readable & ~unknown
-    kept = (typed if sound.all() else typed.filter(sound)).drop("recorded")
-    if not kept.height:
-        raise InputError(path.name, "no usable row", "Check op types and times of the table.")
-    names = sorted(typed["recorded"].filter(unknown).unique())
-    left_out = f"ops of unknown type are left out: {', '.join(names[:8])}"
-    empty = "rows with NaN, infinite or empty values are left out"
-    doubts = [
-        ("unknown_op_type", left_out, int(unknown.sum())),
-        ("unreadable_row", empty, int((~readable & ~unknown).sum())),
-    ]
-    return kept, doubts
 
 
 def _times_in_s(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
