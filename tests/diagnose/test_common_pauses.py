@@ -93,8 +93,10 @@ def test_stage_whose_ranks_all_pause_at_one_place_is_a_cause_and_no_other_is():
 
 def test_stages_that_all_pause_at_one_place_are_a_cause_of_all_hosts():
     small = hosts(20_000, stages=(0, 0, 1, 1))
-    (found,) = common_hosts(small, nest_effects(small))
+    effects = nest_effects(small)
+    (found,) = common_hosts(small, effects)
     assert found.significant
+    assert stage_pauses(small, effects) == []
 
 
 # Pauses of 20 ms at another place of each step, never the same on two ranks.

@@ -44,9 +44,11 @@ def stage_pauses(job: CoupledJob, effects: Effects) -> list[Candidate]:
     pause[np.flatnonzero(mine)[long]] = True
     n_long = np.bincount(rank[mine][long], minlength=int(rank.max()) + 1)
     hosts = dict(job.rank.select("rank", "host").iter_rows())
+    # what ranks of all stages do is a cause common to all hosts, however little slack one stage has
+    of_all = np.unique(rank[effects.paused]).size == job.rank.height
     found = []
     for number, ranks in members.items():
-        at_one_place = bool(effects.paused[stage == number].any())
+        at_one_place = not of_all and bool(effects.paused[stage == number].any())
         if len(ranks) < 2 or not (at_one_place or _beyond_chance(number, members, n_long)):
             continue
         op = np.flatnonzero(pause & (stage == number)).astype(np.int32)
