@@ -8,6 +8,14 @@ def test_a_verdict_that_most_resamples_contradict_is_weak(audited):
     assert headline(calm) == "Weak evidence: nobody is slow"
 
 
+def test_pauses_of_a_stage_are_said_to_be_of_its_hosts(audited):
+    stage = {"kind": "stage", "place": "stage", "stage": 1}
+    verdict = audited("rank")[0]["verdict"] | stage
+    assert headline(verdict) == "Stage 1 slows the job"
+    paused = headline(verdict | {"mechanism": "host"})
+    assert paused == "The host side of stage 1 slows the job"
+
+
 def test_the_headline_of_one_event_says_once(audited):
     verdict = audited("rank")[0]["verdict"]
     course = {"name": "rare", "words": "step 7", "n_steps": 1}

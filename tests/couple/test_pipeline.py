@@ -468,25 +468,30 @@ def test_steps_that_are_not_adjacent_do_not_hold_each_other(couple):
 
 
 # Stage 0 claims its backward ran before its forward, which stage 1 needed for that backward.
+def contradicting(**more):
+    return (
+        worker(
+            0,
+            backward_compute=[(0, 10)],
+            forward_compute=[(10, 20)],
+            backward_recv=[(0, 0.01)],
+            forward_send=[(20, 22)],
+            **more,
+        ),
+        worker(
+            1,
+            stage=1,
+            forward_recv=[(0, 22)],
+            forward_compute=[(22, 30)],
+            backward_compute=[(30, 40)],
+            backward_send=[(40, 42)],
+        ),
+    )
+
+
 def test_order_that_contradicts_itself_is_refused_with_the_ops_named(couple):
     with pytest.raises(StructureError) as caught:
-        couple(
-            worker(
-                0,
-                backward_compute=[(0, 10)],
-                forward_compute=[(10, 20)],
-                backward_recv=[(0, 0.01)],
-                forward_send=[(20, 22)],
-            ),
-            worker(
-                1,
-                stage=1,
-                forward_recv=[(0, 22)],
-                forward_compute=[(22, 30)],
-                backward_compute=[(30, 40)],
-                backward_send=[(40, 42)],
-            ),
-        )
+        couple(*contradicting())
     for label in ("forward-compute #0 (rank 0, step 0)", "backward-compute #0 (rank 1, step 0)"):
         assert label in str(caught.value)
 
@@ -548,7 +553,10 @@ def with_gaps(path, n_lost, seed):
     return path
 
 
-@pytest.mark.parametrize("shape", [{"pp": 4, "dp": 1}, {"pp": 2, "dp": 2}])
+SHAPES = [{"pp": 4, "dp": 1}, {"pp": 2, "dp": 2}, {"pp": 2, "dp": 2, "vpp": 2}]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(4))
 def test_lost_ops_leave_the_others_with_their_partners(shape, seed, tmp_path):
     path = write_op_table(make_job(5, steps=1, microbatches=8, **shape), tmp_path)
@@ -559,8 +567,68 @@ def test_lost_ops_leave_the_others_with_their_partners(shape, seed, tmp_path):
     assert set(pairs) <= set(partners)
 
 
-def test_order_that_contradicts_itself_after_rows_were_left_out_names_them(tmp_path):
-    job = make_job(5, pp=2, dp=2, vpp=2, steps=1, microbatches=8)
-    path = with_gaps(write_op_table(job, tmp_path), 6, seed=3)
-    with pytest.raises(StructureError, match=r"in a cycle.*6 rows of the table were left out"):
-        couple_pipeline(read_op_table(path))
+def test_order_that_contradicts_itself_after_rows_were_left_out_names_them(couple):
+    lost = [(50, float("nan")), (60, float("nan"))]
+    with pytest.raises(StructureError, match=r"in a cycle.*2 rows of the table were left out"):
+        couple(*contradicting(optimizer=lost))
+
+
+def without(path, *lost):
+    """Leave rows out of a table, as if they had never been recorded, and number the rest anew."""
+    keys = ["step", "rank", "optype"]
+    table = pl.read_parquet(path).filter(~pl.any_horizontal(*lost)).sort(*keys, "seq_id")
+    table.with_columns((pl.col("seq_id").cum_count() - 1).over(keys).alias("seq_id")).write_parquet(
+        path
+    )
+    return path
+
+
+def moments(job):
+    """Pairs of a job by rank and recorded moment: numbers may differ."""
+    start = dict(zip(labels(job), job.op["start_ns"], strict=True))
+    return {tuple(start[label] for label in pair) for pair in meetings(job) if "send" in pair[1]}
+
+
+# Stage 0 needs nobody for chunk 0, the last stage nobody needs after the last chunk.
+@pytest.mark.parametrize("pp", [2, 4])
+def test_transfers_that_never_ran_need_not_be_recorded(pp, tmp_path):
+    path = write_op_table(make_job(5, steps=1, microbatches=8, pp=pp, dp=1, vpp=2), tmp_path)
+    whole = couple_pipeline(read_op_table(path))
+    alone = whole.op.filter(pl.col("communicator") < 0)
+    names = alone["name"].cast(pl.String)
+    idle = [
+        (pl.col("rank") == rank) & (pl.col("optype") == name) & (pl.col("seq_id") == number)
+        for rank, name, number in zip(alone["rank"], names, alone["sequence"], strict=True)
+        if name.endswith(("send", "recv"))
+    ]
+    assert idle
+    found = couple_pipeline(read_op_table(without(path, *idle)))
+    assert moments(found) == moments(whole)
+    assert {"lone_transfer", "uneven_transfers"}.isdisjoint(caveats(found))
+
+
+def test_first_receives_that_are_missing_leave_the_others_with_their_partners(tmp_path):
+    path = write_op_table(make_job(5, steps=1, microbatches=8, pp=3, dp=1), tmp_path)
+    whole = couple_pipeline(read_op_table(path))
+    first = pl.col("optype").cast(pl.String).str.ends_with("recv") & (pl.col("seq_id") == 0)
+    found = couple_pipeline(read_op_table(without(path, first)))
+    assert moments(found) < moments(whole)
+    assert caveats(found)["lone_transfer"] == len(moments(whole)) - len(moments(found)) == 4
+
+
+# |F0 0-10|send|   stage 1: |recv|F0 12-22|
+def test_computation_waits_for_the_send_whose_receive_is_not_recorded(couple):
+    job = couple(
+        worker(0, forward_compute=[(0, 10)], forward_send=[(10, 12)]),
+        worker(1, stage=1, forward_compute=[(12, 22)]),
+    )
+    assert ("forward-send 0 r0", "forward-compute 0 r1") in orders(job)
+
+
+@pytest.mark.parametrize("receives", [{}, {"forward_recv": [(0, 12)]}])
+def test_computation_waits_for_the_one_before_it_where_no_send_is_recorded(couple, receives):
+    job = couple(
+        worker(0, forward_compute=[(0, 10)]),
+        worker(1, stage=1, forward_compute=[(12, 22)], **receives),
+    )
+    assert ("forward-compute 0 r0", "forward-compute 0 r1") in orders(job)

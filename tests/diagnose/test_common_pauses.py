@@ -1,8 +1,9 @@
-"""Pauses that all hosts make at one place of their program."""
+"""Pauses that all hosts, or those of one stage, make."""
 
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from tests.diagnose.peer_jobs import coupled
 from tests.diagnose.small_jobs import compute
@@ -11,6 +12,7 @@ from loadpath.couple import BETWEEN_CALLS
 from loadpath.diagnose.common_pauses import common_pauses
 from loadpath.diagnose.effects import nest_effects
 from loadpath.diagnose.host_candidates import common_hosts
+from loadpath.diagnose.stage_pauses import stage_pauses
 
 US = 1_000
 PLACES = 30
@@ -67,8 +69,64 @@ def test_pause_of_a_rank_that_has_a_stage_for_itself_is_found():
     assert paused_ranks(hosts(20_000, ranks=(1, 3), stages=(0, 1, 2, 3))) == {1, 3}
 
 
-def test_pause_of_a_stage_of_several_ranks_may_be_its_program():
-    assert paused_ranks(hosts(20_000, ranks=(2, 3), stages=(0, 0, 1, 1))) == set()
+def test_pause_of_all_ranks_of_a_stage_is_found():
+    assert paused_ranks(hosts(20_000, ranks=(2, 3), stages=(0, 0, 1, 1))) == {2, 3}
+
+
+@pytest.mark.parametrize("ranks", [(2,), (1, 2)])
+def test_pause_of_some_ranks_of_a_stage_is_not_the_stages(ranks):
+    small = hosts(20_000, ranks=ranks, stages=(0, 0, 1, 1))
+    assert paused_ranks(small) == set()
+    assert stage_pauses(small, nest_effects(small)) == []
+
+
+def test_stage_whose_ranks_all_pause_at_one_place_is_a_cause_and_no_other_is():
+    small = hosts(20_000, ranks=(2, 3), stages=(0, 0, 1, 1))
+    effects = nest_effects(small)
+    (found,) = stage_pauses(small, effects)
+    assert (found.kind, found.place, found.mechanism, found.stage) == ("stage", "stage", "host", 1)
+    assert found.ranks == (2, 3)
+    assert set(small.op["position"].gather(found.op)) == {7}
+    assert (small.work_ns[found.op] + found.change_ns < 60 * US).all()
+    assert common_hosts(small, effects) == []
+
+
+def test_stages_that_all_pause_at_one_place_are_a_cause_of_all_hosts():
+    small = hosts(20_000, stages=(0, 0, 1, 1))
+    effects = nest_effects(small)
+    (found,) = common_hosts(small, effects)
+    assert found.significant
+    assert stage_pauses(small, effects) == []
+
+
+# Pauses of 20 ms at another place of each step, never the same on two ranks.
+def scattered(ranks, *, stages=(0, 0, 1, 1)):
+    small = hosts(0, ranks=(), stages=stages)
+    mine = small.op.with_row_index("row").filter(
+        pl.col("rank").is_in(ranks)
+        & (pl.col("position") == (7 * pl.col("step") + 3 * pl.col("rank")) % PLACES)
+    )
+    noise = np.random.default_rng(1).lognormal(sigma=0.1, size=small.n_op)
+    work = np.rint(small.work_ns * noise).astype(np.int64)
+    work[mine["row"].to_numpy()] += 20_000 * US
+    return replace(small, work_ns=work)
+
+
+def test_stage_whose_ranks_all_pause_now_here_now_there_is_a_cause():
+    small = scattered([0, 1])
+    (found,) = stage_pauses(small, nest_effects(small))
+    assert (found.stage, found.ranks, found.op.size) == (0, (0, 1), 10)
+
+
+@pytest.mark.parametrize("ranks", [[], [0], [1, 2], [0, 1, 2, 3]])
+def test_pauses_of_other_ranks_accuse_no_stage(ranks):
+    small = scattered(ranks)
+    assert stage_pauses(small, nest_effects(small)) == []
+
+
+def test_stage_of_one_rank_is_told_by_its_rank():
+    small = scattered([0], stages=(0, 1, 2, 3))
+    assert stage_pauses(small, nest_effects(small)) == []
 
 
 def test_rank_alone_in_its_stage_is_the_cause_of_what_it_pauses():

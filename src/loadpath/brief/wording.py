@@ -189,4 +189,5 @@ def _speech(verdict: Mapping[str, Any]) -> tuple[str, str]:
         )
     if verdict["kind"] == "jitter" and verdict["mechanism"] != "noise":
         return _SPEECH["drift" if verdict["mechanism"] == "drift" else "together"]
-    return _SPEECH[verdict["kind"]]
+    pauses = verdict["kind"] == "stage" and verdict["mechanism"] == "host"
+    return _SPEECH["host" if pauses else verdict["kind"]]

@@ -21,16 +21,18 @@ import polars as pl
 from loadpath.couple.graph import Coupling, Int32Array
 from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
 from loadpath.couple.pipeline_alike import run_alike
-from loadpath.couple.pipeline_edges import Edges, worker_edges
+from loadpath.couple.pipeline_edges import worker_edges
 from loadpath.couple.pipeline_members import Meetings, communicators, find_meetings
+from loadpath.couple.pipeline_program import worker_program
 from loadpath.couple.pipeline_rows import (
     OP_NAMES,
+    Edges,
     WorkerRows,
     first_by_key,
     last_by_key,
     worker_rows,
 )
-from loadpath.couple.pipeline_transfers import match_transfers
+from loadpath.couple.pipeline_transfers import hand_over, match_transfers
 from loadpath.couple.steps import CoupledSteps, as_steps, join_steps
 from loadpath.errors import StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table, unroll
@@ -108,8 +110,10 @@ def _join(recording: Recording) -> tuple[CoupledJob, bool]:
     op, rows = worker_rows(placed)
     sizes = recording.layout
     uses_dp = sizes["dp_size"] * sizes["dsp_size"] > 1
-    transfers, n_uneven = match_transfers(rows, sizes)
-    meetings, n_lone = find_meetings(rows, transfers, sizes, uses_dp=uses_dp)
+    program = worker_program(rows, sizes)
+    transfers = match_transfers(rows, program)
+    passed = hand_over(rows, program, transfers, sizes["pp_size"])
+    meetings = find_meetings(rows, (passed.send, passed.receive), sizes, uses_dp=uses_dp)
     communicator, of_instance = communicators(rows, meetings)
     alike = recording.alike
     # times stand in the order of the recorded ops
@@ -117,9 +121,9 @@ def _join(recording: Recording) -> tuple[CoupledJob, bool]:
     n_run = alike.step.size if alike is not None and same else 1
     op = op.with_columns(_communicator(op, meetings, of_instance))
     job = assemble_job(
-        _with_caveats(recording, n_uneven * n_run, n_lone * n_run, communicator),
+        _with_caveats(recording, transfers.n_uneven * n_run, passed.n_lone * n_run, communicator),
         op,
-        _coupling(rows, worker_edges(rows, transfers, uses_dp=uses_dp), meetings),
+        _coupling(rows, [*worker_edges(rows, transfers, uses_dp=uses_dp), passed.lone], meetings),
         instance=_instances(op, meetings, of_instance),
         membership=_membership(meetings),
     )

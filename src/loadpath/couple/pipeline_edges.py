@@ -1,15 +1,20 @@
 """Edges within a worker: program order, streams, and what sends, receives and gradients need."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from loadpath.couple.graph import EdgeKind, Int32Array
 from loadpath.couple.kernels import group_by_key
-from loadpath.couple.pipeline_rows import OP_NAMES, WorkerRows, first_by_key, is_named, last_by_key
+from loadpath.couple.pipeline_rows import (
+    OP_NAMES,
+    Edges,
+    WorkerRows,
+    first_by_key,
+    is_named,
+    last_by_key,
+)
 from loadpath.couple.pipeline_transfers import Transfers
 
-__all__ = ["Edges", "worker_edges"]
+__all__ = ["worker_edges"]
 
 COMPUTE = ("forward-compute", "backward-compute")
 TAIL = {
@@ -23,22 +28,6 @@ TAIL = {
 }
 """Order of what follows the last computation of a worker."""
 PHASE = np.array([TAIL.get(name, -1) for name in OP_NAMES])
-
-
-class Edges(NamedTuple):
-    """Ops that wait for others, all for the same reason.
-
-    Attributes
-    ----------
-    source, target : (n,) arrays of int32
-        Ops.
-    kind : EdgeKind
-        The reason.
-    """
-
-    source: Int32Array
-    target: Int32Array
-    kind: EdgeKind
 
 
 def worker_edges(rows: WorkerRows, transfers: Transfers, *, uses_dp: bool) -> list[Edges]:

@@ -8,9 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple.graph import BoolArray, Int32Array, Int64Array
-from loadpath.couple.kernels import group_by_key
 from loadpath.couple.pipeline_rows import OP_NAMES, WorkerRows, is_named
-from loadpath.couple.pipeline_transfers import Transfers
 from loadpath.tables import COMMUNICATOR
 
 __all__ = ["Meetings", "communicators", "find_meetings"]
@@ -18,6 +16,9 @@ __all__ = ["Meetings", "communicators", "find_meetings"]
 TITLES = (*OP_NAMES, "point to point")
 NAMED = ("communicator", "name", "n_members", "members")
 DATA_PARALLEL = ("params-all-gather", "grads-reduce-scatter", "separate-grads-all-reduce")
+
+PairArrays = tuple[Int32Array, Int32Array]
+"""Sends, and the receive of each."""
 
 
 class Meetings(NamedTuple):
@@ -48,16 +49,16 @@ class _Keys(NamedTuple):
 
 
 def find_meetings(
-    rows: WorkerRows, transfers: Transfers, sizes: Mapping[str, int], *, uses_dp: bool
-) -> tuple[Meetings, int]:
+    rows: WorkerRows, pairs: PairArrays, sizes: Mapping[str, int], *, uses_dp: bool
+) -> Meetings:
     """Find the members of each communication.
 
     Parameters
     ----------
     rows : WorkerRows
         Ops.
-    transfers : Transfers
-        Sends and receives among them.
+    pairs : tuple of (n_pair,) arrays of int32
+        Sends, and the receive of each.
     sizes : mapping of str to int
         Declared ``pp_size``.
     uses_dp : bool
@@ -65,40 +66,36 @@ def find_meetings(
 
     Returns
     -------
-    meetings : Meetings
+    Meetings
         Communications by step, replica, kind, stage and number.
-    n_lone : int
-        Sends and receives without a partner.
     """
     n_stage = sizes["pp_size"]
-    pairs, rest = _pairs(rows, transfers, n_stage), _collectives(rows, n_stage, uses_dp=uses_dp)
-    op = np.concatenate([pairs.op, rest.op])
-    place = np.concatenate([pairs.place, rest.place])
-    number = np.concatenate([pairs.number, rest.number])
+    sends, rest = _pairs(rows, pairs, n_stage), _collectives(rows, n_stage, uses_dp=uses_dp)
+    op = np.concatenate([sends.op, rest.op])
+    place = np.concatenate([sends.place, rest.place])
+    number = np.concatenate([sends.number, rest.number])
     order = np.lexsort((op, number, place))
     op, place, number = op[order], place[order], number[order]
     is_first = np.ones(op.size, np.bool_)
     is_first[1:] = (place[1:] != place[:-1]) | (number[1:] != number[:-1])
     n_member = np.diff(np.append(np.flatnonzero(is_first), op.size))
-    is_pair = (order < pairs.op.size)[is_first]
+    is_pair = (order < sends.op.size)[is_first]
     meets = n_member > 1
     kept = np.repeat(meets, n_member)
     instance = np.repeat(np.arange(int(meets.sum()), dtype=np.int32), n_member[meets])
     first = np.cumsum(n_member[meets]) - n_member[meets]
-    return Meetings(op[kept], instance, first, is_pair[meets]), int((is_pair & ~meets).sum())
+    return Meetings(op[kept], instance, first, is_pair[meets])
 
 
-def _pairs(rows: WorkerRows, transfers: Transfers, n_stage: int) -> _Keys:
-    """List sends and receives; those that go the same way between the same stages, by order."""
-    op = transfers.op[transfers.is_real]
-    like = rows.worker[op] * np.int32(len(OP_NAMES)) + rows.name[op]
-    start, order = group_by_key(like, rows.n_worker * len(OP_NAMES))
-    number = np.empty(op.size, np.int64)
-    number[order] = np.arange(op.size) - start[like[order]]
-    number += transfers.missing[transfers.is_real]
-    way = len(OP_NAMES) + transfers.is_forward[transfers.is_real]
-    sender = transfers.sender[transfers.is_real]
-    return _Keys(op, _place(rows, op, rows.replica[op], (way, sender, n_stage)), number)
+def _pairs(rows: WorkerRows, pairs: PairArrays, n_stage: int) -> _Keys:
+    """List sends and receives by the place of the sender; pairs are numbered in order."""
+    send, receive = pairs
+    op = np.concatenate([send, receive])
+    sender = np.concatenate([send, send])
+    way = len(OP_NAMES) + is_named(rows, "forward-send")[sender].astype(np.int64)
+    number = np.tile(np.arange(send.size), 2)
+    kind = (way, rows.stage[sender], n_stage)
+    return _Keys(op, _place(rows, op, rows.replica[op], kind), number)
 
 
 def _collectives(rows: WorkerRows, n_stage: int, *, uses_dp: bool) -> _Keys:

@@ -1,14 +1,23 @@
 """Ops of a pipeline-parallel job as arrays of small numbers, by worker and start."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.couple.graph import BoolArray, Int32Array, Int64Array, UInt8Array
+from loadpath.couple.graph import BoolArray, EdgeKind, Int32Array, Int64Array, UInt8Array
 
-__all__ = ["OP_NAMES", "WorkerRows", "first_by_key", "is_named", "last_by_key", "worker_rows"]
+__all__ = [
+    "OP_NAMES",
+    "Edges",
+    "WorkerRows",
+    "first_by_key",
+    "is_named",
+    "last_by_key",
+    "worker_rows",
+]
 
 OP_NAMES = (
     "backward-compute",
@@ -68,6 +77,22 @@ class WorkerRows:
     chunk: Int32Array
     start_ns: Int64Array
     end_ns: Int64Array
+
+
+class Edges(NamedTuple):
+    """Ops that wait for others, all for the same reason.
+
+    Attributes
+    ----------
+    source, target : (n,) arrays of int32
+        Ops.
+    kind : EdgeKind
+        The reason.
+    """
+
+    source: Int32Array
+    target: Int32Array
+    kind: EdgeKind
 
 
 def worker_rows(op: pl.DataFrame) -> tuple[pl.DataFrame, WorkerRows]:

@@ -10,6 +10,7 @@ from loadpath.diagnose.host_candidates import common_hosts, shared_hosts, slow_h
 from loadpath.diagnose.link_candidates import link_candidates
 from loadpath.diagnose.rank_candidates import rank_candidates, sets_of_ranks
 from loadpath.diagnose.shared_work import unequal_work
+from loadpath.diagnose.stage_pauses import stage_pauses
 from loadpath.diagnose.thread_candidates import thread_candidates
 from loadpath.diagnose.work_candidates import data_candidate, stage_candidates
 
@@ -45,6 +46,7 @@ def find_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         *common_candidates(job, effects.common),
         *link_candidates(job, effects, rng),
         *stage_candidates(job, effects),
+        *stage_pauses(job, effects),
         *_unequal_data(job, effects),
         *(thread_candidates(job, effects, rng) if job.source == "otf2" else []),
     ]

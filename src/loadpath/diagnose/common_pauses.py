@@ -23,7 +23,7 @@ WOKEN_NS = 50_000
 def common_pauses(job: CoupledJob, level_ns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Find time between calls at one place of each step, far beyond that at others.
 
-    That is a place of every rank, or of one that has a stage for itself.
+    That is a place of every rank, or of all ranks of a stage.
 
     Parameters
     ----------
@@ -54,8 +54,6 @@ def common_pauses(job: CoupledJob, level_ns: NDArray[np.float64]) -> NDArray[np.
         .filter(pl.col("rank").n_unique().over("place") == pl.col("n_rank"))
         .filter(pl.col("op").is_in(_woken(job).implode()).mean().over("place") <= 0.5)
     )
-    if mine["rank"].n_unique() < job.rank.height:
-        mine = mine.filter(pl.col("n_rank") == 1)
     usual[mine["op"].to_numpy()] = np.median(levels)
     return usual
 

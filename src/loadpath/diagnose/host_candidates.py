@@ -163,6 +163,7 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
     if not host.any():
         return []
     residual, at_one_place = effects.residual_ns, effects.paused[host]
+    of_all = job.op["rank"].filter(effects.paused).n_unique() == job.rank.height
     by_spread, by_floor = in_spreads(job, effects, host)
     pause = (by_floor > PAUSE_SPREADS) | at_one_place
     op = np.flatnonzero(host)[pause].astype(np.int32)
@@ -178,8 +179,7 @@ def common_hosts(job: CoupledJob, effects: Effects) -> list[Candidate]:
             key="all hosts",
             op=op,
             change_ns=-residual[op],
-            significant=bool(at_one_place.any())
-            or _beyond_tail(by_spread, pause, job.op["rank"].to_numpy()[host]),
+            significant=of_all or _beyond_tail(by_spread, pause, job.op["rank"].to_numpy()[host]),
             specificity=3,
             ranks=ranks,
             hosts=tuple(sorted(set(job.rank["host"].to_list()) - {""})),

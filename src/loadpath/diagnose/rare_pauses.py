@@ -11,7 +11,7 @@ from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.tails import binomial_tail, tail_limit
 from loadpath.diagnose.verdict import POLICY_RATIO
 
-__all__ = ["PAUSES_P", "TAIL_SHAPES", "in_spreads", "pause_p_values"]
+__all__ = ["PAUSES_P", "TAIL_SHAPES", "in_spreads", "long_pauses", "pause_p_values"]
 
 PAUSES_P = 0.02
 """Family-wise error among jobs that have long pauses at all, which healthy ones seldom have; a stated
@@ -53,6 +53,35 @@ def in_spreads(
     return residual / np.maximum(spread, FLOOR_NS / 2), residual / np.maximum(spread, FLOOR_NS)
 
 
+def long_pauses(job: CoupledJob, effects: Effects, mine: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Say which host ops are pauses that the noise of the job does not make, and that cost.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    effects : Effects
+        Nested effects.
+    mine : (n_op,) array of bool
+        Work of hosts.
+
+    Returns
+    -------
+    (n_mine,) array of bool
+        True for long pauses.
+
+    Notes
+    -----
+    A pause is long if the tail of the job's own host ops, a stretched exponential through their 80th
+    and 90th percentiles, has none so long, and if it takes 0.5 % of a step: shorter ones are no verdict
+    and must not outvote those that cost.
+    """
+    by_spread, _ = in_spreads(job, effects, mine)
+    limit = tail_limit(by_spread, NOISE_P, TAIL_SHAPES)
+    least = POLICY_RATIO * float(measured_step_ns(job).mean())
+    return np.asarray((by_spread > limit) & (effects.residual_ns[mine] >= least))
+
+
 def pause_p_values(
     job: CoupledJob, effects: Effects, mine: NDArray[np.bool_], unit: NDArray[np.int64]
 ) -> FloatArray:
@@ -76,15 +105,9 @@ def pause_p_values(
 
     Notes
     -----
-    A pause is long if the tail of the job's own host ops, a stretched exponential through their 80th
-    and 90th percentiles, has none so long, and if it takes 0.5 % of a step: shorter ones are no verdict
-    and must not outvote those that cost. Each pause falls on any rank alike if none is special.
+    Each `long_pauses` falls on any rank alike if none is special.
     """
-    by_spread, _ = in_spreads(job, effects, mine)
-    limit = tail_limit(by_spread, NOISE_P, TAIL_SHAPES)
-    least = POLICY_RATIO * float(measured_step_ns(job).mean())
-    long = (by_spread > limit) & (effects.residual_ns[mine] >= least)
-    rank = job.op["rank"].to_numpy()[mine][long]
+    rank = job.op["rank"].to_numpy()[mine][long_pauses(job, effects, mine)]
     n = np.bincount(np.searchsorted(unit, rank), minlength=unit.size)
     total = int(n.sum())
     tails = [binomial_tail(int(k), total, 1 / unit.size) if k else 1.0 for k in n]

@@ -158,7 +158,7 @@ def _without_places(
     taken = np.zeros(job.n_op, np.bool_)
     removed = effects.work_ns.copy()
     for c in sorted(candidates, key=lambda c: c.specificity):
-        apart = c.kind in {"stage", "data", "threads", "jitter"}
+        apart = c.kind in {"stage", "data", "threads", "jitter"} and c.mechanism != "host"
         if c.significant and (c.kind == "jitter" or not taken[c.op].any()):
             removed[..., c.op] += c.change_ns
             taken[c.op] |= not apart

@@ -235,3 +235,30 @@ def test_groups_named_by_pointers_meet_although_windows_began_elsewhere(couple, 
     job = couple(*ranks)
     assert job.instance.filter("matched").height > 0
     assert not {"groups_unmatched", "incomplete_instances"} & set(doubts(job))
+
+
+# Pairs (0, 1) and (2, 3) sum 1 kB, one of them a millisecond later in turn; then all four sum 1 MB.
+def sums_of_two_sizes(make, rank, n_step=20):
+    events = []
+    for k in range(n_step):
+        begin, late = 10_000 * k, 1000 * ((rank // 2 + k) % 2)
+        events.append(make["span"](f"ProfilerStep#{k}", "user_annotation", begin, 9_000))
+        for i, (size, start, end) in enumerate(
+            ((256, 100 + late, 400 + late), (262144, 3000, 4000))
+        ):
+            asked, correlation = begin + 40 + 100 * i, 10 * k + i + 1
+            said = {"Input Dims": [[[size]]], "Input type": ["TensorList"]}
+            events += [
+                make["span"]("c10d::allreduce_", "cpu_op", asked, 50, **said),
+                make["span"]("record_param_comms", "cpu_op", asked + 5, 40),
+                make["launch"](asked + 20, 10, correlation),
+                make["kernel"](ALL_REDUCE, begin + start, end - start, 20 + i, correlation),
+            ]
+    return events
+
+
+def test_payload_told_by_the_call_alone_keeps_groups_without_names_apart(couple, make):
+    job = couple(*[sums_of_two_sizes(make, rank) for rank in range(4)])
+    met = job.membership.with_columns(rank=job.op["rank"].gather(job.membership["op"]))
+    groups = met.group_by("instance").agg(pl.col("rank").sort())["rank"].to_list()
+    assert sorted(groups) == [*[[0, 1]] * 20, *[[0, 1, 2, 3]] * 20, *[[2, 3]] * 20]

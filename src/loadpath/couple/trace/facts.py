@@ -73,7 +73,9 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
     numbered = kernels.innermost_said(rows.parent, rows.comms_id != 0, call)
     numbered = np.where(rows.comms_id[row] != 0, row, numbered)
     by_call = kernels.innermost_said(rows.parent, rows.peer >= 0, call)
-    paid = np.where(rows.bytes[row] >= 0, row, grouped)
+    # where no call names a group, one may tell the payload all the same
+    sized = kernels.innermost_said(rows.parent, rows.bytes >= 0, call)
+    paid = np.where(rows.bytes[row] >= 0, row, np.where(grouped >= 0, grouped, sized))
     return Facts(
         work=index,
         rank=rows.rank[row],
