@@ -10,7 +10,9 @@ __all__ = [
     "flatten",
     "innermost_said",
     "last_before",
+    "open_waits",
     "outermost_said",
+    "place_between",
     "reached",
     "robust_band",
 ]
@@ -229,3 +231,83 @@ def reached(stream: Any, previous: Any, source: Any, target: Any, begin: Any, en
     for k in range(begin.size):
         known[k] = after[end[k], stream[begin[k]]] >= begin[k]
     return known
+
+
+@kernel
+def place_between(value: Any, low: Any, high: Any, wanted: Any) -> Any:
+    """Number of values below each of `wanted`, counted from 0 of `value`, between two places.
+
+    `value` ascends from each `low` to its `high`.
+    """
+    place = np.empty(wanted.size, np.int64)
+    for k in range(wanted.size):
+        a, b = low[k], high[k]
+        while a < b:
+            middle = (a + b) // 2
+            if value[middle] < wanted[k]:
+                a = middle + 1
+            else:
+                b = middle
+        place[k] = a
+    return place
+
+
+@kernel
+def open_waits(
+    order: Any,
+    mine: Any,
+    awaited: Any,
+    asked: Any,
+    until: Any,
+    source: Any,
+    launched: Any,
+    lane: Any,
+    n_slot: int,
+    most: int,
+) -> Any:
+    """Pairs of a wait and what it holds out for, waits in `order`.
+
+    `mine` and `awaited` are the streams that wait and are waited for (-1 none), `source` the last op
+    of the latter. What a wait holds lies together in the result, so that a ring of the last `most`
+    waits of each stream need only tell where.
+    """
+    entry = np.empty(2 * order.size + 16, np.int32)
+    held = np.empty(2 * order.size + 16, np.int32)
+    first = np.zeros(order.size + 1, np.int64)
+    ring = np.empty((n_slot, most), np.int32)
+    n_open = np.zeros(n_slot, np.int64)
+    n = 0
+    for k in range(order.size):
+        w = order[k]
+        first[k] = n
+        begin = n
+        since = np.iinfo(np.int64).min
+        if source[w] >= 0:
+            since = launched[source[w]]
+            held[n] = source[w]
+            n += 1
+        slot = awaited[w]
+        n_asked = n_open[slot] if slot >= 0 else 0
+        for j in range(max(0, n_asked - most), n_asked):
+            other = ring[slot, j % most]
+            if asked[order[other]] <= since or asked[order[other]] > until[w]:
+                continue
+            if n + first[other + 1] - first[other] + 1 > held.size:
+                held = np.concatenate((held, np.empty_like(held)))
+                entry = np.concatenate((entry, np.empty_like(entry)))
+            for e in range(first[other], first[other + 1]):
+                at = begin
+                while at < n and lane[held[at]] != lane[held[e]]:
+                    at += 1
+                if at == n or launched[held[e]] > launched[held[at]]:
+                    held[at] = held[e]
+                n = max(n, at + 1)
+        first[k + 1] = n
+        entry[begin:n] = w
+        if n + 2 > held.size:
+            held = np.concatenate((held, np.empty_like(held)))
+            entry = np.concatenate((entry, np.empty_like(entry)))
+        if mine[w] >= 0 and n > begin:
+            ring[mine[w], n_open[mine[w]] % most] = k
+            n_open[mine[w]] += 1
+    return entry[:n].copy(), held[:n].copy()
