@@ -7,9 +7,11 @@ import numpy as np
 from loadpath.compiled import kernel
 
 __all__ = [
+    "first_least",
     "flatten",
     "innermost_said",
     "last_before",
+    "last_largest",
     "open_waits",
     "outermost_said",
     "place_between",
@@ -311,3 +313,31 @@ def open_waits(
             ring[mine[w], n_open[mine[w]] % most] = k
             n_open[mine[w]] += 1
     return entry[:n].copy(), held[:n].copy()
+
+
+@kernel
+def first_least(group: Any, value: Any) -> Any:
+    """First entry with the least value of each group, groups ascending; those without are left out."""
+    n = 0
+    for i in range(group.size):
+        n = max(n, group[i] + 1)
+    found = np.full(n, -1, np.int32)
+    for i in range(group.size):
+        at = found[group[i]]
+        if at < 0 or value[i] < value[at]:
+            found[group[i]] = i
+    return found[found >= 0]
+
+
+@kernel
+def last_largest(group: Any, value: Any) -> Any:
+    """Last entry with the largest value of each group, groups ascending, as `first_least`."""
+    n = 0
+    for i in range(group.size):
+        n = max(n, group[i] + 1)
+    found = np.full(n, -1, np.int32)
+    for i in range(group.size):
+        at = found[group[i]]
+        if at < 0 or value[i] >= value[at]:
+            found[group[i]] = i
+    return found[found >= 0]
