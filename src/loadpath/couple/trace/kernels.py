@@ -7,6 +7,7 @@ import numpy as np
 from loadpath.compiled import kernel
 
 __all__ = [
+    "first_equal",
     "first_least",
     "flatten",
     "innermost_said",
@@ -341,3 +342,35 @@ def last_largest(group: Any, value: Any) -> Any:
         if at < 0 or value[i] >= value[at]:
             found[group[i]] = i
     return found[found >= 0]
+
+
+@kernel
+def first_equal(rank: Any, number: Any, asked_rank: Any, asked_number: Any) -> Any:
+    """First entry of the same rank and number for each one that is asked for, -1 if there is none."""
+    n_slot = 16
+    while n_slot < 2 * rank.size:
+        n_slot *= 2
+    slot = np.full(n_slot, -1, np.int32)
+    for i in range(rank.size):
+        at = _hashed(rank[i], number[i], n_slot)
+        while slot[at] >= 0 and (rank[slot[at]] != rank[i] or number[slot[at]] != number[i]):
+            at = (at + 1) & (n_slot - 1)
+        if slot[at] < 0:
+            slot[at] = i
+    found = np.full(asked_rank.size, -1, np.int32)
+    for k in range(asked_rank.size):
+        at = _hashed(asked_rank[k], asked_number[k], n_slot)
+        while slot[at] >= 0:
+            if rank[slot[at]] == asked_rank[k] and number[slot[at]] == asked_number[k]:
+                found[k] = slot[at]
+                break
+            at = (at + 1) & (n_slot - 1)
+    return found
+
+
+@kernel
+def _hashed(rank: int, number: int, n_slot: int) -> int:
+    """Slot of a pair; what differs a little lies far apart, so that runs of slots stay short."""
+    mixed = (np.uint64(number) ^ (np.uint64(rank) << np.uint64(40))) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    return np.int64((mixed >> np.uint64(20)) & np.uint64(n_slot - 1))

@@ -94,8 +94,11 @@ class _Told(NamedTuple):
 def _told(wait: pl.DataFrame, kind: NDArray[np.object_], rows: Rows) -> tuple[_Told, Int32Array]:
     """Say who waits for what until when, and in which recorded call (-1 unknown)."""
     rank, lane = wait["rank"].to_numpy(), wait["lane"].to_numpy()
-    called, noted = _call_rows(
-        rows, rank, *(wait[name].cast(pl.Int64).to_numpy() for name in ("correlation", "record"))
+    host = np.flatnonzero(rows.on_host & (rows.correlation >= 0))
+    calls = rows.rank[host], rows.correlation[host]
+    called, noted = (
+        np.append(host, -1)[kernels.first_equal(*calls, rank, wait[name].to_numpy())]
+        for name in ("correlation", "record")
     )
     asked = np.where(called >= 0, rows.start[called], 0)
     event = np.where(noted >= 0, rows.start[noted], np.iinfo(np.int64).min)
@@ -107,7 +110,7 @@ def _told(wait: pl.DataFrame, kind: NDArray[np.object_], rows: Rows) -> tuple[_T
         asked=asked,
         until=np.where(by_event, event, asked),
     )
-    return told, called
+    return told, called.astype(np.int32)
 
 
 def _with_pending(
@@ -180,22 +183,3 @@ class _Streams:
         index = np.append(self.index, -1)
         last, then = np.where(place > low, place - 1, -1), np.where(place < high, place, -1)
         return index[last].astype(np.int32), index[then].astype(np.int32)
-
-
-def _call_rows(
-    rows: Rows, rank: Int32Array, *correlations: Int64Array
-) -> tuple[Int32Array, ...]:
-    """Row of the host call of each rank and each of its correlations, -1 if it is not recorded."""
-    host = np.flatnonzero(rows.on_host & (rows.correlation >= 0))
-    calls = pl.DataFrame(
-        {"rank": rows.rank[host], "correlation": rows.correlation[host], "row": host}
-    ).unique(["rank", "correlation"], keep="first", maintain_order=True)
-    asked = pl.DataFrame({"rank": rank} | {str(k): c for k, c in enumerate(correlations)})
-    found = [
-        asked.join(
-            calls, left_on=["rank", str(k)], right_on=["rank", "correlation"], how="left",
-            maintain_order="left",
-        )["row"]
-        for k in range(len(correlations))
-    ]  # fmt: skip
-    return tuple(row.fill_null(-1).to_numpy().astype(np.int32) for row in found)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.couple.trace import kernels
 from loadpath.tables import LANE_KINDS, OP_KINDS, Recording
 
 __all__ = ["KIND", "BoolArray", "Int32Array", "Int64Array", "Rows", "common_steps", "rows_of"]
@@ -195,12 +196,10 @@ def _calls(
     rank: Int32Array, correlation: Int64Array, on_host: BoolArray, on_device: BoolArray
 ) -> Int32Array:
     """Join device ops to runtime calls of the same rank and correlation."""
-    row = pl.DataFrame({"rank": rank, "correlation": correlation}).with_row_index("row")
-    known = row.filter(pl.Series(correlation >= 0))
-    calls = known.filter(pl.Series(on_host[correlation >= 0]))
-    calls = calls.unique(["rank", "correlation"], keep="first", maintain_order=True)
-    device = known.filter(pl.Series(on_device[correlation >= 0]))
-    joined = device.join(calls, on=["rank", "correlation"], how="inner", suffix="_call")
+    calls, device = (np.flatnonzero(some & (correlation >= 0)) for some in (on_host, on_device))
+    first = kernels.first_equal(
+        *(rank[calls], correlation[calls], rank[device], correlation[device])
+    )
     call = np.full(rank.size, -1, np.int32)
-    call[joined["row"].to_numpy()] = joined["row_call"].to_numpy()
+    call[device] = np.append(calls, -1)[first]
     return call
