@@ -86,7 +86,7 @@ def limit_tables(
         "limitation": limitations(sample.job, ideal_ns[sample.op], _draws(settings)),
         "efficiency": efficiencies(job, _draws(settings)),
         "failure_envelope": failure_envelope(
-            job, ideal_ns, bound_ratio=settings.bound, rng=_draws(settings)
+            job, sample, ideal_ns, bound_ratio=settings.bound, rng=_draws(settings)
         ),
     }
 

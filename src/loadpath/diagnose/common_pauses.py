@@ -52,8 +52,10 @@ def common_pauses(job: CoupledJob, level_ns: NDArray[np.float64]) -> NDArray[np.
     mine = (
         places.filter(pl.col("level") > tail_limit(levels, ALPHA, TAIL_SHAPES))
         .filter(pl.col("rank").n_unique().over("place") == pl.col("n_rank"))
-        .filter(pl.col("op").is_in(_woken(job).implode()).mean().over("place") <= 0.5)
     )
+    if not mine.height:
+        return usual
+    mine = mine.filter(pl.col("op").is_in(_woken(job).implode()).mean().over("place") <= 0.5)
     if mine["rank"].n_unique() < job.rank.height:
         mine = mine.filter(pl.col("n_rank") == 1)
     usual[mine["op"].to_numpy()] = np.median(levels)

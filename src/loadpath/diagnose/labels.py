@@ -35,10 +35,11 @@ def compact(code: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.in
     if high - low >= ROOM * max(code.size, 64):
         values, number = np.unique(code, return_inverse=True)
         return values.astype(np.int64), number.astype(np.int32)
+    off = code - low if low else code
     seen = np.zeros(high - low + 1, np.bool_)
-    seen[code - low] = True
+    seen[off] = True
     place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
-    return np.flatnonzero(seen) + low, place[code - low]
+    return np.flatnonzero(seen) + low, place[off]
 
 
 def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
@@ -93,7 +94,9 @@ def joint_code(*columns: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.
     code = np.zeros(columns[0].size, np.int64)
     for column in columns:
         low, high = (int(column.min()), int(column.max())) if column.size else (0, 0)
-        code = code * (high - low + 1) + (column.astype(np.int64) - low)
+        code *= high - low + 1
+        code += column.astype(np.int64, copy=False)
+        code -= low
     return code
 
 

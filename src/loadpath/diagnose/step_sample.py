@@ -183,8 +183,10 @@ def sampled_caveat(sample: StepSample) -> pl.DataFrame:
         Table `CAVEAT` of one row, or none; it counts the steps that are left out.
     """
     n_kept = sample.kept.size
+    # of runs of one graph the envelope looks at one step, which is ideal for all
+    estimates = "stability, limits" + (", failure envelope" if sample.job.runs is None else "")
     text = (
-        f"stability, limits and shares of interacting causes are estimated from {n_kept} of "
+        f"{estimates} and shares of interacting causes are estimated from {n_kept} of "
         f"{sample.n_step:,} steps, spread evenly; everything else is of all steps"
     )
     return caveat_table([("sampled_steps", text, sample.n_step - n_kept)])

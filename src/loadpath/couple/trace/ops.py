@@ -10,7 +10,7 @@ import polars as pl
 from loadpath.couple.job import BETWEEN_CALLS, COUPLED_OP, MECHANISMS
 from loadpath.couple.trace.collectives import Facts
 from loadpath.couple.trace.launches import DeviceWork
-from loadpath.couple.trace.order import lane_order
+from loadpath.couple.order import lane_order
 from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import GAP, MARKS, WAITS_FOR_DATA, Segments, occurrences
 from loadpath.couple.trace.waits import WAITS_INSIDE

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from loadpath.couple.kernels import group_by_key
-from loadpath.couple.trace.rows import Int32Array, Int64Array
+from loadpath.couple.graph import Int32Array, Int64Array
 
 __all__ = ["lane_order"]
 
