@@ -241,7 +241,8 @@ def _borders(ops: GraphOps) -> tuple[Int32Array, Int32Array]:
     """First op of each rank in each step, and last op of each lane in each step."""
     rank, lane = ops.table["rank"].to_numpy(), ops.table["lane"].to_numpy()
     start = ops.table["start_ns"].to_numpy()
-    found, step = np.unique(ops.table["step"].to_numpy(), return_inverse=True)
+    found = np.unique(ops.table["step"].to_numpy())
+    step = np.searchsorted(found, ops.table["step"].to_numpy())
     of_rank, of_lane = (
         _groups_in_order([rank, *more]) * found.size + step for more in ([], [lane])
     )

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple.job import BETWEEN_CALLS, COUPLED_OP, MECHANISMS
+from loadpath.couple.order import lane_order
+from loadpath.couple.trace import kernels
 from loadpath.couple.trace.collectives import Facts
 from loadpath.couple.trace.launches import DeviceWork
-from loadpath.couple.order import lane_order
 from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import GAP, MARKS, WAITS_FOR_DATA, Segments, occurrences
 from loadpath.couple.trace.waits import WAITS_INSIDE
@@ -101,16 +102,22 @@ def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) ->
 
 def _table(column: Mapping[str, Any]) -> pl.DataFrame:
     """Make the table; times count from the first start, places from 0 without hole."""
-    frame = pl.DataFrame(column)
+    frame = pl.DataFrame({**column, "position": _dense(column["position"])})
     origin = int(frame["start_ns"].min() or 0)  # type: ignore[arg-type]
     return COUPLED_OP.build(
         frame.with_columns(
             pl.col("start_ns") - origin,
-            position=pl.col("position").rank("dense").cast(pl.Int32) - 1,
             stage=pl.lit(0, pl.Int32),
             replica=pl.lit(0, pl.Int32),
         )
     )
+
+
+def _dense(value: Int64Array) -> Int32Array:
+    """Place of each value among the different ones, in their order."""
+    found = np.unique(value)
+    nowhere = np.zeros(value.size, np.int32)
+    return np.asarray(kernels.first_equal(nowhere[: found.size], found, nowhere, value), np.int32)
 
 
 def _named(code: Any, values: Sequence[str], dtype: pl.DataType) -> pl.Series:
