@@ -13,8 +13,8 @@ from loadpath.audit.limits_document import limits_document
 from loadpath.audit.settings import Settings
 from loadpath.diagnose.exposure import exposed
 from loadpath.diagnose.limitation import limitations
-from loadpath.diagnose.step_sample import sample_steps
 from loadpath.diagnose.moments import look_at_moments
+from loadpath.diagnose.step_sample import sample_steps
 from loadpath.replay import replay, step_time_ns
 
 law = settings(max_examples=60, deadline=None, derandomize=True)

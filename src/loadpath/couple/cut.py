@@ -47,9 +47,9 @@ def cut_out(
     op = np.flatnonzero(part.of_op >= 0)
     instance = np.flatnonzero(part.of_instance >= 0)
     graph = _cut_graph(job, part, kept, (np.asarray(time_ns, np.int64), begin_ns))
-    times = {name: getattr(job, name)[op] for name in Measured._fields}
+    times: dict[str, Any] = {name: getattr(job, name)[op] for name in Measured._fields}
     tables = _kept_tables(job, op, instance)
-    return replace(job, graph=graph, **tables, **times), op
+    return replace(job, graph=graph, **(tables | times)), op
 
 
 class _Part(NamedTuple):
@@ -70,17 +70,17 @@ def _chosen(job: CoupledJob, kept: Int64Array) -> _Part:
     place[np.append(graph.step, FAR)[place] != step] = graph.step.size
     of_op = of_step[place]
     member, instance = (job.membership[name].to_numpy() for name in ("op", "instance"))
-    of_instance = np.full(job.instance.height, -1, np.int64)
+    of_instance = np.full(max(1, job.instance.height), -1, np.int64)
     met = of_op[member] >= 0
     of_instance[instance[met]] = of_op[member[met]]
     is_sync = graph.role == NodeRole.SYNC
     of_node = np.append(of_op, -1)[np.where(is_sync, -1, graph.op)]
     # who answers meets again, under a number beyond those of the table
-    of_node[is_sync] = of_instance[graph.op[is_sync] % max(1, of_instance.size)]
+    of_node[is_sync] = of_instance[graph.op[is_sync] % of_instance.size]
     return _Part(of_op, of_instance, of_node, of_step[:-1])
 
 
-def _kept_tables(job: CoupledJob, op: Int64Array, instance: Int64Array) -> dict[str, pl.DataFrame]:
+def _kept_tables(job: CoupledJob, op: Int64Array, instance: Int64Array) -> dict[str, Any]:
     number = np.full(job.n_op, -1, np.int32)
     number[op] = np.arange(op.size)
     member = number[job.membership["op"].to_numpy()]
@@ -106,7 +106,7 @@ class _Edges(NamedTuple):
     kind: NDArray[np.uint8]
 
     def of(self, chosen: BoolArray) -> "_Edges":
-        return _Edges(*(column[chosen] for column in self))
+        return _Edges(self.source[chosen], self.target[chosen], self.kind[chosen])
 
 
 class _Releases(NamedTuple):
@@ -139,12 +139,14 @@ def _cut_graph(
         np.append(inside.kind, np.full(held.of_node.size, EdgeKind.RELEASE, np.uint8)),
     )
     free = _Releases(*(np.concatenate(pair) for pair in zip(held, begun, strict=True)))
-    later = (part.of_step[graph.begin_step] >= 0) & ~np.isin(graph.begin_step, first)
+    later = (number[graph.begin_node] >= 0) & np.isin(graph.begin_step, np.setdiff1d(kept, first))
     return CouplingGraph(
-        *packed,
-        **_node_columns(graph, part, free, node),
-        **_op_nodes(job, part, number),
-        **_bounds(graph, kept, number, (first, later, n_free - begun.of_node.size)),
+        **(
+            packed
+            | _node_columns(graph, part, free, node)
+            | _op_nodes(graph, part, number)
+            | _bounds(graph, kept, number, (first, later, held.of_node.size))
+        )
     )
 
 
@@ -185,11 +187,13 @@ def _begun(
 
 def _packed(
     n_node: int, source: NDArray[np.int32], target: NDArray[np.int32], kind: NDArray[np.uint8]
-) -> tuple[Any, ...]:
+) -> dict[str, Any]:
     by_target = kernels.group_by_key(target, n_node)
     every = np.arange(n_node, dtype=np.int32)
-    packed: tuple[Any, ...] = kernels.pack_predecessors(every, source, kind, *by_target)
-    return packed
+    packed = kernels.pack_predecessors(every, source, kind, *by_target)
+    names = ("first", "second", "first_kind", "second_kind")
+    beyond = ("overflow_node", "overflow_start", "overflow_pred", "overflow_kind")
+    return dict(zip((*names, *beyond), packed, strict=True))
 
 
 def _node_columns(
@@ -207,15 +211,14 @@ def _node_columns(
     at = np.append(free.of_node, node)
     is_sync = graph.role[at] == NodeRole.SYNC
     of_op = op[np.where(is_sync, 0, graph.op[at])]
-    round_, met = np.divmod(graph.op[at][is_sync], max(1, instance.size))
+    round_, met = np.divmod(graph.op[at][is_sync], instance.size)
     of_op[is_sync] = instance[met] + round_ * np.count_nonzero(part.of_instance >= 0)
     of_op[: free.of_node.size][is_sync[: free.of_node.size]] = 0  # a meeting is not of one op
     return {"role": role, "op": of_op.astype(np.int32), "fixed_ns": fixed}
 
 
-def _op_nodes(job: CoupledJob, part: _Part, number: NDArray[np.int32]) -> dict[str, Any]:
+def _op_nodes(graph: CouplingGraph, part: _Part, number: NDArray[np.int32]) -> dict[str, Any]:
     kept = part.of_op >= 0
-    graph = job.graph
     return {
         "start_node": number[graph.start_node[kept]],
         "end_node": number[graph.end_node[kept]],
@@ -230,7 +233,8 @@ def _bounds(
 ) -> dict[str, Any]:
     """Where steps begin and end; those behind a gap begin at releases."""
     first, later, n_held = begins
-    starts, ends = np.isin(graph.begin_step, first), np.isin(graph.end_step, kept)
+    starts = np.isin(graph.begin_step, first)
+    ends = (number[graph.end_step_node] >= 0) & np.isin(graph.end_step, kept)
     fresh = np.arange(n_held, n_held + np.count_nonzero(starts))
     step = np.append(graph.begin_step[starts], graph.begin_step[later])
     return {

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from loadpath.couple.kernels import group_by_key
 from loadpath.couple.graph import Int32Array, Int64Array
+from loadpath.couple.kernels import group_by_key
 
 __all__ = ["lane_order"]
 
@@ -33,6 +33,7 @@ def lane_order(rank: Int32Array, lane: Int32Array, *keys: Int64Array) -> Int64Ar
     width = int(lane.max(initial=0)) + 1
     slot = rank.astype(np.int64) * width + lane
     first, order = group_by_key(slot, int(slot.max(initial=-1)) + 1)
+    order = np.asarray(order, np.int64)
     for k in np.flatnonzero(np.diff(first) > 1).tolist():
         here = order[first[k] : first[k + 1]]
         values = [key[here] for key in keys]

@@ -195,7 +195,10 @@ def _on_host_of_device(job: CoupledJob) -> NDArray[np.bool_]:
         return np.zeros(job.n_op, np.bool_)
     rank, lane = (job.op[name].to_numpy() for name in ("rank", "lane"))
     told = [hosts[name].to_numpy() for name in ("rank", "lane")]
-    shape = [1 + max(int(a.max()), int(b.max(initial=0))) for a, b in zip(told, (rank, lane), strict=True)]
+    shape = [
+        1 + max(int(a.max()), int(b.max(initial=0)))
+        for a, b in zip(told, (rank, lane), strict=True)
+    ]
     on_host = np.zeros(shape, np.bool_)
     on_host[*told] = True
     return np.asarray(on_host[rank, lane])

@@ -131,7 +131,8 @@ def effects_of(effects: Effects, sample: StepSample) -> Effects:
 
     names = ("work_ns", "level_ns", "across_ns", "data_ns", "is_transfer", "paused")
     common = tuple(replace(part, part_ns=of_ops(part.part_ns)) for part in effects.common)
-    return Effects(*(of_ops(getattr(effects, name)) for name in names), common)
+    parts: dict[str, Any] = {name: of_ops(getattr(effects, name)) for name in names}
+    return Effects(**parts, common=common)
 
 
 def spread_out(n: int, n_kept: int) -> IntArray:

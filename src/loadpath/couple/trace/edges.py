@@ -251,7 +251,7 @@ def _borders(ops: GraphOps) -> tuple[Int32Array, Int32Array]:
 
 
 def _groups_in_order(columns: list[Int64Array]) -> Int64Array:
-    """Number of each row's group; rows of a group follow each other."""
+    """Give each row the number of its group; rows of a group follow each other."""
     new = np.zeros(columns[0].size, np.int64)
     for column in columns:
         new[1:] |= column[1:] != column[:-1]

@@ -238,7 +238,7 @@ def reached(stream: Any, previous: Any, source: Any, target: Any, begin: Any, en
 
 @kernel
 def place_between(value: Any, low: Any, high: Any, wanted: Any) -> Any:
-    """Number of values below each of `wanted`, counted from 0 of `value`, between two places.
+    """Count, from the first of all values, to where each of `wanted` belongs between two places.
 
     `value` ascends from each `low` to its `high`.
     """
@@ -369,7 +369,7 @@ def first_equal(rank: Any, number: Any, asked_rank: Any, asked_number: Any) -> A
 
 
 @kernel
-def _hashed(rank: int, number: int, n_slot: int) -> int:
+def _hashed(rank: Any, number: Any, n_slot: int) -> Any:
     """Slot of a pair; what differs a little lies far apart, so that runs of slots stay short."""
     mixed = (np.uint64(number) ^ (np.uint64(rank) << np.uint64(40))) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)

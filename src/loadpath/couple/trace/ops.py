@@ -19,6 +19,8 @@ from loadpath.tables import OP_KINDS
 
 __all__ = ["GraphOps", "graph_ops"]
 
+_Names = tuple[Sequence[str], pl.DataType]
+"""What codes stand for, and as what."""
 DEVICE, HOST, INPUT, COMMUNICATION = (
     np.uint8(MECHANISMS.index(name)) for name in ("device", "host", "input", "communication")
 )
@@ -65,26 +67,9 @@ def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) ->
     GraphOps
         Ops, and where segments and launched ops are among them.
     """
-    is_call = np.zeros(rows.rank.size + 1, np.bool_)
-    is_call[work.call[work.call >= 0]] = True
-    is_call[:-1] |= rows.synchronises
-    is_anchor = is_call[segments.call] & (segments.before < 0)
-    kept = np.flatnonzero((segments.end > segments.start) | is_anchor).astype(np.int32)
-    host, launched = _host(rows, segments, kept), _launched(rows, work, facts)
-    host_class, class_names = _host_classes(rows, segments, kept)
-    launched_class, more_names = _launched_classes(rows, launched)
-    column = {name: np.concatenate([host.pop(name), launched.pop(name)]) for name in list(host)}
+    kept = _kept(rows, segments, work)
+    column, names = _columns(rows, (segments, kept), (work, facts))
     order = lane_order(column["rank"], column["lane"], column["start_ns"])
-    column["op_class"] = np.concatenate([host_class, launched_class + len(class_names)])
-    column = {name: column.pop(name)[order] for name in list(column)}
-    names = {
-        "kind": (OP_KINDS, pl.Enum(OP_KINDS)),
-        "mechanism": (MECHANISMS, pl.Enum(MECHANISMS)),
-        "name": ((*rows.names, GAP), pl.Categorical()),
-        "collective": ((*rows.collectives, ""), pl.Categorical()),
-        "op_class": ((*class_names, *more_names), pl.Categorical()),
-    }
-    table = column | {name: _named(column.pop(name), *said) for name, said in names.items()}
     number = np.empty(order.size, np.int32)
     number[order] = np.arange(order.size)
     of_segment = np.full(segments.rank.size, -1, np.int32)
@@ -93,24 +78,51 @@ def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) ->
     one, first = np.unique(facts.work, return_index=True)
     label[one] += facts.collective[first].astype(np.int64) * len(rows.names)
     return GraphOps(
-        table=_table(table),
+        table=_table(column, order, names),
         of_segment=of_segment,
         of_work=number[kept.size :],
         label=label,
     )
 
 
-def _table(column: Mapping[str, Any]) -> pl.DataFrame:
-    """Make the table; times count from the first start, places from 0 without hole."""
-    frame = pl.DataFrame({**column, "position": _dense(column["position"])})
-    origin = int(frame["start_ns"].min() or 0)  # type: ignore[arg-type]
-    return COUPLED_OP.build(
-        frame.with_columns(
-            pl.col("start_ns") - origin,
-            stage=pl.lit(0, pl.Int32),
-            replica=pl.lit(0, pl.Int32),
-        )
+def _kept(rows: Rows, segments: Segments, work: DeviceWork) -> Int32Array:
+    """Segments that take time, or that something hangs on."""
+    is_call = np.zeros(rows.rank.size + 1, np.bool_)
+    is_call[work.call[work.call >= 0]] = True
+    is_call[:-1] |= rows.synchronises
+    is_anchor = is_call[segments.call] & (segments.before < 0)
+    return np.flatnonzero((segments.end > segments.start) | is_anchor).astype(np.int32)
+
+
+def _columns(
+    rows: Rows, hosts: tuple[Segments, Int32Array], launches: tuple[DeviceWork, Facts]
+) -> tuple[dict[str, Any], dict[str, _Names]]:
+    """Columns of host segments, then of launched ops; and what the codes in some of them stand for."""
+    host, launched = _host(rows, *hosts), _launched(rows, *launches)
+    (of_host, some), (of_launched, others) = (
+        _host_classes(rows, *hosts),
+        _launched_classes(rows, launched),
     )
+    # each part goes when both are joined: columns of all ops at once would take twice their room
+    column = {name: np.concatenate([host.pop(name), launched.pop(name)]) for name in list(host)}
+    column["op_class"] = np.concatenate([of_host, of_launched + len(some)])
+    return column, {
+        "kind": (OP_KINDS, pl.Enum(OP_KINDS)),
+        "mechanism": (MECHANISMS, pl.Enum(MECHANISMS)),
+        "name": ((*rows.names, GAP), pl.Categorical()),
+        "collective": ((*rows.collectives, ""), pl.Categorical()),
+        "op_class": ((*some, *others), pl.Categorical()),
+    }
+
+
+def _table(column: dict[str, Any], order: Int64Array, names: Mapping[str, _Names]) -> pl.DataFrame:
+    """Make the table; times count from the first start, places from 0 without hole."""
+    series = {name: column.pop(name)[order] for name in list(column)}
+    series |= {name: _named(series.pop(name), *said) for name, said in names.items()}
+    series["position"] = _dense(series["position"])
+    series["start_ns"] -= series["start_ns"].min() if order.size else 0
+    nowhere = {name: pl.lit(0, pl.Int32) for name in ("stage", "replica")}
+    return COUPLED_OP.build(pl.DataFrame(series).with_columns(**nowhere))
 
 
 def _dense(value: Int64Array) -> Int32Array:
@@ -174,9 +186,7 @@ def _computing(rows: Rows, segments: Segments, kept: Int32Array) -> BoolArray:
     return alone
 
 
-def _host_classes(
-    rows: Rows, segments: Segments, kept: Int32Array
-) -> tuple[Int32Array, list[str]]:
+def _host_classes(rows: Rows, segments: Segments, kept: Int32Array) -> tuple[Int32Array, list[str]]:
     """Classes of host segments: codes, and names."""
     names = [*rows.names, GAP]
     own = np.where(_between(rows, segments, kept), np.int32(0), np.int32(len(names)))
@@ -214,9 +224,7 @@ def _launched(rows: Rows, work: DeviceWork, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _launched_classes(
-    rows: Rows, column: Mapping[str, Any]
-) -> tuple[Int32Array, list[str]]:
+def _launched_classes(rows: Rows, column: Mapping[str, Any]) -> tuple[Int32Array, list[str]]:
     """Classes of launched ops: codes, and names."""
     sizes, size = np.unique(np.maximum(column["bytes"], -1), return_inverse=True)
     joint = column["kind"].astype(np.int64) * len(rows.names) + column["name"]

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from loadpath.couple.trace import kernels
 from loadpath.couple.order import lane_order
+from loadpath.couple.trace import kernels
 from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 
 __all__ = ["GAP", "MARKS", "WAITS_FOR_DATA", "Segments", "cut_threads", "occurrences"]
