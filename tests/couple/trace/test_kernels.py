@@ -61,7 +61,8 @@ def test_places_between_bounds_are_those_of_a_binary_search(values, asked):
 
 def waits_one_by_one(waits, launched, lane, most):
     """What waits hold out for, in order of when they were asked for."""
-    open_waits, pairs = {}, []
+    open_waits: dict[int, list[tuple[int, dict[int, int]]]] = {}
+    pairs: list[tuple[int, int]] = []
     for w in sorted(range(len(waits)), key=lambda w: waits[w][2]):
         mine, awaited, asked, until, last = waits[w]
         since = launched[last] if last >= 0 else -1
