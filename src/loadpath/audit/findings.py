@@ -11,6 +11,7 @@ from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.refusal import unexplained_caveat, why_doubted, why_refused
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.slowdown import (
+    Baselines,
     gain_by_baseline,
     measure_slowdown,
     other_baselines,
@@ -100,7 +101,6 @@ def diagnose(
         )
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = causeless.result() | _cause_tables(job, fidelity, ideal, judgement)
-    baselines = others.result().plus(settings.baseline, ideal)
     tables |= {name: getattr(moments.result(), name) for name in ("rank_time", "sink", "coupling")}
     tables |= limits.result() if judgement else _without_limits()
     tables |= stable.result().tables if judgement else without_stability(fidelity, settings)
@@ -119,14 +119,27 @@ def diagnose(
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
-        "slowdown": sound_slowdown(
-            measure_slowdown(job, fidelity, baselines, settings), assessed=judgement is not None
+        **_slowdowns(
+            (job, fidelity), others.result().plus(settings.baseline, ideal), judgement, settings
         ),
-        "gain_by_baseline": gain_by_baseline(job, baselines.ideals, judgement),
         "tables": tables,
         "unexplained_ratio": unexplained.result(),
         "victims": _victims(tables["coupling"], judgement, job),
         "distance": _distance(tables["sink"], judgement),
+    }
+
+
+def _slowdowns(
+    known: tuple[CoupledJob, Fidelity],
+    baselines: Baselines,
+    judgement: Judgement | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Say how much slower the job is than ideal, and what the cause returns by each baseline."""
+    slowdown = measure_slowdown(*known, baselines, settings)
+    return {
+        "slowdown": sound_slowdown(slowdown, assessed=judgement is not None),
+        "gain_by_baseline": gain_by_baseline(known[0], baselines.ideals, judgement),
     }
 
 
