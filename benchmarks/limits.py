@@ -22,6 +22,7 @@ from loadpath.diagnose.failure_envelope import failure_envelope
 from loadpath.diagnose.levels import ideal_work_ns
 from loadpath.diagnose.limitation import limitations
 from loadpath.diagnose.moments import look_at_moments
+from loadpath.diagnose.step_sample import sample_steps
 
 
 def repeated(source, times, folder):
@@ -63,7 +64,9 @@ def main():
     parts = {
         "limitation": lambda: limitations(job, ideal, rng),
         "efficiency": lambda: efficiencies(job, rng),
-        "failure envelope": lambda: failure_envelope(job, ideal, bound_ratio=0.05, rng=rng),
+        "failure envelope": lambda: failure_envelope(
+            job, sample_steps(job), ideal, bound_ratio=0.05, rng=rng
+        ),
         "distance, missed, blocks": lambda: waiting_tables(job, moments, settings),
     }
     print(

@@ -8,7 +8,7 @@ import pytest
 from loadpath.audit import open_audit, run_audit
 from loadpath.diagnose import step_sample
 from loadpath.errors import UsageError
-from loadpath.testing import Cause, make_job, write_op_table
+from loadpath.testing import Cause, make_job, write_kineto, write_op_table
 
 ENTRIES = (
     "one_off_gain",
@@ -123,3 +123,21 @@ def test_estimates_of_a_large_job_are_of_some_steps_and_all_else_is_of_all(slow_
         assert part[name] == whole[name]
     doubts = [{c["code"]: c["count"] for c in found["caveats"]} for found in (whole, part)]
     assert [d.get("sampled_steps") for d in doubts] == [None, 4]
+
+
+def test_estimates_of_a_large_trace_are_of_some_steps_cut_out_of_all(tmp_path, monkeypatch):
+    cause = Cause("rank", 0.3, ranks=(2,))
+    job = make_job(5, cause=cause, dp=4, steps=12, microbatches=2, recorder="kineto")
+    traces = write_kineto(job, tmp_path)
+    whole = run_audit(traces, brief=False).document
+    monkeypatch.setattr(step_sample, "MOST_OPS", 1)
+    part = run_audit(traces, brief=False).document
+    assert (whole["stability"]["n_steps"], part["stability"]["n_steps"]) == (12, 8)
+    for name in ("one_off_gain", "emergent_share_ratio"):
+        value = whole["stability"][name]["value"]
+        assert part["stability"][name]["value"] == pytest.approx(value, rel=0.1)
+    for name in ("verdict", "attribution", "waits", "replay", "efficiency"):
+        assert part[name] == whole[name]
+    (doubt,) = [c for c in part["caveats"] if c["code"] == "sampled_steps"]
+    assert doubt["count"] == 4
+    assert "failure envelope" in doubt["text"]

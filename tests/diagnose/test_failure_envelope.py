@@ -7,11 +7,13 @@ from tests.diagnose.small_jobs import communicate, compute
 from loadpath.diagnose.failure_envelope import SIZES, failure_envelope
 from loadpath.diagnose.levels import ideal_work_ns
 from loadpath.diagnose.slow_choices import N_PART, choose
+from loadpath.diagnose.step_sample import sample_steps
 
 
 def envelope(job, bound=0.05, seed=0):
     return failure_envelope(
         job,
+        sample_steps(job),
         ideal_work_ns(job, "median"),
         bound_ratio=bound,
         rng=np.random.default_rng(seed),

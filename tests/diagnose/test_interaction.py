@@ -12,6 +12,7 @@ from loadpath.diagnose.interaction import (
     interaction_table,
     shapley_values,
 )
+from loadpath.diagnose.step_sample import sample_steps
 from loadpath.diagnose.verdict import judge
 
 
@@ -19,7 +20,7 @@ def weighed(job):
     effects = nest_effects(job)
     rng = np.random.default_rng(0)
     judgement = judge(job, effects, find_candidates(job, effects, rng), rng)
-    return interaction_table(job, judgement, rng)
+    return interaction_table(sample_steps(job), judgement, rng)
 
 
 def test_two_redundant_causes_share_what_removing_both_returns():
@@ -43,7 +44,7 @@ def test_a_single_cause_interacts_with_nothing():
 def test_nothing_is_shared_out_without_a_judgement():
     job = bsp([70, 70, 100, 70])
     rng = np.random.default_rng(0)
-    assert interaction_table(job, None, rng).is_empty()
+    assert interaction_table(sample_steps(job), None, rng).is_empty()
 
 
 def test_sampled_orders_agree_with_all_orders_within_their_error():

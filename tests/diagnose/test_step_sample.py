@@ -1,8 +1,5 @@
 """Which steps estimates look at."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +9,8 @@ from tests.diagnose.stability_jobs import bsp
 from loadpath.diagnose.step_sample import (
     MOST_OPS,
     MOST_STEPS,
-    sample_runs,
+    n_sampled,
+    sample_steps,
     sampled_caveat,
     spread_out,
 )
@@ -38,7 +36,7 @@ def test_what_comes_with_a_period_is_met_about_as_often_as_by_chance(n):
 
 
 @pytest.mark.parametrize(
-    ("n_run", "n_op", "n_kept"),
+    ("n_step", "n_op", "n_kept"),
     [
         (400, MOST_OPS // 400, 400),
         (400, MOST_OPS // 400 + 1, MOST_STEPS),
@@ -47,11 +45,13 @@ def test_what_comes_with_a_period_is_met_about_as_often_as_by_chance(n):
         (5, MOST_OPS, 5),
     ],
 )
-def test_a_large_job_is_sampled_by_steps_and_ops(n_run, n_op, n_kept):
-    job: Any = SimpleNamespace(n_run=n_run, n_op=n_op)  # as much of a job as is looked at
-    assert sample_runs(job).size == n_kept
-    assert sampled_caveat(job)["n"].to_list() == [n_run - n_kept] * (n_kept < n_run)
+def test_a_large_job_is_sampled_by_steps_and_ops(n_step, n_op, n_kept):
+    assert n_sampled(n_step, n_step * n_op) == n_kept
 
 
 def test_a_small_job_keeps_all_of_its_steps():
-    assert sample_runs(bsp([70, 70], steps=3)).tolist() == [0]
+    job = bsp([70, 70], steps=3)
+    sample = sample_steps(job)
+    assert sample.job is job
+    assert sample.kept.tolist() == [0, 1, 2]
+    assert sampled_caveat(sample).is_empty()

@@ -14,6 +14,7 @@ from loadpath.audit.settings import Settings
 from loadpath.diagnose.exposure import exposed
 from loadpath.diagnose.limitation import limitations
 from loadpath.diagnose.moments import look_at_moments
+from loadpath.diagnose.step_sample import sample_steps
 from loadpath.replay import replay, step_time_ns
 
 law = settings(max_examples=60, deadline=None, derandomize=True)
@@ -96,7 +97,8 @@ def test_couplings_sum_to_the_exposed_waits_by_rank_and_by_communicator(job):
 @given(random_jobs())
 def test_every_job_has_limits_and_couplings(job):
     ideal = np.minimum(job.work_ns, 4)
-    tables = limit_tables(with_links(job), ideal.astype(float), Settings())
+    whole = with_links(job)
+    tables = limit_tables(whole, sample_steps(whole), ideal.astype(float), Settings())
     moments = look_at_moments(job, ideal.astype(float))
     found = limits_document(tables | waiting_tables(job, moments, Settings()), Settings())
     assert all(found.values())

@@ -11,6 +11,7 @@ from loadpath.audit.limits import NO_LIMITS, limit_tables, waiting_tables
 from loadpath.audit.refusal import unexplained_caveat, why_doubted, why_refused
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.slowdown import (
+    Baselines,
     gain_by_baseline,
     measure_slowdown,
     other_baselines,
@@ -37,7 +38,7 @@ from loadpath.diagnose.levels import FloatArray, ideal_work_ns
 from loadpath.diagnose.moments import Moments, look_at_moments
 from loadpath.diagnose.rank_bars import timeline_table
 from loadpath.diagnose.step_bound import step_bounds
-from loadpath.diagnose.step_sample import sampled_caveat
+from loadpath.diagnose.step_sample import StepSample, sample_steps, sampled_caveat
 from loadpath.diagnose.verdict import judge
 from loadpath.replay import replay
 from loadpath.replay.timeline import TimeArray
@@ -85,13 +86,14 @@ def diagnose(
         fidelity = fit.result()
         refusal = why_refused(job, fidelity, settings)
         ideal = _ideal(job, effects, settings)
+        sample = sample_steps(job)
         progress("weighing causes and attributing waits")
         moments = pool.submit(look_at_moments, job, ideal, by_step=drawn)
         causeless = pool.submit(_causeless, job, effects, ideal)
-        limits = pool.submit(_limits, job, refusal, (ideal, settings), moments)
+        limits = pool.submit(_limits, (job, sample), refusal, (ideal, settings), moments)
         stable = pool.submit(
             measure_stability,
-            job,
+            sample,
             effects,
             (fidelity, refusal, settings),
             progress=progress,
@@ -99,18 +101,17 @@ def diagnose(
         )
         refusal, judgement = _judgement(job, effects, refusal, settings)
         tables = causeless.result() | _cause_tables(job, fidelity, ideal, judgement)
-    baselines = others.result().plus(settings.baseline, ideal)
     tables |= {name: getattr(moments.result(), name) for name in ("rank_time", "sink", "coupling")}
     tables |= limits.result() if judgement else _without_limits()
     tables |= stable.result().tables if judgement else without_stability(fidelity, settings)
     if judgement:
         progress("weighing policies")
         tables["policy"] = weigh_policies(stable.result().footing, _culprits(judgement))
-    tables["interaction"] = weigh_interaction(job, judgement, settings)
+    tables["interaction"] = weigh_interaction(sample, judgement, settings)
     tables["blindness"] = blindness_report(
         job, _culprits(judgement), fidelity.measured_s, views=views.result()
     )
-    tables["caveat"] = _caveats(job, unexplained.result(), judgement)
+    tables["caveat"] = _caveats((job, sample), unexplained.result(), judgement)
     if drawn:
         tables |= _drawn_tables(job, ideal, int(fidelity.replayed_s.argmax()), judgement=judgement)
         tables["rank_step"] = moments.result().rank_step
@@ -118,10 +119,9 @@ def diagnose(
         "fidelity": fidelity,
         "judgement": judgement,
         "refusal": refusal,
-        "slowdown": sound_slowdown(
-            measure_slowdown(job, fidelity, baselines, settings), assessed=judgement is not None
+        **_slowdowns(
+            (job, fidelity), others.result().plus(settings.baseline, ideal), judgement, settings
         ),
-        "gain_by_baseline": gain_by_baseline(job, baselines.ideals, judgement),
         "tables": tables,
         "unexplained_ratio": unexplained.result(),
         "victims": _victims(tables["coupling"], judgement, job),
@@ -129,11 +129,28 @@ def diagnose(
     }
 
 
-def _caveats(job: CoupledJob, unexplained: float, judgement: Judgement | None) -> pl.DataFrame:
+def _slowdowns(
+    known: tuple[CoupledJob, Fidelity],
+    baselines: Baselines,
+    judgement: Judgement | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Say how much slower the job is than ideal, and what the cause returns by each baseline."""
+    slowdown = measure_slowdown(*known, baselines, settings)
+    return {
+        "slowdown": sound_slowdown(slowdown, assessed=judgement is not None),
+        "gain_by_baseline": gain_by_baseline(known[0], baselines.ideals, judgement),
+    }
+
+
+def _caveats(
+    jobs: tuple[CoupledJob, StepSample], unexplained: float, judgement: Judgement | None
+) -> pl.DataFrame:
     """Doubts of the recording, and what the audit itself leaves open."""
+    job, sample = jobs
     doubts = [job.caveat, unexplained_caveat(unexplained, judgement)]
     if judgement:  # without conclusions nothing is estimated
-        doubts.append(sampled_caveat(job))
+        doubts.append(sampled_caveat(sample))
     return pl.concat(doubts)
 
 
@@ -165,7 +182,7 @@ def _causeless(job: CoupledJob, effects: Effects, ideal: FloatArray) -> dict[str
 
 
 def _limits(
-    job: CoupledJob,
+    jobs: tuple[CoupledJob, StepSample],
     refusal: str,
     chosen: tuple[FloatArray, Settings],
     moments: Future[Moments],
@@ -173,8 +190,8 @@ def _limits(
     """Compute what limits the job and how its ranks are coupled, once waits are walked back."""
     if refusal:
         return _without_limits()
-    ideal, settings = chosen
-    tables = limit_tables(job, ideal, settings)
+    (job, sample), (ideal, settings) = jobs, chosen
+    tables = limit_tables(job, sample, ideal, settings)
     return tables | waiting_tables(job, moments.result(), settings)
 
 

@@ -5,7 +5,6 @@ import polars as pl
 
 from loadpath.audit.settings import Settings
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import keep_runs
 from loadpath.diagnose.coupling_blocks import coupling_blocks
 from loadpath.diagnose.distance import cause_distances, missed_waiting
 from loadpath.diagnose.efficiency import efficiencies
@@ -13,7 +12,7 @@ from loadpath.diagnose.failure_envelope import failure_envelope
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.limitation import limitations
 from loadpath.diagnose.moments import Moments
-from loadpath.diagnose.step_sample import sample_runs
+from loadpath.diagnose.step_sample import StepSample
 from loadpath.tables.results import (
     COUPLING_BLOCK,
     COUPLING_GROUP,
@@ -61,16 +60,18 @@ def waiting_tables(
 
 
 def limit_tables(
-    job: CoupledJob, ideal_ns: FloatArray, settings: Settings
+    job: CoupledJob, sample: StepSample, ideal_ns: FloatArray, settings: Settings
 ) -> dict[str, pl.DataFrame]:
     """Say what limits a job, how efficient it is, and what it would bear.
 
-    What limits a large job is estimated on some of its steps (`sample_runs`).
+    What limits a large job is estimated on some of its steps (`sample_steps`).
 
     Parameters
     ----------
     job : CoupledJob
         Coupled job.
+    sample : StepSample
+        Steps of it that estimates look at.
     ideal_ns : (n_op,) array of float64
         Work that each op would need, in ns.
     settings : Settings
@@ -81,12 +82,11 @@ def limit_tables(
     dict
         Tables ``limitation``, ``efficiency`` and ``failure_envelope``.
     """
-    some = keep_runs(job, sample_runs(job))
     return {
-        "limitation": limitations(some, ideal_ns, _draws(settings)),
+        "limitation": limitations(sample.job, ideal_ns[sample.op], _draws(settings)),
         "efficiency": efficiencies(job, _draws(settings)),
         "failure_envelope": failure_envelope(
-            job, ideal_ns, bound_ratio=settings.bound, rng=_draws(settings)
+            job, sample, ideal_ns, bound_ratio=settings.bound, rng=_draws(settings)
         ),
     }
 

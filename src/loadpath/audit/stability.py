@@ -7,10 +7,9 @@ import numpy as np
 import polars as pl
 
 from loadpath.audit.settings import Progress, Settings
-from loadpath.couple import CoupledJob
-from loadpath.couple.steps import keep_runs, lay_out
+from loadpath.couple.steps import lay_out
 from loadpath.diagnose.delay import DELAY_RATIO
-from loadpath.diagnose.effects import Effects, lay_out_effects
+from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.emergence import measure_losses
 from loadpath.diagnose.fidelity import Fidelity
 from loadpath.diagnose.footing import Footing, lay_footing
@@ -20,7 +19,7 @@ from loadpath.diagnose.policies import policy_table
 from loadpath.diagnose.resampling import LEVEL, draw_steps
 from loadpath.diagnose.stability import Policy, stability_tables
 from loadpath.diagnose.stability_row import NOTHING, row, stability_table
-from loadpath.diagnose.step_sample import sample_runs
+from loadpath.diagnose.step_sample import StepSample, effects_of
 from loadpath.diagnose.step_spread import step_spread_rows
 from loadpath.diagnose.variance import variance_table
 from loadpath.tables.results import INTERACTION, LOAD_CURVE, POLICY, VARIANCE
@@ -63,7 +62,7 @@ class Stability(NamedTuple):
 
 
 def measure_stability(
-    job: CoupledJob,
+    sample: StepSample,
     effects: Effects,
     known: tuple[Fidelity, str, Settings],
     *,
@@ -72,14 +71,14 @@ def measure_stability(
 ) -> Stability:
     """Measure how stable the structure of a job is.
 
-    Of a large job it is measured on some steps (`sample_runs`).
+    Of a large job it is measured on some steps (`sample_steps`).
 
     Parameters
     ----------
-    job : CoupledJob
-        Coupled job.
+    sample : StepSample
+        Steps that it is measured on.
     effects : Effects
-        Its nested effects.
+        Nested effects of all steps.
     known : (Fidelity, str, Settings)
         Measured steps; why no conclusion is drawn, empty if one may be; bound, gate and seed.
     progress : callable of str
@@ -96,9 +95,8 @@ def measure_stability(
     fidelity, refusal, settings = known
     if refusal:
         return Stability(without_stability(fidelity, settings), None)
-    kept = sample_runs(job)
-    measured_s = fidelity.measured_s.reshape(job.n_run, -1)[kept].ravel()
-    effects, job = lay_out_effects(effects, kept), lay_out(keep_runs(job, kept))
+    measured_s = fidelity.measured_s[sample.kept]
+    effects, job = effects_of(effects, sample), lay_out(sample.job)
     rng = np.random.default_rng(settings.seed)
     footing = lay_footing(job, effects, rng)
     policy = Policy(settings.bound, settings.gate)
@@ -130,14 +128,14 @@ def weigh_policies(footing: Footing | None, culprits: Sequence[int]) -> pl.DataF
 
 
 def weigh_interaction(
-    job: CoupledJob, judgement: Judgement | None, settings: Settings
+    sample: StepSample, judgement: Judgement | None, settings: Settings
 ) -> pl.DataFrame:
     """Share out what the top causes return, where they interact.
 
     Parameters
     ----------
-    job : CoupledJob
-        Coupled job.
+    sample : StepSample
+        Steps that are replayed.
     judgement : Judgement or None
         What was decided.
     settings : Settings
@@ -148,7 +146,7 @@ def weigh_interaction(
     polars.DataFrame
         Table `INTERACTION`.
     """
-    return interaction_table(job, judgement, np.random.default_rng(settings.seed))
+    return interaction_table(sample, judgement, np.random.default_rng(settings.seed))
 
 
 def without_stability(fidelity: Fidelity, settings: Settings) -> dict[str, pl.DataFrame]:

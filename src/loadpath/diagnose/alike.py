@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.labels import compact, joint_code, place_in_group
+from loadpath.diagnose.labels import compact, first_of, joint_code, place_in_group
 
 __all__ = ["alike", "in_turn"]
 
@@ -32,8 +32,8 @@ def alike(job: CoupledJob) -> NDArray[np.int64]:
     op_class = compact(job.op["op_class"].to_physical().to_numpy())[1]
     communicator = job.op["communicator"].to_numpy().astype(np.int64)
     communicator[~_communicates(job)] = -1
-    _, pair = compact(joint_code(op_class, communicator))
-    first = np.unique(pair, return_index=True)[1]
+    found, pair = compact(joint_code(op_class, communicator))
+    first = first_of(pair, found.size)
     size, spacing = (shape[communicator[first]] for shape in _shapes(job))
     like = compact(joint_code(op_class[first], size))[1]
     kind = compact(joint_code(like, spacing))[1]

@@ -49,11 +49,12 @@ def common_pauses(job: CoupledJob, level_ns: NDArray[np.float64]) -> NDArray[np.
     levels = places.group_by("place").agg(pl.col("level").median())["level"].to_numpy()
     if levels.size < LEAST_PLACES:
         return usual
-    mine = (
-        places.filter(pl.col("level") > tail_limit(levels, ALPHA, TAIL_SHAPES))
-        .filter(pl.col("rank").n_unique().over("place") == pl.col("n_rank"))
-        .filter(pl.col("op").is_in(_woken(job).implode()).mean().over("place") <= 0.5)
+    mine = places.filter(pl.col("level") > tail_limit(levels, ALPHA, TAIL_SHAPES)).filter(
+        pl.col("rank").n_unique().over("place") == pl.col("n_rank")
     )
+    if not mine.height:
+        return usual
+    mine = mine.filter(pl.col("op").is_in(_woken(job).implode()).mean().over("place") <= 0.5)
     usual[mine["op"].to_numpy()] = np.median(levels)
     return usual
 

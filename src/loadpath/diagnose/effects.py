@@ -18,7 +18,7 @@ from loadpath.diagnose.medians import medians, medians_by_run, reduced
 from loadpath.diagnose.shared_work import shared_work_ns
 from loadpath.diagnose.significance import shares_workload
 
-__all__ = ["Effects", "lay_out_effects", "nest_effects"]
+__all__ = ["Effects", "nest_effects"]
 
 FAR = 6.0
 """A median further off than this many of its standard errors is no chance."""
@@ -111,36 +111,6 @@ def _without_common(job: CoupledJob, common: tuple[CommonPart, ...]) -> CoupledJ
     """Give the job as it would be if no step were slow for all ranks together."""
     work = job.work_ns.astype(np.float64) - sum(part.part_ns for part in common)
     return replace(job, work_ns=np.maximum(np.rint(work), 0.0).astype(np.int64))
-
-
-def lay_out_effects(effects: Effects, kept: NDArray[np.integer]) -> Effects:
-    """Give effects of some runs of a graph as those of all their ops, run after run.
-
-    Parameters
-    ----------
-    effects : Effects
-        Of all runs of a job: what peers take is known from all of them.
-    kept : (n_kept,) array of int
-        Which runs; of no meaning for a job of one graph.
-
-    Returns
-    -------
-    Effects
-        Arrays of one entry for each op of each run.
-    """
-    if effects.work_ns.ndim == 1:
-        return effects
-    shape = (kept.size, effects.level_ns.size)
-    level, across = (
-        np.broadcast_to(part, shape).ravel() for part in (effects.level_ns, effects.across_ns)
-    )
-    transfer, paused = (
-        np.broadcast_to(mark, shape).ravel() for mark in (effects.is_transfer, effects.paused)
-    )
-    data = np.broadcast_to(effects.data_ns, effects.work_ns.shape)[kept].ravel()
-    common = tuple(replace(part, part_ns=part.part_ns[kept].ravel()) for part in effects.common)
-    work = effects.work_ns[kept].ravel()
-    return Effects(work, level, across, data, transfer, paused, common)
 
 
 def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:

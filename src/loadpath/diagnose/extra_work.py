@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.labels import compact, joint_code, numbered
+from loadpath.diagnose.labels import compact, first_of, joint_code, numbered
 
 __all__ = ["without_extra"]
 
@@ -61,8 +61,8 @@ def _few(
 
 def _ranks_in(group: NDArray[np.integer], rank: NDArray[np.int64]) -> NDArray[np.int64]:
     """Count the ranks of each group."""
-    _, pair = compact(joint_code(group, rank))
-    return np.bincount(group[np.unique(pair, return_index=True)[1]])
+    found, pair = compact(joint_code(group, rank))
+    return np.bincount(group[first_of(pair, found.size)])
 
 
 def _middle(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.places import rank_index
 from loadpath.diagnose.slow_choices import MOST_CHOICES, N_PART, Choices, choose
+from loadpath.diagnose.step_sample import StepSample
 from loadpath.replay import (
     Mixture,
     Scenarios,
@@ -37,7 +38,12 @@ Int32Array = NDArray[np.int32]
 
 
 def failure_envelope(
-    job: CoupledJob, ideal_ns: FloatArray, *, bound_ratio: float, rng: np.random.Generator
+    job: CoupledJob,
+    sample: StepSample,
+    ideal_ns: FloatArray,
+    *,
+    bound_ratio: float,
+    rng: np.random.Generator,
 ) -> pl.DataFrame:
     """Slow the ideal job, by size, number of ranks and duration, and see where it breaks a bound.
 
@@ -47,7 +53,9 @@ def failure_envelope(
     Parameters
     ----------
     job : CoupledJob
-        Coupled job; where its steps are alike one of them is slowed, since one is ideal for all.
+        Coupled job.
+    sample : StepSample
+        Steps that are slowed; of runs of one graph one step, since one is ideal for all.
     ideal_ns : (n_op,) array of float64
         Work that each op would need, in ns.
     bound_ratio : float
@@ -67,17 +75,18 @@ def failure_envelope(
     begin within it are slowed whole. Step time is convex in the size, so a limit interpolated
     between two sizes is never too large.
     """
-    base = replay(job.graph, ideal_ns)
-    layout = lay_out_scenarios(job.graph, base)
-    delta = np.where(own_work(job), ideal_ns, 0.0)
-    group = rank_index(job) * np.int32(N_PART) + _part_of_step(job, base, ideal_ns)
-    own = np.bincount(rank_index(job), delta, job.rank.height).astype(np.float64)
-    step_ns = step_time_ns(job.graph, base).mean()
+    some, best_ns = sample.job, ideal_ns[sample.op]
+    base = replay(some.graph, best_ns)
+    layout = lay_out_scenarios(some.graph, base)
+    delta = np.where(own_work(some), best_ns, 0.0)
+    group = rank_index(some) * np.int32(N_PART) + _part_of_step(some, base, best_ns)
+    own = np.bincount(rank_index(some), delta, some.rank.height).astype(np.float64)
+    step_ns = step_time_ns(some.graph, base).mean()
     n_most = min(MOST_CHOICES, MOST_NODES // (len(SIZES) * (job.graph.n_node + own.size * N_PART)))
     rows = []
     for one in choose(_counts(job.rank.height), own, n_most, rng):
         scenarios = Scenarios(delta, group, _scale(one))
-        times = replay_scenarios(job.graph, base, scenarios, layout=layout)
+        times = replay_scenarios(some.graph, base, scenarios, layout=layout)
         longer = _growth(times.mean(axis=0), step_ns).reshape(-1, len(SIZES))
         rows += _rows(one, longer[one.number], own.size, bound_ratio)
     rows.append(_standing(job, ideal_ns, bound_ratio=bound_ratio))

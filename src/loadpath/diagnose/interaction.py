@@ -14,10 +14,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.couple.steps import keep_runs, windows
+from loadpath.couple.steps import windows
 from loadpath.diagnose.judgement import Judged, Judgement
 from loadpath.diagnose.levels import FloatArray
-from loadpath.diagnose.step_sample import sample_runs
+from loadpath.diagnose.step_sample import StepSample
 from loadpath.replay import Scenarios, replay, replay_scenarios, step_time_ns
 from loadpath.tables.results import INTERACTION
 
@@ -34,14 +34,14 @@ N_ORDER = 64
 
 
 def interaction_table(
-    job: CoupledJob, judgement: Judgement | None, rng: np.random.Generator
+    sample: StepSample, judgement: Judgement | None, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Share out what removing the top causes returns, where they interact.
 
     Parameters
     ----------
-    job : CoupledJob
-        Coupled job.
+    sample : StepSample
+        Steps that are replayed.
     judgement : Judgement or None
         Causes with their removals and additions.
     rng : numpy.random.Generator
@@ -53,19 +53,18 @@ def interaction_table(
         Table `INTERACTION`; no rows where fewer than two causes are present, or removal and
         addition agree within the interval of the gain for all of them.
     """
-    causes = _apart(judgement, job.n_op) if judgement else []
+    causes = _apart(judgement) if judgement else []
     if judgement is None or len(causes) < 2 or not any(_disagrees(c, judgement) for c in causes):
         return INTERACTION.empty()
-    kept = sample_runs(job)
-    returned = _returned(job, causes, kept)
+    returned = _returned(sample, causes)
     exact = len(causes) <= MOST_EXACT
     values, errors = (
         shapley_values(len(causes), returned) if exact else _sampled(len(causes), returned, rng)
     )
     method = "exact" if exact else f"{N_ORDER} sampled orders"
-    if kept.size < job.n_run:
+    if sample.kept.size < sample.n_step:
         values, errors = _over_steps(values, errors)
-        method += f", {kept.size} of {job.n_run:,} steps"
+        method += f", {sample.kept.size} of {sample.n_step:,} steps"
     waste = judgement.step_s - judgement.ideal_s
     return INTERACTION.build(
         {
@@ -79,28 +78,32 @@ def interaction_table(
     )
 
 
-def _returned(job: CoupledJob, causes: Sequence[Judged], kept: NDArray[np.intp]) -> Returns:
+def _returned(sample: StepSample, causes: Sequence[Judged]) -> Returns:
     """Say how to replay sets of causes; of a large job, each of the steps that are looked at."""
-    whole = kept.size == job.n_run
-    some = job if whole else keep_runs(job, kept)
-    changes = []
-    for cause in causes:
-        rows = np.atleast_2d(cause.candidate.change_ns)
-        changes.append((cause.candidate.op, rows[kept] if len(rows) > 1 else rows))
+    whole = sample.kept.size == sample.n_step
+    changes = [_of_sample(sample, cause) for cause in causes]
 
     def returned(removed: NDArray[np.bool_]) -> FloatArray:
         scale = np.vstack([removed.T, np.zeros(len(removed))]).astype(np.float64)
         saved = np.concatenate(
-            [_saved_ns(few, changes, scale, part) for part, few in windows(some)]
+            [_saved_ns(few, changes, scale, part) for part, few in windows(sample.job)]
         )
         return np.asarray(saved.mean(axis=0) if whole else saved.T) / 1e9
 
     return returned
 
 
+def _of_sample(sample: StepSample, cause: Judged) -> tuple[NDArray[np.integer], FloatArray]:
+    """Ops of a cause among those of the sample, and what removing it changes: a row for each run."""
+    op, rows = cause.candidate.op, np.atleast_2d(cause.candidate.change_ns)
+    place = np.minimum(np.searchsorted(sample.op, op), sample.op.size - 1)
+    here = sample.op[place] == op
+    return place[here], (rows[sample.kept] if len(rows) > 1 else rows)[:, here]
+
+
 def _saved_ns(
     job: CoupledJob,
-    changes: Sequence[tuple[NDArray[np.int32], FloatArray]],
+    changes: Sequence[tuple[NDArray[np.integer], FloatArray]],
     scale: FloatArray,
     part: slice,
 ) -> FloatArray:
@@ -124,13 +127,14 @@ def _over_steps(by_step: FloatArray, errors: FloatArray) -> tuple[FloatArray, Fl
     return by_step.mean(axis=1), np.hypot(error, errors)
 
 
-def _apart(judgement: Judgement, n_op: int) -> list[Judged]:
+def _apart(judgement: Judgement) -> list[Judged]:
     """Causes that are present and sit on different ops, the largest first; of a set its members."""
     present = [c for c in judgement.causes if c.state in {"verdict", "present"}]
     inside = {key for c in present for key in c.candidate.members}
     present = [c for c in present if not c.candidate.members]
     held = {id(c) for c in present}  # causes hold arrays, which cannot be compared as one
     present += [c for c in judgement.causes if c.candidate.key in inside and id(c) not in held]
+    n_op = max((int(c.candidate.op.max(initial=-1)) for c in present), default=-1) + 1
     taken = np.zeros(n_op, np.bool_)
     chosen = []
     for cause in sorted(present, key=lambda c: (-c.gain_s, c.candidate.key)):

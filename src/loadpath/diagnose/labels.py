@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["compact", "joint_code", "numbered", "place_in_group", "sum_by"]
+__all__ = ["compact", "first_of", "joint_code", "numbered", "place_in_group", "sum_by"]
 
 ROOM = 4
 """Codes are numbered by a table, not by sorting, where it has at most this many entries a row."""
@@ -35,10 +35,36 @@ def compact(code: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.in
     if high - low >= ROOM * max(code.size, 64):
         values, number = np.unique(code, return_inverse=True)
         return values.astype(np.int64), number.astype(np.int32)
+    off = code - low if low else code
     seen = np.zeros(high - low + 1, np.bool_)
-    seen[code - low] = True
+    seen[off] = True
     place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
-    return np.flatnonzero(seen) + low, place[code - low]
+    return np.flatnonzero(seen) + low, place[off]
+
+
+def first_of(number: NDArray[np.integer], n: int) -> NDArray[np.int64]:
+    """Find the first entry of each number.
+
+    Parameters
+    ----------
+    number : (n_entry,) array of integers
+        Numbers from 0; each occurs.
+    n : int
+        How many different ones there are.
+
+    Returns
+    -------
+    (n,) array of int64
+        Places.
+
+    Examples
+    --------
+    >>> first_of(np.array([1, 0, 1]), 2).tolist()
+    [1, 0]
+    """
+    first = np.empty(n, np.int64)
+    first[number[::-1]] = np.arange(number.size - 1, -1, -1)  # the last one that is written stays
+    return first
 
 
 def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
@@ -64,9 +90,7 @@ def numbered(column: pl.Series) -> tuple[NDArray[np.int32], list[str]]:
     """
     named = column.cast(pl.Categorical) if column.dtype == pl.String else column
     found, number = compact(named.to_physical().to_numpy())
-    example = np.empty(found.size, np.int64)
-    example[number] = np.arange(number.size)
-    values = column.gather(example).to_list()
+    values = column.gather(first_of(number, found.size)).to_list()
     place = np.empty(len(values), np.int32)
     place[sorted(range(len(values)), key=values.__getitem__)] = np.arange(len(values))
     return place[number], [str(value) for value in sorted(values)]
@@ -93,7 +117,9 @@ def joint_code(*columns: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.
     code = np.zeros(columns[0].size, np.int64)
     for column in columns:
         low, high = (int(column.min()), int(column.max())) if column.size else (0, 0)
-        code = code * (high - low + 1) + (column.astype(np.int64) - low)
+        code *= high - low + 1
+        code += column.astype(np.int64, copy=False)
+        code -= low
     return code
 
 

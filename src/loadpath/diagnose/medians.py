@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loadpath.couple.kernels import group_by_key
 from loadpath.diagnose import group_kernels
 
 __all__ = ["medians", "medians_by_run", "quantiles", "reduced"]
@@ -160,9 +161,6 @@ def reduced(function: np.ufunc, number: Numbers, value: Any, n_group: int) -> An
     """
     if not n_group:
         return np.zeros((*value.shape[:-1], 0), value.dtype)
-    order = np.argsort(number, kind="stable")
+    first, order = group_by_key(number, n_group)
     ordered = np.take(value, order, axis=-1)
-    if n_group == number.size:
-        return ordered
-    first = np.searchsorted(number[order], np.arange(n_group))
-    return function.reduceat(ordered, first, axis=-1)
+    return ordered if n_group == number.size else function.reduceat(ordered, first[:-1], axis=-1)

@@ -193,10 +193,12 @@ def _on_host_of_device(job: CoupledJob) -> NDArray[np.bool_]:
         hosts = hosts.filter(pl.col("rank").is_in(devices.implode()))
     if hosts.is_empty():
         return np.zeros(job.n_op, np.bool_)
-    lane = job.op.select("rank", "lane").join(
-        hosts.select("rank", "lane", pl.lit(value=True).alias("host")),
-        on=["rank", "lane"],
-        how="left",
-        maintain_order="left",
-    )
-    return lane["host"].fill_null(value=False).to_numpy()
+    rank, lane = (job.op[name].to_numpy() for name in ("rank", "lane"))
+    told = [hosts[name].to_numpy() for name in ("rank", "lane")]
+    shape = [
+        1 + max(int(a.max()), int(b.max(initial=0)))
+        for a, b in zip(told, (rank, lane), strict=True)
+    ]
+    on_host = np.zeros(shape, np.bool_)
+    on_host[*told] = True
+    return np.asarray(on_host[rank, lane])

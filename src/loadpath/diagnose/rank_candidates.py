@@ -130,14 +130,15 @@ def comparable(
     stage : (n_unit,) array of int64
         Stages, 0 where unknown.
     """
-    rank = job.op["rank"].to_numpy()[mine]
-    place = np.searchsorted(cells.unit, rank)
-    total = np.bincount(place, effects.level_ns[mine], minlength=cells.unit.size)
+    rank = job.op["rank"].to_numpy()
+    row = np.full(max(int(rank.max(initial=0)), int(cells.unit.max(initial=0))) + 1, -1, np.int32)
+    row[cells.unit] = np.arange(cells.unit.size)
+    place = row[rank]
+    total = np.bincount(place[mine], effects.level_ns[mine], minlength=cells.unit.size)
     typical = np.median(total[total > 0]) if (total > 0).any() else 1.0
     stage = np.zeros(cells.unit.size, np.int64)
-    known = np.isin(job.op["rank"].to_numpy(), cells.unit)
-    everywhere = np.searchsorted(cells.unit, job.op["rank"].to_numpy()[known])
-    stage[everywhere] = job.op["stage"].to_numpy()[known]
+    known = place >= 0
+    stage[place[known]] = job.op["stage"].to_numpy()[known]
     return typical / np.maximum(total, typical * 1e-6), stage
 
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
 from loadpath.couple.graph import EdgeKind
+from loadpath.couple.order import lane_order
 from loadpath.replay import replay, step_time_ns
 from loadpath.tables.results import BOUNDS, STEP_BOUND
 
@@ -39,19 +40,21 @@ def step_bounds(job: CoupledJob) -> pl.DataFrame:
     job, waits left out), and other host work beyond: a host that hands over short kernels one after
     the other is bound by launches, one that pauses between them is not.
     """
-    mechanism = job.op["mechanism"].cast(pl.String).to_numpy()
-    on_host = np.isin(mechanism, ("host", "input"))
-    if not on_host.any():
+    device, communication, waits, host = (
+        (job.op["mechanism"] == name).to_numpy()
+        for name in ("device", "communication", "input", "host")
+    )
+    if not (host | waits).any():
         return STEP_BOUND.empty()
-    launching = _launching_ns(job, mechanism == "host")
+    launching = _launching_ns(job, host)
     work = job.work_ns.astype(np.float64)
     whole = step_time_ns(job.graph, replay(job.graph, work))
     left = {
-        "device": np.where(mechanism == "device", 0, work),
-        "communication": np.where(mechanism == "communication", 0, work),
-        "input": np.where(mechanism == "input", 0, work),
+        "device": np.where(device, 0, work),
+        "communication": np.where(communication, 0, work),
+        "input": np.where(waits, 0, work),
         "launch": work - launching,
-        "host": np.where(mechanism == "host", launching, work),
+        "host": np.where(host, launching, work),
     }
     gain = np.stack(
         [whole - step_time_ns(job.graph, replay(job.graph, rest)) for rest in left.values()]
@@ -71,9 +74,7 @@ def _launching_ns(job: CoupledJob, on_host: NDArray[np.bool_]) -> FloatArray:
     launches = np.zeros(job.n_op, np.bool_)
     launches[_launching_ops(job)] = True
     host = np.flatnonzero(on_host)
-    host = host[
-        np.lexsort([job.op[name].to_numpy()[host] for name in ("start_ns", "lane", "rank")])
-    ]
+    host = host[lane_order(*(job.op[n].to_numpy()[host] for n in ("rank", "lane", "start_ns")))]
     if not launches.any():
         return part
     thread = job.op["rank"].to_numpy().astype(np.int64) << 32 | job.op["lane"].to_numpy()

@@ -1,24 +1,64 @@
 """Which steps of a large job figures that are estimates look at; a stated policy."""
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
+from loadpath.couple.cut import cut_out
+from loadpath.couple.steps import keep_runs
 from loadpath.diagnose.components import FEWEST_STEPS
+from loadpath.diagnose.effects import Effects
+from loadpath.replay import replay, step_bounds_ns
 from loadpath.tables import caveat_table
 
-__all__ = ["MOST_OPS", "MOST_STEPS", "sample_runs", "sampled_caveat", "spread_out"]
+__all__ = [
+    "MOST_OPS",
+    "MOST_STEPS",
+    "StepSample",
+    "effects_of",
+    "n_sampled",
+    "sample_steps",
+    "sampled_caveat",
+    "spread_out",
+]
+
+IntArray = NDArray[np.int64]
 
 MOST_OPS = 1_000_000
-"""A job of more ops, whose steps are coupled alike, is sampled; a stated policy."""
+"""A job of more ops is sampled; a stated policy."""
 MOST_STEPS = 128
 """Steps of a sample, which have at most `MOST_OPS` ops but are at least `FEWEST_STEPS`."""
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
-def sample_runs(job: CoupledJob) -> NDArray[np.intp]:
-    """Choose the runs that estimates look at: all of them, unless the job is large.
+@dataclass(frozen=True, slots=True)
+class StepSample:
+    """Steps of a job that estimates look at.
+
+    Attributes
+    ----------
+    job : CoupledJob
+        These steps: the job itself where it is all of them.
+    kept : (n_kept,) array of int64
+        Which ones, as entries of `CoupledJob.step_number`, ascending.
+    op : (n_op,) array of int64
+        Which ops of the job those of the sample are; runs of one graph share theirs.
+    n_step : int
+        Steps of the whole job.
+    """
+
+    job: CoupledJob
+    kept: IntArray
+    op: IntArray
+    n_step: int
+
+
+def sample_steps(job: CoupledJob) -> StepSample:
+    """Choose the steps that estimates look at: all of them, unless the job is large.
 
     Parameters
     ----------
@@ -27,16 +67,75 @@ def sample_runs(job: CoupledJob) -> NDArray[np.intp]:
 
     Returns
     -------
-    (n_kept,) array of int
-        Rows of arrays that have one for each run, ascending.
+    StepSample
+        Runs of one graph; of a job whose steps are coupled one by one, steps that begin when they do
+        in the replay of all.
     """
-    if job.n_run * job.n_op <= MOST_OPS:
-        return np.arange(job.n_run)
-    most = min(MOST_STEPS, MOST_OPS // max(1, job.n_op))
-    return spread_out(job.n_run, min(job.n_run, max(FEWEST_STEPS, most)))
+    n_step = job.step_number.size
+    kept = spread_out(n_step, n_sampled(n_step, job.n_run * job.n_op))
+    every = np.arange(job.n_op)
+    if kept.size == n_step:
+        return StepSample(job, kept, every, n_step)
+    if job.runs is not None:
+        return StepSample(keep_runs(job, kept), kept, every, n_step)
+    timeline = replay(job.graph, job.work_ns)
+    some, op = cut_out(job, kept, timeline.time_ns, step_bounds_ns(job.graph, timeline)[0])
+    return StepSample(some, kept, op, n_step)
 
 
-def spread_out(n: int, n_kept: int) -> NDArray[np.intp]:
+def n_sampled(n_step: int, n_op: int) -> int:
+    """Say how many steps estimates look at.
+
+    Parameters
+    ----------
+    n_step, n_op : int
+        Steps and ops of the whole job.
+
+    Returns
+    -------
+    int
+        All of them in a job of at most `MOST_OPS` ops.
+
+    Examples
+    --------
+    >>> n_sampled(500, MOST_OPS), n_sampled(500, 2 * MOST_OPS), n_sampled(500, 50 * MOST_OPS)
+    (500, 128, 10)
+    """
+    if n_op <= MOST_OPS:
+        return n_step
+    return min(n_step, max(FEWEST_STEPS, min(MOST_STEPS, MOST_OPS * n_step // n_op)))
+
+
+def effects_of(effects: Effects, sample: StepSample) -> Effects:
+    """Give effects of some steps as those of all their ops, run after run.
+
+    Parameters
+    ----------
+    effects : Effects
+        Of all steps of a job: what peers take is known from all of them.
+    sample : StepSample
+        Which steps.
+
+    Returns
+    -------
+    Effects
+        Arrays of one entry for each op of each step of the sample.
+    """
+    n_run = sample.kept.size if effects.work_ns.ndim > 1 else 1
+    shape = (n_run, sample.op.size)
+
+    def of_ops(value: NDArray[Any]) -> NDArray[Any]:
+        if value.ndim > 1:
+            return value[sample.kept].ravel()
+        return np.broadcast_to(value[sample.op], shape).ravel()
+
+    names = ("work_ns", "level_ns", "across_ns", "data_ns", "is_transfer", "paused")
+    common = tuple(replace(part, part_ns=of_ops(part.part_ns)) for part in effects.common)
+    parts: dict[str, Any] = {name: of_ops(getattr(effects, name)) for name in names}
+    return Effects(**parts, common=common)
+
+
+def spread_out(n: int, n_kept: int) -> IntArray:
     r"""Take one entry of each of some stretches of equal length.
 
     Its place in stretch k is the fraction of :math:`\varphi\, k (k + 1) / 2`, with the golden ratio
@@ -68,25 +167,27 @@ def spread_out(n: int, n_kept: int) -> NDArray[np.intp]:
     edge = np.arange(n_kept + 1) * n // n_kept
     k = np.arange(n_kept)
     place = k * (k + 1) // 2 * GOLDEN_RATIO % 1.0
-    return edge[:-1] + (place * np.diff(edge)).astype(np.intp)
+    return edge[:-1] + (place * np.diff(edge)).astype(np.int64)
 
 
-def sampled_caveat(job: CoupledJob) -> pl.DataFrame:
+def sampled_caveat(sample: StepSample) -> pl.DataFrame:
     """Say which share of the steps estimates look at, where it is not all.
 
     Parameters
     ----------
-    job : CoupledJob
-        A job, perhaps of several runs.
+    sample : StepSample
+        Result of `sample_steps`.
 
     Returns
     -------
     polars.DataFrame
         Table `CAVEAT` of one row, or none; it counts the steps that are left out.
     """
-    n_kept = sample_runs(job).size
+    n_kept = sample.kept.size
+    # of runs of one graph the envelope looks at one step, which is ideal for all
+    estimates = "stability, limits" + (", failure envelope" if sample.job.runs is None else "")
     text = (
-        f"stability, limits and shares of interacting causes are estimated from {n_kept} of "
-        f"{job.n_run:,} steps, spread evenly; everything else is of all steps"
+        f"{estimates} and shares of interacting causes are estimated from {n_kept} of "
+        f"{sample.n_step:,} steps, spread evenly; everything else is of all steps"
     )
-    return caveat_table([("sampled_steps", text, job.n_run - n_kept)])
+    return caveat_table([("sampled_steps", text, sample.n_step - n_kept)])

@@ -213,8 +213,9 @@ def draw_noise_ns(noise: Noise, rng: np.random.Generator, n_scenario: int) -> ND
 def _starts(noise: Noise, rng: np.random.Generator, n_scenario: int) -> Int32Array:
     """Where on its circle each block begins in each scenario: (n_block, n_scenario)."""
     share = rng.random((noise.length.size, n_scenario), np.float32)
-    start = (share * noise.length[:, None]).astype(np.int32)
-    return np.minimum(start, noise.length[:, None] - 1)
+    start = np.empty(share.shape, np.int32)
+    noise_kernels.place_starts(share, noise.length, start)
+    return start
 
 
 def _sweep(

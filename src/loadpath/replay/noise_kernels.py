@@ -7,7 +7,7 @@ import numpy as np
 from loadpath.compiled import kernel
 from loadpath.replay.kernels import BLOCK, note_stop, wait_for_all
 
-__all__ = ["sweep_noise"]
+__all__ = ["place_starts", "sweep_noise"]
 
 
 @kernel
@@ -95,3 +95,11 @@ def sweep_noise(
             begin_ns,
             end_ns,
         )
+
+
+@kernel
+def place_starts(share: Any, length: Any, start: Any) -> None:
+    """Turn shares (n_block, n_scenario) of circles of these lengths into places on them."""
+    for b in range(start.shape[0]):
+        for s in range(start.shape[1]):
+            start[b, s] = min(np.int64(share[b, s] * np.float64(length[b])), length[b] - 1)

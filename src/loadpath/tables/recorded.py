@@ -13,6 +13,7 @@ __all__ = [
     "HANDSHAKE",
     "INSTANCE",
     "LANE",
+    "LANE_KINDS",
     "MEMBERSHIP",
     "OP",
     "OP_KINDS",
@@ -34,6 +35,8 @@ OP_KINDS = (
     "marker",
 )
 """What an op does; `marker` rows name a span and take part in nothing."""
+LANE_KINDS = ("host", "device", "communication")
+"""What runs on a lane: calls of a thread, work of a device, or communications of a thread."""
 
 SYNCHRONISATION_KINDS = (
     "stream_wait",
@@ -94,7 +97,7 @@ LANE = TableSchema(
     (
         Column("rank", pl.Int32, "rank"),
         Column("lane", pl.Int32, "number within the rank"),
-        Column("kind", pl.Enum(("host", "device", "communication")), "what runs there"),
+        Column("kind", pl.Enum(LANE_KINDS), "what runs there"),
         Column("name", pl.String, "thread or stream as recorded"),
     ),
 )

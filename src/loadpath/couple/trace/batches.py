@@ -7,7 +7,7 @@ import polars as pl
 
 from loadpath.couple.trace import kernels
 from loadpath.couple.trace.launches import DeviceWork
-from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 
 __all__ = ["Batches", "batched_calls"]
 
@@ -58,7 +58,9 @@ def batched_calls(rows: Rows, work: DeviceWork) -> Batches:
     """
     talks = rows.on_host & (rows.collective != rows.collectives.index(""))
     asked = kernels.innermost_said(rows.parent, talks, work.call)
-    runs = rows.on_device[work.row] & (rows.kind[work.row] == "communicate") & (work.call >= 0)
+    runs = (
+        rows.on_device[work.row] & (rows.kind[work.row] == KIND["communicate"]) & (work.call >= 0)
+    )
     runs = np.flatnonzero(runs)
     behind = (asked[runs] < 0) & (rows.communicator[work.row[runs]] < 0)
     if not behind.any():

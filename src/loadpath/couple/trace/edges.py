@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from loadpath.couple.graph import Coupling, EdgeKind
+from loadpath.couple.trace import kernels
 from loadpath.couple.trace.collectives import Instances
 from loadpath.couple.trace.launches import (
     DeviceWork,
@@ -140,6 +141,8 @@ def known_crossings(
     tuple of (n,) arrays of int32
         Sources and targets, as indices into `work`.
     """
+    if recorded.is_known.all():
+        return recorded.source, recorded.target
     source, target = cross_stream(rows, work, launch_latency(rows, work), label)
     guessed = ~recorded.is_known[target]
     return (
@@ -237,24 +240,24 @@ def _lanes(work: DeviceWork, ops: GraphOps) -> list[_Edges]:
 def _borders(ops: GraphOps) -> tuple[Int32Array, Int32Array]:
     """First op of each rank in each step, and last op of each lane in each step."""
     rank, lane = ops.table["rank"].to_numpy(), ops.table["lane"].to_numpy()
-    step, start = ops.table["step"].to_numpy(), ops.table["start_ns"].to_numpy()
+    start = ops.table["start_ns"].to_numpy()
+    found = np.unique(ops.table["step"].to_numpy())
+    step = np.searchsorted(found, ops.table["step"].to_numpy())
+    of_rank, of_lane = (
+        _groups_in_order([rank, *more]) * found.size + step for more in ([], [lane])
+    )
     end = start + ops.table["duration_ns"].to_numpy()
-    by_start = np.lexsort((lane, start, step, rank))
-    begin = by_start[_first_of([rank[by_start], step[by_start]])]
-    by_end = np.lexsort((-np.arange(rank.size), -end, step, lane, rank))
-    last = by_end[_first_of([rank[by_end], lane[by_end], step[by_end]])]
-    return begin.astype(np.int32), last.astype(np.int32)
+    return kernels.first_least(of_rank, start), kernels.last_largest(of_lane, end)
 
 
-def _first_of(columns: list[Int64Array]) -> Int64Array:
-    new = np.zeros(columns[0].size, np.bool_)
-    new[:1] = True
+def _groups_in_order(columns: list[Int64Array]) -> Int64Array:
+    """Give each row the number of its group; rows of a group follow each other."""
+    new = np.zeros(columns[0].size, np.int64)
     for column in columns:
         new[1:] |= column[1:] != column[:-1]
-    return np.flatnonzero(new)
+    return np.cumsum(new)
 
 
 def _first_of_ranks(ops: GraphOps) -> Int32Array:
     rank, start = ops.table["rank"].to_numpy(), ops.table["start_ns"].to_numpy()
-    order = np.lexsort((start, rank))
-    return order[_first_of([rank[order]])].astype(np.int32)
+    return np.asarray(kernels.first_least(_groups_in_order([rank]), start))

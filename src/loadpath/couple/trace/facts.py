@@ -8,7 +8,7 @@ from loadpath.couple.trace import kernels
 from loadpath.couple.trace.batches import batched_calls
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.posted import are_ends, are_posts
-from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 
 __all__ = ["Facts", "are_collective", "communication_facts", "pick_facts"]
 
@@ -98,7 +98,7 @@ def communication_facts(rows: Rows, work: DeviceWork) -> Facts:
 def _told_by(rows: Rows, work: DeviceWork) -> tuple[Int32Array, Int32Array]:
     """Communication ops, and the row that each was asked for in: one entry for each call it runs."""
     batches = batched_calls(rows, work)
-    index = np.flatnonzero(rows.kind[work.row] == "communicate")
+    index = np.flatnonzero(rows.kind[work.row] == KIND["communicate"])
     index = index[~np.isin(index, batches.work) & ~np.isin(index, batches.rest)]
     both = np.append(index, batches.work)
     order = np.argsort(both, kind="stable")

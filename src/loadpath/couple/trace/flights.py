@@ -35,8 +35,10 @@ def join_flights(recording: Recording) -> Recording:
         call is missing from its rank's dump no number is used, for the others could not be
         compared with it.
     """
+    if not recording.flight.height:
+        return recording
     calls = _calls(recording)
-    if not recording.flight.height or not calls.height:
+    if not calls.height:
         return recording
     noted = _noted(calls, recording.flight)
     whole = noted.group_by("step").agg(pl.col("group").is_not_null().all().alias("whole"))
@@ -176,8 +178,10 @@ def misfiled_dumps(recording: Recording) -> list[str]:
     list of str
         One entry per trace; ranks whose clocks are apart are not told.
     """
+    found: list[str] = []
+    if not recording.flight.height:
+        return found
     calls, entry = _calls(recording), recording.flight.filter(~pl.col("is_p2p"))
-    found = []
     for (rank,), mine in calls.sort("rank", "row").group_by("rank", maintain_order=True):
         span = pl.col("created_ns").is_between(mine["start_ns"].min(), mine["end_ns"].max())
         noted = {

@@ -33,18 +33,28 @@ def copied_ranks(recording: Recording, rows: Rows) -> list[str]:
     """
     lanes = recording.lane.sort("rank", "lane").group_by("rank").agg(pl.col("name"))
     named = {rank: tuple(names) for rank, names in lanes.rows()}
-    order = np.lexsort((rows.name, rows.end, rows.start, rows.rank))
-    border = np.flatnonzero(np.diff(rows.rank[order])) + 1
     seen: dict[tuple[tuple[str, ...], bytes], int] = {}
     problems = []
-    for here in np.split(order, border):
-        if here.size < LEAST_OPS:
-            continue
-        rank = int(rows.rank[here[0]])
+    for rank in _of_equal_length(rows):
+        here = np.flatnonzero(rows.rank == rank)
+        here = here[np.lexsort((rows.name[here], rows.end[here], rows.start[here]))]
         first = seen.setdefault((named.get(rank, ()), _content(rows, here)), rank)
         if first != rank:
             problems.append(f"rank {rank} holds the recording of rank {first}")
     return problems
+
+
+def _of_equal_length(rows: Rows) -> list[int]:
+    """Ranks of as many ops over as long a time as another one: nothing else can be a copy."""
+    n = int(rows.rank.max(initial=-1)) + 1
+    begin, end = np.full(n, np.iinfo(np.int64).max), np.full(n, np.iinfo(np.int64).min)
+    np.minimum.at(begin, rows.rank, rows.start)
+    np.maximum.at(end, rows.rank, rows.end)
+    size = np.bincount(rows.rank, minlength=n)
+    ranks = np.flatnonzero(size >= LEAST_OPS)
+    length = np.stack([size[ranks], end[ranks] - begin[ranks]])
+    _, place, count = np.unique(length, axis=1, return_inverse=True, return_counts=True)
+    return [int(rank) for rank in ranks[count[place.ravel()] > 1]]
 
 
 def _content(rows: Rows, here: Int64Array) -> bytes:

@@ -35,7 +35,7 @@ from loadpath.couple.trace.places import Places, place_ranks
 from loadpath.couple.trace.posted import split_posted
 from loadpath.couple.trace.recorded_waits import recorded_waits
 from loadpath.couple.trace.remains import without_remains
-from loadpath.couple.trace.rows import Int64Array, Rows, common_steps, rows_of
+from loadpath.couple.trace.rows import KIND, Int64Array, Rows, common_steps, rows_of
 from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import repeated_steps
 from loadpath.couple.trace.window_steps import join_steps, passes_only
@@ -270,7 +270,7 @@ def _unmet(recording: Recording, instances: Instances) -> int:
 
 def _left_out(rows: Rows, recording: Recording, steps: list[int]) -> list[Doubt]:
     inside, recorded = (np.isin(s, steps) for s in (rows.step, recording.op["step"].to_numpy()))
-    outside = int((~recorded & (rows.kind != "marker")).sum())
+    outside = int((~recorded & (rows.kind != KIND["marker"])).sum())
     orphans = int((rows.on_device & (rows.call < 0) & inside).sum())
     return [
         ("earlier_work", EARLIER, int((recorded & ~inside).sum())),

@@ -7,10 +7,15 @@ import numpy as np
 from loadpath.compiled import kernel
 
 __all__ = [
+    "first_equal",
+    "first_least",
     "flatten",
     "innermost_said",
     "last_before",
+    "last_largest",
+    "open_waits",
     "outermost_said",
+    "place_between",
     "reached",
     "robust_band",
 ]
@@ -229,3 +234,143 @@ def reached(stream: Any, previous: Any, source: Any, target: Any, begin: Any, en
     for k in range(begin.size):
         known[k] = after[end[k], stream[begin[k]]] >= begin[k]
     return known
+
+
+@kernel
+def place_between(value: Any, low: Any, high: Any, wanted: Any) -> Any:
+    """Count, from the first of all values, to where each of `wanted` belongs between two places.
+
+    `value` ascends from each `low` to its `high`.
+    """
+    place = np.empty(wanted.size, np.int64)
+    for k in range(wanted.size):
+        a, b = low[k], high[k]
+        while a < b:
+            middle = (a + b) // 2
+            if value[middle] < wanted[k]:
+                a = middle + 1
+            else:
+                b = middle
+        place[k] = a
+    return place
+
+
+@kernel
+def open_waits(
+    order: Any,
+    mine: Any,
+    awaited: Any,
+    asked: Any,
+    until: Any,
+    source: Any,
+    launched: Any,
+    lane: Any,
+    n_slot: int,
+    most: int,
+) -> Any:
+    """Pairs of a wait and what it holds out for, waits in `order`.
+
+    `mine` and `awaited` are the streams that wait and are waited for (-1 none), `source` the last op
+    of the latter. What a wait holds lies together in the result, so that a ring of the last `most`
+    waits of each stream need only tell where.
+    """
+    entry = np.empty(2 * order.size + 16, np.int32)
+    held = np.empty(2 * order.size + 16, np.int32)
+    first = np.zeros(order.size + 1, np.int64)
+    ring = np.empty((n_slot, most), np.int32)
+    n_open = np.zeros(n_slot, np.int64)
+    n = 0
+    for k in range(order.size):
+        w = order[k]
+        first[k] = n
+        begin = n
+        since = np.iinfo(np.int64).min
+        if source[w] >= 0:
+            since = launched[source[w]]
+            held[n] = source[w]
+            n += 1
+        slot = awaited[w]
+        n_asked = n_open[slot] if slot >= 0 else 0
+        for j in range(max(0, n_asked - most), n_asked):
+            other = ring[slot, j % most]
+            if asked[order[other]] <= since or asked[order[other]] > until[w]:
+                continue
+            if n + first[other + 1] - first[other] + 1 > held.size:
+                held = np.concatenate((held, np.empty_like(held)))
+                entry = np.concatenate((entry, np.empty_like(entry)))
+            for e in range(first[other], first[other + 1]):
+                at = begin
+                while at < n and lane[held[at]] != lane[held[e]]:
+                    at += 1
+                if at == n or launched[held[e]] > launched[held[at]]:
+                    held[at] = held[e]
+                n = max(n, at + 1)
+        first[k + 1] = n
+        entry[begin:n] = w
+        if n + 2 > held.size:
+            held = np.concatenate((held, np.empty_like(held)))
+            entry = np.concatenate((entry, np.empty_like(entry)))
+        if mine[w] >= 0 and n > begin:
+            ring[mine[w], n_open[mine[w]] % most] = k
+            n_open[mine[w]] += 1
+    return entry[:n].copy(), held[:n].copy()
+
+
+@kernel
+def first_least(group: Any, value: Any) -> Any:
+    """First entry with the least value of each group, groups ascending; those without are left out."""
+    n = 0
+    for i in range(group.size):
+        n = max(n, group[i] + 1)
+    found = np.full(n, -1, np.int32)
+    for i in range(group.size):
+        at = found[group[i]]
+        if at < 0 or value[i] < value[at]:
+            found[group[i]] = i
+    return found[found >= 0]
+
+
+@kernel
+def last_largest(group: Any, value: Any) -> Any:
+    """Last entry with the largest value of each group, groups ascending, as `first_least`."""
+    n = 0
+    for i in range(group.size):
+        n = max(n, group[i] + 1)
+    found = np.full(n, -1, np.int32)
+    for i in range(group.size):
+        at = found[group[i]]
+        if at < 0 or value[i] >= value[at]:
+            found[group[i]] = i
+    return found[found >= 0]
+
+
+@kernel
+def first_equal(rank: Any, number: Any, asked_rank: Any, asked_number: Any) -> Any:
+    """First entry of the same rank and number for each one that is asked for, -1 if there is none."""
+    n_slot = 16
+    while n_slot < 2 * rank.size:
+        n_slot *= 2
+    slot = np.full(n_slot, -1, np.int32)
+    for i in range(rank.size):
+        at = _hashed(rank[i], number[i], n_slot)
+        while slot[at] >= 0 and (rank[slot[at]] != rank[i] or number[slot[at]] != number[i]):
+            at = (at + 1) & (n_slot - 1)
+        if slot[at] < 0:
+            slot[at] = i
+    found = np.full(asked_rank.size, -1, np.int32)
+    for k in range(asked_rank.size):
+        at = _hashed(asked_rank[k], asked_number[k], n_slot)
+        while slot[at] >= 0:
+            if rank[slot[at]] == asked_rank[k] and number[slot[at]] == asked_number[k]:
+                found[k] = slot[at]
+                break
+            at = (at + 1) & (n_slot - 1)
+    return found
+
+
+@kernel
+def _hashed(rank: Any, number: Any, n_slot: int) -> Any:
+    """Slot of a pair; what differs a little lies far apart, so that runs of slots stay short."""
+    mixed = (np.uint64(number) ^ (np.uint64(rank) << np.uint64(40))) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    return np.int64((mixed >> np.uint64(20)) & np.uint64(n_slot - 1))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadpath.couple.trace.posted import are_ends, are_posts
-from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import occurrences
 
 __all__ = [
@@ -74,7 +74,7 @@ def match_workers(rows: Rows) -> Int32Array:
     """
     call = _posting_calls(rows)
     talks = rows.collective != rows.collectives.index("")
-    is_call = rows.on_host & (rows.kind == "host") & talks
+    is_call = rows.on_host & (rows.kind == KIND["host"]) & talks
     is_call &= np.array([name.startswith("c10d::") for name in rows.names], np.bool_)[rows.name]
     asked, done = (
         np.flatnonzero(is_call),
@@ -289,7 +289,7 @@ def first_of_call(work: DeviceWork) -> BoolArray:
 
 
 def _lane_class(rows: Rows, work: DeviceWork) -> Int64Array:
-    talks = rows.kind[work.row] == "communicate"
+    talks = rows.kind[work.row] == KIND["communicate"]
     worker = np.where(rows.correlation[work.row] < -1, 3, 2)
     return np.where(rows.on_worker[work.row], worker, talks.astype(np.int64))
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple.trace.alignment import Timed
-from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 
 __all__ = ["Turns", "UInt64Array", "find_turns", "mix", "turns_of"]
 
@@ -113,8 +113,8 @@ def _with_work(rows: Rows, mine: NDArray[np.intp], turns: Turns) -> Turns:
     to_device = np.array(
         ["HtoD" in name or "HostToDevice" in name for name in rows.names], np.bool_
     )
-    is_input = (rows.kind[mine] == "input") | (
-        (rows.kind[mine] == "copy") & to_device[rows.name[mine]]
+    is_input = (rows.kind[mine] == KIND["input"]) | (
+        (rows.kind[mine] == KIND["copy"]) & to_device[rows.name[mine]]
     )
     settles = mine[rows.synchronises[mine]]
     first = np.searchsorted(rows.start[settles], turns.end)
@@ -207,7 +207,7 @@ def _longest_run(holds: BoolArray) -> tuple[int, int]:
 def _optimisers(rows: Rows) -> Int64Array:
     """Rows of optimiser's steps that lie in no other one, of what is looked at at all."""
     named = np.array([name.startswith("Optimizer.step") for name in rows.names], np.bool_)
-    optimises = (rows.kind == "optimise") & named[rows.name]
+    optimises = (rows.kind == KIND["optimise"]) & named[rows.name]
     within = (rows.parent >= 0) & optimises[rows.parent]
     return np.flatnonzero(optimises & ~within & (rows.step >= 0))
 
@@ -216,7 +216,7 @@ def _computed(
     rows: Rows, mine: NDArray[np.intp], turn: NDArray[np.intp], n_turn: int
 ) -> UInt64Array:
     """Mix the names of what was called since the turn before, whatever their order and number."""
-    chosen = rows.on_device[mine] & (rows.kind[mine] == "compute")
+    chosen = rows.on_device[mine] & (rows.kind[mine] == KIND["compute"])
     if not chosen.any():  # no device: operators say what is computed
         operator = np.array([name.startswith("aten::") for name in rows.names], np.bool_)
         chosen = rows.on_host[mine] & operator[rows.name[mine]]

@@ -118,10 +118,10 @@ def _posted(recording: Recording) -> Int64Array:
     on_host = recording.lane.filter(pl.col("kind").cast(pl.String) == "host").select("rank", "lane")
     marks = (
         recording.op.with_row_index("row")
+        .filter((pl.col("correlation") == -1) & (pl.col("kind") == "marker"))
+        # text of few rows is cheap, of all of them it is not
         .filter(
-            (pl.col("correlation") == -1)
-            & (pl.col("kind").cast(pl.String) == "marker")
-            & pl.col("collective").cast(pl.String).is_in(["send", "recv"])
+            pl.col("collective").cast(pl.String).is_in(["send", "recv"])
             & ~pl.col("name").cast(pl.String).str.starts_with("nccl:")
         )
         .join(on_host, on=["rank", "lane"], how="semi")

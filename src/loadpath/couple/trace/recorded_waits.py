@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.couple.kernels import group_by_key
+from loadpath.couple.trace import kernels
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
 
@@ -62,8 +64,9 @@ def recorded_waits(said: pl.DataFrame, rows: Rows, work: DeviceWork) -> Recorded
     kind = wait["kind"].cast(pl.String).to_numpy()
     told, called = _told(wait, kind, rows)
     streams = _Streams.of(rows, work)
-    source = np.where(called >= 0, streams.last_before(told.rank, told.awaited, told.until), -1)
-    target = streams.first_after(told.rank, told.lane, told.asked)
+    source = streams.around(told.rank, told.awaited, told.until)[0]
+    source[called < 0] = -1
+    target = streams.around(told.rank, told.lane, told.asked)[1]
     entry, held = _with_pending(told, source, work.launched, rows.lane[work.row])
     between = target[entry] >= 0
     on_host = (np.isin(kind, ("event_wait", "stream_synchronise")) & (called >= 0))[entry]
@@ -91,8 +94,12 @@ class _Told(NamedTuple):
 def _told(wait: pl.DataFrame, kind: NDArray[np.object_], rows: Rows) -> tuple[_Told, Int32Array]:
     """Say who waits for what until when, and in which recorded call (-1 unknown)."""
     rank, lane = wait["rank"].to_numpy(), wait["lane"].to_numpy()
-    called = _call_rows(rows, rank, wait["correlation"].to_numpy())
-    noted = _call_rows(rows, rank, wait["record"].to_numpy())
+    host = np.flatnonzero(rows.on_host & (rows.correlation >= 0))
+    calls = rows.rank[host], rows.correlation[host]
+    called, noted = (
+        np.append(host, -1)[kernels.first_equal(*calls, rank, wait[name].to_numpy())]
+        for name in ("correlation", "record")
+    )
     asked = np.where(called >= 0, rows.start[called], 0)
     event = np.where(noted >= 0, rows.start[noted], np.iinfo(np.int64).min)
     by_event = np.isin(kind, ("stream_wait", "event_wait"))
@@ -103,38 +110,28 @@ def _told(wait: pl.DataFrame, kind: NDArray[np.object_], rows: Rows) -> tuple[_T
         asked=asked,
         until=np.where(by_event, event, asked),
     )
-    return told, called
+    return told, called.astype(np.int32)
 
 
 def _with_pending(
     told: _Told, source: Int32Array, launched: Int64Array, lane_of: Int32Array
-) -> tuple[Int64Array, Int32Array]:
+) -> tuple[Int32Array, Int32Array]:
     """List what each wait holds out for: the last op of the awaited stream, and its open waits.
 
     A stream that was told to wait, and given nothing to run since, passes its wait on to whoever
     waits for it. Of several ops of one stream the last launched stands for all. Returns pairs of
     wait and op.
     """  # noqa: DOC201
-    open_waits: dict[tuple[int, int], list[tuple[int, dict[int, int]]]] = {}
-    entry: list[int] = []
-    held: list[int] = []
-    for w in np.argsort(told.asked, kind="stable").tolist():
-        rank, last = int(told.rank[w]), int(source[w])
-        since = int(launched[last]) if last >= 0 else np.iinfo(np.int64).min
-        ops = {int(lane_of[last]): last} if last >= 0 else {}
-        pending = open_waits.get((rank, int(told.awaited[w])), [])
-        for asked, others in pending:
-            if since < asked <= told.until[w]:
-                for lane, op in others.items():
-                    if lane not in ops or launched[op] > launched[ops[lane]]:
-                        ops[lane] = op
-        entry += [w] * len(ops)
-        held += ops.values()
-        if told.lane[w] >= 0 and ops:
-            mine = open_waits.setdefault((rank, int(told.lane[w])), [])
-            mine.append((int(told.asked[w]), ops))
-            del mine[:-MOST_OPEN]
-    return np.array(entry, np.int64), np.array(held, np.int32)
+    lane = np.append(told.lane, told.awaited)
+    stream = np.tile(told.rank.astype(np.int64), 2) << 32 | np.maximum(lane, 0)
+    found, number = np.unique(stream, return_inverse=True)
+    mine, awaited = np.split(np.where(lane >= 0, number, -1), 2)
+    order = np.argsort(told.asked, kind="stable")
+    entry, held = kernels.open_waits(
+        *(order, mine, awaited, told.asked, told.until, source, launched, lane_of),
+        *(found.size, MOST_OPEN),
+    )
+    return entry, held
 
 
 def _with_records(said: pl.DataFrame) -> pl.DataFrame:
@@ -164,44 +161,25 @@ class _Streams:
     """Launched ops in order of stream and launch."""
 
     index: Int64Array
-    slot: Int64Array
+    first: Int64Array
     launched: Int64Array
     width: int
 
     @classmethod
     def of(cls, rows: Rows, work: DeviceWork) -> "_Streams":
-        width = int(rows.lane.max(initial=0)) + 2
+        width = int(rows.lane.max(initial=0)) + 1
         slot = rows.rank[work.row].astype(np.int64) * width + rows.lane[work.row]
-        index = np.lexsort((np.arange(slot.size), slot))
-        return cls(index, slot[index], work.launched[index], width)
+        first, index = group_by_key(slot, int(slot.max(initial=-1)) + 1)
+        return cls(index, first, work.launched[index], width)
 
-    def last_before(self, rank: Int32Array, lane: Int32Array, time: Int64Array) -> Int32Array:
-        return self._at(rank, lane, self._place(rank, lane, time) - 1)
-
-    def first_after(self, rank: Int32Array, lane: Int32Array, time: Int64Array) -> Int32Array:
-        return self._at(rank, lane, self._place(rank, lane, time))
-
-    def _place(self, rank: Int32Array, lane: Int32Array, time: Int64Array) -> Int64Array:
+    def around(
+        self, rank: Int32Array, lane: Int32Array, time: Int64Array
+    ) -> tuple[Int32Array, Int32Array]:
+        """Last op launched before a time on a lane, and first one not before; -1 for none."""
         slot = rank.astype(np.int64) * self.width + lane
-        low, high = (np.searchsorted(self.slot, slot, side) for side in ("left", "right"))
-        return np.array(
-            [a + np.searchsorted(self.launched[a:b], t) for a, b, t in zip(low, high, time, strict=True)],
-            np.int64,
-        )  # fmt: skip
-
-    def _at(self, rank: Int32Array, lane: Int32Array, place: Int64Array) -> Int32Array:
-        slot = rank.astype(np.int64) * self.width + lane
-        padded = np.append(self.slot, -1)[place]
-        found = np.append(self.index, -1)[place]
-        return np.where((lane >= 0) & (padded == slot), found, -1).astype(np.int32)
-
-
-def _call_rows(rows: Rows, rank: Int32Array, correlation: Int64Array) -> Int32Array:
-    """Row of the host call of each rank and correlation, -1 if it is not recorded."""
-    host = np.flatnonzero(rows.on_host & (rows.correlation >= 0))
-    calls = pl.DataFrame(
-        {"rank": rows.rank[host], "correlation": rows.correlation[host], "row": host}
-    ).unique(["rank", "correlation"], keep="first", maintain_order=True)
-    asked = pl.DataFrame({"rank": rank, "correlation": correlation.astype(np.int64)})
-    found = asked.join(calls, on=["rank", "correlation"], how="left", maintain_order="left")
-    return found["row"].fill_null(-1).to_numpy().astype(np.int32)
+        slot[(lane < 0) | (lane >= self.width) | (slot >= self.first.size - 1)] = -1
+        low, high = (np.where(slot >= 0, self.first[slot + end], 0) for end in (0, 1))
+        place = kernels.place_between(self.launched, low, high, time)
+        index = np.append(self.index, -1)
+        last, then = np.where(place > low, place - 1, -1), np.where(place < high, place, -1)
+        return index[last].astype(np.int32), index[then].astype(np.int32)

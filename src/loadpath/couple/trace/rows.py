@@ -7,14 +7,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loadpath.tables import Recording
+from loadpath.couple.trace import kernels
+from loadpath.tables import LANE_KINDS, OP_KINDS, Recording
 
-__all__ = ["BoolArray", "Int32Array", "Int64Array", "Rows", "common_steps", "rows_of"]
+__all__ = ["KIND", "BoolArray", "Int32Array", "Int64Array", "Rows", "common_steps", "rows_of"]
 
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+KIND = {name: code for code, name in enumerate(OP_KINDS)}
+"""Code of each kind of op in `Rows.kind`."""
+STEP_MARK = r"^ProfilerStep#\d+$"
 SYNCHRONISES = re.compile(r"(Synchronize|_synchronize)(_ptsz)?$")
 ALLOCATES = re.compile(r"(Malloc|Free|HostAlloc|HostRegister|MemCreate|MemMap)", re.IGNORECASE)
 
@@ -33,8 +37,8 @@ class Rows:
         Codes into `names` and `collectives`.
     stream : (n,) array of int32
         Code of the stream's recorded number (of the thread's name on the host): peers share it.
-    kind : (n,) array of object
-        Kind of the op.
+    kind : (n,) array of uint8
+        Kind of the op, a code of `KIND`.
     on_host, on_worker, on_device : (n,) arrays of bool
         Whether it runs on a host thread, on a communication thread, or on a device stream.
     call : (n,) array of int32
@@ -54,7 +58,7 @@ class Rows:
     name: Int32Array
     collective: Int32Array
     stream: Int32Array
-    kind: NDArray[np.object_]
+    kind: NDArray[np.uint8]
     bytes: Int64Array
     correlation: Int64Array
     sequence: Int64Array
@@ -106,15 +110,13 @@ def rows_of(recording: Recording) -> Rows:
     """
     op = recording.op
     # marks carry the number of their step; the place that they stand for is the same in each
-    name, names = _coded(
-        op["name"].cast(pl.String).str.replace(r"^ProfilerStep#\d+$", "ProfilerStep")
-    )
+    name, names = _coded(op["name"], STEP_MARK, "ProfilerStep")
     collective, collectives = _coded(op["collective"])
     rank, lane = op["rank"].to_numpy(), op["lane"].to_numpy()
     correlation = op["correlation"].to_numpy()
     lane_kind, stream = _lane_facts(recording, rank, lane)
-    on_host = lane_kind == "host"
-    on_worker = (lane_kind == "communication") & (correlation < 0)
+    on_host = lane_kind == LANE_KINDS.index("host")
+    on_worker = (lane_kind == LANE_KINDS.index("communication")) & (correlation < 0)
     on_device = ~on_host & ~on_worker
     call = _calls(rank, correlation, on_host, on_device)
     synchronises = _named(names, SYNCHRONISES)[name] & on_host
@@ -127,7 +129,7 @@ def rows_of(recording: Recording) -> Rows:
         name=name,
         collective=collective,
         stream=stream,
-        kind=op["kind"].cast(pl.String).to_numpy(),
+        kind=op["kind"].to_physical().to_numpy(),
         bytes=op["bytes"].to_numpy(),
         correlation=correlation,
         sequence=op["sequence"].to_numpy(),
@@ -153,12 +155,19 @@ def rows_of(recording: Recording) -> Rows:
     )
 
 
-def _coded(column: pl.Series) -> tuple[Int32Array, tuple[str, ...]]:
-    """Codes in the order of the sorted names: the same for any order of reading."""
-    text = column.cast(pl.String)
-    values = text.unique().sort()
-    codes = text.replace_strict(values, pl.Series(range(len(values))), return_dtype=pl.Int32)
-    return codes.to_numpy(), tuple(values.to_list())
+def _coded(
+    column: pl.Series, pattern: str = "^$", instead: str = ""
+) -> tuple[Int32Array, tuple[str, ...]]:
+    """Codes in the order of the sorted names, the same for any order of reading; one name instead of some."""
+    code = column.to_physical().to_numpy()
+    first = np.full(int(code.max()) + 1 if code.size else 0, -1, np.int64)
+    first[code] = np.arange(code.size)
+    found = np.flatnonzero(first >= 0)
+    text = column.gather(first[found]).cast(pl.String).str.replace(pattern, instead)
+    values, place = np.unique(text.to_numpy().astype(object), return_inverse=True)
+    number = np.zeros(first.size, np.int32)
+    number[found] = place
+    return number[code], tuple(values.tolist())
 
 
 def _named(names: tuple[str, ...], pattern: re.Pattern[str]) -> BoolArray:
@@ -167,29 +176,30 @@ def _named(names: tuple[str, ...], pattern: re.Pattern[str]) -> BoolArray:
 
 def _lane_facts(
     recording: Recording, rank: Int32Array, lane: Int32Array
-) -> tuple[NDArray[np.object_], Int32Array]:
-    """Kind of each row's lane, and code of its stream."""
-    lanes = recording.lane.select(
-        "rank",
-        "lane",
-        pl.col("kind").cast(pl.String),
+) -> tuple[NDArray[np.uint8], Int32Array]:
+    """Kind of each row's lane (a code of `LANE_KINDS`), and code of its stream."""
+    lanes = recording.lane.with_columns(
         stream=pl.col("name").str.replace("^device .* stream ", "").rank("dense").cast(pl.Int32),
     )
-    row = pl.DataFrame({"rank": rank, "lane": lane})
-    facts = row.join(lanes, on=["rank", "lane"], how="left", maintain_order="left")
-    return facts["kind"].fill_null("host").to_numpy(), facts["stream"].fill_null(0).to_numpy()
+    known = [lanes[name].to_numpy() for name in ("rank", "lane")]
+    size = tuple(
+        int(max(a.max(initial=-1), b.max(initial=-1))) + 1
+        for a, b in zip((rank, lane), known, strict=True)
+    )
+    kind, stream = np.full(size, LANE_KINDS.index("host"), np.uint8), np.zeros(size, np.int32)
+    kind[*known] = lanes["kind"].to_physical().to_numpy()
+    stream[*known] = lanes["stream"].to_numpy()
+    return kind[rank, lane], stream[rank, lane]
 
 
 def _calls(
     rank: Int32Array, correlation: Int64Array, on_host: BoolArray, on_device: BoolArray
 ) -> Int32Array:
     """Join device ops to runtime calls of the same rank and correlation."""
-    row = pl.DataFrame({"rank": rank, "correlation": correlation}).with_row_index("row")
-    known = row.filter(pl.Series(correlation >= 0))
-    calls = known.filter(pl.Series(on_host[correlation >= 0]))
-    calls = calls.unique(["rank", "correlation"], keep="first", maintain_order=True)
-    device = known.filter(pl.Series(on_device[correlation >= 0]))
-    joined = device.join(calls, on=["rank", "correlation"], how="inner", suffix="_call")
+    calls, device = (np.flatnonzero(some & (correlation >= 0)) for some in (on_host, on_device))
+    first = kernels.first_equal(
+        *(rank[calls], correlation[calls], rank[device], correlation[device])
+    )
     call = np.full(rank.size, -1, np.int32)
-    call[joined["row"].to_numpy()] = joined["row_call"].to_numpy()
+    call[device] = np.append(calls, -1)[first]
     return call

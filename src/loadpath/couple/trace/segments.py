@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from loadpath.couple.order import lane_order
 from loadpath.couple.trace import kernels
-from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 
 __all__ = ["GAP", "MARKS", "WAITS_FOR_DATA", "Segments", "cut_threads", "occurrences"]
 
@@ -70,7 +71,7 @@ def cut_threads(rows: Rows, steps: list[int]) -> Segments:
     row = _host_rows(rows, steps)
     mark = np.zeros(row.size, np.uint8)
     for kind, value in MARKS.items():
-        mark[rows.kind[row] == kind] = value
+        mark[rows.kind[row] == KIND[kind]] = value
     call, before, start, end, flag = kernels.flatten(
         rows.rank[row].astype(np.int64) << 32 | rows.lane[row], rows.start[row], rows.end[row], mark
     )
@@ -94,8 +95,8 @@ def cut_threads(rows: Rows, steps: list[int]) -> Segments:
 def _host_rows(rows: Rows, steps: list[int]) -> Int32Array:
     """Rows of host calls, by rank, lane, start, and longest first."""
     row = np.flatnonzero(rows.keeps_time & np.isin(rows.step, steps)).astype(np.int32)
-    keys = (rows.start[row] - rows.end[row], rows.start[row], rows.lane[row], rows.rank[row])
-    return row[np.lexsort(keys)]
+    start = rows.start[row]
+    return row[lane_order(rows.rank[row], rows.lane[row], start, start - rows.end[row])]
 
 
 def _positions(

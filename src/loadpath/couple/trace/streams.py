@@ -6,7 +6,7 @@ import numpy as np
 
 from loadpath.couple.trace import kernels
 from loadpath.couple.trace.launches import RESOLUTION_NS, TOLERATED_RATIO, DeviceWork
-from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 
 __all__ = ["cross_stream"]
 
@@ -57,7 +57,7 @@ def cross_stream(  # noqa: PLR0914 - what is known of each pair of ops reads bes
     broken = rows.start[row[target]] < end - RESOLUTION_NS
     ready = np.maximum(_lane_free(rows, work), work.launched + latency_ns)[target]
     is_last = (end > ready + RESOLUTION_NS) & (rows.start[row[target]] - end <= BINDING_NS)
-    talks = rows.kind[row] == "communicate"
+    talks = rows.kind[row] == KIND["communicate"]
     asks = _WaitCalls.of(rows)
     pair = rows.stream[row[target]].astype(np.int64) << 16 | rows.stream[row[source]]
     lanes = pair << 2 | np.clip(_calls_before(rows, work, asks.row), 0, 3)[target]

@@ -5,7 +5,7 @@ import numpy as np
 from loadpath.couple.trace import kernels
 from loadpath.couple.trace.launches import RESOLUTION_NS, TOLERATED_RATIO, DeviceWork
 from loadpath.couple.trace.recorded_waits import RecordedWaits
-from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 
 __all__ = ["host_waits"]
 
@@ -37,7 +37,7 @@ def host_waits(
     """
     source, target = _synchronised(rows, work)
     inferred = ~np.isin(target, recorded.host_call)
-    is_copy = (rows.kind[work.row] == "copy") & (work.call >= 0) & rows.on_device[work.row]
+    is_copy = (rows.kind[work.row] == KIND["copy"]) & (work.call >= 0) & rows.on_device[work.row]
     waits = np.array([_may_block(name) for name in rows.names], np.bool_)
     copies = np.flatnonzero(is_copy)
     copies = copies[waits[rows.name[work.row[copies]]] | waits[rows.name[work.call[copies]]]]

@@ -8,7 +8,7 @@ import polars as pl
 
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.posted import are_ends
-from loadpath.couple.trace.rows import BoolArray, Int32Array, Int64Array, Rows
+from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import Segments, occurrences
 
 __all__ = ["WorkerWaits", "first_part", "worker_waits"]
@@ -171,7 +171,7 @@ def _may_wait(rows: Rows, segments: Segments) -> BoolArray:
     inside = segments.call >= 0
     call = np.where(inside, segments.call, 0)
     talks = np.array([bool(WAITS_INSIDE.search(name[:200])) for name in rows.names], np.bool_)
-    return np.asarray(~inside | (rows.kind[call] == "marker") | talks[rows.name[call]])
+    return np.asarray(~inside | (rows.kind[call] == KIND["marker"]) | talks[rows.name[call]])
 
 
 def _waiting_places(found: pl.DataFrame) -> pl.DataFrame:
