@@ -368,7 +368,7 @@ def first_equal(rank: Any, number: Any, asked_rank: Any, asked_number: Any) -> A
     return found
 
 
-@kernel
+@kernel(wraps=True)
 def _hashed(rank: Any, number: Any, n_slot: int) -> Any:
     """Slot of a pair; what differs a little lies far apart, so that runs of slots stay short."""
     mixed = (np.uint64(number) ^ (np.uint64(rank) << np.uint64(40))) * np.uint64(0x9E3779B97F4A7C15)
