@@ -8,6 +8,9 @@ from loadpath.compiled import kernel
 
 __all__ = ["read_thousandths", "read_whole"]
 
+MOST_WHOLE = 9_000_000_000_000_000
+"""Its thousandths, rounded up, are a 64-bit number still."""
+
 
 @kernel
 def read_whole(data: Any, low: Any, high: Any, value: Any, odd: Any) -> None:
@@ -31,7 +34,7 @@ def read_whole(data: Any, low: Any, high: Any, value: Any, odd: Any) -> None:
 
 @kernel
 def read_thousandths(data: Any, low: Any, high: Any, value: Any, odd: Any) -> None:
-    """Read decimals as whole thousandths, halves to even; at most 15 digits before the point."""
+    """Read decimals as whole thousandths, halves to even; up to 9e15, as microseconds of an epoch are."""
     for i in range(low.size):
         j = low[i]
         if j < 0:
@@ -40,10 +43,10 @@ def read_thousandths(data: Any, low: Any, high: Any, value: Any, odd: Any) -> No
         j += 1 if minus else 0
         first = j
         number: Any = 0
-        while j < high[i] and j - first < 16 and 48 <= data[j] <= 57:
+        while j < high[i] and j - first < 17 and 48 <= data[j] <= 57:
             number = number * 10 + np.int64(data[j]) - 48
             j += 1
-        if j == first or j - first > 15:
+        if j == first or j - first > 16 or number > MOST_WHOLE:
             odd[i] = True
             continue
         n_digit, rest = 0, False
