@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from loadpath.audit import kept, pipeline, run_audit, store
-from loadpath.errors import InputError
+from loadpath.audit import folder as audit_folder
+from loadpath.audit import kept, open_audit, pipeline, run_audit
+from loadpath.errors import InputError, UsageError
+from loadpath.testing import make_job, write_kineto
 
 
 @pytest.fixture(autouse=True)
@@ -174,13 +176,13 @@ def test_link_and_copy_of_a_file_are_different_questions(record, tmp_path, told)
 def test_answer_is_what_this_audit_wrote_though_another_replaces_its_folder(
     record, told, tmp_path, monkeypatch
 ):
-    write = store.write_folder
+    write = audit_folder.write_folder
 
     def write_and_lose(folder, *given, **named):
         write(folder, *given, **named)
         (folder / "audit.json").write_text("{}")
 
-    monkeypatch.setattr(store, "write_folder", write_and_lose)
+    monkeypatch.setattr("loadpath.audit.store.write_folder", write_and_lose)
     first = run_audit(record, out=tmp_path / "out")
     again = run_audit(record, out=tmp_path / "again", progress=told.append)
     assert told == ["the same was audited before"]
@@ -193,6 +195,26 @@ def test_job_of_a_kept_audit_is_refused_once_the_records_have_changed(record):
     pl.read_parquet(record).with_columns(pl.col("duration") * 2).write_parquet(record)
     with pytest.raises(InputError, match=r"changed since it was audited.*Audit it again"):
         again.what_if("rank=2:ideal")
+
+
+def test_names_that_are_no_text_are_audited_and_written_with_what_is_legible(tmp_path):
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/job\xff"))
+    job = make_job(1, recorder="kineto", pp=1, dp=2, steps=2, microbatches=1, layers=1)
+    shutil.move(write_kineto(job, tmp_path / "job"), folder)
+    one, _ = sorted(folder.iterdir())
+    one.rename(one.with_name(os.fsdecode(b"\xff-") + one.name))
+    audit = run_audit(folder, out=tmp_path / "out")
+    assert f"\ufffd-{one.name}" in [held["path_name"] for held in audit.document["inputs"]]
+    assert "job\ufffd" in open_audit(tmp_path / "out").document["command"]
+    with pytest.raises(UsageError, match=r"its name is no UTF-8.*another --out"):
+        run_audit(folder, out=folder / "out")
+
+
+def test_table_that_polars_cannot_be_told_is_refused_by_name(record, tmp_path):
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/job\xff"))
+    folder.mkdir()
+    with pytest.raises(InputError, match="path that is no UTF-8"):
+        run_audit(shutil.move(record, folder))
 
 
 def test_file_whose_name_is_no_text_is_no_reason_to_stop(record, told):

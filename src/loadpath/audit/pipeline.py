@@ -20,6 +20,7 @@ from loadpath.audit.store import write_audit
 from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_steps
 from loadpath.couple.steps import CoupledSteps, as_runs, as_steps
+from loadpath.decode.digest import file_name
 from loadpath.diagnose.levels import Baseline
 from loadpath.errors import InputError, UsageError
 from loadpath.tables import Recording
@@ -112,7 +113,7 @@ def _audit_anew(
     sources: Sequence[str | Path], settings: Settings, progress: Progress, *, drawn: bool
 ) -> Audit:
     """Read, couple and diagnose."""
-    names = [Path(source).resolve().name for source in sources]
+    names = [file_name(Path(source).resolve()) for source in sources]
     hang = _hang_of_dumps(sources, settings, names, progress)
     if hang is not None:
         document, tables, job = hang

@@ -133,3 +133,16 @@ def test_times_are_read_alike(ts):
 def test_odd_event_is_read_alike(event):
     found = assert_equal_readings(document(one_event(), event, one_event(ts=9)))
     assert len(found["rows"]) >= 2
+
+
+@pytest.mark.parametrize("is_raw", [True, False])
+def test_names_in_other_alphabets_are_read_alike_and_by_the_scan(is_raw):
+    names = ["数据/模型.py(3): 前向", "Prüfung \u0080\uffff", "naïve", "ﬃ", "a"] * 3
+    event = {"ph": "X", "cat": "cpu_op", "pid": 1, "tid": "線", "ts": 1, "dur": 2}
+    text = document(
+        *(json.dumps(event | {"name": n}, ensure_ascii=not is_raw).encode() for n in names)
+    )
+    assert assert_equal_readings(text)["names"] == names
+    assert assert_equal_readings(text, 7)["names"] == names
+    (chunk,) = (c for c in array_chunks([text], "traceEvents", KEYS) if isinstance(c, Chunk))
+    assert not chunk.odd.any()
