@@ -67,7 +67,7 @@ def test_longer_text_is_not_taken_for_the_one_that_it_begins_with(texts):
     [
         '{"a": 1, "a": 2}', '{"args": {"stream": 1}, "args": {}}', '{"args": 1, "args": {}}',
         '{"args": {"stream": 1, "stream": 2}}', '{"a": [1]}', '{"a": {}}', '{"args": []}',
-        '{"a": 01}', '{"a": 1e3}', '{"a": "\x01"}', '{"a": "\u00e9"}', '{"a": 1,}', '{"x": [1,]}',
+        '{"a": 01}', '{"a": 1e3}', '{"a": "\x01"}', '{"a": "\\ud83d\\ude00"}', '{"a": 1,}', '{"a": "\\u00g0"}', '{"\\u0061": 1}', '{"x": [1,]}',
         '{"x": [1}]}', '{"a" 1}', '{"a": tru}', '{"x": ' + "[" * 70 + "1" + "]" * 70 + "}",
     ],
 )  # fmt: skip
@@ -76,6 +76,58 @@ def test_what_is_no_plain_json_or_doubled_is_left_to_the_decoder(text):
     rows = found(array(sound, text, sound))
     assert rows[0] == rows[-1] == {"a": "1", "args": '{"stream": 1}', "stream": "1"}
     assert rows[1] is None
+
+
+# The borders of each length of UTF-8, and what lies just beyond them.
+CHARACTERS = [
+    bytes([first, *rest[:k]])
+    for first in (
+        0x7F,
+        0x80,
+        0xBF,
+        0xC0,
+        0xC1,
+        0xC2,
+        0xDF,
+        0xE0,
+        0xE1,
+        0xED,
+        0xEF,
+        0xF0,
+        0xF4,
+        0xF5,
+    )
+    for second in (0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+    for rest in (
+        (second, 0x80, 0xBF),
+        (second, 0xBF, 0x41),
+        (second, 0x41, 0x80),
+        (second, 0xC0, 0x80),
+    )
+    for k in range(4)
+]
+
+
+def is_utf8(text):
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def test_other_alphabets_are_text_and_what_is_no_utf8_is_left_to_the_decoder():
+    objects = [b'{"a": "' + one + b'"}' for one in CHARACTERS]
+    text = b'{"e": [' + b",\n".join(objects) + b"]}"
+    sound = [is_utf8(one) for one in CHARACTERS]
+    assert len(set(sound)) == 2
+    for size in (1 << 20, 3, 1):
+        assert [row is not None for row in found(text, size)] == sound
+
+
+def test_letters_written_by_number_are_text():
+    text = array('{"a": "\\u00e9\\uFFFF\\ud7ff\\uE000"}', '{"k\\\\u": 1, "a": 2}')
+    assert found(text)[0] == found(text, 1)[0] == {"a": '"\\u00e9\\uFFFF\\ud7ff\\uE000"'}
 
 
 def test_texts_beyond_those_remembered_are_parsed(monkeypatch):

@@ -166,6 +166,8 @@ def _try_writing(target: Path) -> None:
     parent = target.parent
     while not os.path.lexists(parent):
         parent = parent.parent
+    if str(target) != os.fsencode(target).decode(errors="replace"):
+        raise OSError(errno.EILSEQ, "its name is no UTF-8")
     for part in target.relative_to(parent).parts:
         if len(os.fsencode(part)) > LONGEST_NAME:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))

@@ -9,7 +9,7 @@ import polars as pl
 from loadpath.audit.settings import Settings
 from loadpath.audit.windows import in_window
 from loadpath.decode.digest import file_digest
-from loadpath.decode.regular import check_regular
+from loadpath.decode.regular import check_table
 from loadpath.errors import InputError, first_line
 from loadpath.tables import RANK, Recording, caveat_table
 
@@ -104,7 +104,7 @@ def _with_hosts(recording: Recording, path: Path) -> Recording:
         If the file cannot be read; all that is wrong is named.
     """
     try:
-        table = pl.read_csv(check_regular(path), infer_schema=False)
+        table = pl.read_csv(check_table(path), infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, InputError) as error:
         first = error.problems[0] if isinstance(error, InputError) else first_line(error)
         what = first if isinstance(error, InputError) else f"cannot be read ({first})"

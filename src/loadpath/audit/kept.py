@@ -1,13 +1,13 @@
 """Finished audits that are kept: the same question of the same files is answered at once."""
 
-import functools
 import hashlib
 import io
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,14 @@ class Question:
         Digest of the content of all files, of the settings, and of the code and libraries.
     digests : frozenset of str
         SHA-256 of the files that the key stands for.
+    is_unchanged : callable
+        Tells whether the same files, none changed, lie there as when it was asked.
     """
 
     shelf: Path
     key: str
     digests: frozenset[str]
+    is_unchanged: Callable[[], bool] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +132,19 @@ def ask(
     if shelf is None or settings.noise:
         return None
     try:
-        files, said = files_behind(sources, settings)
+        seen = _seen(sources, settings)
+        files, placed, _ = seen
         with ThreadPoolExecutor(2) as pool:
             digests = list(pool.map(file_digest, files))
     except (InputError, OSError):
         return None
     options = {item.name: str(getattr(settings, item.name)) for item in fields(settings)}
     names = [Path(source).resolve().name for source in sources]
-    facts = (names, said, digests, options, dict(wanted), versions(LIBRARIES), _machine(), _code())
-    key = hashlib.sha256(msgspec.msgpack.encode(facts)).hexdigest()
-    return Question(shelf, f"audit-{key}", frozenset(digest for _, digest, _ in digests))
+    made_by = (versions(LIBRARIES), _machine(), _code())
+    facts = (names, placed, digests, options, dict(wanted), made_by)
+    key = hashlib.sha256(ascii(facts).encode()).hexdigest()
+    held = frozenset(digest for _, digest, _ in digests)
+    return Question(shelf, f"audit-{key}", held, partial(_is_as_seen, seen, sources, settings))
 
 
 def find_answer(question: Question | None) -> Answer | None:
@@ -186,16 +192,38 @@ def keep_answer(
     tables : mapping of str to polars.DataFrame
         Its tables.
     folder : Path, optional
-        Audit folder that was written; its files are kept as they are.
+        Audit folder as it is written; its files are kept as they are.
     """
     if question is None or not _is_large(document):
         return
-    if not {one["sha256"] for one in document["inputs"]} <= question.digests:
-        return  # a file was changed between the question and the answer
+    read = {one["sha256"] for one in document["inputs"]}
+    if not (read <= question.digests and question.is_unchanged()):
+        return  # a file was changed, came or went between the question and the answer
     files = dict(_written(folder) if folder else _encoded(document, tables))
     sizes = {name: len(content) for name, content in files.items()}
     head = msgspec.msgpack.encode(_Head(sizes, tuple(tables)))
     keep(question.shelf, question.key, [len(head).to_bytes(8, "little"), head, *files.values()])
+
+
+Seen = tuple[list[Path], tuple[Any, ...], list[tuple[int, ...]]]
+
+
+def _seen(sources: Sequence[str | Path], settings: Settings) -> Seen:
+    """List files, how they lie, and what the file system knows of each: times of change too."""
+    files, placed = files_behind(sources, settings)
+    states = [path.stat() for path in files]
+    return (
+        files,
+        placed,
+        [(s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states],
+    )
+
+
+def _is_as_seen(seen: Seen, sources: Sequence[str | Path], settings: Settings) -> bool:
+    try:
+        return _seen(sources, settings) == seen
+    except (InputError, OSError):
+        return False
 
 
 def _is_large(document: Mapping[str, Any]) -> bool:
@@ -223,7 +251,7 @@ def _machine() -> str:
     return f"{platform.machine()} {platform.system()}"
 
 
-@functools.cache
+@cache
 def _code() -> str:
     """Digest of names, sizes and times of the package's modules: what they answer may have changed."""
     found = sorted(_modules(str(PACKAGE)))

@@ -1,6 +1,6 @@
 """The order of an audit: read, couple, diagnose, write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -20,8 +20,9 @@ from loadpath.audit.store import write_audit
 from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_steps
 from loadpath.couple.steps import CoupledSteps, as_runs, as_steps
+from loadpath.decode.digest import file_name
 from loadpath.diagnose.levels import Baseline
-from loadpath.errors import UsageError
+from loadpath.errors import InputError, UsageError
 from loadpath.tables import Recording
 
 __all__ = ["couple_recording", "couple_sources", "run_audit"]
@@ -87,18 +88,24 @@ def run_audit(
     settings = _settings(options)
     if out is not None:
         check_target(Path(out), force=force)
-    question = ask(sources, settings, {"folder": out is not None, "briefing": brief})
+    wanted = {"folder": out is not None, "briefing": brief}
+    question = ask(sources, settings, wanted)
     answer = find_answer(question)
     if answer is not None:
         progress("the same was audited before")
         if out is not None:
             write_folder(Path(out), answer.write, force=force)
-        again = partial(_couple_again, [Path(source).absolute() for source in sources], settings)
+        places = [Path(source).absolute() for source in sources]
+        again = partial(
+            _couple_again, lambda: ask(places, settings, wanted) == question, places, settings
+        )
         return Audit(answer.document, answer.tables, cache(again))
     audit = _audit_anew(sources, settings, progress, drawn=brief or out is not None)
-    if out is not None:
-        _write(audit, Path(out), progress, brief=brief, force=force)
-    keep_answer(question, audit.document, audit.tables, Path(out) if out is not None else None)
+    keep = partial(keep_answer, question, audit.document, audit.tables)
+    if out is None:
+        keep()
+    else:
+        _write(audit, Path(out), progress, keep, brief=brief, force=force)
     return audit
 
 
@@ -106,7 +113,7 @@ def _audit_anew(
     sources: Sequence[str | Path], settings: Settings, progress: Progress, *, drawn: bool
 ) -> Audit:
     """Read, couple and diagnose."""
-    names = [Path(source).resolve().name for source in sources]
+    names = [file_name(Path(source).resolve()) for source in sources]
     hang = _hang_of_dumps(sources, settings, names, progress)
     if hang is not None:
         document, tables, job = hang
@@ -121,17 +128,31 @@ def _audit_anew(
     return Audit(document, tables, lambda: job)
 
 
-def _write(audit: Audit, out: Path, progress: Progress, *, brief: bool, force: bool) -> None:
+def _write(
+    audit: Audit,
+    out: Path,
+    progress: Progress,
+    keep: Callable[[Path], None],
+    *,
+    brief: bool,
+    force: bool,
+) -> None:
     page = ""
     if brief:
         progress("writing the briefing")
         from loadpath.brief import render_briefing  # noqa: PLC0415 - not needed without it
 
         page = render_briefing(audit.document, audit.tables)
-    write_audit(out, (audit.document, audit.tables, audit.job, page), force=force)
+    write_audit(out, (audit.document, audit.tables, audit.job, page), force=force, keep=keep)
 
 
-def _couple_again(sources: Sequence[Path], settings: Settings) -> CoupledJob:
+def _couple_again(
+    asked: Callable[[], bool], sources: Sequence[Path], settings: Settings
+) -> CoupledJob:
+    """Couple what was audited, and nothing that has since taken its place."""
+    if not asked():
+        names = ", ".join(path.name for path in sources)
+        raise InputError(names, "changed since it was audited", "Audit it again.")
     return as_runs(couple_sources(sources, settings, lambda _: None))
 
 

@@ -1,11 +1,11 @@
 """From what the user points at to one recording."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import polars as pl
 
@@ -174,8 +174,8 @@ def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
 
 def files_behind(
     sources: Sequence[str | Path], settings: Settings
-) -> tuple[list[Path], list[tuple[str, str, int]]]:
-    """List all files on which a recording depends.
+) -> tuple[list[Path], tuple[Any, ...]]:
+    """List all files on which a recording depends, and how they lie.
 
     Parameters
     ----------
@@ -188,8 +188,10 @@ def files_behind(
     -------
     files : list of Path
         The records, what lies beside them, and what the settings name.
-    windows : list of (str, str, int)
-        Which of several windows is read, as caveats say it.
+    placed : tuple
+        What a reader asks of files beyond their names and content, whatever their folders are
+        called: which of several windows is read, how many are of each source, and by number
+        those that share a folder and those that are one by links.
 
     Raises
     ------
@@ -199,14 +201,24 @@ def files_behind(
     from loadpath.ingest.op_table.layout import LAYOUT_FILES  # noqa: PLC0415 - its reader loads with it
 
     given = [Path(source) for source in sources]
-    held = list(chain(*_files(given)))
+    of_sources = _files(given)
+    held = list(chain(*of_sources))
     folders = dict.fromkeys(path.parent for path in held)
     names = (HANDSHAKE_FILE, POWER_FILES, LAYOUT_FILES)
     beside = [path for folder in folders for name in names for path in sorted(folder.glob(name))]
     told = [path for path in (settings.layout, settings.hosts) if path]
-    beside += hosts_beside(given, settings)
-    files = dict.fromkeys([*held, *beside, *told, *rank_files(settings.ranks)])
-    return list(files), windows_caveat(given).rows()
+    hosts = hosts_beside(given, settings)
+    files = list(dict.fromkeys([*held, *beside, *hosts, *told, *rank_files(settings.ranks)]))
+    sizes = [(source.is_dir(), len(of)) for source, of in zip(given, of_sources, strict=True)]
+    alike = _numbered(path.parent for path in files), _numbered(path.resolve() for path in files)
+    placed = (windows_caveat(given).rows(), sizes, [files.index(path) for path in hosts], alike)
+    return files, placed
+
+
+def _numbered(paths: Iterable[Path]) -> list[int]:
+    """Give equal paths one number."""
+    number: dict[Path, int] = {}
+    return [number.setdefault(path, len(number)) for path in paths]
 
 
 def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) -> list[Path]:

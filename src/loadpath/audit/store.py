@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def write_audit(
     content: tuple[Mapping[str, Any], Mapping[str, pl.DataFrame], CoupledJob, str],
     *,
     force: bool,
+    keep: Callable[[Path], None] = lambda _: None,
 ) -> None:
     """Write an audit folder; it appears complete or not at all.
 
@@ -77,6 +78,8 @@ def write_audit(
         Document, result tables, coupled job, and briefing (empty for none).
     force : bool
         Replace an audit that is there.
+    keep : callable of Path
+        Given the folder that holds all files, before it appears and others may replace it.
 
     Raises
     ------
@@ -84,7 +87,12 @@ def write_audit(
         If the folder exists and `force` is not set, holds anything but an audit, or cannot be
         written.
     """
-    write_folder(folder, lambda partial: _write_files(partial, content), force=force)
+
+    def write(partial: Path) -> None:
+        _write_files(partial, content)
+        keep(partial)
+
+    write_folder(folder, write, force=force)
 
 
 def _write_files(

@@ -1,11 +1,12 @@
 """Only regular files are opened: a pipe or a device may never end, or never begin."""
 
+import os
 import stat
 from pathlib import Path
 
 from loadpath.errors import InputError
 
-__all__ = ["check_regular"]
+__all__ = ["check_regular", "check_table"]
 
 FORBIDDEN = "Let this user read it, or leave it out."
 
@@ -44,3 +45,27 @@ def check_regular(path: Path) -> Path:
         remedy = "Copy it into a file first."
         raise InputError(str(path), "is a pipe or a device, no regular file", remedy)
     return path
+
+
+def check_table(path: Path) -> Path:
+    """Refuse a path that is no regular file, or that Polars cannot be told.
+
+    Parameters
+    ----------
+    path : Path
+        Table to be read next.
+
+    Returns
+    -------
+    Path
+        The same path.
+
+    Raises
+    ------
+    InputError
+        As `check_regular`, and if the path is no UTF-8.
+    """
+    legible = os.fsencode(path).decode(errors="replace")
+    if legible != str(path):
+        raise InputError(legible, "has a path that is no UTF-8", "Rename it, or its folder.")
+    return check_regular(path)

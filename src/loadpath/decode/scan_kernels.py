@@ -28,6 +28,8 @@ ODD = -2
 """Not plain JSON: the caller decides with a full decoder."""
 DEEPEST = 1 << 60
 """Containers around a value as bits after a leading 1, objects 1 and arrays 0: beyond is odd."""
+SMALL = (48, 49, 50, 51, 52, 53, 54, 55)
+"""Digits below 8, as characters."""
 ROOT, OBJECT, ARGUMENTS = 1, 0b11, 0b111
 MOST_AFTER = 4
 """Different texts between two values that are expected after one."""
@@ -38,24 +40,57 @@ the nested object, which wanted key the value has, and where the nested object o
 
 
 @kernel(borrows=True)
+def _character(data: Any, i: int, n: int) -> int:
+    """Position after the UTF-8 character beyond ASCII that begins at `i`; odd where it is none."""
+    c = byte_at(data, i)
+    if not 0xC2 <= c <= 0xF4:
+        return ODD
+    low, high = 0x80, 0xBF
+    if c in (0xE0, 0xF0):
+        low = 0xA0 if c == 0xE0 else 0x90
+    elif c in (0xED, 0xF4):
+        high = 0x9F if c == 0xED else 0x8F
+    for k in range(1, 2 + (c >= 0xE0) + (c >= 0xF0)):
+        if not low <= byte_at(data, i + k) <= high:
+            return MORE if i + k >= n else ODD
+        low, high = 0x80, 0xBF
+    return i + 2 + (c >= 0xE0) + (c >= 0xF0)
+
+
+@kernel(borrows=True)
+def _escape(data: Any, i: int, n: int) -> int:
+    """Position after the escape that begins at `i`; halves of characters are odd."""
+    if i + 1 >= n:
+        return MORE
+    c = byte_at(data, i + 1)
+    if c != 117:
+        return i + 2 if c in (34, 92, 47, 98, 102, 110, 114, 116) else ODD
+    for k in range(2, 6):
+        c = byte_at(data, i + k)
+        if not (48 <= c <= 57 or 65 <= c & 0xDF <= 70):
+            return MORE if i + k >= n else ODD
+    is_half = byte_at(data, i + 2) & 0xDF == 68 and byte_at(data, i + 3) not in SMALL
+    return ODD if is_half else i + 6
+
+
+@kernel(borrows=True)
 def _string(data: Any, i: int, n: int) -> int:
-    """Position after the string that begins at `i`; odd where it has control or other alphabets."""
+    """Position after the string that begins at `i`; odd where it has control characters."""
     i += 1
-    while True:
+    while i >= 0:
         i = after_plain(data, i)
         c = byte_at(data, i)
         if c == 34:
             return i + 1
         if i >= n:
             return MORE
-        if c != 92:
+        if c == 92:
+            i = _escape(data, i, n)
+        elif c >= 128:
+            i = _character(data, i, n)
+        else:
             return ODD
-        if i + 1 >= n:
-            return MORE
-        c = byte_at(data, i + 1)
-        if c not in (34, 92, 47, 98, 102, 110, 114, 116):
-            return ODD
-        i += 2
+    return i
 
 
 @kernel(borrows=True)
@@ -89,6 +124,15 @@ def _literal(data: Any, i: int, n: int) -> int:
         if byte_at(data, i + k) != word[k]:
             return MORE if i + k >= n else ODD
     return i + len(word)
+
+
+@kernel(borrows=True)
+def _is_spelt(data: Any, low: int, high: int) -> bool:
+    """Tell whether a key may be a wanted one whose letters are written by number."""
+    i = low
+    while i < high and not (byte_at(data, i) == 92 and byte_at(data, i + 1) == 117):
+        i += 1
+    return i < high
 
 
 @kernel(borrows=True)
@@ -174,6 +218,8 @@ def _between(data: Any, i: int, n: int, keys: Any, nested: int, fact: Any) -> An
             i = _string(data, i, n)
             if i < 0:
                 return i
+            if _is_spelt(data, first, i):
+                return ODD
             if state == OBJECT or (inside and state == ARGUMENTS):
                 key = _key_number(data, first, i - 1, int(state == ARGUMENTS), keys)
             i = after_blank(data, i)

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from loadpath.decode.blocks import FREE_BYTES, MAX_EXPANSION
-from loadpath.decode.regular import check_regular
+from loadpath.decode.regular import check_table
 from loadpath.errors import InputError, first_line
 
 __all__ = ["read_cells", "read_table", "read_whole_numbers"]
@@ -64,7 +64,7 @@ def read_cells(path: Path, remedy: str) -> pl.DataFrame:
         If the file cannot be opened or is no CSV.
     """
     try:
-        return pl.read_csv(check_regular(path), infer_schema=False)
+        return pl.read_csv(check_table(path), infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(path.name, f"cannot be read ({first_line(error)})", remedy) from error
 

@@ -107,7 +107,7 @@ class Tokens:
 def _content(raw: bytes) -> str:
     if b"\\" in raw or not raw.startswith(b'"'):
         return str(msgspec.json.decode(raw))
-    return raw[1:-1].decode("ascii")
+    return raw[1:-1].decode()
 
 
 def number_keys(

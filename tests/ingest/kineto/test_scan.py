@@ -91,7 +91,9 @@ def test_any_value_at_any_place_is_read_alike(splinter, place):
     "ts",
     ["0.0005", "0.0015", "0.0025", "0.00050000001", "-0.0005", "-7.25", "9007199254740991.999",
      "9007199254740992", "-9007199254740992.5", "1712195495520854.833", "4487401684337.4845",
-     "1e3", "1E+2", "0.1e1", "00.5", "01", "-", "1.", ".5", '"12.5"', "true", "null", "12e"],
+     "1e3", "1E+2", "0.1e1", "00.5", "01", "-", "1.", ".5", '"12.5"', "true", "null", "12e",
+     '"00.5"', '"1."', '".5"', '""', '"-"', '"-0.0005"', '"1e3"', '" 1"', '"1 "', '"1_0"', '"inf"',
+     '"9007199254740992.0015"', '"99999999999999999999"', '"\u0661"', '"1\\u0030"', '"1.5""'],
 )  # fmt: skip
 def test_times_are_read_alike(ts):
     event = one_event(ts=77).replace(b'"ts": 77', f'"ts": {ts}'.encode())
@@ -133,3 +135,26 @@ def test_times_are_read_alike(ts):
 def test_odd_event_is_read_alike(event):
     found = assert_equal_readings(document(one_event(), event, one_event(ts=9)))
     assert len(found["rows"]) >= 2
+
+
+def test_times_as_text_need_no_full_decoder(monkeypatch):
+    events = [one_event(ts=1).replace(b'"ts": 1', f'"ts": "{i}.0625"'.encode()) for i in range(9)]
+    reader = ChunkReader()
+    monkeypatch.setattr(reader, "_decode", None)
+    (chunk,) = (
+        c for c in array_chunks([document(*events)], "traceEvents", KEYS) if isinstance(c, Chunk)
+    )
+    assert reader.columns(chunk).start_ns.tolist() == [1000 * i + 62 for i in range(9)]
+
+
+@pytest.mark.parametrize("is_raw", [True, False])
+def test_names_in_other_alphabets_are_read_alike_and_by_the_scan(is_raw):
+    names = ["数据/模型.py(3): 前向", "Prüfung \u0080\uffff", "naïve", "ﬃ", "a"] * 3
+    event = {"ph": "X", "cat": "cpu_op", "pid": 1, "tid": "線", "ts": 1, "dur": 2}
+    text = document(
+        *(json.dumps(event | {"name": n}, ensure_ascii=not is_raw).encode() for n in names)
+    )
+    assert assert_equal_readings(text)["names"] == names
+    assert assert_equal_readings(text, 7)["names"] == names
+    (chunk,) = (c for c in array_chunks([text], "traceEvents", KEYS) if isinstance(c, Chunk))
+    assert not chunk.odd.any()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from loadpath.decode.regular import check_regular
+from loadpath.decode.regular import check_table
 from loadpath.decode.table_file import read_table
 from loadpath.errors import InputError, first_line
 from loadpath.ingest.op_table.vocabulary import OP_NAME
@@ -54,7 +54,7 @@ def read_columns(path: Path) -> pl.DataFrame:
     InputError
         If the file is damaged or columns are missing; all are named.
     """
-    check_regular(path)
+    check_table(path)
     suffix = path.suffix.lower()
     try:
         frame = read_table(path)
