@@ -221,3 +221,14 @@ def test_file_whose_name_is_no_text_is_no_reason_to_stop(record, told):
     Path(os.fsdecode(bytes(Path(record).parent) + b"/\xff.txt")).write_text("x")
     assert not is_told_again(record, told)
     assert is_told_again(record, told)
+
+
+def test_large_file_that_no_reader_opens_is_known_by_its_time_of_change(record, told):
+    weights = Path(record).with_name("weights.bin")
+    with weights.open("wb") as stream:
+        stream.truncate(kept.MOST_OTHER_BYTES + 1)
+    folder = weights.parent
+    is_told_again(folder, told)
+    assert is_told_again(folder, told)
+    os.utime(weights, ns=(1, 1))
+    assert not is_told_again(folder, told)
