@@ -104,8 +104,8 @@ def _best(known: pl.DataFrame, least_ratio: float) -> pl.DataFrame:
     # without noise intervals are points: what returns hardly more is not told to return more
     told = known.filter((pl.col("gain_low_s") > 0) & (pl.col("saving_ratio") > 0))
     most = told.sort("gain_s", descending=True).head(1)
-    step_s = (most["step_s"] + most["gain_s"]).sum()
-    least = most["gain_low_s"].sum() - least_ratio * step_s
+    step_s = most["step_s"] + most["gain_s"]
+    least = float((most["gain_low_s"] - least_ratio * step_s).sum())
     return told.filter(pl.col("gain_high_s") >= least).head(1)
 
 
