@@ -132,6 +132,34 @@ def test_the_simplest_of_policies_that_cannot_be_told_apart_is_said(audited):
     assert "It takes 1 spare; what it replaces goes free" in said
 
 
+@pytest.mark.parametrize(("more", "says"), [(0.001, "To replace"), (0.01, "Not to wait for")])
+def test_a_policy_that_returns_hardly_more_than_a_simpler_one_is_not_said(audited, more, says):
+    """Without noise intervals are points: a nanosecond would decide."""
+    document, tables = audited("rank")
+    exact = {name: pl.col("gain_s") for name in ("gain_low_s", "gain_high_s")}
+    policy = tables["policy"].with_columns(**exact)
+    simple = policy.filter(policy="replace")
+    better = pl.lit(more * (simple["step_s"] + simple["gain_s"]).item())
+    gains = ("gain_s", "gain_low_s", "gain_high_s")
+    costly = simple.with_columns(
+        pl.lit("backup").cast(policy.schema["policy"]).alias("policy"),
+        *(pl.col(name) + better for name in gains),
+        step_s=pl.col("step_s") - better,
+    )
+    tables["policy"] = pl.concat([policy, costly])
+    assert answers(document, tables)["What helps?"].startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("keys", "apart"), [(("own work",), False), (("own work", "transfers"), True)]
+)
+def test_only_several_reserves_are_each_alone(audited, keys, apart):
+    document, tables = audited("rank")
+    other = (pl.col("by") == "work") & ~pl.col("key").is_in(keys)
+    tables["stability"] = tables["stability"].filter(~other)
+    assert ("each alone" in answers(document, tables)["Up to where?"]) == apart
+
+
 def test_a_verdict_that_returns_more_than_any_policy_is_said_first(audited):
     document, tables = audited("rank")
     document["verdict"] |= {"kind": "stage", "place": "stage", "stage": 3}

@@ -40,6 +40,24 @@ def test_noise_that_ranks_share_is_not_modelled_as_independent():
     assert "misses the recorded mean step" in figure(rows, "noise_gain_independent")["basis"]
 
 
+def test_under_load_noise_that_is_not_independent_has_no_gain_either():
+    steps = 70 * (1 + 0.3 * np.random.default_rng(1).random(40))
+    rows, _ = vector(bsp(np.tile(steps[:, None], (1, 8)), steps=40, transfer=5), loads=True)
+    recorded = figure(rows, "noise_gain_independent")
+    twice = figure(rows, "noise_gain_independent", load="transfers", factor=2.0)
+    assert "misses the recorded mean step" in recorded["basis"]
+    assert (twice["value"], twice["basis"]) == (None, recorded["basis"])
+
+
+def test_where_there_is_no_noise_every_gain_of_it_says_so():
+    rows, _ = vector(bsp([70, 70, 90, 70], transfer=5), loads=True)
+    gains = [row for key, row in rows.items() if key[2].startswith("noise_gain")]
+    assert len(gains) == 2 + 3
+    for gain in gains:
+        assert gain["value"] is None
+        assert gain["basis"] == "not assessed: no rank's work has noise of its own"
+
+
 def test_noise_that_ranks_share_does_not_hide_the_gain_of_their_own():
     """A rank's own noise costs what it costs, however much all vary together."""
     rng = np.random.default_rng(1)

@@ -137,11 +137,9 @@ def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> 
     shared = job.caveat.filter(pl.col("code") == "shared_stage")
     if shared.height:
         return f"no rank is late to the stage in which all wait, but {shared['text'][0]}."
-    lacking = job.instance.filter(~pl.col("matched")).height
-    missing = job.caveat.filter(pl.col("code").is_in(MISSING_CODES))
-    if lacking or missing.height:
-        what = missing["text"][0] if missing.height else f"{lacking} communications lack members"
-        return f"no recorded rank is to blame, but {what}; record all ranks to clear anybody."
+    unknown = _unknown_members(job)
+    if unknown:
+        return f"no recorded rank is to blame, but {unknown} to clear anybody."
     residual_ns, doubt_s = _clock_doubt(job)
     if doubt_s > settings.gate * judgement.step_s:
         return (
@@ -149,6 +147,21 @@ def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> 
             f"communication; over a step that is {100 * doubt_s / judgement.step_s:.0f} % of it, "
             "more than the gate: who was late cannot be told, and nobody can be cleared."
         )
+    return ""
+
+
+def _unknown_members(job: CoupledJob) -> str:
+    """Whose waiting is not known, and what would tell it; empty if all of it is."""
+    missing = job.caveat.filter(pl.col("code").is_in(MISSING_CODES))["text"].to_list()
+    early = job.caveat.filter(pl.col("code") == "instances_not_causal")["n"].sum()
+    lacking = job.instance.filter(~pl.col("matched")).height
+    if lacking > early:
+        missing.append(f"communications lack members ({lacking - early} times)")
+    if missing:
+        return f"{missing[0]}; record all ranks"
+    if lacking:
+        times = f"({early} times), so that it is not known who waited there"
+        return f"a rank ends a communication before another starts it {times}; set the clocks"
     return ""
 
 

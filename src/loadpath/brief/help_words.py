@@ -41,7 +41,7 @@ def help_words(policies: pl.DataFrame, verdict: Mapping[str, Any]) -> Iterator[C
         Words and figures.
     """
     known = policies.drop_nulls("gain_low_s")
-    best = _best(known)
+    best = _best(known, verdict["policy_ratio"])
     cause = _returns_more(verdict, best)
     if cause:
         yield Cell(
@@ -62,21 +62,22 @@ def help_words(policies: pl.DataFrame, verdict: Mapping[str, Any]) -> Iterator[C
         yield Cell((other if cause else nothing) if known.height else few)
 
 
-def noise_words(policies: pl.DataFrame, section: Mapping[str, Any]) -> Iterator[Cell]:
+def noise_words(policies: pl.DataFrame, document: Mapping[str, Any]) -> Iterator[Cell]:
     """Say what noise costs, and what returns most where no part is to be replaced.
 
     Parameters
     ----------
     policies : polars.DataFrame
         Table ``policy``, from simple to costly.
-    section : mapping
-        ``stability`` of audit.json.
+    document : mapping
+        Content of audit.json.
 
     Yields
     ------
     Cell
         Words and figures.
     """
+    section, least = document["stability"], document["verdict"]["policy_ratio"]
     noise, share = section["loss"].get("emergent") or {}, section["emergent_share_ratio"]
     known = policies.filter(pl.col("policy").is_in(_OF_NOBODY)).drop_nulls("gain_low_s")
     if noise.get("low") is None or known.is_empty():
@@ -89,7 +90,7 @@ def noise_words(policies: pl.DataFrame, section: Mapping[str, Any]) -> Iterator[
     if share["high"] is not None and share["high"] < _HALF:
         yield Cell("Slow parts cost more: they come first.")
         return
-    best = _best(known)
+    best = _best(known, least)
     yield from _policy(best, rest="of what names no part as slow, nothing")
     if best.is_empty():
         yield Cell(
@@ -98,10 +99,13 @@ def noise_words(policies: pl.DataFrame, section: Mapping[str, Any]) -> Iterator[
         )
 
 
-def _best(known: pl.DataFrame) -> pl.DataFrame:
+def _best(known: pl.DataFrame, least_ratio: float) -> pl.DataFrame:
     """Give the simplest of the policies that return most, one row or none."""
+    # without noise intervals are points: what returns hardly more is not told to return more
     told = known.filter((pl.col("gain_low_s") > 0) & (pl.col("saving_ratio") > 0))
-    least = told.sort("gain_s", descending=True).head(1)["gain_low_s"].sum()
+    most = told.sort("gain_s", descending=True).head(1)
+    step_s = most["step_s"] + most["gain_s"]
+    least = float((most["gain_low_s"] - least_ratio * step_s).sum())
     return told.filter(pl.col("gain_high_s") >= least).head(1)
 
 

@@ -73,7 +73,7 @@ def stability_answers(
         "Up to where?": _reserve(section, tables["stability"]),
         "How steady are the steps?": _steadiness(section),
         "What helps?": help_words(tables["policy"], document["verdict"]),
-        "And where noise is the normal state?": noise_words(tables["policy"], section),
+        "And where noise is the normal state?": noise_words(tables["policy"], document),
     }
     answers = (Answer(question, tuple(words)) for question, words in asked.items())
     return tuple(answer for answer in answers if answer.words)
@@ -245,7 +245,8 @@ def _reserve(section: Mapping[str, Any], table: pl.DataFrame) -> Iterator[Cell]:
         yield Cell(" longer,")
     if said:
         bound = section["reserve"]["bound_ratio"]
-        yield from (Cell(" each alone, before a step takes "), ratio_cell(bound))
+        apart = " each alone," if len(said) > 1 else ""
+        yield from (Cell(f"{apart} before a step takes "), ratio_cell(bound))
         yield Cell(" longer and breaks its bound (policy).")
 
 

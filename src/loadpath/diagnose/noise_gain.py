@@ -19,9 +19,18 @@ from loadpath.diagnose.stability_row import NOTHING, Row, row
 from loadpath.replay import node_weights_ns, replay_weights, step_time_ns
 from loadpath.replay.noise import Quiet, replay_noise
 
-__all__ = ["FEW_STEPS", "draw_steps_under_noise", "modelled_gain", "noise_rows", "rank_noise_s"]
+__all__ = [
+    "FEW_STEPS",
+    "draw_steps_under_noise",
+    "independent_row",
+    "noise_doubt",
+    "noise_rows",
+    "rank_noise_s",
+]
 
 FEW_STEPS = f"not assessed: under {FEWEST_STEPS} steps slow parts cannot be told from noise"
+MISSES = "not assessed: the noise model misses the recorded mean step by more than the gate"
+NO_NOISE = "not assessed: no rank's work has noise of its own"
 WANTED = 2048
 """Steps under noise that a figure rests on."""
 MOST_SCENARIOS, BLOCK = 256, 32
@@ -103,6 +112,32 @@ def draw_steps_under_noise(
     return quiet_s, drawn / 1e9
 
 
+def noise_doubt(losses: Losses, model: NoiseModel, noisy_s: FloatArray, *, gate: float) -> str:
+    """Say why noise that is drawn again for each rank tells no gain.
+
+    Parameters
+    ----------
+    losses : Losses
+        Step times as causes are taken out.
+    model : NoiseModel
+        Noise of the job.
+    noisy_s : (n_step, n_scenario) array of float64
+        Steps under noise, without load.
+    gate : float
+        Largest error of the modelled mean step with which it is believed.
+
+    Returns
+    -------
+    str
+        Basis of a gain that is not assessed; empty if there is no doubt.
+    """
+    if losses.recorded_s.size < FEWEST_STEPS:
+        return FEW_STEPS
+    if _model_error(losses, noisy_s) > gate:
+        return MISSES
+    return NO_NOISE if rank_noise_s(model) < LEAST_S else ""
+
+
 def noise_rows(
     footing: Footing,
     losses: Losses,
@@ -131,59 +166,59 @@ def noise_rows(
     Row
         Rows of table `STABILITY`.
     """
-    quiet_s, noisy_s = steps
-    recorded = float(losses.alike_s.mean())
-    error = abs(float(noisy_s.mean()) / recorded - 1) if recorded > 0 else float("inf")
+    noisy_s = steps[1]
+    error = _model_error(losses, noisy_s)
     yield row("noise_model_error_ratio", Estimate(error, *NOTHING[1:]), basis="modelled")
-    believed, told = error <= gate, footing.job.graph.step.size >= FEWEST_STEPS
-    basis = f"modelled: {model.method}"
-    doubt = "not assessed: the noise model misses the recorded mean step by more than the gate"
-    if told:
-        yield _recorded_gain(footing, losses, model)
-    else:
-        yield row("noise_gain", NOTHING, basis=FEW_STEPS)
-    if believed and told:
-        gain = modelled_gain(quiet_s, noisy_s, rank_noise_s(model))
-        yield row("noise_gain_independent", gain, basis=basis)
-    else:
-        yield row("noise_gain_independent", NOTHING, basis=doubt if told else FEW_STEPS)
-    if not believed:
+    yield _recorded_gain(footing, losses, model)
+    doubt = noise_doubt(losses, model, noisy_s, gate=gate)
+    yield (
+        row("noise_gain_independent", NOTHING, basis=doubt)
+        if doubt
+        else independent_row(model, steps)
+    )
+    if error > gate:
         return
     for name, share in (("p50", 0.5), ("p99", 0.99)):
         value = Estimate(float(np.quantile(noisy_s, share)), *NOTHING[1:])
+        basis = f"modelled: {model.method}"
         yield row("step_under_noise", value, by="quantile", key=name, unit="s", basis=basis)
 
 
-def modelled_gain(quiet_s: FloatArray, noisy_s: FloatArray, rank_s: float) -> Estimate:
-    """Gain of drawn noise, with its Monte Carlo error alone.
+def independent_row(model: NoiseModel, steps: tuple[FloatArray, FloatArray]) -> Row:
+    """Give the gain of noise that is drawn for each rank apart, with its Monte Carlo error alone.
 
     Parameters
     ----------
-    quiet_s : (n_step,) array of float64
-        Steps without noise.
-    noisy_s : (n_step, n_scenario) array of float64
-        Steps under noise.
-    rank_s : float
-        Noise of one rank, in s.
+    model : NoiseModel
+        Noise of the job, of which there is some.
+    steps : tuple of array
+        Result of `draw_steps_under_noise`.
 
     Returns
     -------
-    Estimate
-        Gain; NaN where there is no noise.
+    Row
+        Row ``noise_gain_independent``.
     """
-    if rank_s < LEAST_S:
-        return NOTHING
-    lost = (noisy_s - quiet_s[:, None]).mean(axis=0) / rank_s
+    quiet_s, noisy_s = steps
+    lost = (noisy_s - quiet_s[:, None]).mean(axis=0) / rank_noise_s(model)
     margin = 1.96 * float(lost.std(ddof=1)) / np.sqrt(lost.size)
     value = float(lost.mean())
-    return Estimate(value, value - margin, value + margin)
+    gain = Estimate(value, value - margin, value + margin)
+    return row("noise_gain_independent", gain, basis=f"modelled: {model.method}")
+
+
+def _model_error(losses: Losses, noisy_s: FloatArray) -> float:
+    recorded = float(losses.alike_s.mean())
+    return abs(float(noisy_s.mean()) / recorded - 1) if recorded > 0 else float("inf")
 
 
 def _recorded_gain(footing: Footing, losses: Losses, model: NoiseModel) -> Row:
     """Gain of the recorded steps' own noise, with what their ranks have in common."""
     rank_s = rank_noise_s(model)
+    if losses.recorded_s.size < FEWEST_STEPS:
+        return row("noise_gain", NOTHING, basis=FEW_STEPS)
     if rank_s < LEAST_S:
-        return row("noise_gain", NOTHING, basis="not assessed: no rank's work has noise of its own")
+        return row("noise_gain", NOTHING, basis=NO_NOISE)
     n_step = losses.emergent_s.size
     square = _own_squares(model.rank_s)
     lost, noise = (resample(footing.weights, part) for part in (losses.emergent_s, square))

@@ -20,9 +20,9 @@ from loadpath.diagnose.load import FACTORS, LOADS, load_base_ns, load_curve, loa
 from loadpath.diagnose.noise_gain import (
     FEW_STEPS,
     draw_steps_under_noise,
-    modelled_gain,
+    independent_row,
+    noise_doubt,
     noise_rows,
-    rank_noise_s,
 )
 from loadpath.diagnose.noise_model import NoiseModel, model_noise
 from loadpath.diagnose.places import rank_index
@@ -97,6 +97,7 @@ def stability_tables(
         *_reserve_rows(footing, policy.bound),
         *step_spread_rows(measured_s, footing.weights),
     ]
+    doubt = noise_doubt(losses, model, steps[1], gate=policy.gate)
     curves = [LOAD_CURVE.empty()]
     for load in LOADS:
         knee, curve = _knee_and_curve(footing, load)
@@ -104,7 +105,7 @@ def stability_tables(
         curves.append(curve)
         if loads and curve.height:
             progress(f"measuring stability under load: {load}")
-            rows += _under_load(footing, model, load, policy=policy, rng=rng)
+            rows += _under_load(footing, model, load, bound=policy.bound, doubt=doubt, rng=rng)
     return {"stability": stability_table(rows), "load_curve": pl.concat(curves)}
 
 
@@ -189,9 +190,15 @@ def _knee_and_curve(footing: Footing, load: str) -> tuple[list[Row], pl.DataFram
 
 
 def _under_load(
-    footing: Footing, model: NoiseModel, load: str, *, policy: Policy, rng: np.random.Generator
+    footing: Footing,
+    model: NoiseModel,
+    load: str,
+    *,
+    bound: float,
+    doubt: str,
+    rng: np.random.Generator,
 ) -> list[Row]:
-    """Give the vector under each factor of a load."""
+    """Give the vector under each factor of a load; no gain of noise whose model is in doubt."""
     job = footing.job
     delta = load_delta_ns(job, load, footing.effects.is_transfer)
     weight = node_weights_ns(job.graph, footing.effects.work_ns).astype(np.float64)
@@ -204,8 +211,8 @@ def _under_load(
         more = [
             row("step", mean_estimate(loaded.step_s, footing.weights), unit="s"),
             *delay_rows(footing, loaded, rng),
-            *_broad_reserves(footing, loaded, policy.bound),
-            _noise_row(footing, model, base + (factor - 1) * delta, rng),
+            *_broad_reserves(footing, loaded, bound),
+            _noise_row(footing, model, base + (factor - 1) * delta, doubt=doubt, rng=rng),
         ]
         rows += under(load, factor, more)
     return rows
@@ -220,10 +227,13 @@ def _knee_basis(knee: Estimate, exhausted: bool) -> str:  # noqa: FBT001
 
 
 def _noise_row(
-    footing: Footing, model: NoiseModel, delta_ns: FloatArray, rng: np.random.Generator
+    footing: Footing,
+    model: NoiseModel,
+    delta_ns: FloatArray,
+    *,
+    doubt: str,
+    rng: np.random.Generator,
 ) -> Row:
-    if footing.job.graph.step.size < FEWEST_STEPS:
-        return row("noise_gain_independent", NOTHING, basis=FEW_STEPS)
-    quiet_s, noisy_s = draw_steps_under_noise(footing, model, delta_ns, rng)
-    gain = modelled_gain(quiet_s, noisy_s, rank_noise_s(model))
-    return row("noise_gain_independent", gain, basis=f"modelled: {model.method}")
+    if doubt:
+        return row("noise_gain_independent", NOTHING, basis=doubt)
+    return independent_row(model, draw_steps_under_noise(footing, model, delta_ns, rng))
