@@ -5,7 +5,7 @@ import pytest
 from tests.replay.graphs import couple
 
 from loadpath.errors import UsageError
-from loadpath.replay import replay, step_time_ns
+from loadpath.replay import replay, step_time_ns, threads
 from loadpath.replay.noise import Noise, Quiet, block_noise, draw_noise_ns, replay_noise
 
 
@@ -138,9 +138,18 @@ def test_progress_counts_the_scenarios_that_are_done():
         quiet, by_steps(residual), np.random.default_rng(1), n_scenario=40, progress=said.append
     )
     assert said == [
-        "replaying noise: 32 of 40 scenarios",
-        "replaying noise: 40 of 40 scenarios",
+        "replaying noise: 32 of 40 scenarios on 1 core",
+        "replaying noise: 40 of 40 scenarios on 1 core",
     ]
+
+
+def test_progress_tells_the_cores_in_use(monkeypatch):
+    monkeypatch.setattr(threads, "WORTH_THREADS", 1)
+    graph, work, residual = two_ranks()
+    quiet, said = Quiet(graph, replay(graph, work), work), []
+    noise, rng = by_steps(residual), np.random.default_rng(1)
+    replay_noise(quiet, noise, rng, n_scenario=40, n_thread=3, progress=said.append)
+    assert said[-1] == "replaying noise: 40 of 40 scenarios on 2 cores"
 
 
 @pytest.mark.parametrize(

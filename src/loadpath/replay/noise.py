@@ -10,7 +10,7 @@ from loadpath.couple.graph import CouplingGraph
 from loadpath.errors import UsageError
 from loadpath.replay import kernels, noise_kernels
 from loadpath.replay.scenarios import ScenarioLayout, lay_out_scenarios
-from loadpath.replay.threads import in_threads
+from loadpath.replay.threads import in_threads, threads_used
 from loadpath.replay.timeline import TimeArray, Timeline, begin_apart
 
 __all__ = ["Noise", "Quiet", "block_noise", "draw_noise_ns", "replay_noise"]
@@ -180,10 +180,13 @@ def replay_noise(
         return _sweep(graph, layout, change)
 
     done = []
-    for step_ns in in_threads(sweep, rng.spawn(n_block), graph.n_node * n_scenario, n_thread):
+    n_work = graph.n_node * n_scenario
+    n_core = min(n_block, threads_used(n_work, n_thread))
+    cores = f"{n_core} core" + "s" * (n_core > 1)
+    for step_ns in in_threads(sweep, rng.spawn(n_block), n_work, n_thread):
         done.append(step_ns)
         n_done = min(n_scenario, len(done) * kernels.BLOCK)
-        progress(f"replaying noise: {n_done:,} of {n_scenario:,} scenarios")
+        progress(f"replaying noise: {n_done:,} of {n_scenario:,} scenarios on {cores}")
     return np.hstack([np.empty((graph.step.size, 0)), *done])[:, :n_scenario]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["in_threads"]
+__all__ = ["in_threads", "threads_used"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,9 +37,27 @@ def in_threads(
     object
         Results in the order of the items.
     """
-    n_thread = n_thread or os.cpu_count() or 1
-    if n_thread == 1 or n_node_scenario < WORTH_THREADS:
+    n_thread = threads_used(n_node_scenario, n_thread)
+    if n_thread == 1:
         yield from map(function, items)
         return
     with ThreadPoolExecutor(n_thread) as pool:
         yield from pool.map(function, items)
+
+
+def threads_used(n_node_scenario: int, n_thread: int | None = None) -> int:
+    """Say in how many threads `in_threads` works.
+
+    Parameters
+    ----------
+    n_node_scenario : int
+        Nodes times scenarios of all items together.
+    n_thread : int, optional
+        Most threads; the processors there are if left out.
+
+    Returns
+    -------
+    int
+        1 where the work is not worth more.
+    """
+    return (n_thread or os.cpu_count() or 1) if n_node_scenario >= WORTH_THREADS else 1
