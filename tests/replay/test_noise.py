@@ -146,7 +146,8 @@ def test_progress_counts_the_scenarios_that_are_done():
 def test_progress_tells_the_cores_in_use(monkeypatch):
     monkeypatch.setattr(threads, "WORTH_THREADS", 1)
     graph, work, residual = two_ranks()
-    quiet, said = Quiet(graph, replay(graph, work), work), []
+    said: list[str] = []
+    quiet = Quiet(graph, replay(graph, work), work)
     noise, rng = by_steps(residual), np.random.default_rng(1)
     replay_noise(quiet, noise, rng, n_scenario=40, n_thread=3, progress=said.append)
     assert said[-1] == "replaying noise: 40 of 40 scenarios on 2 cores"
