@@ -1,6 +1,7 @@
 """What collectives are called: one name for all spellings."""
 
 import re
+from functools import lru_cache
 
 __all__ = ["collective_of"]
 
@@ -20,6 +21,7 @@ WORDS = {
 }
 
 
+@lru_cache(256)
 def collective_of(name: str) -> str:
     """Name the collective that a call, annotation or kernel runs.
 

@@ -19,6 +19,7 @@ class Tokens:
         self._text = np.empty(0, np.uint8)
         self._first = np.zeros(1, np.int64)
         self._n = 0
+        self._told: dict[int, str] = {}
 
     def __len__(self) -> int:
         return self._n
@@ -67,7 +68,9 @@ class Tokens:
         str
             What the string says, or the number in its shortest form.
         """
-        return self.texts(np.array([token]))[0]
+        if token not in self._told:
+            self._told[token] = self.texts(np.array([token]))[0]
+        return self._told[token]
 
     def texts(self, tokens: NDArray[np.int64]) -> list[str]:
         """Return the contents of many pieces.

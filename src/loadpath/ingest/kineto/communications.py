@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -28,6 +29,8 @@ ROOTED = frozenset({"broadcast", "reduce", "gather", "scatter"})
 SHORTENED = ", ..., "
 MAX_RANKS = 1 << 20
 MAX_BYTES = 1 << 62
+MOST_KNOWN = 256
+"""Shapes of tensors that are remembered: a program sends few."""
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -176,16 +179,28 @@ def _old_inputs(args: Any) -> tuple[str, ...]:
 
 def _payload(name: str, args: Any) -> int:
     n_item = max(whole_number(args.n_in), whole_number(args.n_out))
-    width = ITEM_BYTES.get(re.sub(r"^c10::|[ ]", "", args.dtype).lower(), -1)
+    width = _item_bytes(args.dtype)
     if n_item >= 0 and width > 0:
         return n_item * width
-    dims, types = _json(args.dims, list[Any]), _json(args.types, list[Any])
-    if not dims or not types:
+    # of a call, the tensors that it takes: output and input, or one of them
+    return _tensor_bytes(bytes(args.dims), bytes(args.types), 1 + name.endswith("_base_"))
+
+
+@lru_cache(MOST_KNOWN)
+def _tensor_bytes(dims: bytes, types: bytes, n_tensor: int) -> int:
+    """Bytes of the largest of the first tensors; -1 if they are not told."""
+    shapes, named = _json(dims, list[Any]), _json(types, list[Any])
+    if not shapes or not named:
         return -1
-    width = ITEM_BYTES.get(re.sub(r"^c10::|[ ]", "", str(types[0])).lower(), 4)
-    tensors = dims[:2] if name.endswith("_base_") else dims[:1]  # output and input
-    n_item = max(map(_n_item, tensors))
-    return n_item * width if n_item >= 0 else -1
+    width = _item_bytes(str(named[0]))
+    n_item = max(map(_n_item, shapes[:n_tensor]))
+    return n_item * (width if width > 0 else 4) if n_item >= 0 else -1
+
+
+@lru_cache(MOST_KNOWN)
+def _item_bytes(named: str) -> int:
+    """Bytes of an element of a type, -1 of an unknown one."""
+    return ITEM_BYTES.get(re.sub(r"^c10::|[ ]", "", named).lower(), -1)
 
 
 def _n_item(shape: Any) -> int:
