@@ -7,7 +7,7 @@ from loadpath.forecast.design import Design
 from loadpath.forecast.durations import Durations, expected_maximum
 from loadpath.forecast.fabric import Collective
 from loadpath.forecast.layer_work import ACTIVATION_BYTES
-from loadpath.forecast.layout import Group, Layout
+from loadpath.forecast.layout import Layout, place
 from loadpath.forecast.machine import Machine
 from loadpath.forecast.memory import WEIGHT_BYTES, weights_of
 from loadpath.forecast.pass_time import pass_times, transfer
@@ -136,7 +136,7 @@ def _time_buckets(design: Design, layout: Layout, machine: Machine, table: Float
             table[OpKind.GATHER] += transfer("all_gather", WEIGHT_BYTES * each, group, fabric)
     if same.size < layout.gradient.size:
         part = gradient_bytes * held.dense / p.chunks / same.size
-        copies = Group(layout.gradient.size // same.size, 1)
+        copies = place(layout.gradient.size // same.size, p.tensor * same.size, layout.domain)
         table[OpKind.REDUCE] += transfer("all_reduce", part, copies, fabrics["gradient"])
 
 
