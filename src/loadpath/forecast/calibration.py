@@ -1,5 +1,6 @@
 """Calibration: the few priors that measured steps can set, found by replaying the design."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -26,7 +27,7 @@ SECOND_PRIORS = ("step_overhead", "network_ratio", "device_spread")
 with the ranks that wait for each other."""
 
 MET = 0.005
-"""Error at which steps are met: medians of runs differ by as much."""
+"""Error of a measured step that nobody wonders at: medians of runs differ by as much."""
 
 ROUNDS, DAMPINGS = 30, 12
 """Rounds of the search, at most, and damped steps tried in one of them; a handful is usual."""
@@ -80,8 +81,8 @@ def calibrate(measured: Sequence[MeasuredStep], names: Sequence[str] | None = No
     measured : sequence of MeasuredStep
         Designs that have run.
     names : sequence of str, optional
-        Priors to set. If left out, the rate; of two steps or more that and the first of
-        `SECOND_PRIORS` with which all are met, else the one that comes nearest.
+        Priors to set. If left out, the rate; of two steps or more that and the one of
+        `SECOND_PRIORS` that surprises least: errors left to `MET`, its own way to its band.
 
     Returns
     -------
@@ -101,20 +102,24 @@ def calibrate(measured: Sequence[MeasuredStep], names: Sequence[str] | None = No
     """
     if names is not None:
         return _set(measured, names)
-    best = None
-    for second in SECOND_PRIORS if len(measured) > 1 else ():
-        if not _moves(measured, second):
-            continue
-        found = _set(measured, (CALIBRATED_RATE, second))
-        if best is None or _worst(found) < _worst(best):
-            best = found
-        if _worst(best) <= MET:
-            break
-    return best or _set(measured, (CALIBRATED_RATE,))
+    known = _priors_of(measured[0].design)
+    found = [
+        _set(measured, (CALIBRATED_RATE, second))
+        for second in (SECOND_PRIORS if len(measured) > 1 else ())
+        if known[second].low < known[second].high and _moves(measured, second)
+    ]
+    if not found:
+        return _set(measured, (CALIBRATED_RATE,))
+    return min(found, key=lambda one: _surprise(one, known))
 
 
-def _worst(calibration: Calibration) -> float:
-    return max(map(abs, calibration.error_ratio))
+def _surprise(found: Calibration, known: dict[str, Prior]) -> float:
+    """Add what is left of the errors, and how far the second prior went from what it was taken to be."""
+    name = list(found.priors)[1]
+    prior, value = known[name], found.priors[name]
+    edge = prior.high if value > prior.value else max(prior.low, LEAST_SHARE * prior.value)
+    far = math.log(value / prior.value) / math.log(edge / prior.value)
+    return sum((error / MET) ** 2 for error in found.error_ratio) + far**2
 
 
 def _set(measured: Sequence[MeasuredStep], names: Sequence[str]) -> Calibration:
@@ -130,9 +135,7 @@ def _set(measured: Sequence[MeasuredStep], names: Sequence[str]) -> Calibration:
         raise UsageError(f"Prior {unknown[0]!r} is unknown. Known are {', '.join(known)}.")
     still = [name for name in names if not _moves(measured, name)]
     if still:
-        raise UsageError(
-            f"None of the measured steps depends on prior {still[0]!r}. Leave it out."
-        )
+        raise UsageError(f"None of the measured steps depends on prior {still[0]!r}. Leave it out.")
     start = np.array([known[name].value for name in names])
     edges = (LEAST_SHARE * start, np.array([_most(name, known) for name in names]))
     scale = np.array([max(known[name].high, 1e-9) for name in names])

@@ -174,8 +174,9 @@ def forward(model: Transformer, shard: Shard, *, unfused: bool, mixed: bool) -> 
     kernels += _scores(model, shard) if unfused else [_flash(model, shard)]
     width = model.heads * head_width(model) / shard.tensor
     kernels.append(_matrix("projection", (shard.tokens, model.hidden, width), shard))
-    kernels.append(_vector("residual", _residual_bytes(model) * shard.own_tokens, shard))
-    kernels.append(_vector("norm", 4 * shard.own_tokens * model.hidden, shard))
+    if not model.parallel_block:
+        kernels.append(_vector("residual", _residual_bytes(model) * shard.own_tokens, shard))
+        kernels.append(_vector("norm", 4 * shard.own_tokens * model.hidden, shard))
     if mixed and model.experts is not None:
         kernels += _routed(model, model.experts, shard)
     else:

@@ -15,13 +15,10 @@ from loadpath.forecast.transformer import (
     model_of,
 )
 
-__all__ = ["WEIGHT_BYTES", "Memory", "Weights", "memory_of", "weights_of"]
+__all__ = ["Memory", "Weights", "memory_of", "weights_of"]
 
 OPTIMISER_BYTES = 12
 """A master copy and two moments of each weight at 32 bit (Adam)."""
-
-WEIGHT_BYTES = 2
-"""Of one weight as it is used and travels."""
 
 
 class Weights(Struct, frozen=True):
@@ -111,12 +108,12 @@ def memory_of(design: Design, layout: Layout) -> Memory:
     model, p = model_of(design), design.parallelism
     held = weights_of(design, model)
     if design.serving is not None:
-        weights = WEIGHT_BYTES * (held.dense + held.experts)
+        weights = design.software.parameter_bytes * (held.dense + held.experts)
         return Memory(weights=weights, gradients=0, optimiser=0, activations=_cache(design, model))
     level = ("none", "optimizer", "gradients", "full").index(p.sharding)
     parts = []
     for needed, nbytes in (
-        (3, WEIGHT_BYTES),
+        (3, design.software.parameter_bytes),
         (2, design.software.gradient_bytes),
         (1, OPTIMISER_BYTES),
     ):

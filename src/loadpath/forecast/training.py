@@ -9,7 +9,7 @@ from loadpath.forecast.fabric import Collective
 from loadpath.forecast.layer_work import ACTIVATION_BYTES
 from loadpath.forecast.layout import Layout, place
 from loadpath.forecast.machine import Machine
-from loadpath.forecast.memory import WEIGHT_BYTES, weights_of
+from loadpath.forecast.memory import weights_of
 from loadpath.forecast.pass_time import pass_times, transfer
 from loadpath.forecast.pipeline import Form, skeleton
 from loadpath.forecast.priors import Prior
@@ -123,6 +123,7 @@ def _time_buckets(design: Design, layout: Layout, machine: Machine, table: Float
     """Time gradients and parameters of a chunk on their way between replicas."""
     p, fabrics = design.parallelism, machine.fabrics
     gradient_bytes = design.software.gradient_bytes
+    parameter_bytes = design.software.parameter_bytes
     held = weights_of(design, model_of(design))
     same, near = layout.gradient, fabrics["gradient"]
     if p.sharding == "full":
@@ -133,7 +134,7 @@ def _time_buckets(design: Design, layout: Layout, machine: Machine, table: Float
         each = weights / p.chunks
         if each:
             table[OpKind.REDUCE] += transfer(kind, gradient_bytes * each, group, fabric)
-            table[OpKind.GATHER] += transfer("all_gather", WEIGHT_BYTES * each, group, fabric)
+            table[OpKind.GATHER] += transfer("all_gather", parameter_bytes * each, group, fabric)
     if same.size < layout.gradient.size:
         part = gradient_bytes * held.dense / p.chunks / same.size
         copies = place(layout.gradient.size // same.size, p.tensor * same.size, layout.domain)

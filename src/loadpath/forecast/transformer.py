@@ -285,8 +285,9 @@ def attended_tokens(model: Transformer) -> float:
     Returns
     -------
     float
-        The sequence, or its mean with the window of every second layer; causality not counted.
+        The sequence, or its mean with the window of the layers that have one; causality not counted.
     """
     if model.window is None:
         return float(model.sequence)
-    return (model.sequence + min(2 * model.window, model.sequence)) / 2
+    share = 0.5 if model.windowed_layers is None else model.windowed_layers / model.layers
+    return (1 - share) * model.sequence + share * min(2 * model.window, model.sequence)

@@ -47,7 +47,12 @@ class Transformer(Struct, frozen=True, kw_only=True):
     query_latent_width : int or None
         The same of queries.
     window : int or None
-        Tokens that attention looks back, in every second layer; None for all.
+        Tokens that attention looks back; None for all.
+    windowed_layers : int or None
+        Layers in which it looks back no further; every second one where None.
+    parallel_block : bool
+        Whether attention and the feed-forward part of a layer read the same norm and are added
+        together, instead of following each other.
     gated : bool
         Whether the feed-forward part has a gate (SwiGLU): three matrices instead of two.
     tied_embeddings : bool
@@ -71,6 +76,8 @@ class Transformer(Struct, frozen=True, kw_only=True):
     latent_width: Count | None = None
     query_latent_width: Count | None = None
     window: Count | None = None
+    windowed_layers: Count | None = None
+    parallel_block: bool = False
     gated: bool = False
     tied_embeddings: bool = True
     rotary: bool = False
