@@ -163,7 +163,9 @@ class _Layer:
 
     def beside(self, parts: FloatArray, name: str, pieces: int) -> FloatArray:
         """Give what a transfer adds to the kernel beside it."""
-        return _hidden(parts, self.busy[name], pieces, self.machine.rates.contention)
+        # Weights that are not trained have no gradient to hide anything under.
+        busy = self.busy.get(name, 0.0)
+        return _hidden(parts, busy, pieces, self.machine.rates.contention)
 
 
 def _layer_times(

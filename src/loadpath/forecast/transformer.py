@@ -4,6 +4,7 @@ from loadpath.errors import UsageError
 from loadpath.forecast.design import Batch, Design, Transformer
 
 __all__ = [
+    "adapter_parameters",
     "attended_tokens",
     "attention_parameters",
     "batch_of",
@@ -170,6 +171,33 @@ def dense_parameters(model: Transformer, *, with_experts: bool) -> int:
     return attention_parameters(model) + small + router + shared
 
 
+def adapter_parameters(model: Transformer) -> int:
+    """Count the weights of the adapters of one layer.
+
+    Parameters
+    ----------
+    model : Transformer
+        Any.
+
+    Returns
+    -------
+    int
+        Two narrow matrices beside those of queries, keys and values, of the projection, and of the dense
+        feed-forward part; 0 for a model without adapters.
+
+    References
+    ----------
+    .. [1] E. J. Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022.
+    """
+    if model.adapter_rank is None:
+        return 0
+    width, inner = model.heads * head_width(model), feed_forward(model)
+    keys = 2 * kv_heads(model) * head_width(model)
+    fan = 2 if model.gated else 1
+    attention = (model.hidden + width + keys) + (width + model.hidden)
+    return model.adapter_rank * (attention + (model.hidden + fan * inner) + (inner + model.hidden))
+
+
 def expert_parameters(model: Transformer) -> int:
     """Count the weights of the experts of one layer.
 
@@ -237,7 +265,7 @@ def flop_per_token(model: Transformer) -> float:
     """Count the operations that training needs for one token, without recomputation.
 
     The convention of published model FLOPs: six for each weight of a matrix product that the token
-    meets, and all scores of attention, causal or not.
+    meets (four where it is not trained), and all scores of attention, causal or not.
 
     Parameters
     ----------
@@ -271,7 +299,9 @@ def flop_per_token(model: Transformer) -> float:
         inner = visited + model.experts.shared_feed_forward
         weights += n_expert_layers * _feed_forward_parameters(model, inner)
     scores = 12 * head_width(model) * model.heads * attended_tokens(model) * model.layers
-    return float(6 * weights + scores)
+    adapters = model.layers * adapter_parameters(model)
+    each = 6 if model.adapter_rank is None else 4
+    return float(each * weights + 6 * adapters + scores)
 
 
 def attended_tokens(model: Transformer) -> float:

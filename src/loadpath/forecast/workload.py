@@ -61,6 +61,9 @@ class Transformer(Struct, frozen=True, kw_only=True):
         Whether positions are rotations; else they are a learned table.
     dropout : bool
         Whether activations are dropped at random.
+    adapter_rank : int or None
+        Inner width of adapters beside the matrices of attention and the dense feed-forward part (LoRA), which
+        alone are trained; None where the model itself is.
     experts : Experts or None
         Mixture of experts; None for a dense model.
     """
@@ -82,6 +85,7 @@ class Transformer(Struct, frozen=True, kw_only=True):
     tied_embeddings: bool = True
     rotary: bool = False
     dropout: bool = False
+    adapter_rank: Count | None = None
     experts: Experts | None = None
 
 
