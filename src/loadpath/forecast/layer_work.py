@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from loadpath.forecast.design import Design, Experts, Transformer
 from loadpath.forecast.transformer import (
+    ADAPTED,
     attended_tokens,
     batch_of,
     feed_forward,
@@ -122,9 +123,6 @@ ACTIVATION_BYTES = 2
 STREAMS = 4
 """Streams over which kernels of single experts are spread, as Transformer Engine spreads them."""
 
-ADAPTED = ("qkv", "projection", "up", "down")
-"""Matrix products that adapters stand beside."""
-
 TILE = 128
 """Side of the tile of a result that one processor of a device computes at a time."""
 
@@ -191,9 +189,7 @@ def forward(model: Transformer, shard: Shard, *, unfused: bool, mixed: bool) -> 
     else:
         kernels += _dense(model, shard, feed_forward(model))
     kernels.append(_vector("residual", _residual_bytes(model) * shard.own_tokens, shard))
-    if model.adapter_rank is None:
-        return kernels
-    return [part for kernel in kernels for part in _adapted(kernel, model.adapter_rank)]
+    return [part for kernel in kernels for part in _adapted(kernel, model)]
 
 
 def backward(kernels: list[Kernel], shard: Shard) -> list[Kernel]:
@@ -295,12 +291,13 @@ def _cast(kernel: Kernel, shard: Shard) -> Kernel:
     return Kernel("cast", KernelKind.VECTOR, 0.0, moved, launches=kernel.launches)
 
 
-def _adapted(kernel: Kernel, rank: int) -> list[Kernel]:
+def _adapted(kernel: Kernel, model: Transformer) -> list[Kernel]:
     """Freeze a matrix product and put the two of its adapter behind it, which stay at 16 bit."""
-    if kernel.shape is None or kernel.core:
+    rank = model.adapter_rank
+    if rank is None or kernel.core:
         return [kernel]
     frozen = replace(kernel, frozen=True)
-    if kernel.name not in ADAPTED:
+    if kernel.shape is None or kernel.name not in ADAPTED[model.adapted]:
         return [frozen]
     rows, columns, inner = kernel.shape
     both = []

@@ -4,6 +4,7 @@ from loadpath.errors import UsageError
 from loadpath.forecast.design import Batch, Design, Transformer
 
 __all__ = [
+    "ADAPTED",
     "adapter_parameters",
     "attended_tokens",
     "attention_parameters",
@@ -18,6 +19,14 @@ __all__ = [
     "model_of",
     "parameters",
 ]
+
+
+ADAPTED = {
+    "qkv": ("qkv",),
+    "attention": ("qkv", "projection"),
+    "all": ("qkv", "projection", "up", "down"),
+}
+"""Matrix products that adapters stand beside."""
 
 
 def model_of(design: Design) -> Transformer:
@@ -182,8 +191,7 @@ def adapter_parameters(model: Transformer) -> int:
     Returns
     -------
     int
-        Two narrow matrices beside those of queries, keys and values, of the projection, and of the dense
-        feed-forward part; 0 for a model without adapters.
+        Two narrow matrices beside each one that has an adapter; 0 for a model without.
 
     References
     ----------
@@ -194,8 +202,13 @@ def adapter_parameters(model: Transformer) -> int:
     width, inner = model.heads * head_width(model), feed_forward(model)
     keys = 2 * kv_heads(model) * head_width(model)
     fan = 2 if model.gated else 1
-    attention = (model.hidden + width + keys) + (width + model.hidden)
-    return model.adapter_rank * (attention + (model.hidden + fan * inner) + (inner + model.hidden))
+    sides = {
+        "qkv": model.hidden + width + keys,
+        "projection": width + model.hidden,
+        "up": model.hidden + fan * inner,
+        "down": inner + model.hidden,
+    }
+    return model.adapter_rank * sum(sides[name] for name in ADAPTED[model.adapted])
 
 
 def expert_parameters(model: Transformer) -> int:

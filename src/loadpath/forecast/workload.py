@@ -62,8 +62,11 @@ class Transformer(Struct, frozen=True, kw_only=True):
     dropout : bool
         Whether activations are dropped at random.
     adapter_rank : int or None
-        Inner width of adapters beside the matrices of attention and the dense feed-forward part (LoRA), which
-        alone are trained; None where the model itself is.
+        Inner width of adapters beside matrices of the model (LoRA), which alone are trained; None where
+        the model itself is.
+    adapted : {"all", "attention", "qkv"}
+        Matrices that have one: of attention and the dense feed-forward part, of attention, or that of
+        queries, keys and values.
     experts : Experts or None
         Mixture of experts; None for a dense model.
     """
@@ -86,6 +89,7 @@ class Transformer(Struct, frozen=True, kw_only=True):
     rotary: bool = False
     dropout: bool = False
     adapter_rank: Count | None = None
+    adapted: Literal["all", "attention", "qkv"] = "all"
     experts: Experts | None = None
 
 
