@@ -29,6 +29,13 @@ with the ranks that wait for each other."""
 MET = 0.005
 """Error of a measured step that nobody wonders at: medians of runs differ by as much."""
 
+EXACT = 0.001
+"""Error of one that weighs as much as a prior at the edge of its band: steps decide, and bands only where
+steps do not tell priors apart."""
+
+NARROWEST = 0.05
+"""Half of the logarithm of a band, at least."""
+
 ROUNDS, DAMPINGS = 30, 12
 """Rounds of the search, at most, and damped steps tried in one of them; a handful is usual."""
 
@@ -72,9 +79,9 @@ class Calibration(Struct, frozen=True, kw_only=True):
 def calibrate(measured: Sequence[MeasuredStep], names: Sequence[str] | None = None) -> Calibration:
     """Set priors so that forecasts meet measured steps.
 
-    Least squares of the logarithm of forecast over measured; no more priors than steps, for each
-    must be decided by them. No value falls below a hundredth of what it was, none passes the peak of
-    the device or of its links.
+    Least squares of the logarithm of forecast over measured and, which decides where steps do not tell
+    priors apart, of how far these are from what they were. No more priors than steps; none falls below a
+    hundredth of what it was or passes the peak of the device or of its links.
 
     Parameters
     ----------
@@ -116,10 +123,14 @@ def calibrate(measured: Sequence[MeasuredStep], names: Sequence[str] | None = No
 def _surprise(found: Calibration, known: dict[str, Prior]) -> float:
     """Add what is left of the errors, and how far the second prior went from what it was taken to be."""
     name = list(found.priors)[1]
-    prior, value = known[name], found.priors[name]
-    edge = prior.high if value > prior.value else max(prior.low, LEAST_SHARE * prior.value)
-    far = math.log(value / prior.value) / math.log(edge / prior.value)
+    far = _far(found.priors[name], known[name])
     return sum((error / MET) ** 2 for error in found.error_ratio) + far**2
+
+
+def _far(value: float, prior: Prior) -> float:
+    """Say how far a value is from that of a prior, in logarithms; 1 is the edge of its band."""
+    edge = prior.high if value > prior.value else max(prior.low, LEAST_SHARE * prior.value)
+    return math.log(value / prior.value) / max(abs(math.log(edge / prior.value)), NARROWEST)
 
 
 def _set(measured: Sequence[MeasuredStep], names: Sequence[str]) -> Calibration:
@@ -141,10 +152,12 @@ def _set(measured: Sequence[MeasuredStep], names: Sequence[str]) -> Calibration:
     scale = np.array([max(known[name].high, 1e-9) for name in names])
 
     def error_of(value: Array) -> Array:
-        return _errors(measured, dict(zip(names, value.tolist(), strict=True)))
+        given = dict(zip(names, value.tolist(), strict=True))
+        far = [_far(value, known[name]) for name, value in given.items()]
+        return np.concatenate([_errors(measured, given) / EXACT, far])
 
     value, error = _descend(error_of, start, edges, scale)
-    ratios = tuple(float(np.expm1(e)) for e in error)
+    ratios = tuple(float(np.expm1(EXACT * e)) for e in error[: len(measured)])
     return Calibration(priors=dict(zip(names, value.tolist(), strict=True)), error_ratio=ratios)
 
 
@@ -181,7 +194,7 @@ def _moves(measured: Sequence[MeasuredStep], name: str) -> bool:
 def _descend(
     error_of: Callable[[Array], Array], value: Array, edges: tuple[Array, Array], scale: Array
 ) -> tuple[Array, Array]:
-    """Go down to the least squares between the edges; priors that do the same share what they explain."""
+    """Go down to the least squares between the edges."""
     error, damping = error_of(value), 1e-3
     for _ in range(ROUNDS):
         slope = _slopes(error_of, value, edges, scale)
@@ -190,14 +203,12 @@ def _descend(
         for _ in range(DAMPINGS):
             trial = np.clip(value + _move(normal, gradient, free, damping) * scale, *edges)
             now = error_of(trial)
-            if (now**2).sum() < (error**2).sum() * (1 - 1e-9):
+            if (now**2).sum() < (error**2).sum() * (1 - 1e-6):
                 break
             damping *= 10
         else:
             break
         value, error, damping = trial, now, damping / 10
-        if np.abs(error).max() < 1e-9:
-            break
     return value, error
 
 
