@@ -105,7 +105,7 @@ def _near_hops(ranks: int, fabric: Fabric) -> float:
     """Count the hops of a ring over ranks of one domain: on a torus both ways round on each axis."""
     if not fabric.axes:
         return ranks - 1
-    return fabric.axes * ranks ** (1 / fabric.axes) / 2
+    return float(fabric.axes * ranks ** (1 / fabric.axes) / 2)
 
 
 def _sent(volume: FloatArray, nodes: int, fabric: Fabric) -> tuple[FloatArray, FloatArray, bool]:
