@@ -36,9 +36,12 @@ not be said.
 **What falls short.** Work that grows with the machine and not with the job: MaxText loses 5 to 10 points of the peak
 from 1 to 32 pods, Nemotron-4 15B 4 from 768 to 2,304 GPUs, the baseline of MegaScale 12 from 256 to 12,288; of that the
 replay tells a point or less, calibrated at both ends the sizes between are met within 8 %. Nobody published what is
-waited for there. DeepSpeed frameworks of 2021 are slower than their layouts: MT-NLG by a fifth; ZeRO-3 by a half to
+waited for there. GPT-3 in Megatron-Core on H100 is 16 % too fast at every size, as in MLPerf and DGX Cloud, Llama is
+not: matrix products cut into pieces beside their transfers, each with rounds of tiles of its own, would say a third of
+it, but streams that work on several pieces at once win that back, by how much nobody published. DeepSpeed frameworks of 2021 are slower than their layouts: MT-NLG by a fifth; ZeRO-3 by a half to
 three quarters, for its gathers reach 8 % of the network (as calibration finds it). Layers of TPUs with everything
-recomputed are too slow, those with little recomputed too fast, by 5 to 15 %.
+recomputed are too slow, those with little recomputed too fast, by 5 to 15 %; activations that are kept on the host
+(v5e_128b) or computed again alone (v5p_32b, v5p_64b) cannot be said, so that these designs do not fit memory.
 """
 
 
