@@ -178,7 +178,9 @@ def _priors_of(design: Design) -> dict[str, Prior]:
 def _errors(measured: Sequence[MeasuredStep], given: dict[str, float]) -> Array:
     """Logarithm of forecast over measured."""
     forecasts = [
-        step_time(replace(point.design, priors={**point.design.priors, **given})).step_s
+        step_time(
+            replace(point.design, priors={**point.design.priors, **given}), condensed=True
+        ).step_s
         for point in measured
     ]
     return np.log(forecasts) - np.log([point.step_s for point in measured])
