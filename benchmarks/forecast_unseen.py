@@ -27,21 +27,21 @@ built, each series one [design](formats/design.md) written by the page of the fo
 attention are those of the date of the source.
 
 **What these rows changed.** Calibration stayed where it began if both ends did the same work a replica (weak
-scaling), and ran away where two priors did the same; it is now [damped and kept
-near](formats/forecast.md#how). Links of TPUs were listed at half of their rate and joined by a switch: they are now
-those of a torus (data sheet), and shares of products on TPUs are those of measured products (first forecast of the
-v5e rows: 1 to 39 % too slow). Parallel blocks, windows of all layers, parameters gathered at 8 bit and adapters could
-not be said.
+scaling), and ran away where two priors did the same; it is now [damped and kept near](formats/forecast.md#how). Links
+of TPUs were listed at half of their rate and joined by a switch: they are now those of a torus (data sheet), and
+shares of products on TPUs are those of measured products (first forecast of 16B to 64B on v5e: 4 % too fast to 23 %
+too slow). Parallel blocks, windows of all layers, parameters gathered at 8 bit and adapters could not be said.
 
-**What falls short.** Work that grows with the machine and not with the job: MaxText loses 5 to 10 points of the peak
-from 1 to 32 pods, Nemotron-4 15B 4 from 768 to 2,304 GPUs, the baseline of MegaScale 12 from 256 to 12,288; of that the
-replay tells a point or less, calibrated at both ends the sizes between are met within 8 %. Nobody published what is
-waited for there. GPT-3 in Megatron-Core on H100 is 16 % too fast at every size, as in MLPerf and DGX Cloud, Llama is
-not: matrix products cut into pieces beside their transfers, each with rounds of tiles of its own, would say a third of
-it, but streams that work on several pieces at once win that back, by how much nobody published. DeepSpeed frameworks of 2021 are slower than their layouts: MT-NLG by a fifth; ZeRO-3 by a half to
-three quarters, for its gathers reach 8 % of the network (as calibration finds it). Layers of TPUs with everything
-recomputed are too slow, those with little recomputed too fast, by 5 to 15 %; activations that are kept on the host
-(v5e_128b) or computed again alone (v5p_32b, v5p_64b) cannot be said, so that these designs do not fit memory.
+**What falls short.** Work that grows with the machine and not with the job: MaxText loses 6 to 10 points of the peak
+from 1 to 32 pods and Nemotron-4 15B 4 from 768 to 2,304 GPUs, of which the replay tells a point; of 12 that the
+baseline of MegaScale loses from 256 to 12,288 it tells 6. Calibrated at both ends the sizes between are met within 8
+%. Nobody published what is waited for there. GPT-3 in Megatron-Core on H100 is 16 % too fast at every size, as in
+MLPerf and DGX Cloud, Llama is not: matrix products cut into pieces beside their transfers, each with rounds of tiles
+of its own, would say a third of it, but streams that work on several pieces at once win that back, by how much nobody
+published. DeepSpeed frameworks of 2021 are slower than their layouts: MT-NLG by a fifth; ZeRO-3 takes 1.4 to 4 times
+as long, for its gathers reach 8 % of the network (as calibration finds it). Layers of TPUs with everything recomputed
+are too slow, those with little recomputed too fast, by 5 to 15 %; activations that are kept on the host (v5e_128b) or
+computed again alone (v5p_32b, v5p_64b) cannot be said, so that these designs do not fit memory.
 """
 
 
