@@ -165,8 +165,8 @@ attention kernels of the generation before for PyTorch stacks of 2023 and 2024; 
 added at 32 bit by a pass of their own, as its paper says; experts of Megatron-Bridge joined or apart, tokens
 under computation or not, whole steps as graphs or not, up-projections recomputed or not, by the
 configurations of the release that a row names (v0.3.0 to v0.5.0); a cap of 500 W where the table prints one.
-Rows of models whose layout or dimensions the tables do not give (hybrids, Grok, fine-tuning, MaxText, T5, NeMo
-launcher) are not forecast. These readings of the rows were settled with the errors in view; the priors were
+Rows of models whose layout or dimensions the tables do not give (hybrids, Grok, fine-tuning of Llama 3 8B and without
+a layout, MaxText, T5, NeMo launcher) are not forecast. These readings of the rows were settled with the errors in view; the priors were
 not.
 
 **What falls short.** GPT-3 of MLPerf is forecast 7 to 21 % too fast at one sequence a microbatch (v3.0, v3.1, and

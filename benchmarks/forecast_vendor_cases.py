@@ -60,6 +60,7 @@ _DGXC = {
     "llama3.1/README_405b.md": "llama3-405b",
     "llama3.1/README_70b.md": "llama3-70b",
     "llama3.1/README_8b.md": "llama3-8b",
+    "llama3/finetuning/README_70b.md": "llama3-70b",
     "nemo_megatron/README_175b.md": "gpt3-175b",
     "nemotron/README_15b.md": "nemotron-15b",
     "nemotron/README_340b.md": "nemotron-340b",
@@ -71,12 +72,19 @@ def dgxcloud(folder: Path) -> Iterator[Case]:
     seen = set()
     for row in rows(folder, "dgxcloud_benchmarking_weak_scaling"):
         base = _DGXC.get(row["file"])
-        if base is None or row["gpu"] != "H100" or row["gpus"] == "8":
+        # Rows of 8 GPUs set a rate; those of fine-tuning did not.
+        if base is None or row["gpu"] != "H100" or (row["gpus"] == "8" and not _tuned(row)):
             continue
         case = _dgxcloud(row, MODELS[base])
         if case is not None and (case.label, case.step_s) not in seen:
             seen.add((case.label, case.step_s))
             yield case
+
+
+def _tuned(row: dict[str, str]) -> str:
+    """Say how a row tunes a model that is trained already; empty where it does not."""
+    found = re.search(r"Finetuning (SFT|LORA)", row["config"])
+    return found[1].lower() if found else ""
 
 
 def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
@@ -104,6 +112,13 @@ def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
     # The recipes of those tags (NVIDIA/dgxc-benchmarking, *.yaml and *.sh) have grad_sync_dtype bf16 and, at
     # 8 bit, delayed scales (fp8_amax_compute_algo max over 1,024 steps); GPT-3 has hidden_dropout 0.1.
     model = replace(model, dropout=row["file"].startswith("nemo_megatron"))
+    # Fine-tuning in NeMo's recipes: 4,096 tokens, adapters of queries, keys and values alone, which no
+    # replicas share out; no tensor transfers in pieces.
+    tuned = _tuned(row)
+    if tuned:
+        model = replace(model, sequence=4096)
+    if tuned == "lora":
+        model = replace(model, adapter_rank=16, adapted="qkv")
     design = Design(
         name=row["config"],
         model=model,
@@ -114,9 +129,9 @@ def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
             pipeline=pipeline,
             context=context,
             chunks=fitted[0],
-            sharding="optimizer",
+            sharding="none" if tuned == "lora" else "optimizer",
             sequence_parallel=given["TP"] > 1,
-            tensor_overlap="pipelined",
+            tensor_overlap="weight_gradient" if tuned else "pipelined",
             embedding_apart=fitted[1],
         ),
         software=Software(
@@ -125,7 +140,9 @@ def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
             gradient_bytes=2,
         ),
     )
-    label = f"{row['tag']} {row['file'].split('/')[0]} {row['file'].split('_')[-1].removesuffix('.md')} {precision} {gpus}"
+    size = row["file"].split("_")[-1].removesuffix(".md")
+    what = " ".join(filter(None, (row["file"].split("/")[0], size, tuned, precision)))
+    label = f"{row['tag']} {what} {gpus}"
     return Case("dgxcloud_benchmarking_weak_scaling", label, design, step)
 
 

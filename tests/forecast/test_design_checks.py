@@ -129,3 +129,15 @@ def test_prices_that_nobody_pays_are_refused(fields, problem):
 )
 def test_noise_in_which_nothing_runs_or_that_is_half_told_is_refused(noise, problem):
     assert [found.what for found in check_design(design(noise=noise))] == [problem]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"windowed_layers": 4}, "needs window: how far these layers look back"),
+        ({"windowed_layers": 9, "window": 128}, "is 9, but the model has 8 layers"),
+    ],
+)
+def test_windows_of_layers_that_do_not_exist_or_look_anywhere_are_refused(fields, problem):
+    found = check_design(design(model=replace(SMALL, **fields)))
+    assert [one.what for one in found] == [problem]

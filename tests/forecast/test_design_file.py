@@ -86,7 +86,7 @@ def test_all_errors_come_at_once_each_with_its_line():
         "model.layers is 9, which 2 stages of 1 chunks do not divide; 8 or 10 would"
     )
     assert found[1].endswith("replicas with microbatches of 1 do not divide; 60 or 64 would")
-    assert found[2].endswith("unknown; A100-SXM4-40GB or A100-SXM4-80GB would do")
+    assert found[2].endswith("unknown; A100-SXM4-40GB or A100-SXM4-80GB or A100-PCIe-80GB would do")
     assert found[3].endswith("one of none, selective, latent, alternate, full would do")
     assert found[4].endswith('30 has no unit; write it as text with one, such as "5 us"')
 

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
+from tests.forecast.designs import design
 
 from loadpath.errors import UsageError
 from loadpath.forecast.collectives import collective_time_s
+from loadpath.forecast.devices import shipped_devices
 from loadpath.forecast.fabric import Fabric, collective_parts_s
+from loadpath.forecast.priors import assume
+from loadpath.forecast.rates import fabric_of
 
 IDEAL = Fabric(link=100e9, network=10e9, link_latency=0.0, network_latency=0.0, start=0.0)
 REAL = Fabric(link=100e9, network=10e9, link_latency=2e-6, network_latency=8e-6, start=1e-5)
@@ -93,3 +98,26 @@ def test_faster_links_never_take_more_time(kind, size, local, nbytes):
     assert collective_time_s(kind, nbytes, size, local, faster) <= collective_time_s(
         kind, nbytes, size, local, REAL
     )
+
+
+TORUS = replace(REAL, axes=2)
+
+
+def test_ring_on_a_torus_goes_both_ways_round_on_each_axis():
+    switch, torus = (collective_parts_s("all_gather", 1e9, 256, 256, f)[1] for f in (REAL, TORUS))
+    assert torus == pytest.approx(1e-5 + 2 * 16 / 2 * 2e-6)
+    assert torus < switch / 10
+
+
+def test_exchange_on_a_torus_takes_the_links_of_all_hops_between():
+    near, far = (collective_parts_s("all_to_all", 1e9, 256, 256, f)[0] for f in (REAL, TORUS))
+    assert far == pytest.approx(8 * near)
+
+
+def test_group_uses_the_links_of_the_axes_that_it_lies_along():
+    job = design(512, 512, device="TPU-v5p", tensor=8, sharding="full")
+    device = shipped_devices()["TPU-v5p"]
+    links = {
+        near: fabric_of(job, device, assume({}, {}), 512, near=near).link for near in (8, 64, 512)
+    }
+    assert [round(3 * links[n] / links[512]) for n in (8, 64, 512)] == [1, 2, 3]

@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.forecast.designs import GPT3, design
+from tests.forecast.designs import GPT3, SMALL, design, without_overheads
 
 from loadpath.forecast.design import Batch, Cluster, Experts, Serving, Software
 from loadpath.forecast.devices import shipped_devices
@@ -16,6 +16,7 @@ from loadpath.forecast.layer_work import (
 )
 from loadpath.forecast.priors import assume
 from loadpath.forecast.rates import kernel_times_s, rates_of
+from loadpath.forecast.step import step_time
 from loadpath.forecast.transformer import flop_per_token
 
 A100 = shipped_devices()["A100-SXM4-80GB"]
@@ -142,3 +143,34 @@ def test_backward_pass_casts_gradients_not_what_the_forward_pass_cast():
     _, apart, _ = layer(routed(precision="fp8", expert_kernels="apart"), mixed=True)
     moved = [sum(k.nbytes for k in back if k.name == "cast") for back in (joined, apart)]
     assert moved[0] == pytest.approx(moved[1])
+
+
+def test_parts_that_are_added_together_share_norm_and_transfers():
+    both = replace(GPT3, parallel_block=True)
+    names = [[k.name for k in layer(design(model=m))[0]] for m in (GPT3, both)]
+    assert [n.count("norm") for n in names] == [2, 1]
+    jobs = [
+        without_overheads(
+            design(model=replace(SMALL, parallel_block=b), tensor=8, tensor_overlap="none")
+        )
+        for b in (False, True)
+    ]
+    steps = [step_time(job) for job in jobs]
+    spent = [step.step_s * step.limitation["intra_node"] for step in steps]
+    assert spent[1] == pytest.approx(spent[0] / 2, rel=0.02)
+
+
+def test_weights_that_are_not_trained_have_no_product_for_their_gradient():
+    tuned = replace(GPT3, adapter_rank=16)
+    ahead, back, shard = layer(design(model=tuned))
+    head = head_kernels(tuned, shard)
+    last = backward(head, shard)
+    assert not any(k.name in {"qkv:weight", "logits:weight"} for k in [*back, *last])
+    spent = 96 * flop(ahead + back) + flop(head + last)
+    assert spent == pytest.approx(2048 * flop_per_token(tuned))
+
+
+@pytest.mark.parametrize(("adapted", "count"), [("qkv", 1), ("attention", 2), ("all", 4)])
+def test_adapters_stand_beside_the_matrices_that_are_named(adapted, count):
+    tuned = replace(GPT3, adapter_rank=16, adapted=adapted)
+    assert sum(k.name.endswith(":out") for k in layer(design(model=tuned))[0]) == count

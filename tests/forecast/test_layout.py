@@ -5,6 +5,7 @@ from tests.forecast.designs import design
 
 from loadpath.forecast.design import Cluster, Tier
 from loadpath.forecast.layout import Group, lay_out
+from loadpath.forecast.step import step_time
 
 
 def test_tensor_parallel_ranks_share_a_node_and_replicas_do_not():
@@ -48,3 +49,14 @@ def test_node_size_of_the_cluster_goes_before_that_of_the_device():
 def test_full_sharding_divides_within_its_group():
     assert lay_out(design(64, sharding="full", shard_group=8)).shard == Group(8, 8)
     assert lay_out(design(64, sharding="full")).shard == Group(64, 8)
+
+
+def test_replicas_of_a_sharded_group_share_the_fast_link_that_holds_them():
+    job = design(512, 512, device="TPU-v5p", tensor=8, sharding="full", shard_group=16)
+    slow = design(512, 512, device="TPU-v5p", tensor=8, sharding="full", shard_group=16,
+                  cluster=Cluster(device="TPU-v5p", accelerators=512, node_size=128))  # fmt: skip
+    halved = {"network_ratio": 0.45}
+    change = [
+        step_time(replace(j, priors=halved)).step_s / step_time(j).step_s for j in (job, slow)
+    ]
+    assert change[0] == 1 < change[1]

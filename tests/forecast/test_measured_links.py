@@ -30,7 +30,7 @@ SIZES = [1 << k for k in range(12, 33, 2)]
 def times(kind, n_rank, n_node, noise=0.0, seed=0):
     device = shipped_devices()["H100-SXM5-80GB"]
     priors = assume(TRUTH, measured_priors(device))
-    fabric = fabric_of(JOB, device, priors, n_rank)
+    fabric = fabric_of(JOB, device, priors, n_rank, near=n_rank // n_node)
     parts = collective_parts_s(kind, np.array(SIZES, float), n_rank, n_rank // n_node, fabric)
     scatter = np.exp(noise * np.random.default_rng(seed).standard_normal(len(SIZES)))
     rows = {

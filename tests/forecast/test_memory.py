@@ -7,7 +7,7 @@ from tests.forecast.designs import GPT3, design
 from loadpath.forecast.design import Serving, Software
 from loadpath.forecast.layout import lay_out
 from loadpath.forecast.memory import memory_of
-from loadpath.forecast.transformer import parameters
+from loadpath.forecast.transformer import adapter_parameters, parameters
 
 UNFUSED = Software(precision="fp16", attention="unfused")
 
@@ -68,3 +68,17 @@ def test_cache_of_a_served_model_grows_with_its_context():
 
     assert cache(2000) == pytest.approx(2 * cache(1000))
     assert cache(1000) == pytest.approx(2 * 96 * 2 * 12288 / 8 * 8 * 1000)
+
+
+def test_model_with_adapters_has_gradients_and_optimiser_of_these_alone():
+    tuned = replace(GPT3, adapter_rank=16)
+    whole, part = (held(design(64, model=m, tensor=8, pipeline=8)) for m in (GPT3, tuned))
+    assert part.weights == whole.weights
+    ratio = 96 * adapter_parameters(tuned) / parameters(GPT3)
+    assert part.optimiser / whole.optimiser == pytest.approx(ratio, rel=0.05)
+    assert part.gradients / whole.gradients == pytest.approx(ratio, rel=0.05)
+
+
+def test_parameters_kept_at_eight_bit_take_half():
+    kept = [held(design(software=Software(parameter_bytes=n))).weights for n in (1, 2)]
+    assert kept[1] == 2 * kept[0]

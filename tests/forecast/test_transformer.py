@@ -6,7 +6,13 @@ from tests.forecast.designs import GPT3
 
 from loadpath.errors import UsageError
 from loadpath.forecast.design import Cluster, Design, Experts, Transformer
-from loadpath.forecast.transformer import batch_of, flop_per_token, model_of, parameters
+from loadpath.forecast.transformer import (
+    adapter_parameters,
+    batch_of,
+    flop_per_token,
+    model_of,
+    parameters,
+)
 
 
 def llama(layers, hidden, heads, feed_forward):
@@ -69,3 +75,23 @@ def test_design_without_a_model_or_batch_says_so():
         model_of(empty)
     with pytest.raises(UsageError, match="has no batch"):
         batch_of(empty)
+
+
+def test_window_of_all_layers_spares_twice_that_of_every_second_one():
+    wide = Transformer(layers=6, hidden=512, heads=8, sequence=4096, vocabulary=1000)
+    half, every = (replace(wide, window=128, windowed_layers=n) for n in (None, 6))
+    spared = [flop_per_token(wide) - flop_per_token(model) for model in (half, every)]
+    assert spared[1] == pytest.approx(2 * spared[0])
+
+
+def test_adapters_have_two_narrow_matrices_each():
+    tuned = Transformer(
+        layers=1, hidden=8192, heads=64, kv_heads=8, feed_forward=28672, gated=True,
+        sequence=4096, vocabulary=128256, adapter_rank=16,
+    )  # fmt: skip
+    counts = [
+        adapter_parameters(replace(tuned, adapted=what)) for what in ("qkv", "attention", "all")
+    ]
+    qkv = 16 * (8192 + 8192 + 2048)
+    both = qkv + 16 * (8192 + 8192)
+    assert counts == [qkv, both, both + 16 * (8192 + 2 * 28672 + 28672 + 8192)]

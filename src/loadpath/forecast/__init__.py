@@ -12,7 +12,8 @@ and `measured_classes` take what an audited job tells, `measured_links` what mea
 """
 
 from loadpath.forecast.calibration import (
-    CALIBRATED_PRIORS,
+    CALIBRATED_RATE,
+    SECOND_PRIORS,
     Calibration,
     MeasuredStep,
     calibrate,
@@ -23,7 +24,8 @@ from loadpath.forecast.design_file import parse_design
 from loadpath.forecast.step import StepForecast, step_time
 
 __all__ = [
-    "CALIBRATED_PRIORS",
+    "CALIBRATED_RATE",
+    "SECOND_PRIORS",
     "Calibration",
     "Design",
     "MeasuredStep",

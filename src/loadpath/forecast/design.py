@@ -163,6 +163,8 @@ class Software(Struct, frozen=True, kw_only=True):
         Whether kernels are launched as recorded graphs, without the host.
     gradient_bytes : int
         Bytes of one gradient in memory and on the network.
+    parameter_bytes : int
+        Bytes of one weight in memory and on the network, the optimiser's copy apart.
     accumulation : {"fused", "apart"}
         Whether gradients are added to those of earlier microbatches inside their matrix product, or by
         a pass over memory.
@@ -178,6 +180,7 @@ class Software(Struct, frozen=True, kw_only=True):
     expert_dispatch: Literal["each_expert", "each_node"] = "each_expert"
     graphs: bool = False
     gradient_bytes: Literal[2, 4] = 4
+    parameter_bytes: Literal[1, 2] = 2
     accumulation: Literal["fused", "apart"] = "fused"
     scaling: Literal["own", "delayed"] = "own"
 

@@ -211,6 +211,16 @@ def _dimensions(design: Design, model: Transformer) -> Iterator[Problem]:
     if design.serving is None:
         why = f"context and sequence parallelism of {share} do"
         yield from _divides(("model", "sequence"), model.sequence, share, why)
+    if model.windowed_layers is not None:
+        yield from _windowed(model, model.windowed_layers)
+
+
+def _windowed(model: Transformer, layers: int) -> Iterator[Problem]:
+    path: Path = ("model", "windowed_layers")
+    if model.window is None:
+        yield Problem(path, "needs window: how far these layers look back")
+    if layers > model.layers:
+        yield Problem(path, f"is {layers}, but the model has {model.layers} layers")
 
 
 def _experts(design: Design, model: Transformer) -> Iterator[Problem]:

@@ -4,8 +4,9 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Annotated
 
-from msgspec import Struct, convert
+from msgspec import Meta, Struct, convert
 
 __all__ = ["Device", "measured_priors", "shipped_devices"]
 
@@ -25,6 +26,8 @@ class Device(Struct, frozen=True, kw_only=True):
         Units that each compute one tile of a matrix product at a time.
     domain : int
         Accelerators that the fast link joins.
+    torus : int
+        Dimensions of the torus that these links form; 0 where a switch joins them.
     link_gb_per_s, network_gb_per_s : float
         Bandwidth of one accelerator in one direction inside the domain and beyond it.
     tdp_w : float
@@ -46,6 +49,7 @@ class Device(Struct, frozen=True, kw_only=True):
     memory_gb_per_s: float
     processors: int
     domain: int
+    torus: Annotated[int, Meta(ge=0, le=3)] = 0
     link_gb_per_s: float
     network_gb_per_s: float
     tdp_w: float

@@ -29,6 +29,8 @@ class Fabric(Struct, frozen=True, kw_only=True):
         One hop, in s.
     start : float
         Start of a collective, in s.
+    axes : int
+        Of a torus, those along which the ranks of a domain lie; 0 where a switch joins them.
     """
 
     link: float
@@ -36,6 +38,7 @@ class Fabric(Struct, frozen=True, kw_only=True):
     link_latency: float
     network_latency: float
     start: float
+    axes: int = 0
 
 
 def collective_parts_s(  # noqa: PLR0917 - what every collective has
@@ -66,6 +69,8 @@ def collective_parts_s(  # noqa: PLR0917 - what every collective has
     ----------
     .. [1] R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of collective communication
        operations in MPICH", IJHPCA 19(1), 2005.
+    .. [2] P. Sack, W. Gropp, "Collective algorithms for multiported torus networks", ACM TOPC 1(2),
+       2015.
     """
     volume = np.asarray(nbytes, np.float64)
     if size <= 1:
@@ -79,11 +84,13 @@ def collective_parts_s(  # noqa: PLR0917 - what every collective has
     outside = nodes > 1 and local * fabric.network < fabric.link
     rounds = 2 if kind == "all_reduce" else 1
     ring = rounds * (size - 1) / size * volume / rate
-    hops = rounds * (size - nodes) * fabric.link_latency + rounds * (nodes - 1) * (
+    near = _near_hops(local, fabric)
+    inside = size - nodes if not fabric.axes else nodes * near
+    hops = rounds * inside * fabric.link_latency + rounds * (nodes - 1) * (
         fabric.network_latency if nodes > 1 else 0.0
     )
     ring_latency = np.full_like(volume, fabric.start + hops)
-    steps = rounds * (np.log2(nodes) * fabric.network_latency + (local - 1) * fabric.link_latency)
+    steps = rounds * (np.log2(nodes) * fabric.network_latency + near * fabric.link_latency)
     tree_latency = np.full_like(volume, fabric.start + steps)
     tree = ring / _TREE_RATIO
     better = tree + tree_latency < ring + ring_latency
@@ -92,6 +99,13 @@ def collective_parts_s(  # noqa: PLR0917 - what every collective has
 
 _TREE_RATIO = 0.85
 """NCCL takes trees, and their logarithmic kin of gathers, to reach 0.85 of the ring's bandwidth."""
+
+
+def _near_hops(ranks: int, fabric: Fabric) -> float:
+    """Count the hops of a ring over ranks of one domain: on a torus both ways round on each axis."""
+    if not fabric.axes:
+        return ranks - 1
+    return float(fabric.axes * ranks ** (1 / fabric.axes) / 2)
 
 
 def _sent(volume: FloatArray, nodes: int, fabric: Fabric) -> tuple[FloatArray, FloatArray, bool]:
@@ -106,7 +120,9 @@ def _exchanged(
 ) -> tuple[FloatArray, FloatArray, bool]:
     """Each rank sends the n-th part of its bytes to each other one, near and far at once."""
     size, local = group
-    near = volume * (local - 1) / size / fabric.link
+    # On a torus each byte takes the links of all hops to its end, half of a ring's farthest on average.
+    crossed = max(_near_hops(local, fabric) / 2, 1.0) if fabric.axes else 1.0
+    near = crossed * volume * (local - 1) / size / fabric.link
     far = volume * (size - local) / size / fabric.network
     hop = fabric.network_latency if size > local else fabric.link_latency
     latency = np.full_like(volume, fabric.start + hop)

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from loadpath.forecast.design import Design, Experts, Transformer
 from loadpath.forecast.transformer import (
+    ADAPTED,
     attended_tokens,
     batch_of,
     feed_forward,
@@ -54,6 +55,10 @@ class Kernel:
         Kernels that it really is, each launched for itself.
     ramps : float
         Of these, how many fill and drain the device one after the other.
+    shape : tuple of 3 floats or None
+        Rows, columns and inner width of a single matrix product.
+    frozen : bool
+        Whether its weights are not trained: it has no product for their gradient.
     """
 
     name: str
@@ -65,6 +70,8 @@ class Kernel:
     core: bool = False
     launches: float = 1.0
     ramps: float = 1.0
+    shape: tuple[float, float, float] | None = None
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +181,15 @@ def forward(model: Transformer, shard: Shard, *, unfused: bool, mixed: bool) -> 
     kernels += _scores(model, shard) if unfused else [_flash(model, shard)]
     width = model.heads * head_width(model) / shard.tensor
     kernels.append(_matrix("projection", (shard.tokens, model.hidden, width), shard))
-    kernels.append(_vector("residual", _residual_bytes(model) * shard.own_tokens, shard))
-    kernels.append(_vector("norm", 4 * shard.own_tokens * model.hidden, shard))
+    if not model.parallel_block:
+        kernels.append(_vector("residual", _residual_bytes(model) * shard.own_tokens, shard))
+        kernels.append(_vector("norm", 4 * shard.own_tokens * model.hidden, shard))
     if mixed and model.experts is not None:
         kernels += _routed(model, model.experts, shard)
     else:
         kernels += _dense(model, shard, feed_forward(model))
     kernels.append(_vector("residual", _residual_bytes(model) * shard.own_tokens, shard))
-    return kernels
+    return [part for kernel in kernels for part in _adapted(kernel, model)]
 
 
 def backward(kernels: list[Kernel], shard: Shard) -> list[Kernel]:
@@ -206,7 +214,8 @@ def backward(kernels: list[Kernel], shard: Shard) -> list[Kernel]:
             if shard.element < ACTIVATION_BYTES and kernel.kind == KernelKind.MATRIX:
                 derived.append(_cast(kernel, shard))
             derived.append(_renamed(kernel, f"{kernel.name}:data"))
-            derived.append(_renamed(kernel, f"{kernel.name}:weight"))
+            if not kernel.frozen:
+                derived.append(_renamed(kernel, f"{kernel.name}:weight"))
         elif kernel.kind == KernelKind.ATTENTION:
             kind = KernelKind.ATTENTION_BACKWARD
             derived.append(Kernel("attention:data", kind, 2.5 * kernel.flop, 2.5 * kernel.nbytes))
@@ -232,9 +241,10 @@ def head_kernels(model: Transformer, shard: Shard) -> list[Kernel]:
     """
     words = model.vocabulary / shard.tensor
     moved = ACTIVATION_BYTES * (shard.tokens * (words + model.hidden) + words * model.hidden)
+    logits = _product("logits", KernelKind.MATRIX16, (shard.tokens, words, model.hidden), moved)
     return [
         _vector("norm", 4 * shard.own_tokens * model.hidden, shard),
-        _product("logits", KernelKind.MATRIX16, (shard.tokens, words, model.hidden), moved),
+        replace(logits, frozen=model.adapter_rank is not None),
         _vector("loss", 10 * shard.tokens * words, shard),
     ]
 
@@ -266,6 +276,7 @@ def _product(
         times * rows * columns / TILE**2,
         times * whole,
         core,
+        shape=shape if times == 1 else None,
     )
 
 
@@ -278,6 +289,22 @@ def _cast(kernel: Kernel, shard: Shard) -> Kernel:
     rows = kernel.nbytes / (ACTIVATION_BYTES + 2 * shard.element)
     moved = (ACTIVATION_BYTES + 2 * shard.element) * rows / 2
     return Kernel("cast", KernelKind.VECTOR, 0.0, moved, launches=kernel.launches)
+
+
+def _adapted(kernel: Kernel, model: Transformer) -> list[Kernel]:
+    """Freeze a matrix product and put the two of its adapter behind it, which stay at 16 bit."""
+    rank = model.adapter_rank
+    if rank is None or kernel.core:
+        return [kernel]
+    frozen = replace(kernel, frozen=True)
+    if kernel.shape is None or kernel.name not in ADAPTED[model.adapted]:
+        return [frozen]
+    rows, columns, inner = kernel.shape
+    both = []
+    for name, shape in (("in", (rows, rank, inner)), ("out", (rows, columns, rank))):
+        moved = ACTIVATION_BYTES * (shape[0] * shape[2] + shape[2] * shape[1] + shape[0] * shape[1])
+        both.append(_product(f"{kernel.name}:{name}", KernelKind.MATRIX16, shape, moved))
+    return [frozen, *both]
 
 
 def _renamed(kernel: Kernel, name: str) -> Kernel:

@@ -5,7 +5,7 @@ from msgspec import Struct
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import shipped_devices
 
-__all__ = ["Group", "Layout", "fast_domain", "lay_out", "model_ranks"]
+__all__ = ["Group", "Layout", "fast_domain", "lay_out", "model_ranks", "place"]
 
 
 class Group(Struct, frozen=True):
@@ -79,14 +79,14 @@ def lay_out(design: Design) -> Layout:
         data=data,
         microbatches=microbatches,
         domain=domain,
-        tensor=_group(p.tensor, 1, domain),
-        context=_group(p.context, p.tensor, domain),
-        expert=_group(p.expert, 1, domain),
-        gradient=_group(n_same, p.tensor, domain),
-        expert_gradient=_group(max(1, inner // p.expert), p.expert, domain),
+        tensor=place(p.tensor, 1, domain),
+        context=place(p.context, p.tensor, domain),
+        expert=place(p.expert, 1, domain),
+        gradient=place(n_same, p.tensor, domain),
+        expert_gradient=place(max(1, inner // p.expert), p.expert, domain),
         stages=stages,
-        shard=_group(shard, p.tensor, domain),
-        scales=_group(inner, 1, domain),
+        shard=place(shard, p.tensor, domain),
+        scales=place(inner, 1, domain),
     )
 
 
@@ -126,5 +126,26 @@ def fast_domain(design: Design) -> int:
     return cluster.node_size or shipped_devices()[cluster.device].domain
 
 
-def _group(size: int, stride: int, domain: int) -> Group:
+def place(size: int, stride: int, domain: int) -> Group:
+    """Say how many ranks of a group share the fast link.
+
+    Parameters
+    ----------
+    size : int
+        Ranks of the group.
+    stride : int
+        Accelerators from one of them to the next.
+    domain : int
+        Accelerators that the fast link joins.
+
+    Returns
+    -------
+    Group
+        At least one of them is local.
+
+    Examples
+    --------
+    >>> place(16, 4, 8)
+    Group(size=16, local=2)
+    """
     return Group(size, max(1, min(size, domain // stride)))

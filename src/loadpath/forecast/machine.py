@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from loadpath.forecast.design import Design
 from loadpath.forecast.devices import Device
 from loadpath.forecast.fabric import Fabric
+from loadpath.forecast.layout import lay_out
 from loadpath.forecast.priors import Prior
 from loadpath.forecast.rates import Rates, fabric_of, rates_of
 
@@ -53,5 +54,10 @@ def machine_of(design: Design, device: Device, priors: dict[str, Prior]) -> Mach
         "shard": min(p.tensor * (p.shard_group or everything), everything // p.pipeline),
         "stages": everything,
     }
-    fabrics = {name: fabric_of(design, device, priors, span) for name, span in spans.items()}
+    layout = lay_out(design)
+    near = {name: getattr(layout, name).local for name in spans}
+    fabrics = {
+        name: fabric_of(design, device, priors, span, near=near[name])
+        for name, span in spans.items()
+    }
     return Machine(rates_of(design, device, priors), fabrics)

@@ -200,7 +200,7 @@ def _misfit(design: Design, priors: dict[str, Prior], points: pl.DataFrame) -> t
     shapes = ("collective", "n_rank", "n_node")
     for group in points.partition_by(shapes, maintain_order=True):
         kind, n_rank, n_node = group.select(shapes).row(0)
-        fabric = fabric_of(design, device, priors, n_rank)
+        fabric = fabric_of(design, device, priors, n_rank, near=n_rank // n_node)
         nbytes = group["bytes"].cast(pl.Float64).to_numpy()
         transfer, latency, _ = collective_parts_s(kind, nbytes, n_rank, n_rank // n_node, fabric)
         measured = group["duration_ns"].to_numpy() / NS_PER_S

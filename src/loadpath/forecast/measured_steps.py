@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from loadpath.errors import InputError, UsageError
-from loadpath.forecast.calibration import CALIBRATED_PRIORS, Calibration, MeasuredStep, calibrate
+from loadpath.forecast.calibration import CALIBRATED_RATE, Calibration, MeasuredStep, calibrate
 from loadpath.forecast.design import Design
 from loadpath.forecast.design_checks import check_design
 from loadpath.forecast.layout import lay_out
@@ -157,7 +157,7 @@ def calibrate_runs(measured: Sequence[MeasuredStep]) -> Calibration:
         One prior for runs of one step time; two where there are two runs or more.
     """
     distinct = len({step.step_s for step in measured})
-    return calibrate(measured, CALIBRATED_PRIORS[: max(1, min(distinct, 2))])
+    return calibrate(measured, None if distinct > 1 else (CALIBRATED_RATE,))
 
 
 def recentred(

@@ -5,6 +5,7 @@ from msgspec import Struct
 from loadpath.forecast.design import Design, Transformer
 from loadpath.forecast.layout import Layout
 from loadpath.forecast.transformer import (
+    adapter_parameters,
     batch_of,
     dense_parameters,
     embedding_parameters,
@@ -15,13 +16,10 @@ from loadpath.forecast.transformer import (
     model_of,
 )
 
-__all__ = ["WEIGHT_BYTES", "Memory", "Weights", "memory_of", "weights_of"]
+__all__ = ["Memory", "Weights", "memory_of", "trained_of", "weights_of"]
 
 OPTIMISER_BYTES = 12
 """A master copy and two moments of each weight at 32 bit (Adam)."""
-
-WEIGHT_BYTES = 2
-"""Of one weight as it is used and travels."""
 
 
 class Weights(Struct, frozen=True):
@@ -86,6 +84,29 @@ def weights_of(design: Design, model: Transformer) -> Weights:
     )
 
 
+def trained_of(design: Design, model: Transformer, held: Weights) -> Weights:
+    """Count those weights of the fullest rank that have gradients.
+
+    Parameters
+    ----------
+    design : Design
+        Its parallelism.
+    model : Transformer
+        Its dimensions.
+    held : Weights
+        Result of `weights_of`.
+
+    Returns
+    -------
+    Weights
+        All, or the adapters alone.
+    """
+    if model.adapter_rank is None:
+        return held
+    p = design.parallelism
+    return Weights(adapter_parameters(model) * model.layers / p.pipeline / p.tensor, 0.0)
+
+
 def memory_of(design: Design, layout: Layout) -> Memory:
     """Add up what the fullest accelerator holds.
 
@@ -111,16 +132,16 @@ def memory_of(design: Design, layout: Layout) -> Memory:
     model, p = model_of(design), design.parallelism
     held = weights_of(design, model)
     if design.serving is not None:
-        weights = WEIGHT_BYTES * (held.dense + held.experts)
+        weights = design.software.parameter_bytes * (held.dense + held.experts)
         return Memory(weights=weights, gradients=0, optimiser=0, activations=_cache(design, model))
     level = ("none", "optimizer", "gradients", "full").index(p.sharding)
-    parts = []
-    for needed, nbytes in (
-        (3, WEIGHT_BYTES),
-        (2, design.software.gradient_bytes),
-        (1, OPTIMISER_BYTES),
+    parts, trained = [], trained_of(design, model, held)
+    for needed, nbytes, which in (
+        (3, design.software.parameter_bytes, held),
+        (2, design.software.gradient_bytes, trained),
+        (1, OPTIMISER_BYTES, trained),
     ):
-        dense, experts = held.dense, held.experts
+        dense, experts = which.dense, which.experts
         if level >= needed:
             over = layout.shard.size if needed == 3 else layout.gradient.size
             dense, experts = dense / over, experts / layout.expert_gradient.size

@@ -163,7 +163,9 @@ class _Layer:
 
     def beside(self, parts: FloatArray, name: str, pieces: int) -> FloatArray:
         """Give what a transfer adds to the kernel beside it."""
-        return _hidden(parts, self.busy[name], pieces, self.machine.rates.contention)
+        # Weights that are not trained have no gradient to hide anything under.
+        busy = self.busy.get(name, 0.0)
+        return _hidden(parts, busy, pieces, self.machine.rates.contention)
 
 
 def _layer_times(
@@ -199,11 +201,14 @@ def _repeated(design: Design, kernels: list[Kernel]) -> list[Kernel]:
 
 def _transfers(layer: _Layer, *, mixed: bool) -> tuple[FloatArray, FloatArray]:
     """Time what transfers inside a layer add to its kernels, forward and backward."""
-    p, experts = layer.design.parallelism, model_of(layer.design).experts
+    p, model = layer.design.parallelism, model_of(layer.design)
     pairs = []
     if p.tensor > 1:
-        pairs.append(_tensor_transfers(layer, "qkv", "projection"))
-        if not mixed or (experts is not None and experts.shared_feed_forward > 0):
+        fed = not mixed or (model.experts is not None and model.experts.shared_feed_forward > 0)
+        # Parts that are added together share one transfer before them and one after.
+        if not (fed and model.parallel_block):
+            pairs.append(_tensor_transfers(layer, "qkv", "projection"))
+        if fed:
             pairs.append(_tensor_transfers(layer, "up", "down"))
     if mixed and p.expert > 1:
         pairs.append(_expert_transfers(layer))

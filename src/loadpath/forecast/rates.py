@@ -1,5 +1,7 @@
 """Roofline: how long a kernel takes on a device, and whether operations or bytes set it."""
 
+import math
+
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from loadpath.forecast.design import Design
 from loadpath.forecast.devices import Device
 from loadpath.forecast.fabric import Fabric
 from loadpath.forecast.layer_work import Kernel, KernelKind
+from loadpath.forecast.layout import fast_domain
 from loadpath.forecast.priors import Prior
 
 __all__ = ["COMPONENTS", "FloatArray", "Rates", "fabric_of", "kernel_times_s", "rates_of"]
@@ -102,7 +105,9 @@ def _capped(design: Design, device: Device, exponent: float) -> float:
     return 1.0 if cap is None else min(1.0, cap / device.tdp_w) ** exponent
 
 
-def fabric_of(design: Design, device: Device, priors: dict[str, Prior], span: int) -> Fabric:
+def fabric_of(
+    design: Design, device: Device, priors: dict[str, Prior], span: int, *, near: int
+) -> Fabric:
     """Derive the links that a group of accelerators uses.
 
     Parameters
@@ -115,11 +120,14 @@ def fabric_of(design: Design, device: Device, priors: dict[str, Prior], span: in
         Result of `assume`.
     span : int
         Accelerators from the first to the last of the group: which tiers it crosses.
+    near : int
+        Ranks of the group that share the fast link.
 
     Returns
     -------
     Fabric
-        The slowest crossed tier beyond the first counts as the network.
+        The slowest crossed tier beyond the first counts as the network. On a torus a group uses the
+        links of the axes that it lies along: of D dimensions, D log(near) / log(all), rounded.
     """
     link, network = device.link_gb_per_s * 1e9, device.network_gb_per_s * 1e9
     hop, far_hop = priors["link_latency"].value, priors["network_latency"].value
@@ -129,13 +137,23 @@ def fabric_of(design: Design, device: Device, priors: dict[str, Prior], span: in
         crossed = [t for t, below in zip(tiers[1:], tiers, strict=False) if span > below.size]
         network = min([t.bandwidth / t.oversubscription for t in crossed], default=network)
         far_hop = max([t.latency or far_hop for t in crossed], default=far_hop)
+    axes = _axes(device.torus, near, min(fast_domain(design), design.cluster.accelerators))
+    share = axes / device.torus if device.torus else 1.0
     return Fabric(
-        link=link * priors["link_ratio"].value,
+        link=link * share * priors["link_ratio"].value,
         network=network * priors["network_ratio"].value,
         link_latency=hop,
         network_latency=far_hop,
         start=priors["collective_latency"].value,
+        axes=axes,
     )
+
+
+def _axes(torus: int, near: int, domain: int) -> int:
+    """Count the axes of a torus of `domain` accelerators that `near` of them fill."""
+    if not torus or domain <= 1:
+        return torus
+    return min(max(round(torus * math.log(max(near, 1)) / math.log(domain)), 1), torus)
 
 
 def kernel_times_s(kernels: list[Kernel], rates: Rates) -> FloatArray:

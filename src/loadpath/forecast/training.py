@@ -7,9 +7,9 @@ from loadpath.forecast.design import Design
 from loadpath.forecast.durations import Durations, expected_maximum
 from loadpath.forecast.fabric import Collective
 from loadpath.forecast.layer_work import ACTIVATION_BYTES
-from loadpath.forecast.layout import Group, Layout
+from loadpath.forecast.layout import Layout, place
 from loadpath.forecast.machine import Machine
-from loadpath.forecast.memory import WEIGHT_BYTES, weights_of
+from loadpath.forecast.memory import Weights, trained_of, weights_of
 from loadpath.forecast.pass_time import pass_times, transfer
 from loadpath.forecast.pipeline import Form, skeleton
 from loadpath.forecast.priors import Prior
@@ -89,6 +89,11 @@ def training_durations(
     return Durations(skeleton(frames[0]), table, slowest, skeleton(frames[1]), periods)
 
 
+def _trained(design: Design) -> Weights:
+    model = model_of(design)
+    return trained_of(design, model, weights_of(design, model))
+
+
 def _form(design: Design, layout: Layout) -> Form:
     model, p = model_of(design), design.parallelism
     many = layout.gradient.size > 1
@@ -105,7 +110,7 @@ def _form(design: Design, layout: Layout) -> Form:
         reduce=("beside" if every else beside) if many else "none",
         gather=("beside" if every else beside) if many and p.sharding != "none" else "none",
         every_pass=every,
-        tied=model.tied_embeddings,
+        tied=model.tied_embeddings and model.adapter_rank is None,
     )
 
 
@@ -113,7 +118,7 @@ def _accumulation_s(design: Design, machine: Machine) -> float:
     """Time a pass over the gradients of a chunk: read the new ones, read and write the sum."""
     if design.software.accumulation == "fused":
         return 0.0
-    held = weights_of(design, model_of(design))
+    held = _trained(design)
     each = (held.dense + held.experts) / design.parallelism.chunks
     moved = ACTIVATION_BYTES + 2 * design.software.gradient_bytes
     return moved * each / machine.rates.memory
@@ -123,20 +128,26 @@ def _time_buckets(design: Design, layout: Layout, machine: Machine, table: Float
     """Time gradients and parameters of a chunk on their way between replicas."""
     p, fabrics = design.parallelism, machine.fabrics
     gradient_bytes = design.software.gradient_bytes
-    held = weights_of(design, model_of(design))
+    parameter_bytes = design.software.parameter_bytes
+    trained = _trained(design)
     same, near = layout.gradient, fabrics["gradient"]
     if p.sharding == "full":
         same, near = layout.shard, fabrics["shard"]
     kind: Collective = "all_reduce" if p.sharding == "none" else "reduce_scatter"
-    experts = (held.experts, layout.expert_gradient, fabrics["gradient"])
-    for weights, group, fabric in ((held.dense, same, near), experts):
-        each = weights / p.chunks
-        if each:
-            table[OpKind.REDUCE] += transfer(kind, gradient_bytes * each, group, fabric)
-            table[OpKind.GATHER] += transfer("all_gather", WEIGHT_BYTES * each, group, fabric)
+    apart = layout.expert_gradient, fabrics["gradient"]
+    for weights, group, fabric in ((trained.dense, same, near), (trained.experts, *apart)):
+        if weights:
+            nbytes = gradient_bytes * weights / p.chunks
+            table[OpKind.REDUCE] += transfer(kind, nbytes, group, fabric)
+    # Replicas that share out all gather the whole model, others what was updated.
+    held = weights_of(design, model_of(design)) if p.sharding == "full" else trained
+    for weights, group, fabric in ((held.dense, same, near), (held.experts, *apart)):
+        if weights:
+            nbytes = parameter_bytes * weights / p.chunks
+            table[OpKind.GATHER] += transfer("all_gather", nbytes, group, fabric)
     if same.size < layout.gradient.size:
-        part = gradient_bytes * held.dense / p.chunks / same.size
-        copies = Group(layout.gradient.size // same.size, 1)
+        part = gradient_bytes * trained.dense / p.chunks / same.size
+        copies = place(layout.gradient.size // same.size, p.tensor * same.size, layout.domain)
         table[OpKind.REDUCE] += transfer("all_reduce", part, copies, fabrics["gradient"])
 
 
@@ -145,7 +156,7 @@ def _time_end(design: Design, layout: Layout, machine: Machine, table: FloatArra
     model, p = model_of(design), design.parallelism
     words = design.software.gradient_bytes * model.vocabulary * model.hidden / p.tensor
     table[OpKind.TIE] = transfer("all_reduce", words, layout.stages, machine.fabrics["stages"])
-    held = weights_of(design, model)
+    held = _trained(design)
     owned = held.dense + held.experts
     if p.sharding != "none":
         owned = held.dense / layout.gradient.size + held.experts / layout.expert_gradient.size

@@ -4,6 +4,8 @@ from loadpath.errors import UsageError
 from loadpath.forecast.design import Batch, Design, Transformer
 
 __all__ = [
+    "ADAPTED",
+    "adapter_parameters",
     "attended_tokens",
     "attention_parameters",
     "batch_of",
@@ -17,6 +19,14 @@ __all__ = [
     "model_of",
     "parameters",
 ]
+
+
+ADAPTED = {
+    "qkv": ("qkv",),
+    "attention": ("qkv", "projection"),
+    "all": ("qkv", "projection", "up", "down"),
+}
+"""Matrix products that adapters stand beside."""
 
 
 def model_of(design: Design) -> Transformer:
@@ -170,6 +180,37 @@ def dense_parameters(model: Transformer, *, with_experts: bool) -> int:
     return attention_parameters(model) + small + router + shared
 
 
+def adapter_parameters(model: Transformer) -> int:
+    """Count the weights of the adapters of one layer.
+
+    Parameters
+    ----------
+    model : Transformer
+        Any.
+
+    Returns
+    -------
+    int
+        Two narrow matrices beside each one that has an adapter; 0 for a model without.
+
+    References
+    ----------
+    .. [1] E. J. Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022.
+    """
+    if model.adapter_rank is None:
+        return 0
+    width, inner = model.heads * head_width(model), feed_forward(model)
+    keys = 2 * kv_heads(model) * head_width(model)
+    fan = 2 if model.gated else 1
+    sides = {
+        "qkv": model.hidden + width + keys,
+        "projection": width + model.hidden,
+        "up": model.hidden + fan * inner,
+        "down": inner + model.hidden,
+    }
+    return model.adapter_rank * sum(sides[name] for name in ADAPTED[model.adapted])
+
+
 def expert_parameters(model: Transformer) -> int:
     """Count the weights of the experts of one layer.
 
@@ -237,7 +278,7 @@ def flop_per_token(model: Transformer) -> float:
     """Count the operations that training needs for one token, without recomputation.
 
     The convention of published model FLOPs: six for each weight of a matrix product that the token
-    meets, and all scores of attention, causal or not.
+    meets (four where it is not trained), and all scores of attention, causal or not.
 
     Parameters
     ----------
@@ -271,7 +312,9 @@ def flop_per_token(model: Transformer) -> float:
         inner = visited + model.experts.shared_feed_forward
         weights += n_expert_layers * _feed_forward_parameters(model, inner)
     scores = 12 * head_width(model) * model.heads * attended_tokens(model) * model.layers
-    return float(6 * weights + scores)
+    adapters = model.layers * adapter_parameters(model)
+    each = 6 if model.adapter_rank is None else 4
+    return float(each * weights + 6 * adapters + scores)
 
 
 def attended_tokens(model: Transformer) -> float:
@@ -285,8 +328,9 @@ def attended_tokens(model: Transformer) -> float:
     Returns
     -------
     float
-        The sequence, or its mean with the window of every second layer; causality not counted.
+        The sequence, or its mean with the window of the layers that have one; causality not counted.
     """
     if model.window is None:
         return float(model.sequence)
-    return (model.sequence + min(2 * model.window, model.sequence)) / 2
+    share = 0.5 if model.windowed_layers is None else model.windowed_layers / model.layers
+    return (1 - share) * model.sequence + share * min(2 * model.window, model.sequence)

@@ -47,7 +47,12 @@ class Transformer(Struct, frozen=True, kw_only=True):
     query_latent_width : int or None
         The same of queries.
     window : int or None
-        Tokens that attention looks back, in every second layer; None for all.
+        Tokens that attention looks back; None for all.
+    windowed_layers : int or None
+        Layers in which it looks back no further; every second one where None.
+    parallel_block : bool
+        Whether attention and the feed-forward part of a layer read the same norm and are added
+        together, instead of following each other.
     gated : bool
         Whether the feed-forward part has a gate (SwiGLU): three matrices instead of two.
     tied_embeddings : bool
@@ -56,6 +61,12 @@ class Transformer(Struct, frozen=True, kw_only=True):
         Whether positions are rotations; else they are a learned table.
     dropout : bool
         Whether activations are dropped at random.
+    adapter_rank : int or None
+        Inner width of adapters beside matrices of the model (LoRA), which alone are trained; None where
+        the model itself is.
+    adapted : {"all", "attention", "qkv"}
+        Matrices that have one: of attention and the dense feed-forward part, of attention, or that of
+        queries, keys and values.
     experts : Experts or None
         Mixture of experts; None for a dense model.
     """
@@ -71,10 +82,14 @@ class Transformer(Struct, frozen=True, kw_only=True):
     latent_width: Count | None = None
     query_latent_width: Count | None = None
     window: Count | None = None
+    windowed_layers: Count | None = None
+    parallel_block: bool = False
     gated: bool = False
     tied_embeddings: bool = True
     rotary: bool = False
     dropout: bool = False
+    adapter_rank: Count | None = None
+    adapted: Literal["all", "attention", "qkv"] = "all"
     experts: Experts | None = None
 
 
