@@ -1,7 +1,7 @@
 """Forecasts of published steps that nobody had looked at when the forecast was built.
 
-python benchmarks/forecast_unseen.py FOLDER > docs/validation_unseen.md
-FOLDER holds designs (`*.toml`, the source in the first line) and runs of the same names (`*.csv`, as `--points`).
+python benchmarks/forecast_unseen.py benchmarks/unseen_runs > docs/validation_unseen.md
+The folder holds designs (`*.toml`, the source in the first line) and runs of the same names (`*.csv`, as `--points`).
 """
 
 import sys
@@ -21,7 +21,7 @@ from loadpath.ingest.run_table import read_runs
 
 HEAD = """# Steps that nobody had looked at
 
-Output of `python benchmarks/forecast_unseen.py FOLDER`: published steps that were not at hand when the forecast was
+Output of `python benchmarks/forecast_unseen.py benchmarks/unseen_runs`: published steps that were not at hand when the forecast was
 built, each series one [design](formats/design.md) written by the page of the format, and its runs as `--points` and
 `--calibrate` take them. No prior was set on a row of this page. What a source leaves open is said with it; kernels of
 attention are those of the date of the source.
