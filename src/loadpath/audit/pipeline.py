@@ -13,6 +13,7 @@ from loadpath.audit.folder import check_target, write_folder
 from loadpath.audit.frontier import frontier_tables
 from loadpath.audit.hosts import name_hosts
 from loadpath.audit.kept import ask, find_answer, keep_answer
+from loadpath.audit.ranks import told_ranks
 from loadpath.audit.result import Audit
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.sources import load_recording, lone_dumps, times_beside, with_unread
@@ -168,7 +169,7 @@ def _hang_of_dumps(
     from loadpath.ingest.flight_recorder import read_flight_recorders  # noqa: PLC0415 - few need it
 
     progress(f"reading {len(dumps)} flight-recorder dumps")
-    flights = read_flight_recorders(dumps)
+    flights = read_flight_recorders(dumps, told_ranks(settings.ranks))
     beside = times_beside(sources)
     recording = with_unread(recording_of_dumps(flights), beside, "dumps")
     recording = name_hosts(recording, [Path(source) for source in sources], settings)

@@ -152,7 +152,7 @@ def _read_traces(traces: Sequence[Path], settings: Settings, progress: Progress)
     recording = replace(recording, inputs=(*recording.inputs, *told))
     if timed is traces:
         return recording
-    return _with_executions(with_flights(recording, dumps), executions)
+    return _with_executions(with_flights(recording, dumps, settings), executions)
 
 
 def _with_executions(recording: Recording, paths: Sequence[Path]) -> Recording:
@@ -170,7 +170,7 @@ def _with_executions(recording: Recording, paths: Sequence[Path]) -> Recording:
     )
 
 
-def with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
+def with_flights(recording: Recording, dumps: Sequence[Path], settings: Settings) -> Recording:
     """Add what flight recorders noted beside the other records.
 
     Parameters
@@ -179,6 +179,8 @@ def with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
         What the other records hold.
     dumps : sequence of Path
         Dumps of the same job; none changes nothing.
+    settings : Settings
+        Options of the audit.
 
     Returns
     -------
@@ -187,10 +189,11 @@ def with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
     """
     if not dumps:
         return recording
+    from loadpath.audit.later_hang import hang_caveat
     from loadpath.ingest.flight_recorder import read_flight_recorders
 
     try:
-        found = read_flight_recorders(dumps)
+        found = read_flight_recorders(dumps, told_ranks(settings.ranks))
     except InputError as error:
         unread = caveat_table([("flight_recorder_damaged", error.problems[0], len(dumps))])
         return replace(recording, caveat=pl.concat([recording.caveat, unread]))
@@ -199,7 +202,7 @@ def with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
     return replace(
         recording,
         flight=recording.flight if recording.flight.height else found.flight,
-        caveat=pl.concat([recording.caveat, found.caveat]),
+        caveat=pl.concat([recording.caveat, found.caveat, hang_caveat(recording, found)]),
         inputs=(*recording.inputs, *found.inputs),
     )
 
@@ -301,12 +304,12 @@ def with_power(recording: Recording, traces: Sequence[Path]) -> Recording:
     )
 
 
-def _read_dumps(dumps: Sequence[Path], _: Settings, progress: Progress) -> Recording:
+def _read_dumps(dumps: Sequence[Path], settings: Settings, progress: Progress) -> Recording:
     from loadpath.audit.dumps import recording_of_dumps
     from loadpath.ingest.flight_recorder import read_flight_recorders
 
     progress(f"reading {len(dumps)} flight-recorder dumps")
-    return recording_of_dumps(read_flight_recorders(dumps))
+    return recording_of_dumps(read_flight_recorders(dumps, told_ranks(settings.ranks)))
 
 
 READERS: dict[Readable, Callable[[Sequence[Path], Settings, Progress], Recording]] = {

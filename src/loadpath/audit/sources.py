@@ -79,7 +79,7 @@ def load_recording(
     every = list(dict.fromkeys(chain(*files)))
     op_tables, traces = _of_one_job([_records(of_source, settings) for of_source in files])
     read = partial(read_records, settings=settings, progress=progress)
-    recording = _read(every, op_tables, traces, read)
+    recording = _read(every, (op_tables, traces), read, settings)
     if recording is None:
         _refuse_nothing(given, every)
     _refuse_idle(settings, recording)
@@ -106,11 +106,12 @@ def _of_one_job(held: Sequence[tuple[list[Path], list[Path]]]) -> tuple[list[Pat
 
 def _read(
     every: Sequence[Path],
-    op_tables: Sequence[Path],
-    traces: Sequence[Path],
+    of_job: tuple[Sequence[Path], Sequence[Path]],
     read: Callable[[Readable, Sequence[Path]], Recording],
+    settings: Settings,
 ) -> Recording | None:
     """Read what tells most of the job, and lay beside it what tells more of it."""
+    op_tables, traces = of_job
     stages = [path for path in every if is_record(path, "stages")]
     is_beside = traces and not op_tables
     logs = [path for path in every if is_record(path, "log")] if is_beside else []
@@ -120,7 +121,8 @@ def _read(
     if op_tables:
         return with_unread(read("op_table", op_tables), [*traces, *stages], "op table")
     if traces and all(is_record(path, "dump") for path in traces):
-        return _read_beside_dumps(traces, logs, stages, read)
+        recording, beside = _read_beside_dumps(traces, logs, stages, read)
+        return with_flights(recording, beside, settings)
     if traces:
         recording = with_power(with_handshakes(read("traces", traces), traces), traces)
         recording = beside_logs(recording, logs)
@@ -133,16 +135,16 @@ def _read_beside_dumps(
     logs: Sequence[Path],
     stages: Sequence[Path],
     read: Callable[[Readable, Sequence[Path]], Recording],
-) -> Recording:
-    """Take the times of Inspector logs, else of the dumps, else of stage logs."""
+) -> tuple[Recording, Sequence[Path]]:
+    """Take the times of Inspector logs, else of the dumps, else of stage logs; and dumps to lay beside."""
     from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
 
     if logs:
-        return with_unread(with_flights(read("log", logs), dumps), stages, "Inspector logs")
+        return with_unread(read("log", logs), stages, "Inspector logs"), dumps
     recording = read("dump", dumps)
     if stages and not is_timed(recording):
-        return with_flights(read("stages", stages), dumps)
-    return with_unread(recording, stages, "dumps")
+        return read("stages", stages), dumps
+    return with_unread(recording, stages, "dumps"), ()
 
 
 def _refuse_idle(settings: Settings, recording: Recording) -> None:
