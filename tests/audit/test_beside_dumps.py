@@ -84,3 +84,20 @@ def test_calls_that_all_asked_for_and_that_did_not_end_are_said(tmp_path):
     assert verdict["kind"] == "not_assessable"
     assert "all_reduce 9 of group 0, default_pg had not ended" in verdict["summary"]
     assert "what the device of rank 0 does" in verdict["summary"]
+
+
+def test_settings_beside_dumps_are_no_traces(tmp_path):
+    for path in HANG.glob("*"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "config.json").write_text('{"lr": 0.1}')
+    found = lp.run_audit(tmp_path, brief=False)
+    assert (found.verdict["kind"], found.verdict["ranks"]) == ("hang", [2])
+    assert unread(found).endswith(": config.json")
+
+
+def test_settings_beside_timed_dumps_are_no_traces(tmp_path):
+    write_dumps(play(slow=3), tmp_path)
+    (tmp_path / "config.json").write_text('{"lr": 0.1}')
+    found = lp.run_audit(tmp_path, brief=False)
+    assert (found.verdict["kind"], found.verdict["ranks"]) == ("rank", [3])
+    assert unread(found).endswith(": config.json")

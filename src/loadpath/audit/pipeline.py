@@ -16,7 +16,13 @@ from loadpath.audit.kept import ask, find_answer, keep_answer
 from loadpath.audit.ranks import told_ranks
 from loadpath.audit.result import Audit
 from loadpath.audit.settings import Progress, Settings
-from loadpath.audit.sources import load_recording, lone_dumps, times_beside, with_unread
+from loadpath.audit.sources import (
+    load_recording,
+    lone_dumps,
+    strangers_beside,
+    times_beside,
+    with_unread,
+)
 from loadpath.audit.store import write_audit
 from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_steps
@@ -171,7 +177,8 @@ def _hang_of_dumps(
     progress(f"reading {len(dumps)} flight-recorder dumps")
     flights = read_flight_recorders(dumps, told_ranks(settings.ranks))
     beside = times_beside(sources)
-    recording = with_unread(recording_of_dumps(flights), beside, "dumps")
+    unread = [*beside, *strangers_beside(sources)]
+    recording = with_unread(recording_of_dumps(flights), unread, "dumps")
     recording = name_hosts(recording, [Path(source) for source in sources], settings)
     told = diagnose_dumps(flights, recording, settings, names)
     from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it

@@ -9,7 +9,7 @@ import polars as pl
 
 from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.recognition import Kind, is_record
-from loadpath.audit.reconcile import reconciled
+from loadpath.audit.reconcile import reconciled, steps_reconciled
 from loadpath.audit.settings import Progress, Settings
 from loadpath.compiled.store import cache_home
 from loadpath.decode.digest import file_digest
@@ -21,6 +21,7 @@ from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, cavea
 __all__ = [
     "Readable",
     "beside_logs",
+    "beside_stages",
     "read_records",
     "with_flights",
     "with_handshakes",
@@ -233,6 +234,36 @@ def beside_logs(recording: Recording, logs: Sequence[Path]) -> Recording:
         caveat=pl.concat([compared.caveat, told.caveat]),
         inputs=(*compared.inputs, *told.inputs),
     )
+
+
+def beside_stages(recording: Recording, logs: Sequence[Path]) -> Recording:
+    """Compare steps of stage logs that lie beside traces with them; they are not audited.
+
+    Parameters
+    ----------
+    recording : Recording
+        What the traces hold.
+    logs : sequence of Path
+        Stage logs of the same job; none changes nothing.
+
+    Returns
+    -------
+    Recording
+        With what disagrees, and what cannot be read, as caveats.
+    """
+    if not logs:
+        return recording
+    from loadpath.ingest.stage_log import read_stage_logs
+
+    try:
+        told = read_stage_logs(logs)
+    except InputError as error:
+        unread = caveat_table(
+            [("unread_files", f"stage logs beside the traces: {error.problems[0]}", len(logs))]
+        )
+        return replace(recording, caveat=pl.concat([recording.caveat, unread]))
+    compared = steps_reconciled(recording, told.step, "stage logs")
+    return replace(compared, inputs=(*compared.inputs, *told.inputs))
 
 
 def with_handshakes(recording: Recording, traces: Sequence[Path]) -> Recording:

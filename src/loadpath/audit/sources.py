@@ -16,12 +16,13 @@ from loadpath.audit.ranks import rank_files
 from loadpath.audit.reading import (
     Readable,
     beside_logs,
+    beside_stages,
     read_records,
     with_flights,
     with_handshakes,
     with_power,
 )
-from loadpath.audit.recognition import Kind, is_record
+from loadpath.audit.recognition import Kind, is_other_json, is_record
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.windows import in_window, windows_caveat
 from loadpath.errors import InputError, UsageError, first_line
@@ -29,7 +30,14 @@ from loadpath.ingest.handshake import HANDSHAKE_FILE
 from loadpath.ingest.power import POWER_FILES
 from loadpath.tables import Recording, caveat_table
 
-__all__ = ["files_behind", "load_recording", "lone_dumps", "times_beside", "with_unread"]
+__all__ = [
+    "files_behind",
+    "load_recording",
+    "lone_dumps",
+    "strangers_beside",
+    "times_beside",
+    "with_unread",
+]
 
 TRACES = (".json", ".json.gz", ".et", ".et.gz")
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z")
@@ -122,11 +130,13 @@ def _read(
         return with_unread(read("op_table", op_tables), [*traces, *stages], "op table")
     if traces and all(is_record(path, "dump") for path in traces):
         recording, beside = _read_beside_dumps(traces, logs, stages, read)
-        return with_flights(recording, beside, settings)
+        return with_unread(
+            with_flights(recording, beside, settings), strangers_beside(every), "dumps"
+        )
     if traces:
         recording = with_power(with_handshakes(read("traces", traces), traces), traces)
         recording = beside_logs(recording, logs)
-        return with_unread(recording, stages, "traces")
+        return beside_stages(recording, stages)
     return read("stages", stages) if stages else None
 
 
@@ -267,6 +277,23 @@ def times_beside(sources: Sequence[str | Path]) -> list[Path]:
     return [path for kind in kinds for path in every if is_record(path, kind)]
 
 
+def strangers_beside(sources: Sequence[str | Path]) -> list[Path]:
+    """Find small files of JSON beside dumps that are no records.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        As for `load_recording`.
+
+    Returns
+    -------
+    list of Path
+        Settings, metrics and the like.
+    """
+    files = chain(*_files([Path(source) for source in sources]))
+    return [path for path in dict.fromkeys(files) if is_other_json(path)]
+
+
 def _alone(files: Sequence[Path], beside: Sequence[Path]) -> tuple[Kind, list[Path]] | None:
     """Find the records that tell of a job by themselves."""
     for kind, what, most in ALONE:
@@ -301,6 +328,8 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
         if (path.name.lower().endswith(TRACES) or is_record(path, "dump"))
         and not is_record(path, "log")
     ]
+    if any(is_record(path, "dump") for path in traces):
+        traces = [path for path in traces if not is_other_json(path)]
     tables = [
         path
         for path in files
