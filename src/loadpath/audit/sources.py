@@ -175,6 +175,12 @@ def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
     if packed:
         what = f"no records but archives ({', '.join(packed[:3])})"
         raise InputError(names, what, "Unpack them, and audit the folder.")
+    inside = sorted(
+        path.name for one in given if one.is_dir() for path in one.iterdir() if path.is_dir()
+    )
+    if inside and not every:
+        what = f"no records but folders ({', '.join(inside[:3])})"
+        raise InputError(names, what, "Give these folders; those of one job together.")
     raise InputError(
         names,
         "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "
