@@ -60,7 +60,7 @@ def is_other_json(path: Path) -> bool:
     if not path.name.lower().endswith((".json", ".json.gz")):
         return False
     head = first_block(path)
-    is_whole = 0 < len(head) < BLOCK_BYTES and head.lstrip()[:1] == b"{"
+    is_whole = 0 < len(head) < BLOCK_BYTES and head.lstrip()[:1] != b"["
     return (
         is_whole and b'"traceEvents"' not in head and not any(is_record(path, k) for k in IN_JSON)
     )
