@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from loadpath.diagnose.flight_groups import group_members
-from loadpath.diagnose.hang import find_hangs, open_calls
+from loadpath.diagnose.hang import find_hangs, open_calls, ranks_behind
 from loadpath.tables import FLIGHT, FLIGHT_GROUP
 
 
@@ -191,3 +191,14 @@ def test_of_calls_that_all_asked_for_it_is_told_whose_device_had_not_begun_them(
     (call,) = open_calls(flight)
     assert (call.group, call.sequence, call.begun, call.waiting) == ("g", 7, (0, 2), (1,))
     assert open_calls(calls((0, "g", 7, 1, DONE))) == []
+
+
+def test_of_peers_that_do_not_wait_yet_it_is_told_who_asked_for_less():
+    flight = calls(
+        *((rank, "g", number, number) for rank in (0, 1) for number in (6, 7, 8)),
+        *((2, "g", number, number) for number in (6, 7)),
+        *((rank, "g", 5, 5, DONE) for rank in (0, 1, 2)),
+    )
+    group = groups([0, 1, 2], g=[0, 1, 2])
+    assert stops(flight, group) == []
+    assert ranks_behind(flight, group) == [2]

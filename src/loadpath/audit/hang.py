@@ -14,7 +14,7 @@ from loadpath.brief.names import counted, listing
 from loadpath.compiled.versions import versions
 from loadpath.couple.graph import Coupling
 from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
-from loadpath.diagnose.hang import OpenCall, find_hangs, open_calls
+from loadpath.diagnose.hang import OpenCall, find_hangs, open_calls, ranks_behind
 from loadpath.diagnose.verdict import POLICY_RATIO
 from loadpath.ingest.flight_recorder import Flights
 from loadpath.tables import (
@@ -175,31 +175,37 @@ def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict
         "confidence_method": f"order of calls; {STOPPED}",
         "policy_ratio": POLICY_RATIO,
         "intermittent": False,
-        "summary": hang_sentence(first, hang, flights)
-        if first
-        else _no_hang(undumped, open_calls(flights.flight)),
+        "summary": hang_sentence(first, hang, flights) if first else _no_hang(undumped, flights),
     }
 
 
-def _no_hang(undumped: Sequence[int], held: Sequence[OpenCall]) -> str:
+def _no_hang(undumped: Sequence[int], flights: Flights) -> str:
     """Say that nobody hangs, or that who wrote nothing may, or what had not ended."""
     if undumped:
         return UNKNOWN_HANG.format(", ".join(map(str, undumped))) + UNTIMED
-    return (OPEN + _under_way(held) if held else NO_HANG) + UNTIMED
-
-
-def _under_way(held: Sequence[OpenCall]) -> str:
-    """Say which calls had not ended, and whose device had not begun the first of them."""
+    held = open_calls(flights.flight)
+    if not held:
+        return NO_HANG + UNTIMED
     first = next((call for call in held if call.waiting), held[0])
     more = f" (and others in {counted(len(held) - 1, 'group')})" if len(held) > 1 else ""
     where = f"{first.group}, {first.description}" if first.description else first.group
-    look = (
-        f"see what the device of {_ranks(first.waiting).lower()} does: its peers ran this call, it had not begun it"
-        if first.waiting
-        else "a device or a link does, or a rank that no dump lists (TORCH_NCCL_ENABLE_TIMING=1 records whose "
+    look = _where_to_look(first, ranks_behind(flights.flight, flights.group))
+    return (
+        OPEN + UNDER_WAY.format(f"{first.collective} {first.sequence}", where, more, look) + UNTIMED
+    )
+
+
+def _where_to_look(call: OpenCall, behind: Sequence[int]) -> str:
+    """Say whose device had not begun a call, or who asked for less, and may be why it did not end."""
+    if call.waiting:
+        ranks = _ranks(call.waiting).lower()
+        return f"see what the device of {ranks} does: its peers ran this call, it had not begun it"
+    if behind:
+        return f"see {_ranks(behind).lower()} first: nobody asked for less, though its peers do not wait for it yet"
+    return (
+        "a device or a link does, or a rank that no dump lists (TORCH_NCCL_ENABLE_TIMING=1 records whose "
         "device had begun it)"
     )
-    return UNDER_WAY.format(f"{first.collective} {first.sequence}", where, more, look)
 
 
 def _both_sides(first: Mapping[str, Any] | None) -> list[str]:

@@ -10,7 +10,7 @@ import polars as pl
 from loadpath.diagnose.flight_groups import group_members, numbers_reached
 from loadpath.tables.results import HANG
 
-__all__ = ["OpenCall", "find_hangs", "open_calls"]
+__all__ = ["OpenCall", "find_hangs", "open_calls", "ranks_behind"]
 
 EVEN = ("all_reduce", "broadcast", "reduce", "barrier", "all_gather", "reduce_scatter")
 """Collectives whose members all give the same shape."""
@@ -68,10 +68,7 @@ def find_hangs(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
     ----------
     .. [1] PyTorch, "Flight Recorder for Debugging Stuck Jobs", tutorial.
     """
-    members = {
-        name: (text, tuple(ranks))
-        for name, text, ranks, _ in group_members(flight, group).iter_rows()
-    }
+    members = _members(flight, group)
     calls, sends = flight.filter(~pl.col("is_p2p")), flight.filter("is_p2p")
     stops = [
         *_different(calls, members),
@@ -86,8 +83,10 @@ def _absent(
     sends: pl.DataFrame,
     group: pl.DataFrame,
     members: Mapping[str, tuple[str, tuple[int, ...]]],
+    *,
+    busy_too: bool = False,
 ) -> list[_Stop]:
-    """Find groups in which some members never asked for what others wait for."""
+    """Find groups in which some members never asked for what others wait for, or are yet to wait for."""
     reached = numbers_reached(calls, group, set(sends["group"]))
     pending = calls.filter(~pl.col("is_done"))
     stops = []
@@ -103,11 +102,36 @@ def _absent(
         failed = all(0 <= last[rank][1] < min(ended) for rank in missing) if ended else False
         held = pending.filter((pl.col("group") == name) & pl.col("rank").is_in(list(waiting)))
         after = held.filter(pl.col("sequence") > low)
-        if missing and after.height and (failed or not busy):
+        if missing and after.height and (failed or busy_too or not busy):
             at = after.filter(pl.col("sequence") == pl.col("sequence").min())
             calls_at = tuple(at.iter_rows(named=True))
             stops.append(_Stop(name, text, low + 1, "missing", missing, waiting, calls_at))
     return stops
+
+
+def ranks_behind(flight: pl.DataFrame, group: pl.DataFrame) -> list[int]:
+    """List the ranks that asked for less than their peers, whether those wait for it yet or not.
+
+    Parameters
+    ----------
+    flight : polars.DataFrame
+        Table `FLIGHT` of all dumps.
+    group : polars.DataFrame
+        Table `FLIGHT_GROUP` of all dumps.
+
+    Returns
+    -------
+    list of int
+        Those of the group in which the earliest such call was asked for.
+    """
+    calls, sends = flight.filter(~pl.col("is_p2p")), flight.filter("is_p2p")
+    stops = _absent(calls, sends, group, _members(flight, group), busy_too=True)
+    return sorted(_in_causal_order(stops)[0].missing) if stops else []
+
+
+def _members(flight: pl.DataFrame, group: pl.DataFrame) -> dict[str, tuple[str, tuple[int, ...]]]:
+    rows = group_members(flight, group).iter_rows()
+    return {name: (text, tuple(ranks)) for name, text, ranks, _ in rows}
 
 
 class OpenCall(NamedTuple):
