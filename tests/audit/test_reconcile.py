@@ -6,6 +6,7 @@ from tests.couple.logged.written import play, write_dumps, write_inspector
 from tests.ingest.nsys.written import trace_events
 
 import loadpath as lp
+from loadpath.audit.sources import load_recording
 from loadpath.testing import make_job, write_kineto
 
 
@@ -66,3 +67,33 @@ def test_logs_and_timed_dumps_of_one_job_agree(tmp_path):
     found = lp.run_audit(tmp_path, brief=False)
     assert caveat(found, "records_compared")["count"] == 8
     assert caveat(found, "records_disagree") is None
+
+
+def stage_log_of_traces(traces, folder, stretch):
+    """Stage logs of the steps of traces, each as long as there or `stretch` times."""
+    step = load_recording(traces).step
+    lines = ["rank,step,forward_ns,backward_ns"]
+    for rank, number, start, end in step.select("rank", "step", "start_ns", "end_ns").rows():
+        half = round((end - start) * stretch / 2)
+        lines.append(f"{rank},{number},{half},{half}")
+    (folder / "stages.csv").write_text("\n".join([*lines, ""]))
+
+
+@pytest.mark.parametrize(("stretch", "n_apart"), [(1.0, None), (0.5, 4)])
+def test_stage_logs_beside_traces_are_compared_step_by_step(stretch, n_apart, tmp_path):
+    job = make_job(3, recorder="kineto", pp=1, dp=4, steps=12, microbatches=2)
+    folder = Path(write_kineto(job, tmp_path / "both"))
+    stage_log_of_traces(folder, folder, stretch)
+    found = lp.run_audit(folder, brief=False, cache=False)
+    assert caveat(found, "records_compared")["text"].startswith("steps of ranks")
+    told = caveat(found, "records_disagree")
+    assert (told and told["count"]) == n_apart
+    assert found.document["record"]["source"] == "kineto"
+
+
+def test_stage_logs_beside_traces_that_cannot_be_read_are_said(tmp_path):
+    job = make_job(3, recorder="kineto", pp=1, dp=4, steps=4, microbatches=2)
+    folder = Path(write_kineto(job, tmp_path / "both"))
+    (folder / "stages.csv").write_text("rank,step,forward_ns,backward_ns\n0,1,x,y\n")
+    found = lp.run_audit(folder, brief=False, cache=False)
+    assert "no usable row" in caveat(found, "unread_files")["text"]

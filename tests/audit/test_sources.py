@@ -230,3 +230,11 @@ def test_a_hosts_file_beside_windows_is_among_the_files_on_which_an_answer_depen
     hosts.write_text("rank,host\n0,a\n", encoding="utf-8")
     assert hosts in files_behind([tmp_path], Settings())[0]
     assert load_recording([tmp_path]).rank["host"][0] == "a"
+
+
+def test_a_folder_of_folders_says_which_to_give(tmp_path):
+    for host in ("host-a", "host-b"):
+        (tmp_path / host).mkdir()
+        (tmp_path / host / "rank0.json").write_text("{}")
+    with pytest.raises(InputError, match=r"no records but folders \(host-a, host-b\)"):
+        load_recording([tmp_path])

@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from loadpath.diagnose.hang import find_hangs
+from loadpath.diagnose.flight_groups import group_members
+from loadpath.diagnose.hang import find_hangs, open_calls, ranks_behind
 from loadpath.tables import FLIGHT, FLIGHT_GROUP
 
 
@@ -15,7 +16,7 @@ def calls(*rows):
         said = rest[0] if rest else {}
         plain = {"rank": rank, "group": group, "members": [], "collective": "all_reduce",
                  "sequence": sequence, "created_ns": created, "is_p2p": False, "peer": -1,
-                 "is_done": False, "size": "8", "data_type": "Float"}  # fmt: skip
+                 "is_done": False, "size": "8", "data_type": "Float", "state": "scheduled"}  # fmt: skip
         made.append(plain | said)
     return FLIGHT.build(pl.DataFrame(made, {k: schema[k] for k in made[0]}))
 
@@ -131,3 +132,73 @@ def test_a_group_without_entries_on_a_rank_is_told_by_its_peers_number():
     own: list[tuple[object, ...]] = [(2, "", "", [], 0, 7, 6)]
     group = FLIGHT_GROUP.build(pl.DataFrame(listed + own, FLIGHT_GROUP.schema, orient="row"))
     assert stops(flight, group) == []
+
+
+def test_a_device_that_failed_takes_with_it_what_was_asked_of_it():
+    # ranks 0 and 1 ended 5 of the 7 that rank 2 asked for; rank 2 saw only 4 of them end
+    ended = [(rank, "g", number, number, DONE) for rank in (0, 1) for number in (4, 5)]
+    asked = [(rank, "g", number, number) for rank in (0, 1) for number in (6, 7, 8)]
+    failed = [(2, "g", 4, 4, DONE), *((2, "g", number, number) for number in (5, 6, 7))]
+    flight = calls(*ended, *asked, *failed)
+    assert stops(flight, groups([0, 1, 2], g=[0, 1, 2])) == [("g", 8, "missing", [2], [0, 1])]
+
+
+@pytest.mark.parametrize("collective", ["all_gather", "reduce_scatter"])
+def test_parts_of_a_gather_are_of_one_size(collective):
+    said = {"collective": collective, "size": "8->32"}
+    odd = said | {"size": "4->16"}
+    flight = calls((0, "g", 3, 1, said), (1, "g", 3, 2, said), (2, "g", 3, 3, odd))
+    assert stops(flight, groups([0, 1, 2], g=[0, 1, 2])) == [
+        ("g", 3, "different_size", [2], [0, 1])
+    ]
+
+
+def test_sizes_that_differed_in_what_ended_were_allowed():
+    # an uneven gather goes by broadcasts, each rank from its own tensor
+    parts = [
+        (r, "g", 3, r, {"collective": "broadcast", "size": f"{8 + r}->8"} | DONE) for r in (0, 1, 2)
+    ]
+    flight = calls(*parts, (0, "g", 4, 10), (1, "g", 4, 11))
+    assert stops(flight, groups([0, 1, 2], g=[0, 1, 2])) == [("g", 4, "missing", [2], [0, 1])]
+
+
+def test_a_batch_that_the_ring_lost_in_part_is_compared_by_its_last_call():
+    whole = [(0, "g", 3, 1, {"size": "8"}), (0, "g", 3, 2, {"size": "16"})]
+    flight = calls(*whole, (1, "g", 3, 2, {"size": "16"}))
+    assert stops(flight, groups([0, 1], g=[0, 1])) == []
+
+
+def test_of_two_groups_the_one_that_waiting_ranks_asked_for_first_leads_whatever_clocks_say():
+    # rank 3's clock is ahead of the others': by time group b, in which only it waits earlier, would lead
+    flight = calls(
+        (0, "a", 5, 100), (0, "b", 5, 200), (1, "a", 5, 101), (1, "b", 5, 201), (3, "b", 5, 1)
+    )  # fmt: skip
+    group = groups([0, 1, 2, 3], a=[0, 1, 2], b=[0, 1, 2, 3])
+    assert [stop[0] for stop in stops(flight, group)] == ["a", "b"]
+
+
+def test_shapes_of_a_gather_tell_a_rank_beyond_the_last_dump():
+    told = {"collective": "all_gather", "size": "8->4x8"}
+    flight = calls(*((rank, "0", 5, rank, told | DONE) for rank in (0, 1, 2)))
+    rows = [(rank, "0", "default_pg", list[int](), 0, -1, -1) for rank in (0, 1, 2)]
+    group = FLIGHT_GROUP.build(pl.DataFrame(rows, FLIGHT_GROUP.schema, orient="row"))
+    assert group_members(flight, group)["members"].to_list() == [[0, 1, 2, 3]]
+
+
+def test_of_calls_that_all_asked_for_it_is_told_whose_device_had_not_begun_them():
+    ran = {"state": "started"}
+    flight = calls((0, "g", 7, 1, ran), (1, "g", 7, 2), (2, "g", 7, 3, ran), (0, "g", 8, 9))
+    (call,) = open_calls(flight)
+    assert (call.group, call.sequence, call.begun, call.waiting) == ("g", 7, (0, 2), (1,))
+    assert open_calls(calls((0, "g", 7, 1, DONE))) == []
+
+
+def test_of_peers_that_do_not_wait_yet_it_is_told_who_asked_for_less():
+    flight = calls(
+        *((rank, "g", number, number) for rank in (0, 1) for number in (6, 7, 8)),
+        *((2, "g", number, number) for number in (6, 7)),
+        *((rank, "g", 5, 5, DONE) for rank in (0, 1, 2)),
+    )
+    group = groups([0, 1, 2], g=[0, 1, 2])
+    assert stops(flight, group) == []
+    assert ranks_behind(flight, group) == [2]

@@ -1,9 +1,14 @@
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
-from loadpath.ingest.flight_recorder import is_flight_recorder, read_flight_recorders
+from loadpath.ingest.flight_recorder import (
+    is_flight_recorder,
+    rank_of_dump,
+    read_flight_recorders,
+)
 
 
 def entry(number, name="gloo:all_reduce", group="0", **said):
@@ -168,3 +173,48 @@ def test_hundreds_of_healthy_batches_of_a_pipeline_are_no_hang(tmp_path):
         text = json.dumps({"entries": held, "pg_status": {}} | head)
         (tmp_path / f"fr_rank{rank}.json").write_text(text)
     assert run_audit(tmp_path, brief=False).verdict["kind"] == "not_assessable"
+
+
+def test_split_off_groups_of_one_name_and_different_members_are_told_apart(dump):
+    def split(rank, members):
+        config = {"5": {"name": "5", "desc": "mesh_tp", "ranks": str(members)}}
+        return dump(f"fr_rank{rank}.json", [entry(1, group="5")], pg_config=config)
+
+    found = read_flight_recorders([split(r, [0, 1] if r < 2 else [2, 3]) for r in range(4)])
+    assert found.flight["group"].to_list() == ["5@0", "5@0", "5@2", "5@2"]
+    assert found.group["group"].to_list() == ["5@0", "5@0", "5@2", "5@2"]
+
+
+def test_a_group_whose_members_are_listed_differently_stays_one(dump):
+    lists = {0: [0, 1, 2], 1: [0, 1]}
+    paths = [
+        dump(f"fr_rank{r}.json", [entry(1)], pg_config={"0": {"name": "0", "ranks": str(who)}})
+        for r, who in lists.items()
+    ]
+    assert set(read_flight_recorders(paths).flight["group"]) == {"0"}
+
+
+def test_a_barrier_that_runs_as_an_all_reduce_is_a_barrier(dump):
+    path = dump("fr_rank0.json", [entry(1, "nccl:all_reduce_barrier"), entry(2, "nccl:all_reduce")])
+    assert read_flight_recorders([path]).flight["collective"].to_list() == ["barrier", "all_reduce"]
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        ("nccl_trace_rank_12", 12),
+        ("rank_3_1795433597", 3),
+        ("node7_rank2.json", 2),
+        ("rank1_host4.pkl", 1),
+        ("5", 5),
+        ("dump-6.json.gz", 6),
+        ("flight_recorder.json", -1),
+    ],
+)
+def test_the_rank_is_told_by_the_name_of_the_dump(name, rank):
+    assert rank_of_dump(Path(name)) == rank
+
+
+def test_a_rank_that_the_user_says_comes_before_the_name(dump):
+    path = dump("worker_9.json", [entry(1)])
+    assert read_flight_recorders([path], {"worker_9.json": 4}).ranks == (4,)

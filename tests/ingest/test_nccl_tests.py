@@ -71,6 +71,17 @@ def test_two_runs_in_one_log_at_the_same_time_stay_apart(read):
     ]  # fmt: skip
 
 
+def test_ranks_that_are_split_into_groups_run_in_parts(read):
+    devices = "".join(
+        DEVICE.replace("Group  0", f"Group  {rank % 2}").format(rank, f"node{rank // 4}")
+        for rank in range(8)
+    )
+    # of four ranks the bus carries 2 * 3/4 of what the algorithm moves
+    row = ROW_32M.replace("319.92", "274.22").replace("321.26", "275.37")
+    points = read(START + devices + HEAD + row).points
+    assert points.select("n_rank", "n_node").rows() == [(4, 2), (4, 2)]
+
+
 def test_row_behind_the_text_of_another_process_is_read(read):
     torn = LOG.replace(ROW_32M, "node1:7:9 [0] NCCL INFO Connected all trees" + ROW_32M)
     assert read(torn).points.equals(read(LOG).points)

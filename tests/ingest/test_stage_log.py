@@ -1,5 +1,7 @@
 """Stage logs: every form that is read, and what is said of what is not."""
 
+import gzip
+
 import polars as pl
 import pytest
 
@@ -68,6 +70,20 @@ def test_a_line_that_was_cut_is_left_out(tmp_path):
     recording = read_stage_logs([written(tmp_path, WIDE + "0,2,1.5,2,")])
     assert recording.step["step"].unique().to_list() == [1]
     assert codes(recording) == {"cut_line": 1}
+
+
+@pytest.mark.parametrize("name", ["stages_rank0.csv.gz", "stages_rank0.csv"])
+def test_a_packed_log_is_read_and_what_is_sound_of_a_damaged_one(name, tmp_path):
+    text = "step,forward_ms,backward_ms\n" + "".join(f"{i},2.{i},3\n" for i in range(20_000))
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()))
+    whole = read_stage_logs([path])
+    assert is_stage_log(path)
+    assert (whole.rank["rank"].to_list(), whole.step.height, codes(whole)) == ([0], 20_000, {})
+    path.write_bytes(path.read_bytes()[:-20_000])
+    part = read_stage_logs([path])
+    assert 0 < part.step.height < 20_000
+    assert codes(part)["cut_line"] >= 1
 
 
 def test_values_that_cannot_be_cost_their_row_and_stages_without_a_value_are_zero(tmp_path):

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from loadpath.diagnose.hang import group_members
+from loadpath.diagnose.flight_groups import group_members
 from loadpath.ingest.flight_recorder import Flights
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
 

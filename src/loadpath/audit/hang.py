@@ -14,7 +14,7 @@ from loadpath.brief.names import counted, listing
 from loadpath.compiled.versions import versions
 from loadpath.couple.graph import Coupling
 from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
-from loadpath.diagnose.hang import find_hangs
+from loadpath.diagnose.hang import OpenCall, find_hangs, open_calls, ranks_behind
 from loadpath.diagnose.verdict import POLICY_RATIO
 from loadpath.ingest.flight_recorder import Flights
 from loadpath.tables import (
@@ -24,9 +24,13 @@ from loadpath.tables import (
 )
 from loadpath.tables.results import RESULT_TABLES
 
-__all__ = ["diagnose_dumps"]
+__all__ = ["diagnose_dumps", "hang_sentence"]
 
-NO_HANG = "No rank hangs: every member asked for what its peers wait for."
+NO_HANG = "No rank hangs in what was recorded: all that was asked for had ended."
+OPEN = "Nobody is missing from what its peers wait for."
+UNDER_WAY = (
+    " But {} of group {} had not ended{} when the dumps were made. If the job stood still then, {}."
+)
 UNKNOWN_HANG = (
     "Whether a rank hangs is not assessable: no dump of rank {} was read, and what the others asked for "
     "shows nothing amiss. A process that died writes none: see what it said last."
@@ -171,15 +175,37 @@ def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict
         "confidence_method": f"order of calls; {STOPPED}",
         "policy_ratio": POLICY_RATIO,
         "intermittent": False,
-        "summary": _summary(first, hang, flights) if first else _no_hang(undumped),
+        "summary": hang_sentence(first, hang, flights) if first else _no_hang(undumped, flights),
     }
 
 
-def _no_hang(undumped: Sequence[int]) -> str:
-    """Say that nobody hangs, or that who wrote nothing may."""
-    if not undumped:
+def _no_hang(undumped: Sequence[int], flights: Flights) -> str:
+    """Say that nobody hangs, or that who wrote nothing may, or what had not ended."""
+    if undumped:
+        return UNKNOWN_HANG.format(", ".join(map(str, undumped))) + UNTIMED
+    held = open_calls(flights.flight)
+    if not held:
         return NO_HANG + UNTIMED
-    return UNKNOWN_HANG.format(", ".join(map(str, undumped))) + UNTIMED
+    first = next((call for call in held if call.waiting), held[0])
+    more = f" (and others in {counted(len(held) - 1, 'group')})" if len(held) > 1 else ""
+    where = f"{first.group}, {first.description}" if first.description else first.group
+    look = _where_to_look(first, ranks_behind(flights.flight, flights.group))
+    return (
+        OPEN + UNDER_WAY.format(f"{first.collective} {first.sequence}", where, more, look) + UNTIMED
+    )
+
+
+def _where_to_look(call: OpenCall, behind: Sequence[int]) -> str:
+    """Say whose device had not begun a call, or who asked for less, and may be why it did not end."""
+    if call.waiting:
+        ranks = _ranks(call.waiting).lower()
+        return f"see what the device of {ranks} does: its peers ran this call, it had not begun it"
+    if behind:
+        return f"see {_ranks(behind).lower()} first: nobody asked for less, though its peers do not wait for it yet"
+    return (
+        "a device or a link does, or a rank that no dump lists (TORCH_NCCL_ENABLE_TIMING=1 records whose "
+        "device had begun it)"
+    )
 
 
 def _both_sides(first: Mapping[str, Any] | None) -> list[str]:
@@ -195,7 +221,23 @@ def _communicator(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": row["group"], **{name: row[name] for name in told}}
 
 
-def _summary(first: Mapping[str, Any], hang: pl.DataFrame, flights: Flights) -> str:
+def hang_sentence(first: Mapping[str, Any], hang: pl.DataFrame, flights: Flights) -> str:
+    """Say who never came, or asked for something else.
+
+    Parameters
+    ----------
+    first : mapping
+        First row of table `HANG`.
+    hang : polars.DataFrame
+        Table `HANG`.
+    flights : Flights
+        Dumps that it was made of.
+
+    Returns
+    -------
+    str
+        A sentence, and one on what follows.
+    """
     what = " ".join(filter(None, (first["size"].split("->")[0], first["data_type"])))
     call = f"{first['collective']} {first['sequence']}{f' ({what})' if what else ''}"
     group = f"group {first['group']}" + (

@@ -13,9 +13,16 @@ from loadpath.audit.folder import check_target, write_folder
 from loadpath.audit.frontier import frontier_tables
 from loadpath.audit.hosts import name_hosts
 from loadpath.audit.kept import ask, find_answer, keep_answer
+from loadpath.audit.ranks import told_ranks
 from loadpath.audit.result import Audit
 from loadpath.audit.settings import Progress, Settings
-from loadpath.audit.sources import load_recording, lone_dumps, times_beside, with_unread
+from loadpath.audit.sources import (
+    load_recording,
+    lone_dumps,
+    strangers_beside,
+    times_beside,
+    with_unread,
+)
 from loadpath.audit.store import write_audit
 from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_steps
@@ -168,9 +175,10 @@ def _hang_of_dumps(
     from loadpath.ingest.flight_recorder import read_flight_recorders  # noqa: PLC0415 - few need it
 
     progress(f"reading {len(dumps)} flight-recorder dumps")
-    flights = read_flight_recorders(dumps)
+    flights = read_flight_recorders(dumps, told_ranks(settings.ranks))
     beside = times_beside(sources)
-    recording = with_unread(recording_of_dumps(flights), beside, "dumps")
+    unread = [*beside, *strangers_beside(sources)]
+    recording = with_unread(recording_of_dumps(flights), unread, "dumps")
     recording = name_hosts(recording, [Path(source) for source in sources], settings)
     told = diagnose_dumps(flights, recording, settings, names)
     from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it

@@ -9,7 +9,7 @@ import polars as pl
 
 from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.recognition import Kind, is_record
-from loadpath.audit.reconcile import reconciled
+from loadpath.audit.reconcile import reconciled, steps_reconciled
 from loadpath.audit.settings import Progress, Settings
 from loadpath.compiled.store import cache_home
 from loadpath.decode.digest import file_digest
@@ -21,6 +21,7 @@ from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, cavea
 __all__ = [
     "Readable",
     "beside_logs",
+    "beside_stages",
     "read_records",
     "with_flights",
     "with_handshakes",
@@ -152,7 +153,7 @@ def _read_traces(traces: Sequence[Path], settings: Settings, progress: Progress)
     recording = replace(recording, inputs=(*recording.inputs, *told))
     if timed is traces:
         return recording
-    return _with_executions(with_flights(recording, dumps), executions)
+    return _with_executions(with_flights(recording, dumps, settings), executions)
 
 
 def _with_executions(recording: Recording, paths: Sequence[Path]) -> Recording:
@@ -170,7 +171,7 @@ def _with_executions(recording: Recording, paths: Sequence[Path]) -> Recording:
     )
 
 
-def with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
+def with_flights(recording: Recording, dumps: Sequence[Path], settings: Settings) -> Recording:
     """Add what flight recorders noted beside the other records.
 
     Parameters
@@ -179,6 +180,8 @@ def with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
         What the other records hold.
     dumps : sequence of Path
         Dumps of the same job; none changes nothing.
+    settings : Settings
+        Options of the audit.
 
     Returns
     -------
@@ -187,10 +190,11 @@ def with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
     """
     if not dumps:
         return recording
+    from loadpath.audit.later_hang import hang_caveat
     from loadpath.ingest.flight_recorder import read_flight_recorders
 
     try:
-        found = read_flight_recorders(dumps)
+        found = read_flight_recorders(dumps, told_ranks(settings.ranks))
     except InputError as error:
         unread = caveat_table([("flight_recorder_damaged", error.problems[0], len(dumps))])
         return replace(recording, caveat=pl.concat([recording.caveat, unread]))
@@ -199,7 +203,7 @@ def with_flights(recording: Recording, dumps: Sequence[Path]) -> Recording:
     return replace(
         recording,
         flight=recording.flight if recording.flight.height else found.flight,
-        caveat=pl.concat([recording.caveat, found.caveat]),
+        caveat=pl.concat([recording.caveat, found.caveat, hang_caveat(recording, found)]),
         inputs=(*recording.inputs, *found.inputs),
     )
 
@@ -230,6 +234,36 @@ def beside_logs(recording: Recording, logs: Sequence[Path]) -> Recording:
         caveat=pl.concat([compared.caveat, told.caveat]),
         inputs=(*compared.inputs, *told.inputs),
     )
+
+
+def beside_stages(recording: Recording, logs: Sequence[Path]) -> Recording:
+    """Compare steps of stage logs that lie beside traces with them; they are not audited.
+
+    Parameters
+    ----------
+    recording : Recording
+        What the traces hold.
+    logs : sequence of Path
+        Stage logs of the same job; none changes nothing.
+
+    Returns
+    -------
+    Recording
+        With what disagrees, and what cannot be read, as caveats.
+    """
+    if not logs:
+        return recording
+    from loadpath.ingest.stage_log import read_stage_logs
+
+    try:
+        told = read_stage_logs(logs)
+    except InputError as error:
+        unread = caveat_table(
+            [("unread_files", f"stage logs beside the traces: {error.problems[0]}", len(logs))]
+        )
+        return replace(recording, caveat=pl.concat([recording.caveat, unread]))
+    compared = steps_reconciled(recording, told.step, "stage logs")
+    return replace(compared, inputs=(*compared.inputs, *told.inputs))
 
 
 def with_handshakes(recording: Recording, traces: Sequence[Path]) -> Recording:
@@ -301,12 +335,12 @@ def with_power(recording: Recording, traces: Sequence[Path]) -> Recording:
     )
 
 
-def _read_dumps(dumps: Sequence[Path], _: Settings, progress: Progress) -> Recording:
+def _read_dumps(dumps: Sequence[Path], settings: Settings, progress: Progress) -> Recording:
     from loadpath.audit.dumps import recording_of_dumps
     from loadpath.ingest.flight_recorder import read_flight_recorders
 
     progress(f"reading {len(dumps)} flight-recorder dumps")
-    return recording_of_dumps(read_flight_recorders(dumps))
+    return recording_of_dumps(read_flight_recorders(dumps, told_ranks(settings.ranks)))
 
 
 READERS: dict[Readable, Callable[[Sequence[Path], Settings, Progress], Recording]] = {

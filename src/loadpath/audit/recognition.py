@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Kind", "is_record"]
+__all__ = ["Kind", "is_other_json", "is_record"]
 
 Kind = Literal["compressed", "schedule", "otf2", "nsys", "log", "dump", "execution", "stages"]
 OTHERS = {".csv", ".parquet", ".yaml", ".html", ".npz"}
@@ -40,6 +40,33 @@ def is_record(path: Path, kind: Kind) -> bool:
         False too for a file that cannot be read: who reads it says why.
     """
     return path.suffix.lower() not in NEVER.get(kind, set()) and TOLD[kind](path)
+
+
+def is_other_json(path: Path) -> bool:
+    """Tell a small file of JSON that is no record: settings or metrics that lie beside them.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+
+    Returns
+    -------
+    bool
+        False where its first block is not all of it, or it cannot be read: who reads it says why.
+    """
+    from loadpath.decode.blocks import BLOCK_BYTES, first_block
+
+    if not path.name.lower().endswith((".json", ".json.gz")):
+        return False
+    head = first_block(path)
+    is_whole = 0 < len(head) < BLOCK_BYTES and head.lstrip()[:1] != b"["
+    return (
+        is_whole and b'"traceEvents"' not in head and not any(is_record(path, k) for k in IN_JSON)
+    )
+
+
+IN_JSON: tuple[Kind, ...] = ("log", "dump", "execution")
 
 
 def _is_compressed(path: Path) -> bool:

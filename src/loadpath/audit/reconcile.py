@@ -1,4 +1,4 @@
-"""Two records of the same communications: where they disagree, and by how much."""
+"""Two records of the same communications or steps: where they disagree, and by how much."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loadpath.tables import Recording, caveat_table
 
-__all__ = ["reconciled"]
+__all__ = ["reconciled", "steps_reconciled"]
 
 TWO_SIDED = 1.96
 """Standard deviations of a 95 % interval."""
@@ -37,19 +37,49 @@ def reconciled(recording: Recording, beside: pl.DataFrame, what: str) -> Recordi
         With a caveat where medians of a rank's collective differ beyond their 95 % intervals, and
         one that says how many were compared.
     """
-    traced = _medians(_calls(recording))
-    logged = _medians(beside.filter(pl.col("duration_ns") > 0))
     source = "logs" if recording.flight.height else "traces"
-    both = sorted(traced.keys() & logged.keys())
-    apart = {
-        key: _ratio(traced[key], logged[key]) for key in both if _differ(traced[key], logged[key])
-    }
-    doubts = caveat_table(
-        [
-            ("records_compared", f"collectives of ranks whose durations {source} and {what} both tell", len(both)),
-            ("records_disagree", _worst(apart, traced, logged, (source, what)), len(apart)),
-        ]
-    )  # fmt: skip
+    of_both = _medians(_calls(recording)), _medians(beside.filter(pl.col("duration_ns") > 0))
+    return _with_doubts(recording, of_both, (source, what), "collectives")
+
+
+def steps_reconciled(recording: Recording, beside: pl.DataFrame, what: str) -> Recording:
+    """Compare how long steps of each rank take by another record of the job.
+
+    Parameters
+    ----------
+    recording : Recording
+        Traces of the job: what is audited.
+    beside : polars.DataFrame
+        Table `STEP` of the other record, perhaps of other steps.
+    what : str
+        What the other record is called.
+
+    Returns
+    -------
+    Recording
+        With the same caveats as `reconciled`.
+    """
+    of_both = _medians(_lengths(recording.step)), _medians(_lengths(beside))
+    return _with_doubts(recording, of_both, ("traces", what), "steps")
+
+
+def _lengths(step: pl.DataFrame) -> pl.DataFrame:
+    return step.select(
+        "rank", collective=pl.lit("step"), duration_ns=pl.col("end_ns") - pl.col("start_ns")
+    )
+
+
+def _with_doubts(
+    recording: Recording, of_both: tuple[Medians, Medians], names: tuple[str, str], things: str
+) -> Recording:
+    one, other = of_both
+    both = sorted(one.keys() & other.keys())
+    apart = {key: _ratio(one[key], other[key]) for key in both if _differ(one[key], other[key])}
+    text = f"{things} of ranks whose durations {names[0]} and {names[1]} both tell"
+    doubts = caveat_table([
+        ("records_compared", text, len(both)),
+        ("records_disagree", _worst(apart, one, other, names), len(apart)),
+    ])  # fmt: skip
     return replace(recording, caveat=pl.concat([recording.caveat, doubts]))
 
 

@@ -137,6 +137,9 @@ def _cannot_clear(job: CoupledJob, judgement: Judgement, settings: Settings) -> 
     shared = job.caveat.filter(pl.col("code") == "shared_stage")
     if shared.height:
         return f"no rank is late to the stage in which all wait, but {shared['text'][0]}."
+    unlogged = job.caveat.filter(pl.col("code") == "unlogged_calls")
+    if unlogged.height:
+        return f"nobody stands out, but nobody can be cleared: {unlogged['text'][0]}."
     unknown = _unknown_members(job)
     if unknown:
         return f"no recorded rank is to blame, but {unknown} to clear anybody."

@@ -16,12 +16,13 @@ from loadpath.audit.ranks import rank_files
 from loadpath.audit.reading import (
     Readable,
     beside_logs,
+    beside_stages,
     read_records,
     with_flights,
     with_handshakes,
     with_power,
 )
-from loadpath.audit.recognition import Kind, is_record
+from loadpath.audit.recognition import Kind, is_other_json, is_record
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.windows import in_window, windows_caveat
 from loadpath.errors import InputError, UsageError, first_line
@@ -29,7 +30,14 @@ from loadpath.ingest.handshake import HANDSHAKE_FILE
 from loadpath.ingest.power import POWER_FILES
 from loadpath.tables import Recording, caveat_table
 
-__all__ = ["files_behind", "load_recording", "lone_dumps", "times_beside", "with_unread"]
+__all__ = [
+    "files_behind",
+    "load_recording",
+    "lone_dumps",
+    "strangers_beside",
+    "times_beside",
+    "with_unread",
+]
 
 TRACES = (".json", ".json.gz", ".et", ".et.gz")
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z")
@@ -79,7 +87,7 @@ def load_recording(
     every = list(dict.fromkeys(chain(*files)))
     op_tables, traces = _of_one_job([_records(of_source, settings) for of_source in files])
     read = partial(read_records, settings=settings, progress=progress)
-    recording = _read(every, op_tables, traces, read)
+    recording = _read(every, (op_tables, traces), read, settings)
     if recording is None:
         _refuse_nothing(given, every)
     _refuse_idle(settings, recording)
@@ -106,11 +114,12 @@ def _of_one_job(held: Sequence[tuple[list[Path], list[Path]]]) -> tuple[list[Pat
 
 def _read(
     every: Sequence[Path],
-    op_tables: Sequence[Path],
-    traces: Sequence[Path],
+    of_job: tuple[Sequence[Path], Sequence[Path]],
     read: Callable[[Readable, Sequence[Path]], Recording],
+    settings: Settings,
 ) -> Recording | None:
     """Read what tells most of the job, and lay beside it what tells more of it."""
+    op_tables, traces = of_job
     stages = [path for path in every if is_record(path, "stages")]
     is_beside = traces and not op_tables
     logs = [path for path in every if is_record(path, "log")] if is_beside else []
@@ -120,11 +129,14 @@ def _read(
     if op_tables:
         return with_unread(read("op_table", op_tables), [*traces, *stages], "op table")
     if traces and all(is_record(path, "dump") for path in traces):
-        return _read_beside_dumps(traces, logs, stages, read)
+        recording, beside = _read_beside_dumps(traces, logs, stages, read)
+        return with_unread(
+            with_flights(recording, beside, settings), strangers_beside(every), "dumps"
+        )
     if traces:
         recording = with_power(with_handshakes(read("traces", traces), traces), traces)
         recording = beside_logs(recording, logs)
-        return with_unread(recording, stages, "traces")
+        return beside_stages(recording, stages)
     return read("stages", stages) if stages else None
 
 
@@ -133,16 +145,16 @@ def _read_beside_dumps(
     logs: Sequence[Path],
     stages: Sequence[Path],
     read: Callable[[Readable, Sequence[Path]], Recording],
-) -> Recording:
-    """Take the times of Inspector logs, else of the dumps, else of stage logs."""
+) -> tuple[Recording, Sequence[Path]]:
+    """Take the times of Inspector logs, else of the dumps, else of stage logs; and dumps to lay beside."""
     from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
 
     if logs:
-        return with_unread(with_flights(read("log", logs), dumps), stages, "Inspector logs")
+        return with_unread(read("log", logs), stages, "Inspector logs"), dumps
     recording = read("dump", dumps)
     if stages and not is_timed(recording):
-        return with_flights(read("stages", stages), dumps)
-    return with_unread(recording, stages, "dumps")
+        return read("stages", stages), dumps
+    return with_unread(recording, stages, "dumps"), ()
 
 
 def _refuse_idle(settings: Settings, recording: Recording) -> None:
@@ -163,6 +175,12 @@ def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
     if packed:
         what = f"no records but archives ({', '.join(packed[:3])})"
         raise InputError(names, what, "Unpack them, and audit the folder.")
+    inside = sorted(
+        path.name for one in given if one.is_dir() for path in one.iterdir() if path.is_dir()
+    )
+    if inside and not every:
+        what = f"no records but folders ({', '.join(inside[:3])})"
+        raise InputError(names, what, "Give these folders; those of one job together.")
     raise InputError(
         names,
         "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "
@@ -265,6 +283,23 @@ def times_beside(sources: Sequence[str | Path]) -> list[Path]:
     return [path for kind in kinds for path in every if is_record(path, kind)]
 
 
+def strangers_beside(sources: Sequence[str | Path]) -> list[Path]:
+    """Find small files of JSON beside dumps that are no records.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        As for `load_recording`.
+
+    Returns
+    -------
+    list of Path
+        Settings, metrics and the like.
+    """
+    files = chain(*_files([Path(source) for source in sources]))
+    return [path for path in dict.fromkeys(files) if is_other_json(path)]
+
+
 def _alone(files: Sequence[Path], beside: Sequence[Path]) -> tuple[Kind, list[Path]] | None:
     """Find the records that tell of a job by themselves."""
     for kind, what, most in ALONE:
@@ -299,6 +334,8 @@ def _records(files: Sequence[Path], settings: Settings) -> tuple[list[Path], lis
         if (path.name.lower().endswith(TRACES) or is_record(path, "dump"))
         and not is_record(path, "log")
     ]
+    if any(is_record(path, "dump") for path in traces):
+        traces = [path for path in traces if not is_other_json(path)]
     tables = [
         path
         for path in files

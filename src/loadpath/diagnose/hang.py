@@ -2,18 +2,17 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import polars as pl
 
+from loadpath.diagnose.flight_groups import group_members, numbers_reached
 from loadpath.tables.results import HANG
 
-__all__ = ["find_hangs", "group_members"]
+__all__ = ["OpenCall", "find_hangs", "open_calls", "ranks_behind"]
 
-WORLD = "default_pg"
-"""What PyTorch calls the group of all ranks."""
-EVEN = ("all_reduce", "broadcast", "reduce", "barrier")
+EVEN = ("all_reduce", "broadcast", "reduce", "barrier", "all_gather", "reduce_scatter")
 """Collectives whose members all give the same shape."""
 
 
@@ -60,18 +59,16 @@ def find_hangs(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
     -----
     Numbers compare only within a group. A member is missing when the last collective that it asked
     for comes before its peers' last: an older entry that is absent was evicted from the ring. The
-    peers must have ended all that everybody asked for, else they are busy, not waiting. One group
+    peers must have ended all that everybody asked for, else they are busy, not waiting; or more than the
+    member says that it ended, for a device that fails takes with it what was asked of it. One group
     causes another where a rank that the other misses waits in it; among those without a cause the
-    one asked for first leads.
+    one asked for first leads, by the order of ranks that wait in both, else by time.
 
     References
     ----------
     .. [1] PyTorch, "Flight Recorder for Debugging Stuck Jobs", tutorial.
     """
-    members = {
-        name: (text, tuple(ranks))
-        for name, text, ranks, _ in group_members(flight, group).iter_rows()
-    }
+    members = _members(flight, group)
     calls, sends = flight.filter(~pl.col("is_p2p")), flight.filter("is_p2p")
     stops = [
         *_different(calls, members),
@@ -81,8 +78,39 @@ def find_hangs(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
     return _table(_in_causal_order(_first_of_each(stops)))
 
 
-def group_members(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
-    """List the ranks of each group; where no dump does, those that used it.
+def _absent(
+    calls: pl.DataFrame,
+    sends: pl.DataFrame,
+    group: pl.DataFrame,
+    members: Mapping[str, tuple[str, tuple[int, ...]]],
+    *,
+    busy_too: bool = False,
+) -> list[_Stop]:
+    """Find groups in which some members never asked for what others wait for, or are yet to wait for."""
+    reached = numbers_reached(calls, group, set(sends["group"]))
+    pending = calls.filter(~pl.col("is_done"))
+    stops = []
+    for name, (text, ranks) in members.items():
+        last = {rank: reached.get((name, rank), (-1, -1)) for rank in ranks}
+        low = _common(last.values())
+        waiting = frozenset(
+            rank for rank, (asked, ended) in last.items() if asked > low and ended <= low
+        )
+        missing = frozenset(rank for rank, (asked, _) in last.items() if asked <= low)
+        ended = [last[rank][1] for rank in waiting]
+        busy = any(0 <= number < low for number in ended)
+        failed = all(0 <= last[rank][1] < min(ended) for rank in missing) if ended else False
+        held = pending.filter((pl.col("group") == name) & pl.col("rank").is_in(list(waiting)))
+        after = held.filter(pl.col("sequence") > low)
+        if missing and after.height and (failed or busy_too or not busy):
+            at = after.filter(pl.col("sequence") == pl.col("sequence").min())
+            calls_at = tuple(at.iter_rows(named=True))
+            stops.append(_Stop(name, text, low + 1, "missing", missing, waiting, calls_at))
+    return stops
+
+
+def ranks_behind(flight: pl.DataFrame, group: pl.DataFrame) -> list[int]:
+    """List the ranks that asked for less than their peers, whether those wait for it yet or not.
 
     Parameters
     ----------
@@ -93,57 +121,66 @@ def group_members(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
 
     Returns
     -------
-    polars.DataFrame
-        Columns ``group, description, members, is_listed``. A group of all ranks that is not listed
-        has the ranks from 0 to the highest that left a dump.
+    list of int
+        Those of the group in which the earliest such call was asked for.
     """
-    known: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for name, text, ranks in group.select("group", "description", "members").iter_rows():
-        held = known.get(name, ("", ()))
-        known[name] = (held[0] or text, max(held[1], tuple(ranks), key=len))
-    known.pop("", None)
-    used = dict(flight.group_by("group").agg(pl.col("rank").unique().sort()).iter_rows())
-    last = max(group["rank"].to_list(), default=-1)
-    rows = []
-    for name, (text, ranks) in known.items():
-        everybody = list(range(last + 1)) if text == WORLD else used.get(name, [])
-        rows.append((name, text, list(ranks) or everybody, bool(ranks)))
-    ranks = [who for _, _, who, _ in rows]
-    return pl.DataFrame({
-        "group": pl.Series([row[0] for row in rows], dtype=pl.String),
-        "description": pl.Series([row[1] for row in rows], dtype=pl.String),
-        "members": pl.Series(ranks, dtype=pl.List(pl.Int32)),
-        "is_listed": pl.Series([row[3] for row in rows], dtype=pl.Boolean),
-    })  # fmt: skip
+    calls, sends = flight.filter(~pl.col("is_p2p")), flight.filter("is_p2p")
+    stops = _absent(calls, sends, group, _members(flight, group), busy_too=True)
+    return sorted(_in_causal_order(stops)[0].missing) if stops else []
 
 
-def _absent(
-    calls: pl.DataFrame,
-    sends: pl.DataFrame,
-    group: pl.DataFrame,
-    members: Mapping[str, tuple[str, tuple[int, ...]]],
-) -> list[_Stop]:
-    """Find groups in which some members never asked for what others wait for."""
-    reached = _reached(calls, group, set(sends["group"]))
-    pending = calls.filter(~pl.col("is_done"))
-    stops = []
-    for name, (text, ranks) in members.items():
-        last = {rank: reached.get((name, rank), (-1, -1)) for rank in ranks}
-        low = _common(last.values())
-        waiting = frozenset(
-            rank for rank, (asked, ended) in last.items() if asked > low and ended <= low
+def _members(flight: pl.DataFrame, group: pl.DataFrame) -> dict[str, tuple[str, tuple[int, ...]]]:
+    rows = group_members(flight, group).iter_rows()
+    return {name: (text, tuple(ranks)) for name, text, ranks, _ in rows}
+
+
+class OpenCall(NamedTuple):
+    """A collective that all members asked for and that had not ended on all of them.
+
+    Attributes
+    ----------
+    group, description, collective : str
+        Where, and what.
+    sequence : int
+        Number within the group.
+    begun, waiting : tuple of int
+        Members on whose device it was seen to run, and members on which it was not, where one of
+        them did; both empty where no dump says.
+    """
+
+    group: str
+    description: str
+    collective: str
+    sequence: int
+    begun: tuple[int, ...]
+    waiting: tuple[int, ...]
+
+
+def open_calls(flight: pl.DataFrame) -> list[OpenCall]:
+    """List the first collective of each group that had not ended, whoever asked for it.
+
+    Parameters
+    ----------
+    flight : polars.DataFrame
+        Table `FLIGHT` of all dumps.
+
+    Returns
+    -------
+    list of OpenCall
+        The one asked for first comes first.
+    """
+    held = flight.filter(~pl.col("is_done") & ~pl.col("is_p2p"))
+    first = held.filter(pl.col("sequence") == pl.col("sequence").min().over("group"))
+    found = []
+    for (name,), at in first.sort("created_ns", "rank").group_by("group", maintain_order=True):
+        ran = at["state"] == "started"
+        began, others = (tuple(at.filter(mask)["rank"].unique().sort()) for mask in (ran, ~ran))
+        told = (began, others) if began else ((), ())
+        row = at.row(0, named=True)
+        found.append(
+            OpenCall(str(name), row["description"], row["collective"], row["sequence"], *told)
         )
-        busy = any(0 <= last[rank][1] < low for rank in waiting)
-        held = pending.filter((pl.col("group") == name) & pl.col("rank").is_in(list(waiting)))
-        after = held.filter(pl.col("sequence") > low)
-        if busy or not after.height:
-            continue
-        missing = frozenset(rank for rank, (asked, _) in last.items() if asked <= low)
-        if missing:
-            at = after.filter(pl.col("sequence") == pl.col("sequence").min())
-            calls_at = tuple(at.iter_rows(named=True))
-            stops.append(_Stop(name, text, low + 1, "missing", missing, waiting, calls_at))
-    return stops
+    return found
 
 
 def _common(last: Collection[tuple[int, int]]) -> int:
@@ -155,60 +192,27 @@ def _common(last: Collection[tuple[int, int]]) -> int:
     return max(ended) if ended else min((asked for asked, _ in said), default=0) - 1
 
 
-def _reached(
-    calls: pl.DataFrame, group: pl.DataFrame, with_sends: AbstractSet[str]
-) -> dict[tuple[str, int], tuple[int, int]]:
-    """Last collective asked for and last one ended, by group and rank; -1 where not told."""
-    reached: dict[tuple[str, int], tuple[int, int]] = {}
-    noted = calls.group_by("group", "rank").agg(
-        pl.col("sequence").max().alias("asked"),
-        pl.col("sequence").filter("is_done").max().fill_null(-1).alias("ended"),
-    )
-    for name, rank, asked, ended in noted.iter_rows():
-        reached[name, rank] = asked, ended
-    for name, rank, number_asked, number_ended in _said(group, with_sends):
-        asked, ended = reached.get((name, rank), (-1, -1))
-        reached[name, rank] = max(asked, number_asked), max(ended, number_ended)
-    return reached
-
-
-def _said(group: pl.DataFrame, with_sends: AbstractSet[str]) -> list[tuple[str, int, int, int]]:
-    """Collect what ranks say of each group; one without entries is told by its peers' number."""
-    # Where sends were made in a group its status counts them too: not a collective's number.
-    numbers: dict[str, set[int]] = defaultdict(set)
-    unnamed: dict[tuple[int, int], tuple[int, int]] = {}
-    rows = list(group.select("group", "rank", "number", "enqueued", "completed").iter_rows())
-    for name, rank, number, asked, ended in rows:
-        if name and number >= 0:
-            numbers[name].add(number)
-        elif not name:
-            unnamed[rank, number] = asked, ended
-    said = []
-    for name, rank, number, asked, ended in rows:
-        if name and number >= 0:
-            said.append((name, rank, asked, ended))
-        elif name and len(numbers[name]) == 1 and name not in with_sends:
-            told = unnamed.get((rank, next(iter(numbers[name]))))
-            said += [(name, rank, *told)] if told else []
-    return said
-
-
 def _different(
     calls: pl.DataFrame, members: Mapping[str, tuple[str, tuple[int, ...]]]
 ) -> list[_Stop]:
     """First collective of each group in which members asked for different things."""
     even = pl.col("collective").is_in(EVEN)
-    calls = calls.unique(["group", "sequence", "rank"], keep="first", maintain_order=True)
+    # of a batch the ring may have lost the first calls on one rank, but never the last
+    named = calls.filter(~pl.col("name").str.ends_with(":coalesced"))
+    calls = named.unique(["group", "sequence", "rank"], keep="last", maintain_order=True)
     by_call = calls.group_by("group", "sequence", maintain_order=True).agg(
         pl.col("collective").n_unique().alias("kinds"),
         pl.col("size").filter(even & (pl.col("size") != "")).n_unique().alias("sizes"),
         pl.col("data_type").filter(pl.col("data_type") != "").n_unique().alias("types"),
+        pl.col("is_done").all().alias("ended"),
     )
-    odd = by_call.filter((pl.col("kinds") > 1) | (pl.col("sizes") > 1) | (pl.col("types") > 1))
+    # what ended for all was allowed: parts of uneven gathers go by broadcasts of different sizes
+    uneven = ((pl.col("sizes") > 1) | (pl.col("types") > 1)) & ~pl.col("ended")
+    odd = by_call.filter((pl.col("kinds") > 1) | uneven)
     first = odd.sort("group", "sequence").group_by("group", maintain_order=True).first()
     pending = set(calls.filter(~pl.col("is_done"))["group"])
     stops = []
-    for name, sequence, kinds, sizes, _ in first.iter_rows():
+    for name, sequence, kinds, sizes, *_ in first.iter_rows():
         if name not in pending:
             continue
         at = calls.filter((pl.col("group") == name) & (pl.col("sequence") == sequence))
@@ -278,8 +282,9 @@ def _in_causal_order(stops: Sequence[_Stop]) -> list[_Stop]:
     left = list(range(len(caused)))
     while left:
         free = [k for k in left if not caused[k].causes & set(left)] or left[:1]
-        order.append(free[0])
-        left.remove(free[0])
+        first = [k for k in free if not any(_before(caused[j], caused[k]) for j in free)]
+        order.append((first or free)[0])
+        left.remove(order[-1])
     place = {k: position for position, k in enumerate(order)}
     return [replace(caused[k], causes=frozenset(place[c] for c in caused[k].causes)) for k in order]
 
@@ -287,6 +292,15 @@ def _in_causal_order(stops: Sequence[_Stop]) -> list[_Stop]:
 def _asked_first(stop: _Stop) -> tuple[object, ...]:
     # A receive is posted before it is needed: its time does not tell when the sender was due.
     return stop.is_p2p, stop.created_ns, stop.group, stop.sequence, sorted(stop.missing)
+
+
+def _before(stop: _Stop, other: _Stop) -> bool:
+    """Whether ranks that wait in both asked for the one first: their own order needs no common clock."""
+    if stop.is_p2p or other.is_p2p:
+        return False
+    asked, later = ({c["rank"]: int(str(c["created_ns"])) for c in s.calls} for s in (stop, other))
+    both = asked.keys() & later.keys()
+    return bool(both) and all(asked[rank] < later[rank] for rank in both)
 
 
 def _mutual(stop: _Stop, other: _Stop) -> bool:

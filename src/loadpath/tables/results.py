@@ -269,7 +269,11 @@ HANG = TableSchema(
     "a communication that cannot end, causes before consequences",
     (
         Column("order", pl.Int32, "place in the causal order; 0 is the first divergence"),
-        Column("group", pl.String, "process group as recorded"),
+        Column(
+            "group",
+            pl.String,
+            "process group as recorded; `NAME@FIRST_RANK` where several have one name",
+        ),
         Column("description", pl.String, "what the group is for, as recorded"),
         Column("collective", pl.String, "all_reduce, send, ...; what most members asked for"),
         Column("name", pl.String, "call of the member that asked first, as recorded"),

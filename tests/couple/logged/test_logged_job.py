@@ -111,11 +111,72 @@ def test_differences_of_ranks_are_those_of_their_durations_whatever_the_clocks_s
         assert far.verdict[name] == pytest.approx(near.verdict[name], rel=1e-3)
 
 
-def test_a_rank_that_logged_nothing_is_missed(tmp_path):
+def without_log(folder, rank):
+    (folder / f"node{rank // 4}-pid{1000 + rank}.log").unlink()
+    return folder
+
+
+def test_a_rank_that_logged_nothing_is_said_and_the_others_are_compared(without, tmp_path):
+    job = play(slow=3)
+    found = audit(without_log(write_inspector(job, tmp_path / "logs"), 7))
+    assert (found.verdict["kind"], found.verdict["ranks"]) == ("rank", [3])
+    assert "missing_rank" in codes(found)
+    gain = found.verdict["step_s"] - found.verdict["step_s_without"]
+    assert gain == pytest.approx(job.step_s - without, rel=0.1)
+
+
+def test_nobody_is_cleared_where_a_rank_logged_nothing(tmp_path):
+    found = audit(without_log(write_inspector(play(slow=3), tmp_path / "logs"), 3))
+    assert found.verdict["kind"] == "not_assessable"
+    assert "rank 3; record all ranks" in found.verdict["summary"]
+
+
+def numbered_by_kind(folder):
+    """Make three kinds of the communications of all ranks, each numbered by itself as NCCL does."""
+    for path in folder.iterdir():
+        count, lines = dict[str, int](), []
+        for text in path.read_text().splitlines():
+            line = json.loads(text)
+            told = line["coll_perf"]
+            told["coll"] = ("AllGather", "ReduceScatter", "AllReduce")[told["coll_sn"] % 3]
+            told["coll_sn"] = count.get(told["coll"], 0)
+            count[told["coll"]] = told["coll_sn"] + 1
+            lines.append(json.dumps(line))
+        path.write_text("\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("age", ["4.0", "plain"])
+def test_collectives_that_are_numbered_by_kind_are_all_read(age, tmp_path):
+    job = play(slow=3, world=False)
+    plain = audit(write_inspector(job, tmp_path / "plain", age=age))
+    found = audit(numbered_by_kind(write_inspector(job, tmp_path / "logs", age=age)))
+    assert (found.verdict["kind"], found.verdict["ranks"]) == ("rank", [3])
+    # a cycle now holds one of each kind
+    assert found.verdict["step_s"] == pytest.approx(3 * plain.verdict["step_s"], rel=0.02)
+    assert "unlogged_calls" not in codes(found)
+
+
+@pytest.mark.parametrize("slow", [None, 3])
+def test_collectives_that_nobody_logged_are_counted_and_clear_nobody(slow, tmp_path):
+    folder = write_inspector(play(slow=slow, world=False, steps=40), tmp_path / "logs")
+    for path in folder.iterdir():
+        path.write_text("\n".join(path.read_text().splitlines()[::5]))
+    found = audit(folder)
+    told = {c["code"]: c["count"] for c in found.document["caveats"]}
+    assert told["unlogged_calls"] == 4 * 23
+    assert found.verdict["kind"] == ("not_assessable" if slow is None else "rank")
+    assert found.verdict["ranks"] == ([] if slow is None else [3])
+
+
+def test_records_that_were_laid_out_with_indents_are_read(tmp_path):
     folder = write_inspector(play(slow=3), tmp_path / "logs")
-    (folder / "node1-pid1007.log").unlink()
-    with pytest.raises(InputError, match="all its members"):
-        audit(folder)
+    for path in folder.iterdir():
+        lines = [json.loads(text) for text in path.read_text().splitlines()]
+        path.write_text("\n".join(json.dumps(line, indent=2) for line in lines))
+    found = audit(folder)
+    assert (found.verdict["kind"], found.verdict["ranks"]) == ("rank", [3])
+    assert "inspector_damaged" not in codes(found)
 
 
 def test_a_damaged_line_costs_that_line(tmp_path):

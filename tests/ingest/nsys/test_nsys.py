@@ -3,6 +3,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.ingest.nsys.written import trace_events, write_export
 
@@ -165,3 +166,42 @@ def _turn_round(path):
                       "CUPTI_ACTIVITY_KIND_MEMCPY", "NVTX_EVENTS"):  # fmt: skip
             connection.execute(f"UPDATE {table} SET end = start - 1")  # noqa: S608
     connection.close()
+
+
+def changed(folder, *statements):
+    for path in folder.iterdir():
+        connection = sqlite3.connect(path)
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        connection.close()
+    return folder
+
+
+def test_tables_that_an_export_lacks_are_named(traces, tmp_path):
+    folder = changed(exports(traces, tmp_path / "nsys"), "DROP TABLE CUPTI_ACTIVITY_KIND_KERNEL")
+    found = lp.run_audit(folder, brief=False)
+    told = [c["text"] for c in found.document["caveats"] if c["code"] == "tables_absent"]
+    assert found.verdict["kind"] == "not_assessable"
+    assert len(told) == 4
+    assert "CUPTI_ACTIVITY_KIND_KERNEL" in told[0]
+
+
+def test_events_whose_times_are_no_numbers_are_counted(traces, tmp_path):
+    bad = "UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET start = 'abc' WHERE rowid = 7"
+    folder = changed(exports(traces, tmp_path / "nsys"), bad)
+    caveat = read_nsys(sorted(folder.iterdir())).caveat
+    assert caveat.filter(pl.col("code") == "bad_times")["n"].to_list() == [1] * 4
+
+
+def test_a_graph_that_was_traced_as_a_whole_is_work_of_its_device(traces, tmp_path):
+    folder = changed(
+        exports(traces, tmp_path / "nsys"),
+        "CREATE TABLE CUPTI_ACTIVITY_KIND_GRAPH_TRACE AS SELECT start, end, deviceId, streamId,"
+        " correlationId, globalPid, 5 AS graphId FROM CUPTI_ACTIVITY_KIND_KERNEL WHERE rowid < 4",
+        "DELETE FROM CUPTI_ACTIVITY_KIND_KERNEL WHERE rowid < 4",
+    )
+    op = read_nsys(sorted(folder.iterdir())).op
+    graphs = op.filter(pl.col("name").cast(pl.String) == "CUDA graph 5")
+    assert graphs.group_by("rank").len()["len"].to_list() == [3] * 4
+    assert graphs["kind"].unique().to_list() == ["compute"]

@@ -19,7 +19,7 @@ from loadpath.couple.trace.clock_estimate import estimate_clocks
 from loadpath.couple.trace.clock_lines import Sightings
 from loadpath.couple.trace.clocks import set_clocks
 
-__all__ = ["Ends", "common_ends", "whole_calls"]
+__all__ = ["Ends", "common_ends", "count_unlogged", "whole_calls"]
 
 Int64Array = NDArray[np.int64]
 RESOLUTION_NS = 2000
@@ -66,21 +66,25 @@ def whole_calls(flight: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     -------
     tuple of polars.DataFrame and int
         A row per member with the number of its ``instance``, by instance and rank; and how many
-        entries were left out because another member's is missing.
+        entries were left out because another member's is missing. Members that logged nothing at
+        all do not count. ``sequence`` is the turn within the group.
     """
-    timed = flight.filter(
+    timed = flight.with_row_index("row").filter(
         (pl.col("duration_ns") > 0) & (pl.col("completed_ns") > 0) & (pl.col("collective") != "")
     )
     pair, sends = pl.col("is_p2p"), pl.col("collective") == "send"
+    here = flight["rank"].unique().to_list()
+    present = pl.col("members").list.eval(pl.element().is_in(here)).list.sum()
     keyed = timed.select(
-        "rank", "group", "collective", "bytes", "peer", "duration_ns", "created_ns", "started_ns",
+        "row", "rank", "group", "collective", "bytes", "peer", "duration_ns", "created_ns", "started_ns",
         "completed_ns",
-        size=pl.when(pair).then(2).otherwise(pl.col("members").list.len()),
-        what=pl.when(pair).then(pl.lit("message")).otherwise(pl.lit("collective")),
+        size=pl.when(pair).then(2).otherwise(present),
+        what=pl.when(pair).then(pl.lit("message")).otherwise("collective"),
         source=pl.when(pair).then(pl.when(sends).then("rank").otherwise("peer")).otherwise(-1),
         target=pl.when(pair).then(pl.when(sends).then("peer").otherwise("rank")).otherwise(-1),
         sequence="sequence",
     )  # fmt: skip
+    # NCCL numbers each kind of collective by itself
     place = ["group", "what", "source", "target"]
     # a group lists its sends together: they meet by order between their two ends
     order = pl.int_range(pl.len()).over(*place, "rank", order_by="sequence")
@@ -91,8 +95,41 @@ def whole_calls(flight: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     met = once.with_columns(n=pl.len().over(*place, "sequence"))
     whole = met.filter((pl.col("n") == pl.col("size")) & (pl.col("n") > 1))
     number = pl.struct(*place, "sequence").rank("dense").cast(pl.Int32) - 1
-    table = whole.with_columns(instance=number).drop("size", "n").sort("instance", "rank")
-    return table, keyed.height - whole.height
+    table = _in_turn(whole.with_columns(instance=number).sort("instance", "rank"))
+    return table.drop("size", "n", "row"), keyed.height - whole.height
+
+
+def _in_turn(call: pl.DataFrame) -> pl.DataFrame:
+    """Give collectives their turns in each group, as its lowest rank asked for them."""
+    first = call.group_by("instance", maintain_order=True).first().sort("created_ns", "row")
+    turn = pl.int_range(pl.len(), dtype=pl.Int64).over("group")
+    told = first.filter(pl.col("what") != "message").select("instance", turn=turn)
+    joined = call.join(told, on="instance", how="left", maintain_order="left")
+    return joined.with_columns(sequence=pl.coalesce("turn", "sequence")).drop("turn")
+
+
+def count_unlogged(flight: pl.DataFrame) -> int:
+    """Count collectives between the first and the last of a group that nobody logged, by their numbers.
+
+    Parameters
+    ----------
+    flight : polars.DataFrame
+        Table `FLIGHT`.
+
+    Returns
+    -------
+    int
+        Numbers count a group's collectives, or those of one kind in it: whichever leaves fewer open.
+    """
+    met = flight.filter(~pl.col("is_p2p"))
+    span = pl.col("sequence").max() - pl.col("sequence").min() + 1 - pl.col("sequence").n_unique()
+    return sum(
+        min(
+            int(of_kind.group_by(keys).agg(n=span)["n"].sum())
+            for keys in (["group"], ["collective"])
+        )
+        for _, of_kind in met.group_by("group")
+    )
 
 
 def common_ends(call: pl.DataFrame) -> Ends:

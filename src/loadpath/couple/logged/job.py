@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple.job import COUPLED_OP, CoupledJob
-from loadpath.couple.logged.calls import Ends, common_ends, whole_calls
+from loadpath.couple.logged.calls import Ends, common_ends, count_unlogged, whole_calls
 from loadpath.couple.logged.cycles import Cycles, calls_of_all, find_cycles
 from loadpath.couple.logged.polled import level_ends
 from loadpath.couple.mpi import call_members, couple_calls
@@ -32,6 +32,12 @@ LEFT_OUT = (
 )
 
 
+UNLOGGED = (
+    "collectives between those logged are in no log (only large ones, or the last of each interval, were): "
+    "what ranks waited in them counts as their work, so that who is slow seems less so"
+)
+
+
 def is_timed(recording: Recording) -> bool:
     """Tell a log that holds durations.
 
@@ -43,7 +49,7 @@ def is_timed(recording: Recording) -> bool:
     Returns
     -------
     bool
-        Whether any communication was logged by all its members, with its duration on each.
+        Whether any communication was logged by all members that logged at all, with its duration on each.
     """
     return whole_calls(recording.flight)[0].height > 0
 
@@ -64,30 +70,39 @@ def couple_logged(recording: Recording) -> CoupledJob:
     """
     call, n_left = whole_calls(recording.flight)
     ends = common_ends(call)
-    ranks = np.unique(call["rank"].to_numpy())
-    of_all = calls_of_all(ends.call, ranks.size)
+    n_rank = call["rank"].n_unique()
+    of_all = calls_of_all(ends.call, n_rank)
     cycles = find_cycles(of_all)
     polled = not ends.is_stamped
     level = level_ends(ends.call, of_all, cycles) if polled else None
     if level is not None:
-        placed = calls_of_all(level, ranks.size)["end_ns"].to_numpy()
+        placed = calls_of_all(level, n_rank)["end_ns"].to_numpy()
         cycles = cycles._replace(border_ns=placed[:: cycles.length])
     op, overlap = _ops(ends.call if level is None else level, cycles, recording.communicator)
-    told = _Told(polled, level is not None, overlap, n_left)
-    doubts = caveat_table(_doubts(ends, cycles, told))
-    steps = op.group_by("step", "rank").agg(
-        pl.col("start_ns").min(), (pl.col("start_ns") + pl.col("duration_ns")).max().alias("end_ns")
-    )
-    job = replace(
+    told = _Told(polled, level is not None, overlap, n_left, count_unlogged(recording.flight))
+    job = _with_lanes(recording, op, _doubts(ends, cycles, told))
+    return couple_calls(job, op, call_members(op))
+
+
+def _with_lanes(
+    recording: Recording, op: pl.DataFrame, doubts: list[tuple[str, str, int]]
+) -> Recording:
+    """Give the ranks that logged anything their lanes and steps; name the others."""
+    ranks = op["rank"].unique().sort().to_list()
+    here = recording.rank["rank"].is_in(ranks)
+    doubts = [*doubts, _silence(recording.rank.filter(~here))]
+    ended = (pl.col("start_ns") + pl.col("duration_ns")).max()
+    steps = op.group_by("step", "rank").agg(pl.col("start_ns").min(), end_ns=ended)
+    return replace(
         recording,
+        rank=recording.rank.filter(here),
         lane=LANE.build({
-            "rank": ranks, "lane": [0] * ranks.size, "kind": ["host"] * ranks.size,
-            "name": ["between communications"] * ranks.size,
+            "rank": ranks, "lane": [0] * len(ranks), "kind": ["host"] * len(ranks),
+            "name": ["between communications"] * len(ranks),
         }),
         step=STEP.build(steps.sort("step", "rank")),
-        caveat=pl.concat([recording.caveat, doubts]),
+        caveat=pl.concat([recording.caveat, caveat_table(doubts)]),
     )  # fmt: skip
-    return couple_calls(job, op, call_members(op))
 
 
 def _ops(call: pl.DataFrame, cycles: Cycles, groups: pl.DataFrame) -> tuple[pl.DataFrame, float]:
@@ -172,13 +187,21 @@ class _Told(NamedTuple):
     """How well the log tells its times.
 
     Whether ends were seen at polls, and spaced anew since; how long communications of a rank ran at
-    once, as a share; entries left out.
+    once, as a share; entries left out; collectives between those logged that nobody logged.
     """
 
     polled: bool
     levelled: bool
     overlap: float
     n_left: int
+    n_unlogged: int
+
+
+def _silence(silent: pl.DataFrame) -> tuple[str, str, int]:
+    """Name the ranks of which nothing was logged that can be timed."""
+    listed = ", ".join(map(str, silent["rank"][:8])) + (", ..." if silent.height > 8 else "")
+    plural = "s" if silent.height > 1 else ""
+    return "missing_rank", f"nothing timed was logged of rank{plural} {listed}", silent.height
 
 
 def _doubts(ends: Ends, cycles: Cycles, told: _Told) -> list[tuple[str, str, int]]:
@@ -197,6 +220,7 @@ def _doubts(ends: Ends, cycles: Cycles, told: _Told) -> list[tuple[str, str, int
     counted = f"steps are cycles of {calls} of all ranks; a training step may hold several"
     return [
         ("partly_logged", LEFT_OUT, told.n_left),
+        ("unlogged_calls", UNLOGGED, told.n_unlogged),
         ("steps_from_cycles", counted, n_cycle),
         ("no_cycles", "communications of all ranks repeat in no cycle: the log is one step", int(not n_cycle)),
         ("outside_cycles", "communications of all ranks before the first cycle and after the last: left out", cycles.n_left if n_cycle else 0),

@@ -1,7 +1,7 @@
 """Dumps of a job, one file per rank: JSON or a pickle of plain values, gzipped or not."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,18 @@ from loadpath.tables import FLIGHT, FLIGHT_GROUP, caveat_table
 
 __all__ = ["Flights", "is_flight_recorder", "rank_of_dump", "read_flight_recorders"]
 
-RANK_IN_NAME = re.compile(r"(?:rank[-_]?|_)(\d{1,6})(?=\D*$)", re.IGNORECASE)
+RANKS_IN_NAME = (
+    re.compile(r"rank[-_.]?(\d{1,6})(?!\d)", re.IGNORECASE),
+    re.compile(r"_(\d{1,6})(?=\D*$)"),
+    re.compile(r"(?<!\d)(\d{1,6})$"),
+)
+"""A rank is named as one, comes after the last underscore, or ends the name: the first that is there."""
 SUFFIXES = (".gz", ".json", ".pkl", ".pickle")
 KNOWN_VERSION = "2."
 KEYS = (b"pg_config", b"pg_status", b"collective_seq_id", b"nccl_version", b"comm_lib_version",
         b"time_discovered_completed_ns")  # fmt: skip
 """Two of them, or one and entries, are in every dump."""
+NAMELESS = "its name holds no rank (--ranks FILE=RANK says it)"
 Doubt = tuple[str, str, int]
 
 
@@ -92,17 +98,19 @@ def rank_of_dump(path: Path) -> int:
     name = path.name
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
-    found = RANK_IN_NAME.search(name)
-    return int(found[1]) if found else -1
+    found = [match for pattern in RANKS_IN_NAME for match in pattern.findall(name)[-1:]]
+    return int(found[0]) if found else -1
 
 
-def read_flight_recorders(paths: Sequence[Path]) -> Flights:
+def read_flight_recorders(paths: Sequence[Path], ranks: Mapping[str, int] | None = None) -> Flights:
     """Read the dumps of a job, one file per rank.
 
     Parameters
     ----------
     paths : sequence of Path
-        Files for which `is_flight_recorder` holds; the rank is in the name.
+        Files for which `is_flight_recorder` holds.
+    ranks : mapping of str to int, optional
+        Rank by name of a file; those of other files are in their names.
 
     Returns
     -------
@@ -117,9 +125,9 @@ def read_flight_recorders(paths: Sequence[Path]) -> Flights:
     frames, groups, doubts, inputs = [FLIGHT.empty()], [FLIGHT_GROUP.empty()], [], []
     seen: set[int] = set()
     for path in sorted(paths):
-        rank = rank_of_dump(path)
+        rank = (ranks or {}).get(path.name, rank_of_dump(path))
         if rank < 0 or rank in seen:
-            why = "its name holds no rank" if rank < 0 else f"rank {rank} has another one"
+            why = NAMELESS if rank < 0 else f"rank {rank} has another one"
             doubts.append(("flight_recorder_unused", f"{path.name}: left out, {why}", 1))
             continue
         try:
@@ -137,13 +145,32 @@ def read_flight_recorders(paths: Sequence[Path]) -> Flights:
         raise InputError(
             "dumps", texts[:6] or "none was given", "Give what PyTorch's flight recorder wrote."
         )
+    flight, group = _told_apart(pl.concat(frames), pl.concat(groups))
     return Flights(
-        pl.concat(frames),
-        pl.concat(groups),
+        flight,
+        group,
         caveat_table(doubts),
         tuple(sorted(seen)),
         tuple(inputs),
     )
+
+
+def _told_apart(flight: pl.DataFrame, group: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Name groups of one name by their first rank too, where ranks list different members.
+
+    Groups that are split off another have the number of splits as their name, on all ranks alike.
+    """  # noqa: DOC201
+    listed = group.filter(pl.col("members").list.len() > 0)
+    own = listed.select("group", pl.col("members").list.sort()).unique()
+    several = own.filter(pl.len().over("group") > 1).explode("members")
+    met = several.filter(pl.struct("group", "members").is_duplicated())["group"]
+    shared = several.filter(~pl.col("group").is_in(met.unique().implode()))["group"].unique()
+    if not shared.len():
+        return flight, group
+    first = pl.col("members").list.min()
+    split = pl.col("group").is_in(shared.implode()) & first.is_not_null()
+    name = pl.when(split).then(pl.format("{}@{}", "group", first)).otherwise("group")
+    return flight.with_columns(group=name), group.with_columns(group=name)
 
 
 def _read(path: Path) -> tuple[list[Entry], Dump, list[Doubt]]:

@@ -1,7 +1,7 @@
 """Logs of a job: one file per process, joined to ranks by what the widest communicator says."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -73,7 +73,9 @@ def read_inspector(paths: Sequence[Path]) -> Recording:
         doubts.append(("inspector_damaged", f"{path.name}: {damage}", int(bool(damage))))
     if not calls:
         names = ", ".join(path.name for path in paths[:3])
-        raise InputError(names, "no communication is logged", "Log with NCCL_INSPECTOR_ENABLE=1.")
+        lost = [text for _, text, n in doubts if n][:3]
+        problems = ["no communication is logged", *lost]
+        raise InputError(names, problems, "Log with NCCL_INSPECTOR_ENABLE=1.")
     calls, several = _one_rank_each(calls)
     rank, numbered = _ranks(calls)
     members = _members(calls, rank)
@@ -100,7 +102,7 @@ def _read(path: Path) -> tuple[list[Call], int, str]:
     found: list[Call] = []
     n_bad, damage = 0, ""
     try:
-        for call in read_lines(_lines(path)):
+        for call in read_lines(_records(_lines(path))):
             n_bad += call is None
             if call is not None:
                 found.append(call)
@@ -117,6 +119,21 @@ def _lines(path: Path) -> Iterator[bytes]:
             raise InputError(path.name, "a line of more than 16 MiB", "Give the log as written.")
         yield from whole
     yield rest
+
+
+def _records(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join the lines of records that were laid out with indents; the others are lines already."""
+    held: list[bytes] = []
+    for line in lines:
+        if held or line.rstrip() == b"{":
+            held.append(line)
+        else:
+            yield line
+        if held and line.rstrip() == b"}":
+            yield b"".join(held)
+            held = []
+    if held:
+        yield b"".join(held)
 
 
 def _one_rank_each(calls: list[Call]) -> tuple[list[Call], int]:
@@ -198,8 +215,7 @@ def _flights(
     members: Mapping[str, Mapping[int, int]],
 ) -> pl.DataFrame:
     peers = [members[c.communicator].get(c.peer, -1) for c in calls]
-    size = {c.communicator: c.n_ranks for c in calls}
-    listed = {name: _listed(of, size[name]) for name, of in members.items()}
+    listed = {name: [of[i] for i in sorted(of)] for name, of in members.items()}
     times: dict[str, list[float]] = {
         "created_ns": [c.start_us or c.written_us for c in calls],
         "started_ns": [c.start_us for c in calls],

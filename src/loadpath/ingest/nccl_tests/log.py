@@ -33,7 +33,7 @@ BUS_SHARE = {
 
 TAG = re.compile(r"^\s*(\[[^\]]*\]<std(?:out|err)>:|\d+:(?=\s))")
 TEST = re.compile(r"\b(" + "|".join(COLLECTIVE_BY_TEST) + r")_perf\b")
-RANK = re.compile(r"#\s+Rank\s+(\d+)\s+(?:Group\s+\d+\s+)?Pid\s+\d+\s+on\s+(\S+)\s+device")
+RANK = re.compile(r"#\s+Rank\s+(\d+)\s+(?:Group\s+(\d+)\s+)?Pid\s+\d+\s+on\s+(\S+)\s+device")
 NUMBER = r"\d{1,18}(?:\.\d+)?(?:e[+-]?\d{1,2})?"
 TIMING = rf"({NUMBER}|N/A)\s+({NUMBER}|N/A|-?nan|inf)\s+({NUMBER}|N/A|-?nan|inf)\s+({NUMBER}|N/A)"
 TYPES = (
@@ -66,15 +66,20 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class _Run:
-    """What is known of the run that a process prints."""
+    """What is known of the run that a process prints: its collective, and group and host of each rank."""
 
     collective: str | None = None
-    hosts: dict[int, str] = field(default_factory=dict)
+    ranks: dict[int, tuple[str, str]] = field(default_factory=dict)
     is_listing: bool = False
 
-    def n_rank(self) -> int:
-        """Return the ranks, or 0 where the list of them has gaps."""
-        return len(self.hosts) if set(self.hosts) == set(range(len(self.hosts))) else 0
+    def hosts(self) -> list[str]:
+        """Hosts of the ranks that run a collective together, none where the list has gaps.
+
+        Where ranks are split (``NCCL_TESTS_SPLIT``) groups run it beside each other; rank 0 prints.
+        """  # noqa: DOC201
+        if set(self.ranks) != set(range(len(self.ranks))):
+            return []
+        return [host for group, host in self.ranks.values() if group == self.ranks[0][0]]
 
 
 def parse_log(lines: Iterable[str]) -> tuple[list[Row], Counter[str]]:
@@ -108,8 +113,8 @@ def _note(run: _Run, text: str) -> bool:
     """Take what a comment says of its run; say whether the line was one."""
     if rank := RANK.search(text):
         if not run.is_listing:
-            run.hosts, run.is_listing = {}, True
-        run.hosts[int(rank[1])] = rank[2]
+            run.ranks, run.is_listing = {}, True
+        run.ranks[int(rank[1])] = rank[2] or "", rank[3]
         return True
     if test := TEST.search(text):
         run.collective = COLLECTIVE_BY_TEST[test[1]]
@@ -125,7 +130,8 @@ def _take(run: _Run, text: str, rows: list[Row], dropped: Counter[str]) -> None:
         dropped["damaged_row"] += bool(ROW_BEGINS.match(text))
         return
     run.is_listing = False
-    n_rank = run.n_rank()
+    hosts = run.hosts()
+    n_rank, n_node = len(hosts), len(set(hosts))
     if not n_rank or run.collective is None:
         dropped["run_unknown"] += 1
         return
@@ -140,7 +146,6 @@ def _take(run: _Run, text: str, rows: list[Row], dropped: Counter[str]) -> None:
         wrong = None if timing[3] == "N/A" else min(round(float(timing[3])), MOST_WRONG)
         dropped["wrong_results"] += bool(wrong)
         ns = round(float(timing[0]) * 1000)
-        n_node = len(set(run.hosts.values()))
         rows.append(Row(run.collective, int(groups[0]), n_rank, n_node, ns, place == 1, wrong))
 
 

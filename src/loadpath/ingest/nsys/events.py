@@ -16,6 +16,8 @@ MPI_RANK = re.compile(r"MPI Rank ([0-9]{1,7})$")
 RANGES = (59, 60)
 """NVTX ranges: pushed and popped, started and ended."""
 THREAD_BITS = 0xFFFFFF
+NEEDED = ("StringIds", "CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_KERNEL")
+"""Names, calls and kernels: an export lacks the tables of what was not traced."""
 CATEGORY = ("runtime", "annotation", "kernel", "copy", "set")
 
 
@@ -50,6 +52,8 @@ class Events(NamedTuple):
         Name of the host, and of its accelerators; empty if unknown.
     n_mpi : int
         Calls of MPI: host time, not matched.
+    absent : tuple of str
+        Tables without which little can be said, and that the export does not hold.
     """
 
     span: pl.DataFrame
@@ -58,6 +62,7 @@ class Events(NamedTuple):
     host: str
     device: str
     n_mpi: int
+    absent: tuple[str, ...]
 
 
 def read_events(database: Database) -> Events:
@@ -76,7 +81,6 @@ def read_events(database: Database) -> Events:
     names = database.table("StringIds", {"id": INT, "value": TEXT}).unique("id", keep="first")
     nvtx = _ranges(database, names)
     span = pl.concat([_calls(database, names), nvtx, *_on_devices(database, names)])
-    span = span.filter(pl.col("start").is_not_null() & pl.col("end").is_not_null())
     ranks = _ranks(database)
     mpi = span.filter(pl.col("name").str.starts_with("MPI_") & (pl.col("category") == 1))
     session = database.table("TARGET_INFO_SESSION_START_TIME", {"utcEpochNs": INT})["utcEpochNs"]
@@ -91,6 +95,7 @@ def read_events(database: Database) -> Events:
         str(host[0]) if host.len() else "",
         str(device[0]) if device.len() else "",
         mpi.height,
+        tuple(name for name in NEEDED if name not in database.tables),
     )
 
 
@@ -169,12 +174,15 @@ def _on_devices(database: Database, names: pl.DataFrame) -> list[pl.DataFrame]:
     named = pl.coalesce("long", "known").fill_null("unnamed kernel")
     copy = database.table("CUPTI_ACTIVITY_KIND_MEMCPY", columns | {"bytes": INT, "copyKind": INT})
     fill = database.table("CUPTI_ACTIVITY_KIND_MEMSET", columns | {"bytes": INT})
+    graph = database.table("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", columns | {"graphId": INT})
+    called = pl.format("CUDA graph {}", pl.col("graphId").fill_null(0))
     kinds = database.table("ENUM_CUDA_MEMCPY_OPER", {"id": INT, "label": TEXT}).unique("id")
     copy = copy.join(kinds, left_on="copyKind", right_on="id", how="left", maintain_order="left")
     size = pl.col("bytes").fill_null(-1)
     what = pl.lit("Memcpy ") + pl.coalesce("label", pl.col("copyKind").cast(TEXT)).fill_null("")
     return [
         _spans(kernel, "kernel", **place, name=named),
+        _spans(graph, "kernel", **place, name=called),
         _spans(copy, "copy", **place, bytes=size, name=what),
         _spans(fill, "set", **place, bytes=size, name=pl.lit("Memset")),
     ]

@@ -121,6 +121,8 @@ def _ranked(
     """Give ranks to the processes of a file that used a device, or to all where none did."""
     mpi = "calls of MPI: host time, who waits for whom in them is not known"
     doubts.append(("mpi_unmatched", f"{path.name}: {mpi}", events.n_mpi))
+    lacking = f"{path.name}: the export lacks tables: {', '.join(events.absent)} (nsys profile -t cuda,nvtx)"
+    doubts.append(("tables_absent", lacking, len(events.absent)))
     on_device = set(events.span.filter(pl.col("thread") < 0)["pid"])
     used = [one for one in events.process if one.pid in on_device] or list(events.process)
     if not used:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from loadpath.decode.regular import check_regular
+from loadpath.decode.blocks import first_block, read_blocks
 from loadpath.errors import InputError, first_line
 
 __all__ = ["HEAD_BYTES", "JSON_LINES", "read_head", "read_rows"]
@@ -15,6 +15,8 @@ Doubt = tuple[str, str, int]
 JSON_LINES = {".jsonl", ".ndjson"}
 HEAD_BYTES = 1 << 16
 """A line longer than this is none of a stage log."""
+MOST_UNPACKED = 1 << 28
+"""Bytes of a packed log: two million rows; a plain one may be of any size."""
 NESTED = ("stages", "durations")
 REMEDY = "See docs/formats/stage_log.md for the forms of a stage log."
 
@@ -33,18 +35,22 @@ def read_head(path: Path) -> dict[str, Any]:
         Names of its columns, with the first values where they stand in the same line; empty where
         it is no table.
     """
-    suffix = path.suffix.lower()
+    suffix = _suffix(path)
     if suffix not in {".csv", *JSON_LINES} or not path.is_file():
         return {}
     try:
-        with path.open("rb") as stream:
-            lines = stream.read(HEAD_BYTES).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = first_block(path)[:HEAD_BYTES].decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
         return {}
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     if suffix == ".csv":
         return dict.fromkeys(name.strip().strip('"').lower() for name in first.split(","))
     return _flat(_decoded(first.encode()) or {})
+
+
+def _suffix(path: Path) -> str:
+    """Take the ending of the name, whether packed or not."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 def read_rows(path: Path) -> tuple[pl.DataFrame, list[Doubt]]:
@@ -68,13 +74,14 @@ def read_rows(path: Path) -> tuple[pl.DataFrame, list[Doubt]]:
         If the file cannot be read, or a line has 64 KiB and more.
     """
     try:
-        text = check_regular(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+        raw, damage = _content(path)
+        text = raw.removeprefix(b"\xef\xbb\xbf")
         whole, _, rest = text.rpartition(b"\n")
         lines = [s for s in whole.splitlines() if s.strip() and not s.startswith(b"#")]
         if any(len(line) >= HEAD_BYTES for line in lines):
             raise InputError(path.name, f"a line of {HEAD_BYTES >> 10} KiB and more", REMEDY)
         n_bad = 0
-        if path.suffix.lower() in JSON_LINES:
+        if _suffix(path) in JSON_LINES:
             rows, n_bad = _json_rows(lines)
         else:
             rows = _csv_rows(lines)
@@ -84,8 +91,26 @@ def read_rows(path: Path) -> tuple[pl.DataFrame, list[Doubt]]:
     unread = f"{path.name}: lines that are no object of JSON are left out"
     return rows, [
         ("cut_line", cut, int(bool(rest.strip()))),
+        ("cut_line", f"{path.name}: {damage}; what came before is kept", int(bool(damage))),
         ("unreadable_row", unread, n_bad),
     ]
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    """Content of a file, unpacked as far as it is sound, and what broke it off."""
+    blocks: list[bytes] = []
+    room = max(MOST_UNPACKED, path.stat().st_size)
+    try:
+        for block in read_blocks(path):
+            blocks.append(block)
+            room -= len(block)
+            if room < 0:
+                return b"".join(blocks), f"more than {MOST_UNPACKED >> 20} MiB unpacked"
+    except InputError as error:
+        if not blocks:
+            raise
+        return b"".join(blocks), error.problems[0]
+    return b"".join(blocks), ""
 
 
 def _csv_rows(lines: list[bytes]) -> pl.DataFrame:
