@@ -87,7 +87,7 @@ def test_a_gain_whose_interval_holds_0_has_no_share_in_the_summary(audited):
     document, _ = audited("rank")
     document["verdict"]["causes"][0]["gain_low_s"] = -0.1
     text = " ".join(render_summary(document).split())
-    assert "-100 ms to 2.40 s at 95 %, which holds 0: no share is given Confidence" in text
+    assert "-100 ms to 2.40 s at 95 %, which holds 0: no share is given What to do" in text
     assert "of the waste" not in text
 
 

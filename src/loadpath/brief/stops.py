@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from loadpath.brief.names import counted, link_title
+from loadpath.brief.remedy import remedy
 from loadpath.brief.wording import headline
 
 __all__ = ["is_timeless", "rank_spans", "stop_rows", "summary_parts"]
@@ -119,6 +120,7 @@ def summary_parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
         ("Dumps", dumps, 2),
         ("Verdict", f"{verdict['kind'].upper()} - {headline(verdict)}", 2),
         ("", verdict["summary"], 5),
+        ("What to do", remedy(verdict), 3),
     ]
     for k, row in enumerate(rows[:4]):
         text = f"{row['brief']}: {row['missing']} {row['reason']}, {row['waiting']} wait"

@@ -15,6 +15,7 @@ from loadpath.brief.certainty import (
 )
 from loadpath.brief.lines import N_LINES, entry, wrap
 from loadpath.brief.names import cause_name, counted, listing, mechanism_name
+from loadpath.brief.remedy import remedy
 from loadpath.brief.stops import is_timeless, summary_parts
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import bubble_word, headline, returned_s, time_doubt
@@ -55,6 +56,7 @@ def _parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
         ("", verdict["summary"], 4),
         ("Mechanism", _mechanism(verdict), 1),
         ("Fixing it", _gain(verdict, stake), 3),
+        ("What to do", remedy(verdict), 3),
         ("Unit cost", unit_cost(stake), 1),
         ("Confidence", _confidence(verdict), 2),
         ("Runner-up", _runner_up(verdict), 1),
