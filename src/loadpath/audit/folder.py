@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -148,7 +149,15 @@ def write_table(target: Path | io.BytesIO, table: pl.DataFrame) -> None:
             target, compression="zstd", row_group_size=max(1, plain.height), statistics=False
         )
     except pl.exceptions.ComputeError as error:
-        raise OSError(errno.EIO, first_line(error), str(target)) from error
+        raise _refused(error, target) from error
+
+
+def _refused(error: pl.exceptions.ComputeError, target: Path | io.BytesIO) -> OSError:
+    """Give what the system said, which Polars wraps in words of its own."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    if told is None:
+        return OSError(errno.EIO, first_line(error), str(target))
+    return OSError(int(told[1]), os.strerror(int(told[1])), str(target))
 
 
 def _refuse_other(folder: Path, target: Path, *, force: bool, kind: str) -> None:

@@ -163,6 +163,10 @@ def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
     if packed:
         what = f"no records but archives ({', '.join(packed[:3])})"
         raise InputError(names, what, "Unpack them, and audit the folder.")
+    inside = [folder.name for source in given if source.is_dir() for folder in _folders(source)]
+    if inside:
+        what = f"no records in it, but folders ({', '.join(inside[:3])}{', ...' * (len(inside) > 3)})"
+        raise InputError(names, what, "Audit one of them: a folder holds the records of one job.")
     raise InputError(
         names,
         "no op table (.parquet, .csv), no schedule (.goal), no trace (.json, .json.gz, .otf2, "
@@ -355,6 +359,10 @@ def _files(sources: Sequence[Path]) -> list[list[Path]]:
     except OSError as error:
         reason = f"cannot be read ({error.strerror or first_line(error)})"
         raise InputError(str(error.filename or "sources"), reason, "Check the path.") from error
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _held(folder: Path) -> list[Path]:

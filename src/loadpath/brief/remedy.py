@@ -11,8 +11,8 @@ _OTHERS = ""
 """Mechanism of the remedy for all mechanisms of a kind that have none of their own."""
 REMEDIES: Mapping[str, Mapping[str, str]] = {
     "rank": {
-        "device": "On {where}, compare clock, temperature, throttling and errors of the device (or "
-        "processor) with a peer's. Swap it and audit again: what moves with the process is not the device.",
+        "device": "On {where}, compare clock, temperature and errors of the device (or processor) with "
+        "a peer's. Swap it: what moves with the process is not the device.",
         _OTHERS: "On {where}, compare the device's clock and errors, and its host's load, with a "
         "peer's. A trace of the rank tells which of the two is slow.",
     },
@@ -71,13 +71,13 @@ REMEDIES: Mapping[str, Mapping[str, str]] = {
 too little, the reason that the verdict gives says what is missing."""
 
 
-def remedy(verdict: Mapping[str, Any]) -> str:
+def remedy(document: Mapping[str, Any]) -> str:
     """Say what to check or change, and where.
 
     Parameters
     ----------
-    verdict : mapping
-        ``verdict`` of audit.json.
+    document : mapping
+        Content of audit.json.
 
     Returns
     -------
@@ -86,15 +86,17 @@ def remedy(verdict: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> remedy({
+    >>> verdict = {
     ...     "kind": "host", "place": "rank", "mechanism": "input", "waits_for": "checkpoint",
     ...     "ranks": [2], "hosts": ["node-b"], "stage": None,
-    ... })  # fmt: skip
+    ... }  # fmt: skip
+    >>> remedy({"verdict": verdict, "job": {"ranks": 4, "ranks_represented": 4}})
     'On rank 2 (node-b): write checkpoints asynchronously, less often or to nearer storage.'
     """
+    verdict = document["verdict"]
     known = REMEDIES[verdict["kind"]]
     told = next((known[name] for name in _names(verdict) if name in known), "")
-    return told.format(where=_where(verdict), stage=verdict["stage"])
+    return told.format(where=_where(verdict, document["job"]), stage=verdict["stage"])
 
 
 def _names(verdict: Mapping[str, Any]) -> tuple[str, ...]:
@@ -104,7 +106,14 @@ def _names(verdict: Mapping[str, Any]) -> tuple[str, ...]:
     return (*filter(None, told), _OTHERS)
 
 
-def _where(verdict: Mapping[str, Any]) -> str:
-    """Name the place, with hosts also where a headline has no room for them."""
+def _where(verdict: Mapping[str, Any], job: Mapping[str, Any]) -> str:
+    """Name the place with its hosts, or how to name them, and for how many ranks it stands."""
     place, hosts = place_name(verdict), listing(verdict["hosts"], limit=3)
-    return f"{place} ({hosts})" if hosts and verdict["place"] in {"link", "stage"} else place
+    if hosts and verdict["place"] in {"link", "stage"}:
+        place += f" ({hosts})"
+    if not hosts and verdict["place"] in {"rank", "link", "group"}:
+        place += " (--hosts FILE names the host)"
+    if verdict["place"] == "rank" and job["ranks_represented"] > job["ranks"]:
+        each = " each" if len(verdict["ranks"]) > 1 else ""
+        place += f", recorded for {job['ranks_represented'] / job['ranks']:.3g} ranks{each}"
+    return place
