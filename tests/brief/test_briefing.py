@@ -347,3 +347,10 @@ def test_long_names_may_break_between_their_parts(audited):
     name = "LinearWithGradAccumulationAndAsyncCommunication"
     page = render_briefing(*audited("rank", names={"op": name}))
     assert "Linear<wbr>With<wbr>Grad<wbr>Accumulation" in page
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_briefing_of_an_audit_read_back_is_the_same(audited, kind):
+    document, tables = audited(kind)
+    kept = json.loads(json.dumps(document, sort_keys=True))
+    assert render_briefing(kept, tables) == render_briefing(document, tables)

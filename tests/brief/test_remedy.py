@@ -49,7 +49,9 @@ def test_a_culprit_is_named_with_its_host(kind):
 
 
 def test_a_link_is_named_with_the_hosts_at_its_ends():
-    assert "link 0 to 16 (node-0, node-2)" in remedy(document("link", "", hosts=["node-0", "node-2"]))
+    assert "link 0 to 16 (node-0, node-2)" in remedy(
+        document("link", "", hosts=["node-0", "node-2"])
+    )
 
 
 def test_hosts_that_nobody_named_are_asked_for():

@@ -92,7 +92,7 @@ def meetings(job):
     groups = job.membership.group_by("instance", maintain_order=True).agg("op")["op"].to_list()
     return {tuple(sorted(name[op] for op in ops)) for ops in groups}
 
+
 def couple_pipeline(recording):
     """Couple an op table in one graph."""
     return join_steps(couple_steps(recording))
-

@@ -165,7 +165,9 @@ def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
         raise InputError(names, what, "Unpack them, and audit the folder.")
     inside = [folder.name for source in given if source.is_dir() for folder in _folders(source)]
     if inside:
-        what = f"no records in it, but folders ({', '.join(inside[:3])}{', ...' * (len(inside) > 3)})"
+        what = (
+            f"no records in it, but folders ({', '.join(inside[:3])}{', ...' * (len(inside) > 3)})"
+        )
         raise InputError(names, what, "Audit one of them: a folder holds the records of one job.")
     raise InputError(
         names,

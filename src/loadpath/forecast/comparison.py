@@ -108,7 +108,11 @@ def compare(candidates: Sequence[Candidate], worlds: tuple[int, int]) -> dict[st
         "pilot": [row for one in candidates for row in _pilot(one, costs, worlds[0])],
         "not_shared": not_shared,
         "about": {name: about[name] for name in not_shared},
-        "assumptions": [SHARED, *_assumed(candidates, figure, unit), *_unpriced(candidates, figure)],
+        "assumptions": [
+            SHARED,
+            *_assumed(candidates, figure, unit),
+            *_unpriced(candidates, figure),
+        ],
     }
 
 

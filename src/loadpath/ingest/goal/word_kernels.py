@@ -26,6 +26,7 @@ LARGEST = (1 << 62) - 1
 
 @kernel(inline=True)
 def is_letter(c: Any) -> Any:
+    """Whether a character is a letter of ASCII."""
     return (c >= 97 and c <= 122) or (c >= 65 and c <= 90)
 
 
@@ -44,6 +45,7 @@ def after_blank(text: Any, i: int) -> Any:
 
 @kernel
 def after_word(text: Any, i: int) -> Any:
+    """Skip letters, digits and underscores."""
     while is_letter(text[i]) or _is_digit(text[i]) or text[i] == UNDERSCORE:
         i += 1
     return i
@@ -51,6 +53,7 @@ def after_word(text: Any, i: int) -> Any:
 
 @kernel
 def is_word(text: Any, i: int, end: int, word: Any) -> Any:
+    """Whether what stands here up to `end` is this word."""
     if end - i != word.size:
         return False
     same = True
