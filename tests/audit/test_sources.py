@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import polars as pl
 import pytest
 
 from loadpath.audit import Settings, load_recording
@@ -230,3 +231,9 @@ def test_a_hosts_file_beside_windows_is_among_the_files_on_which_an_answer_depen
     hosts.write_text("rank,host\n0,a\n", encoding="utf-8")
     assert hosts in files_behind([tmp_path], Settings())[0]
     assert load_recording([tmp_path]).rank["host"][0] == "a"
+
+
+def test_a_recording_counts_itself_in_a_line(table):
+    rows = pl.read_parquet(table)
+    counts = f"{rows['rank'].n_unique()} ranks, {rows.height:,} ops; caveats: 1"
+    assert repr(load_recording(table)) == f"Recording(op_table: {counts})"
