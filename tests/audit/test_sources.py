@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import polars as pl
 import pytest
 
 from loadpath.audit import Settings, load_recording
@@ -236,5 +237,11 @@ def test_a_folder_of_folders_says_which_to_give(tmp_path):
     for host in ("host-a", "host-b"):
         (tmp_path / host).mkdir()
         (tmp_path / host / "rank0.json").write_text("{}")
-    with pytest.raises(InputError, match=r"no records but folders \(host-a, host-b\)"):
+    with pytest.raises(InputError, match=r"no records in it, but folders \(host-a, host-b\)"):
         load_recording([tmp_path])
+
+
+def test_a_recording_counts_itself_in_a_line(table):
+    rows = pl.read_parquet(table)
+    counts = f"{rows['rank'].n_unique()} ranks, {rows.height:,} ops; caveats: 1"
+    assert repr(load_recording(table)) == f"Recording(op_table: {counts})"

@@ -378,6 +378,7 @@ def make_audit(kind="rank", *, ranks=16, steps=44, names=None, rate=True):
         "record": {"source": "op_table", "layout": {}},
         "job": {
             "ranks": ranks,
+            "ranks_represented": ranks,
             "stages": 4,
             "steps": steps,
             "ops": 47_328,

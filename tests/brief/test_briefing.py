@@ -278,6 +278,8 @@ for (const svg of document.querySelectorAll("svg.figure")) {
 }
 for (const sheet of document.querySelectorAll(".sheet"))
   if (sheet.scrollWidth > sheet.clientWidth + 1) out.push("table overflows: " + sheet.textContent.slice(0, 60));
+for (const card of document.querySelectorAll(".cards > div"))
+  if (card.scrollWidth > card.clientWidth) out.push("card overflows: " + card.textContent.trim());
 const cards = [...document.querySelectorAll(".cards > div")].map(c => Math.round(c.getBoundingClientRect().top));
 const body = getComputedStyle(document.body);
 document.title = JSON.stringify({out, rows: new Set(cards).size, ink: body.color, paper: body.backgroundColor,
@@ -320,6 +322,18 @@ def test_nothing_overflows_or_is_clipped(audited, chromium, tmp_path, kind, wind
 
 
 @pytest.mark.slow
+def test_cards_and_captions_fit_a_phone(audited, chromium, tmp_path):
+    document, tables = audited("rank")
+    document["verdict"] |= {"confidence": 1.0, "n_resamples": 1000}
+    page = render_briefing(document, tables)
+    narrow = page.replace("</head>", "<style>html{width:390px}</style></head>")
+    found = measured(chromium, tmp_path, narrow, (500, 900), ())
+    # wide tables scroll in their own frame
+    assert [what for what in found["out"] if not what.startswith("table overflows")] == []
+    assert found["rows"] == 2
+
+
+@pytest.mark.slow
 def test_hostile_names_do_not_break_the_layout(hostile, chromium, tmp_path):
     found = measured(chromium, tmp_path, render_briefing(*hostile), (1280, 800), ())
     assert found["out"] == []
@@ -347,3 +361,10 @@ def test_long_names_may_break_between_their_parts(audited):
     name = "LinearWithGradAccumulationAndAsyncCommunication"
     page = render_briefing(*audited("rank", names={"op": name}))
     assert "Linear<wbr>With<wbr>Grad<wbr>Accumulation" in page
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_briefing_of_an_audit_read_back_is_the_same(audited, kind):
+    document, tables = audited(kind)
+    kept = json.loads(json.dumps(document, sort_keys=True))
+    assert render_briefing(kept, tables) == render_briefing(document, tables)

@@ -61,7 +61,7 @@ def test_where_nothing_pays_the_policy_bounds_what_a_fix_returns(audited, kind):
     document["verdict"] |= {"kind": kind}
     text = said(document)
     assert text["A fix returns"].startswith("under 0.5 % of the step")
-    assert text["At stake"].startswith("under 12.50 USD 5 GPU-hours of every 1,000")
+    assert text["At stake"].startswith("under 12.50 USD 5 of every 1,000 GPU-hours")
 
 
 def test_without_a_rate_the_bound_is_in_gpu_hours(audited):

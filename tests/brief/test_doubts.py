@@ -6,7 +6,7 @@ def test_twins_runner_up_and_baselines_are_doubts(audited):
     assert said[0] == "A median replay error above 3.0 % would withdraw it; it is 0.3 %."
     assert "cannot tell rank 0 (node-0) from device or host of rank 0" in said[1]
     assert said[2].startswith("The runner-up is stage 3: fixing it returns 55.6 ms a step (95 %:")
-    assert said[3].endswith("median 1.973, mean 1.881, best 2.104.")
+    assert said[3].endswith("best 2.104, mean 1.881, median 1.973.")
 
 
 def test_a_job_above_the_gate_asks_for_a_better_recording(audited):

@@ -148,3 +148,10 @@ def test_a_job_that_is_not_assessed_shows_its_steps_alone(audited, name):
     assert shown.svg == ""
     assert shown.table.is_empty()
     assert shown.description.startswith("Not shown: no conclusion across ranks")
+
+
+def test_a_figure_names_itself_in_a_line_and_shows_itself_in_a_notebook(audited):
+    drawn = figure("waterfall", *audited("rank"))
+    assert len(repr(drawn).splitlines()) == 1
+    assert "<svg" not in repr(drawn)
+    assert "<svg" in drawn._repr_html_()

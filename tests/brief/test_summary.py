@@ -87,7 +87,7 @@ def test_a_gain_whose_interval_holds_0_has_no_share_in_the_summary(audited):
     document, _ = audited("rank")
     document["verdict"]["causes"][0]["gain_low_s"] = -0.1
     text = " ".join(render_summary(document).split())
-    assert "-100 ms to 2.40 s at 95 %, which holds 0: no share is given Confidence" in text
+    assert "-100 ms to 2.40 s at 95 %, which holds 0: no share is given What to do" in text
     assert "of the waste" not in text
 
 
@@ -100,3 +100,21 @@ def test_noise_is_given_as_an_upper_bound(audited):
 def test_waits_of_a_job_that_is_not_assessed_are_not_shown(audited):
     text = render_summary(audited("not_assessable")[0])
     assert "Waiting        not shown: no conclusion across ranks" in text
+
+
+def test_room_is_made_by_what_the_briefing_holds_before_a_caveat_is_lost(audited):
+    document, _ = audited("rank")
+    document["verdict"]["summary"] = "word " * 60
+    document["frontier"] = {"trace_next": {"text": "trace " * 20}}
+    text = render_summary(document, briefing_path="out/briefing.html")
+    assert len(text.splitlines()) <= 25
+    assert "\nCaveats " in text
+    assert "\nRunner-up " not in text
+
+
+def test_ranks_that_stand_for_others_are_said_to(audited):
+    document, _ = audited("rank")
+    document["job"]["ranks_represented"] = 4 * document["job"]["ranks"]
+    text = " ".join(render_summary(document).split())
+    assert "Job 16 ranks, recorded for 64, 44 steps" in text
+    assert "On rank 0 (node-0), recorded for 4 ranks," in text

@@ -4,6 +4,8 @@ import numpy as np
 import polars as pl
 
 from loadpath.couple.graph import Coupling, EdgeKind, NodeRole, build_graph
+from loadpath.couple.pipeline import couple_steps
+from loadpath.couple.steps import join_steps
 
 
 def coupling(n_op, edges=(), members=(), *, begins=(), ends=(), releases=(), latency=None):
@@ -89,3 +91,8 @@ def meetings(job):
     name = labels(job)
     groups = job.membership.group_by("instance", maintain_order=True).agg("op")["op"].to_list()
     return {tuple(sorted(name[op] for op in ops)) for ops in groups}
+
+
+def couple_pipeline(recording):
+    """Couple an op table in one graph."""
+    return join_steps(couple_steps(recording))

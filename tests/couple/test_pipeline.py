@@ -4,10 +4,9 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from tests.couple.readable import labels, meetings, orders
+from tests.couple.readable import couple_pipeline, labels, meetings, orders
 from tests.ingest.op_rows import read, table, worker
 
-from loadpath.couple.pipeline import couple_pipeline
 from loadpath.errors import StructureError
 from loadpath.ingest.op_table import read_op_table
 from loadpath.testing import make_job, write_op_table

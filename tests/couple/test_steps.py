@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.couple.readable import couple_pipeline
 
-from loadpath.couple.pipeline import couple_pipeline, couple_steps
+from loadpath.couple.pipeline import couple_steps
 from loadpath.couple.steps import Measured, as_runs, as_steps, join_steps, lay_out, windows
 from loadpath.errors import StructureError
 from loadpath.ingest.op_table import read_op_table, read_steps

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.couple.readable import couple_pipeline
 from tests.diagnose.wrong_graphs import (
     coupling_of,
     shuffled,
@@ -17,7 +18,6 @@ from loadpath.audit.document import build_document
 from loadpath.audit.findings import diagnose
 from loadpath.audit.settings import Settings
 from loadpath.couple import EdgeKind
-from loadpath.couple.pipeline import couple_pipeline
 from loadpath.diagnose.fidelity import measure_fidelity, measured_step_ns
 from loadpath.ingest.op_table import read_op_table
 from loadpath.testing import Cause, make_job, write_op_table

@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
+from tests.couple.readable import couple_pipeline
 from tests.diagnose.small_jobs import (
     Op,
     all_reduce_job,
@@ -15,7 +16,6 @@ from tests.diagnose.small_jobs import (
     walked,
 )
 
-from loadpath.couple.pipeline import couple_pipeline
 from loadpath.diagnose import root_cause
 from loadpath.diagnose.exposure import exposed
 from loadpath.ingest.op_table import read_op_table

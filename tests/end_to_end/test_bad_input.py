@@ -64,6 +64,15 @@ def test_archive_is_to_be_unpacked(audit, tmp_path, name):
         assert "Unpack" in line
 
 
+def test_folder_of_jobs_is_refused_with_the_jobs_that_lie_in_it(audit, tmp_path, table):
+    for name in ("job-1", "job-2"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        shutil.copy(table, tmp_path / "runs" / name)
+    line = audit("runs", code=4)
+    assert "no records in it, but folders (job-1, job-2)" in line
+    assert "Give these folders" in line
+
+
 def test_options_of_a_simulation_are_refused_where_nothing_is_simulated(audit, table):
     line = audit(table, "--loggops", "L=1", "--noise", "exponential:1000,10", code=2)
     assert "--loggops and --noise: only a schedule" in line

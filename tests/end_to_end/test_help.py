@@ -1,7 +1,10 @@
 """What a newcomer sees: help that fits a terminal, and figures in the documents that a command still prints."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +96,28 @@ def test_shown_output_is_what_the_command_prints(page, block, tmp_path, monkeypa
         assert answer.code == 0, answer.err
         for line in filter("...".__ne__, wanted.splitlines()):
             assert line in answer.out.splitlines()
+
+
+def completed(*typed):
+    """Return what a shell is told that a line may go on with."""
+    begin = "import sys; sys.argv[0] = 'loadpath'; from loadpath.__main__ import main; main()"
+    words = {"COMP_WORDS": " ".join(("loadpath", *typed)), "COMP_CWORD": str(len(typed))}
+    done = subprocess.run(
+        [sys.executable, "-c", begin],
+        env=os.environ | words | {"_LOADPATH_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.stdout.split()
+
+
+def test_shell_is_told_how_a_half_typed_command_or_option_goes_on():
+    assert completed("aud") == ["audit"]
+    assert completed("audit", "--ba") == ["--baseline"]
+
+
+def test_completion_is_offered_beside_the_commands(tmp_path):
+    told = call("--help", folder=tmp_path).out
+    assert {"--install-completion", "--show-completion"} <= set(re.findall(r"--[\w-]+", told))

@@ -3,12 +3,9 @@ import polars as pl
 import pytest
 
 from loadpath.errors import InputError
-from loadpath.forecast.collective_fit import BULK_BYTES, fit_collective, fit_collectives
-from loadpath.forecast.collectives import FittedFabric, collective_time_s
-from loadpath.forecast.nccl_fabric import NcclFabric
+from loadpath.forecast.collective_fit import BULK_BYTES, fit_collective, usable_points
 from loadpath.tables.measured import COLLECTIVE_POINT
 
-NODE = NcclFabric(320e9, 40e9)
 SIZES = [1 << power for power in range(24, 34)]
 
 
@@ -54,25 +51,16 @@ def test_band_of_noisy_times_holds_nine_in_ten():
     assert 0.80 <= np.mean(inside) <= 0.99
 
 
-def test_one_node_and_several_are_fitted_apart():
-    fits = fit_collectives(pl.concat([measured([1]), measured([2, 4], bytes_per_s=1e11)]))
-    assert set(fits) == {("all_reduce", 8, False), ("all_reduce", 8, True)}
-    times = collective_time_s("all_reduce", 1 << 33, [8, 32], 8, FittedFabric(NODE, fits))
-    assert times[1] > 2.5 * times[0]
-
-
-def test_shape_that_was_not_measured_takes_the_model_of_the_library():
-    fabric = FittedFabric(NODE, fit_collectives(measured([2, 4])))
-    ours, model = (collective_time_s("all_reduce", 1 << 30, 64, 4, f) for f in (fabric, NODE))
-    assert ours == model
+def test_one_node_and_several_are_not_fitted_together():
+    with pytest.raises(InputError, match="groups of one node and of several"):
+        fit_collective(pl.concat([measured([1]), measured([2, 4], bytes_per_s=1e11)]))
 
 
 def test_times_with_wrong_values_are_left_out_of_the_fit():
     points = measured([2, 4, 8])
     wrong = points.with_columns(duration_ns=pl.col("duration_ns") * 9, n_wrong=pl.lit(3, pl.Int64))
-    both, alone = fit_collectives(pl.concat([points, wrong])), fit_collectives(points)
-    key = ("all_reduce", 8, True)
-    assert np.array_equal(both[key].bulk.coefficients, alone[key].bulk.coefficients)
+    both, alone = (fit_collective(usable_points(p)) for p in (pl.concat([points, wrong]), points))
+    assert np.array_equal(both.bulk.coefficients, alone.bulk.coefficients)
 
 
 def test_small_sizes_do_not_bend_the_fit_of_large_ones():

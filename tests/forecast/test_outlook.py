@@ -294,6 +294,16 @@ def test_pilot_of_an_open_choice_is_worth_something_and_no_more_than_knowing_all
     assert max(row["value"] for row in found["pilot"]) > 0
 
 
+def test_hours_of_other_devices_without_prices_are_said_to_be_taken_as_equal():
+    plain = replace(JOB, prices=None)
+    other = replace(plain, cluster=replace(JOB.cluster, device="H100-SXM5-80GB"))
+    said = " ".join(compare_designs({"a": plain, "h": other}, n_world=64)["assumptions"])
+    alike = " ".join(compare_designs({"a": plain, "b": plain}, n_world=64)["assumptions"])
+    assert "an accelerator-hour costs as much of each candidate" in said
+    assert "H100-SXM5-80GB" in said
+    assert "accelerator-hour" not in alike
+
+
 @pytest.mark.parametrize(
     ("other", "why"),
     [

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -148,7 +149,15 @@ def write_table(target: Path | io.BytesIO, table: pl.DataFrame) -> None:
             target, compression="zstd", row_group_size=max(1, plain.height), statistics=False
         )
     except pl.exceptions.ComputeError as error:
-        raise OSError(errno.EIO, first_line(error), str(target)) from error
+        number, reason = _told_by_system(error)
+        raise OSError(number, reason, str(target)) from error
+
+
+def _told_by_system(error: pl.exceptions.ComputeError) -> tuple[int, str]:
+    """Give number and words of what the system said, which Polars wraps in words of its own."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(told[1]) if told else errno.EIO
+    return number, os.strerror(number) if told else first_line(error)
 
 
 def _refuse_other(folder: Path, target: Path, *, force: bool, kind: str) -> None:

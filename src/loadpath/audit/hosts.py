@@ -84,46 +84,8 @@ def _doubted(recording: Recording, code: str, text: str, n: int) -> Recording:
 
 
 def _with_hosts(recording: Recording, path: Path) -> Recording:
-    """Name the hosts of ranks; a rank without a line keeps what its record says.
-
-    Parameters
-    ----------
-    recording : Recording
-        Any recording.
-    path : Path
-        CSV with the columns rank, host and, if known, rack and switch.
-
-    Returns
-    -------
-    Recording
-        With hosts.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read; all that is wrong is named.
-    """
-    try:
-        table = pl.read_csv(check_table(path), infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError, InputError) as error:
-        first = error.problems[0] if isinstance(error, InputError) else first_line(error)
-        what = first if isinstance(error, InputError) else f"cannot be read ({first})"
-        raise InputError(path.name, f"hosts file {what}", _HOSTS) from error
-    table = table.rename({name: name.strip().lower() for name in table.columns})
-    problems = [f"missing column {name!r}" for name in HOST_COLUMNS[:2] if name not in table]
-    if not problems:
-        whole = table["rank"].str.strip_chars().cast(pl.Int64, strict=False)
-        problems += [f"rank {r!r} is no number" for r in table["rank"].filter(whole.is_null())[:5]]
-        problems += [
-            f"rank {r} is out of range"
-            for r in whole.filter((whole < 0) | (whole >= 1 << 31)).unique()[:5]
-        ]
-        problems += [
-            f"rank {r} stands twice" for r in whole.filter(whole.is_duplicated()).unique()[:5]
-        ]
-        table = table.with_columns(whole.alias("rank"))
-    if problems:
-        raise InputError(path.name, problems, _HOSTS)
+    """Name the hosts of ranks; a rank without a line keeps what its record says."""
+    table = _read_hosts(path)
     names = [name for name in HOST_COLUMNS[1:] if name in table.columns]
     known = table.select(
         pl.col("rank").cast(pl.Int32),
@@ -137,6 +99,31 @@ def _with_hosts(recording: Recording, path: Path) -> Recording:
     text = f"ranks without a line in {path.name}: their host is not known"
     named = replace(recording, rank=rank, inputs=(*recording.inputs, file_digest(path)))
     return _doubted(named, "host_unknown", text, n_without)
+
+
+def _read_hosts(path: Path) -> pl.DataFrame:
+    """Read a file of hosts: its columns as text, but for whole numbers of ranks."""
+    try:
+        table = pl.read_csv(check_table(path), infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError, InputError) as error:
+        first = error.problems[0] if isinstance(error, InputError) else first_line(error)
+        what = first if isinstance(error, InputError) else f"cannot be read ({first})"
+        raise InputError(path.name, f"hosts file {what}", _HOSTS) from error
+    table = table.rename({name: name.strip().lower() for name in table.columns})
+    missing = [f"missing column {name!r}" for name in HOST_COLUMNS[:2] if name not in table]
+    if missing:
+        raise InputError(path.name, missing, _HOSTS)
+    told = table["rank"]
+    whole = told.str.strip_chars().cast(pl.Int64, strict=False)
+    outside, twice = (whole < 0) | (whole >= 1 << 31), whole.is_duplicated()
+    problems = [
+        *(f"rank {text!r} is no number" for text in told.filter(whole.is_null())[:5]),
+        *(f"rank {rank} is out of range" for rank in whole.filter(outside).unique()[:5]),
+        *(f"rank {rank} stands twice" for rank in whole.filter(twice).unique()[:5]),
+    ]
+    if problems:
+        raise InputError(path.name, problems, _HOSTS)
+    return table.with_columns(whole.alias("rank"))
 
 
 _HOSTS = "Give a CSV with the columns rank,host and, if known, rack and switch."

@@ -175,11 +175,10 @@ def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
     if packed:
         what = f"no records but archives ({', '.join(packed[:3])})"
         raise InputError(names, what, "Unpack them, and audit the folder.")
-    inside = sorted(
-        path.name for one in given if one.is_dir() for path in one.iterdir() if path.is_dir()
-    )
+    inside = [folder.name for source in given if source.is_dir() for folder in _folders(source)]
     if inside and not every:
-        what = f"no records but folders ({', '.join(inside[:3])})"
+        more = ", ..." * (len(inside) > 3)
+        what = f"no records in it, but folders ({', '.join(inside[:3])}{more})"
         raise InputError(names, what, "Give these folders; those of one job together.")
     raise InputError(
         names,
@@ -392,6 +391,10 @@ def _files(sources: Sequence[Path]) -> list[list[Path]]:
     except OSError as error:
         reason = f"cannot be read ({error.strerror or first_line(error)})"
         raise InputError(str(error.filename or "sources"), reason, "Check the path.") from error
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _held(folder: Path) -> list[Path]:

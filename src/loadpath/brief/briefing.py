@@ -12,7 +12,8 @@ from loadpath.brief.cards import cards
 from loadpath.brief.doubts import doubts
 from loadpath.brief.figures import FIGURE_NAMES, NOT_SHOWN, figure
 from loadpath.brief.grid import Grid, grid, shown
-from loadpath.brief.names import cause_name, counted, mechanism_name, place_name
+from loadpath.brief.names import cause_name, counted, mechanism_name, place_name, recorded_ranks
+from loadpath.brief.remedy import remedy
 from loadpath.brief.stability_words import stability_answers, variance_grid, vector_grid
 from loadpath.brief.stops import is_timeless, rank_spans, stop_rows
 from loadpath.brief.visible import visible
@@ -89,6 +90,8 @@ def render_briefing(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
         "accuses": accuses(verdict),
         "headline": headline(verdict),
         "decision": decision(verdict),
+        "remedy": remedy(document),
+        "recorded": recorded_ranks(document["job"]),
         "place": place_name(verdict),
         "mechanism": mechanism_name(verdict),
         "doubts": doubts(document),
@@ -111,6 +114,7 @@ def _stops_page(document: Mapping[str, Any]) -> str:
         "accuses": accuses(verdict),
         "headline": headline(verdict),
         "decision": decision(verdict),
+        "remedy": remedy(document),
         "stops": stop_rows(verdict),
         "as_of": document.get("as_of"),
     }

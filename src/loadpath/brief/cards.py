@@ -132,7 +132,7 @@ def _stake(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> Card:
         unpriced = ((Cell(f"{per.strip()}; no price was given"),), *_unit(stake))
         return Card(heading, spent, unpriced, before=before, after=unit)
     whole = f"of every {1000 * stake['rate']:,.0f} {stake['currency']}"
-    notes = ((Cell(whole),), (spent, Cell(f" {unit}{per}")), *_unit(stake))
+    notes = ((Cell(whole),), (spent, Cell(per)), *_unit(stake))
     priced = Cell(f"{money:,.0f}", money)
     return Card(heading, priced, notes, before=before, after=stake["currency"])
 
@@ -149,7 +149,7 @@ def _little_stake(verdict: Mapping[str, Any], stake: Mapping[str, Any], heading:
     if stake.get("rate") is None:
         notes = ((Cell(f"{per.strip()}; no price was given"),),)
         return Card(heading, Cell(f"{most:.0f}"), notes, before="under", after=unit)
-    notes = ((Cell(f"{most:.0f} {unit}{per}"),),)
+    notes = ((Cell(f"{most:.0f}{per}"),),)
     price = Cell(f"{most * stake['rate']:,.2f}")
     return Card(heading, price, notes, before="under", after=stake["currency"])
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -11,7 +12,15 @@ from loadpath.brief.drawing import width_of
 from loadpath.brief.picture import Figure, frame
 from loadpath.errors import LoadpathError
 
-__all__ = ["INK", "PART_COLOURS", "name_axis", "static", "time_axis"]
+__all__ = [
+    "INK",
+    "PART_COLOURS",
+    "line_styles",
+    "name_axis",
+    "seconds_axis",
+    "static",
+    "time_axis",
+]
 
 INK = "currentColor"
 """Text and lines take the page's colour, so one drawing serves light, dark and print."""
@@ -91,6 +100,66 @@ def time_axis(longest_s: float, **further: Any) -> tuple[str, alt.Axis]:
     places = next((n for n in range(3) if longest_s * 1000**n >= 1), 3)
     label = f"format(datum.value * 1e{3 * places}, '.12~r')"
     return _UNITS[places], alt.Axis(tickCount=5, labelExpr=label, **further)
+
+
+def seconds_axis(field: str, title: str, longest_s: float, axis: alt.Axis) -> alt.Y:
+    """Lay times out from 0 upwards.
+
+    Parameters
+    ----------
+    field : str
+        Column of times in s.
+    title : str
+        What stands beside them.
+    longest_s : float
+        Upper end, in s.
+    axis : altair.Axis
+        Ticks, as of `time_axis`.
+
+    Returns
+    -------
+    altair.Y
+        Axis whose upper end is no rounder than asked for.
+    """
+    return alt.Y(
+        f"{field}:Q", title=title, scale=alt.Scale(domain=[0, longest_s], nice=False), axis=axis
+    )
+
+
+def line_styles(
+    field: str, names: Sequence[str], colours: Sequence[str], dashes: Sequence[list[int]]
+) -> tuple[alt.Color, alt.StrokeDash]:
+    """Tell lines apart by colour and dash, so that lines which coincide are both seen.
+
+    Parameters
+    ----------
+    field : str
+        Column of names.
+    names, colours : sequence of str
+        What the lines are called, and their colours.
+    dashes : sequence of list of int
+        Lengths of strokes and gaps.
+
+    Returns
+    -------
+    altair.Color
+        With the legend, above the chart.
+    altair.StrokeDash
+        Without one.
+    """
+    legend = alt.Legend(
+        title=None,
+        orient="top",
+        labelColor=INK,
+        symbolType="stroke",
+        symbolSize=500,
+        labelFontSize=11,
+        columnPadding=24,
+    )
+    colour = alt.Color(f"{field}:N", scale=alt.Scale(domain=names, range=colours), legend=legend)
+    return colour, alt.StrokeDash(
+        f"{field}:N", scale=alt.Scale(domain=names, range=dashes), legend=None
+    )
 
 
 def static(figure: Figure, chart: alt.Chart | alt.LayerChart) -> Figure:

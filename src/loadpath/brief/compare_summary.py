@@ -35,6 +35,7 @@ def render_comparison(document: Document, *, briefing_path: str | None = None) -
     verdict = compare_headline(document) + loss_words(document)
     lines = entry("Verdict", verdict, 3)
     lines += entry("Basis", _basis(document), 2)
+    lines += entry("Assumed", "; ".join(document["assumptions"][1:]), 3)
     lines.append(
         f"{'candidate':<{_NAME}} {'N':>7} {'step':>9} {'expected':>9} {'low':>9} {'high':>9} {'loss':>9}"
     )

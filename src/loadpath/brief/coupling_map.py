@@ -1,6 +1,6 @@
 """Who waits because of whom: the coupling matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -46,6 +46,15 @@ def coupling_map(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
     ranks, borders = _in_order(tables, division)
     if borders:
         words += f" Ranks are in order of {_BLOCKS.get(str(division), division)}; lines part them."
+    culprits = document["verdict"].get("culprit_ranks") or ()
+    drawn = draw_matrix(_matrix(pairs, ranks, borders, culprits))
+    return frame(Figure("coupling", title, words, "", strongest), *drawn)
+
+
+def _matrix(
+    pairs: pl.DataFrame, ranks: list[int], borders: tuple[int, ...], culprits: Sequence[int]
+) -> MatrixMap:
+    """Lay the waits of rank for rank out, causes by row."""
     place = dict(zip(ranks, range(len(ranks)), strict=True))
     # The diagonal gives both axes every rank; pairs without waiting stay blank.
     diagonal = pl.DataFrame({"row": place.values(), "column": place.values()}).with_columns(
@@ -56,21 +65,18 @@ def coupling_map(document: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]
         pl.col("waiter").replace_strict(place, return_dtype=pl.Int64).alias("column"),
         pl.col("transitive_s").alias("value"),
     )
-    wanted = MatrixMap(
+    return MatrixMap(
         pl.concat([cells, diagonal]),
         "cause",
         "rank that waits",
         "exposed waiting",
         {k: f"rank {rank}" for rank, k in place.items()},
-        tuple(
-            place[rank] for rank in document["verdict"].get("culprit_ranks") or () if rank in place
-        ),
+        tuple(place[rank] for rank in culprits if rank in place),
         260,
         260,
         {k: str(rank) for rank, k in place.items()},
         borders,
     )
-    return frame(Figure("coupling", title, words, "", strongest), *draw_matrix(wanted))
 
 
 def _in_order(

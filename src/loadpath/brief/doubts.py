@@ -72,7 +72,7 @@ def _baselines(slowdown: Mapping[str, Any]) -> list[str]:
     by_baseline = slowdown.get("by_baseline") or {}
     ratios = {
         name: found.get("ratio") if isinstance(found, Mapping) else found
-        for name, found in by_baseline.items()
+        for name, found in sorted(by_baseline.items())
     }
     texts = [f"{name} {ratio:.3f}" for name, ratio in ratios.items() if ratio is not None]
     if not texts:
@@ -82,7 +82,7 @@ def _baselines(slowdown: Mapping[str, Any]) -> list[str]:
 
 def _gains(verdict: Mapping[str, Any]) -> list[str]:
     gains = verdict.get("gain_by_baseline") or {}
-    texts = [f"{name} {shown('gain_s', gain)}" for name, gain in gains.items()]
+    texts = [f"{name} {shown('gain_s', gain)}" for name, gain in sorted(gains.items())]
     if not texts:
         return []
     return [f"Its ops set to the ideal of each baseline return, a step: {', '.join(texts)}."]

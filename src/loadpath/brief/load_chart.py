@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from loadpath.brief.chart import INK, static, time_axis
+from loadpath.brief.chart import line_styles, seconds_axis, static, time_axis
 from loadpath.brief.picture import Figure
 from loadpath.units import format_seconds
 
@@ -62,6 +62,7 @@ def _chart(curve: pl.DataFrame) -> alt.Chart:
     ]
     most = max(row["step"] for row in rows)
     unit, times = time_axis(most, titlePadding=14)
+    colour, dash = line_styles("load", names, colours, [[1, 0], [6, 4]])
     lines = alt.Chart(pl.DataFrame(rows)).mark_line(
         point=alt.OverlayMarkDef(size=36), strokeWidth=1.8
     )
@@ -72,28 +73,8 @@ def _chart(curve: pl.DataFrame) -> alt.Chart:
             scale=alt.Scale(domain=[1, _HEAVIEST], nice=False),
             axis=alt.Axis(tickCount=4),
         ),
-        y=alt.Y(
-            "step:Q",
-            title=f"{unit} of a step",
-            scale=alt.Scale(domain=[0, 1.08 * most], nice=False),
-            axis=times,
-        ),
-        color=alt.Color(
-            "load:N",
-            scale=alt.Scale(domain=names, range=colours),
-            legend=alt.Legend(
-                title=None,
-                orient="top",
-                labelColor=INK,
-                symbolType="stroke",
-                symbolSize=500,
-                labelFontSize=11,
-                columnPadding=24,
-            ),
-        ),
-        # Curves that coincide must both be seen.
-        strokeDash=alt.StrokeDash(
-            "load:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 4]]), legend=None
-        ),
+        y=seconds_axis("step", f"{unit} of a step", 1.08 * most, times),
+        color=colour,
+        strokeDash=dash,
     ).properties(width=380, height=190)
     return chart

@@ -16,6 +16,7 @@ __all__ = [
     "mechanism_name",
     "place_name",
     "rank_names",
+    "recorded_ranks",
 ]
 
 _MECHANISMS = {
@@ -210,6 +211,28 @@ def rank_names(tables: Mapping[str, pl.DataFrame], limit: int = 24) -> dict[int,
         rank: name if len(name) <= limit else f"{name[: limit - 1]}…"
         for rank, name in names.items()
     }
+
+
+def recorded_ranks(job: Mapping[str, Any]) -> str:
+    """Count the ranks that were recorded, and those for which they stand.
+
+    Parameters
+    ----------
+    job : mapping
+        ``job`` of audit.json.
+
+    Returns
+    -------
+    str
+        Such as ``16 ranks, recorded for 64``.
+
+    Examples
+    --------
+    >>> recorded_ranks({"ranks": 16, "ranks_represented": 64})
+    '16 ranks, recorded for 64'
+    """
+    few, many = job["ranks"], job["ranks_represented"]
+    return counted(few, "rank") + (f", recorded for {many:,}" if many > few else "")
 
 
 def _ranks(ranks: Iterable[int]) -> str:

@@ -1,6 +1,6 @@
 """A picture that stands alone: SVG, the question it answers, its numbers in words and in a table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 import polars as pl
@@ -31,8 +31,8 @@ class Figure:
     name: str
     title: str
     description: str
-    svg: str
-    table: pl.DataFrame
+    svg: str = field(repr=False)
+    table: pl.DataFrame = field(repr=False)
 
     def _repr_html_(self) -> str:
         words = f"{escape(visible(self.title))}: {escape(visible(self.description, limit=1200))}"

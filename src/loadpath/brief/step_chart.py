@@ -6,7 +6,14 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from loadpath.brief.chart import INK, name_axis, static, time_axis
+from loadpath.brief.chart import (
+    INK,
+    line_styles,
+    name_axis,
+    seconds_axis,
+    static,
+    time_axis,
+)
 from loadpath.brief.names import counted
 from loadpath.brief.picture import Figure
 from loadpath.brief.wording import times_word
@@ -105,11 +112,12 @@ def _single(points: list[dict[str, Any]]) -> alt.LayerChart:
 
 
 def _chart(points: list[dict[str, Any]], series: Mapping[str, str]) -> alt.Chart:
-    names = list(series.values())
     longest = max(point["seconds"] for point in points)
     steps = list(dict.fromkeys(point["step"] for point in points))
     every = -(-len(steps) // 12)
     unit, times = time_axis(longest, titlePadding=14)
+    _, colours, dashes = zip(*(_SERIES[name] for name in series), strict=True)
+    colour, dash = line_styles("series", list(series.values()), colours, dashes)
     dots = alt.OverlayMarkDef(size=40) if len(steps) < 8 else False
     lines = alt.Chart(pl.DataFrame(points)).mark_line(point=dots, strokeWidth=1.8)
     chart: alt.Chart = lines.encode(
@@ -119,29 +127,8 @@ def _chart(points: list[dict[str, Any]], series: Mapping[str, str]) -> alt.Chart
             title="step",
             axis=alt.Axis(values=steps[::every], labelAngle=0),
         ),
-        y=alt.Y(
-            "seconds:Q",
-            title=unit,
-            scale=alt.Scale(domain=[0, 1.05 * longest], nice=False),
-            axis=times,
-        ),
-        color=alt.Color(
-            "series:N",
-            scale=alt.Scale(domain=names, range=[_SERIES[name][1] for name in series]),
-            legend=alt.Legend(
-                title=None,
-                orient="top",
-                labelColor=INK,
-                symbolType="stroke",
-                symbolSize=500,
-                labelFontSize=11,
-                columnPadding=24,
-            ),
-        ),
-        strokeDash=alt.StrokeDash(
-            "series:N",
-            scale=alt.Scale(domain=names, range=[_SERIES[name][2] for name in series]),
-            legend=None,
-        ),
+        y=seconds_axis("seconds", unit, 1.05 * longest, times),
+        color=colour,
+        strokeDash=dash,
     ).properties(width=820, height=190)
     return chart

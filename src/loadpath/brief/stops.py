@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from loadpath.brief.names import counted, link_title
+from loadpath.brief.remedy import remedy
 from loadpath.brief.wording import headline
 
 __all__ = ["is_timeless", "rank_spans", "stop_rows", "summary_parts"]
@@ -85,7 +86,7 @@ def stop_rows(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
         rows.append({
             "order": str(order + 1),
             "group": f"{link_title(stop['id'])} {stop['description']}".strip(),
-            "brief": f"{call} of {stop['id']} {stop['description']}".strip(),
+            "brief": f"{call} of group {', '.join(filter(None, (stop['id'], stop['description'])))}",
             "call": f"{call} {size} {stop['data_type']}".strip(),
             "reason": _REASONS.get(stop["reason"], stop["reason"]),
             "missing": rank_spans(stop["missing_ranks"]),
@@ -119,9 +120,10 @@ def summary_parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
         ("Dumps", dumps, 2),
         ("Verdict", f"{verdict['kind'].upper()} - {headline(verdict)}", 2),
         ("", verdict["summary"], 5),
+        ("What to do", remedy(document), 3),
     ]
     for k, row in enumerate(rows[:4]):
-        text = f"{row['brief']}: {row['missing']} {row['reason']}, {row['waiting']} wait"
+        text = f"{row['brief']}: ranks {row['missing']} {row['reason']}, {row['waiting']} wait"
         parts.append(("Stands still" if k == 0 else "", f"{row['order']}. {text}", 2))
     if len(rows) > 4:
         parts.append(("", f"{len(rows) - 4} more, in the order of cause, in audit.json", 1))

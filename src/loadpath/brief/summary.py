@@ -14,13 +14,17 @@ from loadpath.brief.certainty import (
     unit_cost,
 )
 from loadpath.brief.lines import N_LINES, entry, wrap
-from loadpath.brief.names import cause_name, counted, listing, mechanism_name
+from loadpath.brief.names import cause_name, counted, listing, recorded_ranks
+from loadpath.brief.remedy import remedy
 from loadpath.brief.stops import is_timeless, summary_parts
 from loadpath.brief.visible import visible
 from loadpath.brief.wording import bubble_word, headline, returned_s, time_doubt
 from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["render_summary"]
+
+_SPARE = ("Runner-up", "Waiting", "Unit cost", "Dashboards")
+"""What is left out where there is no room for all, first to last: the briefing holds it."""
 
 
 def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = None) -> str:
@@ -39,10 +43,12 @@ def render_summary(document: Mapping[str, Any], *, briefing_path: str | None = N
         At most 25 lines of at most 80 columns, control characters spelled out.
     """
     parts = summary_parts(document) if is_timeless(document) else _parts(document)
-    lines = [line for head, text, most in parts for line in entry(head, text, most)]
-    if briefing_path is None:
-        return "\n".join(lines[:N_LINES]) + "\n"
-    where = wrap("Briefing", visible(briefing_path))[:3]
+    where = [] if briefing_path is None else wrap("Briefing", visible(briefing_path))[:3]
+    told = [(head, entry(head, text, most)) for head, text, most in parts]
+    for spare in _SPARE:
+        if sum(len(lines) for _, lines in told) + len(where) > N_LINES:
+            told = [(head, lines) for head, lines in told if head != spare]
+    lines = [line for _, lines in told for line in lines]
     return "\n".join([*lines[: N_LINES - len(where)], *where]) + "\n"
 
 
@@ -53,8 +59,8 @@ def _parts(document: Mapping[str, Any]) -> list[tuple[str, str, int]]:
         ("Job", _job(document) + _hosts_beside(document["caveats"]), 2),
         ("Verdict", f"{verdict['kind'].upper()} - {headline(verdict)}", 2),
         ("", verdict["summary"], 4),
-        ("Mechanism", _mechanism(verdict), 1),
         ("Fixing it", _gain(verdict, stake), 3),
+        ("What to do", remedy(document), 3),
         ("Unit cost", unit_cost(stake), 1),
         ("Confidence", _confidence(verdict), 2),
         ("Runner-up", _runner_up(verdict), 1),
@@ -85,7 +91,7 @@ def _hosts_beside(caveats: list[Mapping[str, Any]]) -> str:
 def _job(document: Mapping[str, Any]) -> str:
     job, source = document["job"], document["record"]["source"]
     return (
-        f"{counted(job['ranks'], 'rank')}, {counted(job['steps'], 'step')}, {job['ops']:,} ops, "
+        f"{recorded_ranks(job)}, {counted(job['steps'], 'step')}, {job['ops']:,} ops, "
         f"{job['instances_matched']:,} of {job['instances']:,} instances matched"
         + (
             f", {time_doubt(source)} {_time(job['clock_residual_s'])}"
@@ -101,12 +107,6 @@ def _replay(replay: Mapping[str, Any]) -> str:
         f"largest, gate {_share(replay['gate'])}; unexplained "
         f"{_share(replay['unexplained_ratio'])}; negative lag {_time(replay['negative_lag_s'])}"
     )
-
-
-def _mechanism(verdict: Mapping[str, Any]) -> str:
-    if verdict["kind"] in {"none", "not_assessable"}:
-        return ""
-    return mechanism_name(verdict)
 
 
 def _gain(verdict: Mapping[str, Any], stake: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ def command_line(named: str = "") -> typer.Typer:
         help="Structural audit of distributed AI and HPC jobs: where time and money go, and why.",
         no_args_is_help=True,
         invoke_without_command=True,
-        add_completion=False,
+        add_completion=named not in COMMANDS,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )

@@ -33,32 +33,11 @@ from loadpath.couple.pipeline_rows import (
     worker_rows,
 )
 from loadpath.couple.pipeline_transfers import hand_over, match_transfers
-from loadpath.couple.steps import CoupledSteps, as_steps, join_steps
+from loadpath.couple.steps import CoupledSteps, as_steps
 from loadpath.errors import StructureError
 from loadpath.tables import INSTANCE, MEMBERSHIP, Recording, caveat_table, unroll
 
-__all__ = ["couple_pipeline", "couple_steps"]
-
-
-def couple_pipeline(recording: Recording) -> CoupledJob:
-    """Couple the ops of a pipeline-parallel, data-parallel job recorded as an op table.
-
-    Parameters
-    ----------
-    recording : Recording
-        Recording of source ``op_table``.
-
-    Returns
-    -------
-    CoupledJob
-        The coupled job; steps are not connected, because they need not be adjacent.
-
-    Raises
-    ------
-    StructureError
-        If the order of ops contradicts itself.
-    """
-    return join_steps(couple_steps(recording))
+__all__ = ["couple_steps"]
 
 
 def couple_steps(recording: Recording) -> CoupledSteps:
@@ -72,7 +51,8 @@ def couple_steps(recording: Recording) -> CoupledSteps:
     Returns
     -------
     CoupledSteps
-        One graph, and what was measured each time that it ran.
+        One graph, and what was measured each time that it ran; steps are not connected, because they
+        need not be adjacent.
 
     Raises
     ------

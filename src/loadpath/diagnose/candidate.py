@@ -1,16 +1,17 @@
 """A candidate cause: a place, a mechanism, and what its ops would need without it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loadpath.couple import CoupledJob
 from loadpath.diagnose.course import Course
 from loadpath.diagnose.levels import FloatArray
 
-__all__ = ["Candidate", "join"]
+__all__ = ["Candidate", "hosts_of", "join"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,25 @@ class Candidate:
     intermittent: bool = False
     members: tuple[str, ...] = field(default_factory=tuple)
     course: Course | None = None
+
+
+def hosts_of(job: CoupledJob, ranks: Iterable[int]) -> tuple[str, ...]:
+    """Name the hosts of some ranks.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    ranks : iterable of int
+        Ranks of it.
+
+    Returns
+    -------
+    tuple of str
+        Each once, in order; those that nobody named are left out.
+    """
+    hosts = dict(job.rank.select("rank", "host").iter_rows())
+    return tuple(sorted({hosts.get(rank, "") for rank in ranks} - {""}))
 
 
 def join(candidates: Sequence[Candidate], **fields: Any) -> Candidate:

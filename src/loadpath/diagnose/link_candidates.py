@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.alike import alike
-from loadpath.diagnose.candidate import Candidate, join
+from loadpath.diagnose.candidate import Candidate, hosts_of, join
 from loadpath.diagnose.course import main_course
 from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
@@ -46,8 +46,6 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     communicator = np.where(effects.is_transfer, job.op["communicator"].to_numpy(), -1).astype(
         np.int32
     )
-    table = {row["communicator"]: row for row in job.communicator.iter_rows(named=True)}
-    hosts = dict(job.rank.select("rank", "host").iter_rows())
     found = []
     residual = effects.residual_ns
     for family in _families(job, communicator):
@@ -57,28 +55,36 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         p = np.maximum(_p_values(cells, by_step, rng), luck_of_units(job, by_step))
         for place in worth_judging(cells, p):
             number = int(cells.unit[place])
-            op = np.flatnonzero(unit == number).astype(np.int32)
-            row = table[number]
-            ranks = tuple(row["members"]) or tuple(sorted(set(job.op["rank"].gather(op).to_list())))
             found.append(
-                Candidate(
-                    kind="link",
-                    place="link" if len(ranks) == 2 else "group",
-                    mechanism="communication",
-                    key=str(row["name"]),
-                    op=op,
-                    change_ns=-residual[..., op],
-                    significant=bool(p[place] <= ALPHA),
-                    specificity=0,
-                    ranks=ranks,
-                    hosts=tuple(sorted({hosts.get(r, "") for r in ranks} - {""})),
-                    link=str(row["name"]),
-                    p_value=float(p[place]),
-                    intermittent=is_intermittent(by_step[place]),
-                    course=main_course(by_step[place], job.step_number),
-                )
+                _candidate(job, effects, number, p_value=float(p[place]), excess_s=by_step[place])
             )
     return [*found, *_same_members(found)]
+
+
+def _candidate(
+    job: CoupledJob, effects: Effects, number: int, *, p_value: float, excess_s: FloatArray
+) -> Candidate:
+    """Describe one communicator, with its excess in each step."""
+    mine = effects.is_transfer & (job.op["communicator"] == number).to_numpy()
+    op = np.flatnonzero(mine).astype(np.int32)
+    row = job.communicator.row(by_predicate=pl.col("communicator") == number, named=True)
+    ranks = tuple(row["members"]) or tuple(sorted(set(job.op["rank"].gather(op).to_list())))
+    return Candidate(
+        kind="link",
+        place="link" if len(ranks) == 2 else "group",
+        mechanism="communication",
+        key=str(row["name"]),
+        op=op,
+        change_ns=-effects.residual_ns[..., op],
+        significant=p_value <= ALPHA,
+        specificity=0,
+        ranks=ranks,
+        hosts=hosts_of(job, ranks),
+        link=str(row["name"]),
+        p_value=p_value,
+        intermittent=is_intermittent(excess_s),
+        course=main_course(excess_s, job.step_number),
+    )
 
 
 def _p_values(cells: Cells, by_step_s: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -1,12 +1,13 @@
 """Ranks and sets of ranks as candidate causes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.candidate import Candidate, join
+from loadpath.diagnose.candidate import Candidate, hosts_of, join
 from loadpath.diagnose.course import main_course
 from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
@@ -47,7 +48,6 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         Significant ranks, and the few largest others for the record.
     """
     rank = job.op["rank"].to_numpy()
-    hosts = dict(job.rank.select("rank", "host").iter_rows())
     found = []
     residual = effects.residual_ns
     for mechanism, mine in mechanisms_of(job, effects):
@@ -70,24 +70,36 @@ def rank_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
         for place in worth_judging(cells, np.where(beyond, 0.0, p)):
             number = int(cells.unit[place])
             op = np.flatnonzero(mine & (rank == number)).astype(np.int32)
-            found.append(
-                Candidate(
-                    kind="host" if on_host else "rank",
-                    place="rank",
-                    mechanism=mechanism,
-                    key=f"rank {number}",
-                    op=op,
-                    change_ns=-residual[..., op],
-                    significant=bool(beyond[place]),
-                    specificity=0,
-                    ranks=(number,),
-                    hosts=tuple(h for h in (hosts.get(number, ""),) if h),
-                    p_value=float(p[place]),
-                    intermittent=is_intermittent(by_step[place]),
-                    course=main_course(by_step[place], job.step_number),
-                )
+            one = _candidate(
+                job, number, mechanism, (op, -residual[..., op]), excess_s=by_step[place]
             )
+            found.append(replace(one, significant=bool(beyond[place]), p_value=float(p[place])))
     return found
+
+
+def _candidate(
+    job: CoupledJob,
+    number: int,
+    mechanism: str,
+    sits: tuple[NDArray[np.int32], FloatArray],
+    *,
+    excess_s: FloatArray,
+) -> Candidate:
+    """Describe one rank: the ops it sits on with what they would need, its excess in each step."""
+    return Candidate(
+        kind="host" if mechanism in {"host", "input"} else "rank",
+        place="rank",
+        mechanism=mechanism,
+        key=f"rank {number}",
+        op=sits[0],
+        change_ns=sits[1],
+        significant=False,
+        specificity=0,
+        ranks=(number,),
+        hosts=hosts_of(job, (number,)),
+        intermittent=is_intermittent(excess_s),
+        course=main_course(excess_s, job.step_number),
+    )
 
 
 def _has_course(

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.candidate import Candidate, hosts_of
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.rare_pauses import PAUSES_P, long_pauses
 from loadpath.diagnose.tails import binomial_tail
@@ -43,7 +43,6 @@ def stage_pauses(job: CoupledJob, effects: Effects) -> list[Candidate]:
     long = long_pauses(job, effects, mine) & ~pause[mine]
     pause[np.flatnonzero(mine)[long]] = True
     n_long = np.bincount(rank[mine][long], minlength=int(rank.max()) + 1)
-    hosts = dict(job.rank.select("rank", "host").iter_rows())
     # what ranks of all stages do is a cause common to all hosts, however little slack one stage has
     of_all = np.unique(rank[effects.paused]).size == job.rank.height
     found = []
@@ -63,7 +62,7 @@ def stage_pauses(job: CoupledJob, effects: Effects) -> list[Candidate]:
                 significant=True,
                 specificity=2,
                 ranks=ranks,
-                hosts=tuple(sorted({hosts.get(r, "") for r in ranks} - {""})),
+                hosts=hosts_of(job, ranks),
                 stage=number,
             )
         )

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
-from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.candidate import Candidate, hosts_of
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.labels import compact, joint_code, numbered
 from loadpath.diagnose.levels import FloatArray
@@ -45,7 +45,6 @@ def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
     excess = effects.level_ns - effects.across_ns
     stage = job.op["stage"].to_numpy()
     last = int(stage.max(initial=0))
-    hosts = dict(job.rank.select("rank", "host").iter_rows())
     unlike = _unlike_others(job, effects)
     found = []
     for s in range(last + 1 if last else 0):
@@ -65,7 +64,7 @@ def stage_candidates(job: CoupledJob, effects: Effects) -> list[Candidate]:
                 significant=unlike.get(s, False) and _stands_out(effects, op),
                 specificity=2,
                 ranks=ranks,
-                hosts=tuple(sorted({hosts.get(r, "") for r in ranks} - {""})),
+                hosts=hosts_of(job, ranks),
                 stage=s,
             )
         )

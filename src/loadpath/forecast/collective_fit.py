@@ -16,12 +16,10 @@ __all__ = [
     "FORMS",
     "CollectiveFit",
     "fit_collective",
-    "fit_collectives",
     "usable_points",
 ]
 
 Array = NDArray[np.float64]
-Shape = tuple[str, int, bool]
 BULK_BYTES = 16 << 20
 """From here on NCCL moves bulk (Simple protocol); smaller sizes are fitted apart."""
 VOLUME = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0}
@@ -53,8 +51,6 @@ class CollectiveFit:
         What was measured.
     n_rank_per_node : int
         Ranks on each node.
-    spans_nodes : bool
-        Whether the groups have more than one node: another path, never fitted together.
     form : str
         A key of `FORMS`.
     small, bulk : Fit
@@ -65,7 +61,6 @@ class CollectiveFit:
 
     collective: str
     n_rank_per_node: int
-    spans_nodes: bool
     form: str
     small: Fit
     bulk: Fit
@@ -116,35 +111,6 @@ class CollectiveFit:
         sent = _sent_bytes(self.collective, size, ranks, self.n_rank_per_node)
         nodes = np.maximum(ranks / self.n_rank_per_node, 1.0)
         return size, FORMS[self.form](sent, ranks, nodes)
-
-
-def fit_collectives(points: pl.DataFrame) -> dict[Shape, CollectiveFit]:
-    """Fit every collective and group shape of a table of measured times.
-
-    Parameters
-    ----------
-    points : polars.DataFrame
-        Table `COLLECTIVE_POINT`; times with wrong values, and in-place ones where there are both, are
-        left out.
-
-    Returns
-    -------
-    dict of (str, int, bool) to CollectiveFit
-        By collective, ranks per node, and whether there is more than one node.
-
-    Raises
-    ------
-    InputError
-        If a time or a size is not above 0, or ranks do not spread evenly over nodes.
-    """
-    shape = (
-        pl.col("collective").cast(pl.String),
-        (pl.col("n_rank") // pl.col("n_node")).alias("n_rank_per_node"),
-        (pl.col("n_node") > 1).alias("spans_nodes"),
-    )
-    groups = usable_points(points).sort("n_rank", "bytes").group_by(shape, maintain_order=True)
-    fits = [fit_collective(group) for _, group in groups]
-    return {(fit.collective, fit.n_rank_per_node, fit.spans_nodes): fit for fit in fits}
 
 
 def usable_points(points: pl.DataFrame) -> pl.DataFrame:
@@ -224,7 +190,7 @@ def _fit(points: pl.DataFrame, form: str) -> CollectiveFit:
     ranges = [part if part.any() else ~part for part in (size < BULK_BYTES, size >= BULK_BYTES)]
     small, bulk = (fit_parts(parts[r], times[r], groups[r].tolist()) for r in ranges)
     measured = tuple(int(count) for count in counts)
-    return CollectiveFit(collective, per_node, measured[-1] > 1, form, small, bulk, measured)
+    return CollectiveFit(collective, per_node, form, small, bulk, measured)
 
 
 def _score(errors: Array) -> float:

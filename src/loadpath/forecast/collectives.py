@@ -1,37 +1,20 @@
-"""Time of collectives: on the links of a design, by NCCL's choice, or as fitted to measurements."""
+"""Time of collectives: on the links of a design, or by NCCL's choice."""
 
-from collections.abc import Mapping
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from loadpath.errors import UsageError
-from loadpath.forecast.collective_fit import CollectiveFit
 from loadpath.forecast.fabric import Collective, Fabric, collective_parts_s
 from loadpath.forecast.nccl_fabric import NcclFabric
 from loadpath.forecast.nccl_model import ALGORITHMS, PROTOCOLS, algorithm_time_s
 
-__all__ = ["FittedFabric", "collective_time_s", "nccl_choice"]
+__all__ = ["collective_time_s", "nccl_choice"]
 
 PAIRWISE = ("all_to_all", "send_recv")
 LAUNCH_S = 8.4e-6
 """Base latency of NCCL's Simple protocol, taken for sends and receives too."""
-
-
-class FittedFabric(NamedTuple):
-    """Links with measured collectives on them.
-
-    Attributes
-    ----------
-    fabric : NcclFabric
-        Links, used for what was not measured.
-    fits : mapping of (str, int, bool) to CollectiveFit
-        Fits by collective, ranks per node, and whether the group spans nodes.
-    """
-
-    fabric: NcclFabric
-    fits: Mapping[tuple[str, int, bool], CollectiveFit]
 
 
 def collective_time_s(  # noqa: PLR0917 - the order in which one says it
@@ -39,7 +22,7 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
     size_bytes: ArrayLike,
     group_size: ArrayLike,
     ranks_per_node: ArrayLike,
-    fabric: Fabric | NcclFabric | FittedFabric,
+    fabric: Fabric | NcclFabric,
 ) -> NDArray[np.float64]:
     """Time of one collective by itself.
 
@@ -54,8 +37,8 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
     group_size, ranks_per_node : array_like
         Ranks in the group, and how many of them share a node; of ``send_recv`` 1 per node means
         that the peer is on another node.
-    fabric : Fabric, NcclFabric or FittedFabric
-        Links as a design has them, as NCCL sees them, or with fits where something was measured.
+    fabric : Fabric or NcclFabric
+        Links as a design has them, or as NCCL sees them.
 
     Returns
     -------
@@ -90,16 +73,11 @@ def collective_time_s(  # noqa: PLR0917 - the order in which one says it
         raise UsageError("collective: sizes start at 0 bytes, groups and nodes at 1 rank.")
     if isinstance(fabric, Fabric):
         return _on_links(kind, size, ranks, per_node, fabric=fabric)
-    links, fits = (fabric, {}) if isinstance(fabric, NcclFabric) else fabric
     times = (
-        _pairwise(kind, size, ranks, per_node, fabric=links)
+        _pairwise(kind, size, ranks, per_node, fabric=fabric)
         if kind in PAIRWISE
-        else nccl_choice(kind, size, ranks, per_node, links)[0]
+        else nccl_choice(kind, size, ranks, per_node, fabric)[0]
     )
-    for (fitted, n, spans_nodes), fit in fits.items():
-        if fitted == kind:
-            here = (np.minimum(per_node, ranks) == n) & ((ranks > n) == spans_nodes)
-            times = np.where(here, fit.time_s(size, np.maximum(ranks, 2)), times)
     return np.where((ranks > 1) & (size > 0), times, 0.0)
 
 

@@ -108,7 +108,11 @@ def compare(candidates: Sequence[Candidate], worlds: tuple[int, int]) -> dict[st
         "pilot": [row for one in candidates for row in _pilot(one, costs, worlds[0])],
         "not_shared": not_shared,
         "about": {name: about[name] for name in not_shared},
-        "assumptions": [SHARED, *_assumed(candidates, figure, unit)],
+        "assumptions": [
+            SHARED,
+            *_assumed(candidates, figure, unit),
+            *_unpriced(candidates, figure),
+        ],
     }
 
 
@@ -158,6 +162,17 @@ def _assumed(candidates: Sequence[Candidate], figure: str, unit: str) -> list[st
     tokens = ", ".join(f"{size:,.0f}" for size in sorted(filter(None, sizes)))
     told = f", of {tokens} tokens as designed" if tokens else ""
     return [f"a microbatch of each candidate is the same work{told}"]
+
+
+def _unpriced(candidates: Sequence[Candidate], figure: str) -> list[str]:
+    """Say what hours stand for where not every candidate has a price, and devices differ."""
+    devices = {one.told["device"] or "recorded" for one in candidates}
+    if figure != OF_TIME or len(devices) == 1:
+        return []
+    names = ", ".join(sorted(devices))
+    return [
+        f"an accelerator-hour costs as much of each candidate ({names}), for not all have a price"
+    ]
 
 
 def _pilot(one: Candidate, costs: Mapping[str, Array], seed: int) -> list[dict[str, Any]]:

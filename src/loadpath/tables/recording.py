@@ -79,6 +79,12 @@ class Recording:
     schedule: Schedule | None = None
     coupled: Coupled | None = None
 
+    def __repr__(self) -> str:
+        """Count what was recorded; tables are long."""
+        n_op = self.op.height if self.alike is None else self.alike.start_ns.size
+        counts = f"{self.rank.height:,} ranks, {n_op:,} ops; caveats: {self.caveat.height:,}"
+        return f"Recording({self.source}: {counts})"
+
 
 def unroll(recording: Recording) -> Recording:
     """List every op of every step.

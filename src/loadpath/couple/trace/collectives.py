@@ -100,22 +100,7 @@ def _judged(recording: Recording, matched: Matched, rows: Rows) -> Instances:
     n = int(instance.max(initial=-1)) + 1
     first = np.full(n, facts.rank.size)
     np.minimum.at(first, instance, np.arange(instance.size))
-    paired = are_collective(rows, facts, POINT_TO_POINT)
-    roles = member_roles(
-        Members(
-            instance,
-            facts.rank,
-            facts.peer,
-            np.array(rows.collectives, object)[facts.collective],
-            facts.start,
-            facts.end,
-            facts.bytes,
-            ~facts.is_threaded,
-            ~facts.is_end,
-            ~facts.is_post,
-        ),
-        LEAST_TOLERANCE_NS,
-    )
+    roles = member_roles(_members(matched, rows), LEAST_TOLERANCE_NS)
     causal = _causal(matched, n, roles.contributes, roles.waits)
     return Instances(
         work=facts.work,
@@ -133,22 +118,36 @@ def _judged(recording: Recording, matched: Matched, rows: Rows) -> Instances:
         collective=facts.collective[first],
         communicator=facts.communicator[first],
         n_members=np.bincount(instance[~facts.is_end], minlength=n).astype(np.int32),
-        n_expected=np.where(
-            matched.size[first] > 0,
-            matched.size[first],
-            _expected(recording, facts.communicator[first], paired[first]),
-        ).astype(np.int32),
+        n_expected=_expected(recording, matched, rows, first),
         causal=causal,
         is_refused=n > 0 and float((~causal).mean()) > REFUSED_RATIO,
     )
 
 
-def _expected(recording: Recording, communicator: Int32Array, paired: BoolArray) -> Int32Array:
-    """Count the ranks that should take part, recorded or not."""
+def _members(matched: Matched, rows: Rows) -> Members:
+    facts = matched.facts
+    return Members(
+        matched.instance,
+        facts.rank,
+        facts.peer,
+        np.array(rows.collectives, object)[facts.collective],
+        facts.start,
+        facts.end,
+        facts.bytes,
+        ~facts.is_threaded,
+        ~facts.is_end,
+        ~facts.is_post,
+    )
+
+
+def _expected(recording: Recording, matched: Matched, rows: Rows, first: Int64Array) -> Int32Array:
+    """Count the ranks that should take part, recorded or not; `first` is a member of each instance."""
     groups = recording.communicator.select("members", "n_members").rows()
     sizes = [size if size > 0 else len(members) for members, size in groups]
     known = np.array([*sizes, recording.rank.height], np.int32)
-    return np.where(paired, 2, known[communicator]).astype(np.int32)
+    paired = are_collective(rows, matched.facts, POINT_TO_POINT)[first]
+    told = np.where(paired, 2, known[matched.facts.communicator[first]])
+    return np.where(matched.size[first] > 0, matched.size[first], told).astype(np.int32)
 
 
 def _causal(matched: Matched, n: int, contributes: BoolArray, waits: BoolArray) -> BoolArray:

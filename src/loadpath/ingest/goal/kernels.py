@@ -5,19 +5,25 @@ from typing import Any
 import numpy as np
 
 from loadpath.compiled import kernel
+from loadpath.ingest.goal.word_kernels import (
+    NEWLINE,
+    SPACE,
+    TAB,
+    after_blank,
+    after_comment,
+    after_word,
+    begins,
+    is_letter,
+    is_word,
+    number_at,
+)
 
 __all__ = ["count_text", "scan_text"]
 
 
-NEWLINE, RETURN, TAB, SPACE, COLON, SLASH, STAR, MINUS, OPEN, CLOSE = (
-    ord(c) for c in "\n\r\t :/*-{}"
-)
-BYTE = ord("b")
-UNDERSCORE = ord("_")
+RETURN, COLON, SLASH, MINUS, OPEN, CLOSE, BYTE = (ord(c) for c in "\r:/-{}b")
 PADDING = 16
 """Newlines behind the text, so that no look ahead leaves it; longer than any keyword."""
-LARGEST = (1 << 62) - 1
-"""Whole numbers beyond are refused: no job is that long, or moves as many bytes."""
 
 (
     SOUND,
@@ -80,86 +86,6 @@ def count_text(text: Any) -> Any:
     return n_line, n_open, max(most, since)
 
 
-@kernel(inline=True)
-def _is_letter(c: Any) -> Any:
-    return (c >= 97 and c <= 122) or (c >= 65 and c <= 90)
-
-
-@kernel(inline=True)
-def _is_digit(c: Any) -> Any:
-    return c >= 48 and c <= 57
-
-
-@kernel
-def _blank(text: Any, i: int) -> Any:
-    """Skip spaces and tabs; the text ends with a newline."""
-    while text[i] == SPACE or text[i] == TAB:
-        i += 1
-    return i
-
-
-@kernel
-def _word_end(text: Any, i: int) -> Any:
-    while _is_letter(text[i]) or _is_digit(text[i]) or text[i] == UNDERSCORE:
-        i += 1
-    return i
-
-
-@kernel
-def _is(text: Any, i: int, end: int, word: Any) -> Any:
-    if end - i != word.size:
-        return False
-    same = True
-    for k in range(word.size):
-        same &= text[i + k] == word[k]
-    return same
-
-
-@kernel
-def _begins(text: Any, i: int, word: Any) -> Any:
-    """Whether a keyword stands here; what follows it may be a number without a space."""
-    same = True
-    for k in range(word.size):
-        same &= text[i + k] == word[k]
-    return same
-
-
-@kernel
-def _number(text: Any, i: int) -> Any:
-    """Read a whole number: value and where it ends, -1 if there is none, -2 if it is too large."""
-    if not _is_digit(text[i]):
-        return 0, -1
-    value = np.int64(0)
-    while _is_digit(text[i]):
-        digit = np.int64(text[i]) - 48
-        if value > (LARGEST - digit) // 10:
-            return 0, -2
-        value = value * 10 + digit
-        i += 1
-    return value, i
-
-
-@kernel
-def _comment(text: Any, i: int) -> Any:
-    """Skip a comment: where it ends and how many lines it spans; -1 if it never ends, -2 if none."""
-    if text[i] != SLASH:
-        return -2, 0
-    if text[i + 1] == SLASH:
-        while text[i] != NEWLINE:
-            i += 1
-        return i, 0
-    if text[i + 1] != STAR:
-        return -2, 0
-    i += 2
-    lines = 0
-    while i + 1 < text.size:
-        if text[i] == STAR and text[i + 1] == SLASH:
-            return i + 2, lines
-        lines += text[i] == NEWLINE
-        i += 1
-    return -1, lines
-
-
 @kernel(wraps=True)
 def _slot(text: Any, i: int, end: int, rank: int, table: Any) -> Any:
     """Find the slot of a label: that of this rank if there is one, else a free one."""
@@ -211,7 +137,7 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
         if i >= stop:
             break
         if text[i] == SLASH:
-            k, lines = _comment(text, i)
+            k, lines = after_comment(text, i)
             if k < 0:
                 return (OPEN_COMMENT if k == -1 else STATEMENT), i, line, 0, n_rank, n_op, n_edge
             line += lines
@@ -227,12 +153,12 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
             rank_start[done] = n_op
             i += 1
             continue
-        if not _is_letter(text[i]):
+        if not is_letter(text[i]):
             return STATEMENT, i, line, 0, n_rank, n_op, n_edge
-        end = _word_end(text, i)
-        if _is(text, i, end, W_RANKS):
-            k = _blank(text, end)
-            value, k2 = _number(text, k)
+        end = after_word(text, i)
+        if is_word(text, i, end, W_RANKS):
+            k = after_blank(text, end)
+            value, k2 = number_at(text, k)
             if k2 < 0:
                 return (NUMBER if k2 == -1 else TOO_LARGE), k, line, 0, n_rank, n_op, n_edge
             if n_rank >= 0:
@@ -242,18 +168,18 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
             n_rank = value
             i = k2
             continue
-        if _is(text, i, end, W_RANK):
+        if is_word(text, i, end, W_RANK):
             if n_rank < 0:
                 return NO_RANKS, i, line, 0, n_rank, n_op, n_edge
             if rank >= 0:
                 return NESTED, i, line, rank, n_rank, n_op, n_edge
-            k = _blank(text, end)
-            value, k2 = _number(text, k)
+            k = after_blank(text, end)
+            value, k2 = number_at(text, k)
             if k2 < 0:
                 return (NUMBER if k2 == -1 else TOO_LARGE), k, line, 0, n_rank, n_op, n_edge
             if value != done:
                 return RANK_ORDER, k, line, done, n_rank, n_op, n_edge
-            k = _blank(text, k2)
+            k = after_blank(text, k2)
             if text[k] != OPEN:
                 return BRACE, k, line, 0, n_rank, n_op, n_edge
             rank = done
@@ -263,25 +189,25 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
         if rank < 0:
             return (NO_RANKS if n_rank < 0 else OUTSIDE), i, line, 0, n_rank, n_op, n_edge
         what = 0
-        if _is(text, i, end, W_SEND):
+        if is_word(text, i, end, W_SEND):
             what = 1
-        elif _is(text, i, end, W_RECV):
+        elif is_word(text, i, end, W_RECV):
             what = 2
-        elif _is(text, i, end, W_CALC):
+        elif is_word(text, i, end, W_CALC):
             what = 3
         if what > 0:
             i = end
         else:
             label = i
             label_end = end
-            i = _blank(text, end)
+            i = after_blank(text, end)
             if text[i] == COLON:
-                i = _blank(text, i + 1)
-                if _begins(text, i, W_SEND):
+                i = after_blank(text, i + 1)
+                if begins(text, i, W_SEND):
                     what = 1
-                elif _begins(text, i, W_RECV):
+                elif begins(text, i, W_RECV):
                     what = 2
-                elif _begins(text, i, W_CALC):
+                elif begins(text, i, W_CALC):
                     what = 3
                 else:
                     return OPERATION, i, line, 0, n_rank, n_op, n_edge
@@ -298,17 +224,17 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
                 table[s, 2] = label_end - label
                 table[s, 3] = n_op
             else:
-                end = _word_end(text, i)
-                starts = _is(text, i, end, W_IREQUIRES)
-                if not starts and not _is(text, i, end, W_REQUIRES):
+                end = after_word(text, i)
+                starts = is_word(text, i, end, W_IREQUIRES)
+                if not starts and not is_word(text, i, end, W_REQUIRES):
                     return COLON_OR_REQUIRES, i, line, 0, n_rank, n_op, n_edge
                 s = _slot(text, label, label_end, rank, table)
                 if table[s, 0] != rank:
                     return UNKNOWN_LABEL, label, line, 0, n_rank, n_op, n_edge
                 target[n_edge] = table[s, 3]
-                i = _blank(text, end)
-                end = _word_end(text, i)
-                if not _is_letter(text[i]):
+                i = after_blank(text, end)
+                end = after_word(text, i)
+                if not is_letter(text[i]):
                     return LABEL, i, line, 0, n_rank, n_op, n_edge
                 s = _slot(text, i, end, rank, table)
                 if table[s, 0] != rank:
@@ -318,8 +244,8 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
                 n_edge += 1
                 i = end
         if what > 0:
-            i = _blank(text, i)
-            value, k = _number(text, i)
+            i = after_blank(text, i)
+            value, k = number_at(text, i)
             if k < 0:
                 return (NUMBER if k == -1 else TOO_LARGE), i, line, 0, n_rank, n_op, n_edge
             kind[n_op] = what
@@ -329,20 +255,20 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
             cpu[n_op] = 0
             nic[n_op] = 0
             op_line[n_op] = line
-            i = _blank(text, k)
+            i = after_blank(text, k)
             if what < 3:
                 if text[i] != BYTE:
                     return BYTES, i, line, 0, n_rank, n_op, n_edge
-                i = _blank(text, i + 1)
+                i = after_blank(text, i + 1)
                 word = W_TO if what == 1 else W_FROM
-                if not _begins(text, i, word):
+                if not begins(text, i, word):
                     return (TO if what == 1 else FROM), i, line, 0, n_rank, n_op, n_edge
-                i = _blank(text, i + word.size)
+                i = after_blank(text, i + word.size)
                 if what == 2 and text[i] == MINUS and text[i + 1] == 49:
                     peer[n_op] = -1
                     i += 2
                 else:
-                    value, k = _number(text, i)
+                    value, k = number_at(text, i)
                     if k < 0:
                         return (NUMBER if k == -1 else TOO_LARGE), i, line, 0, n_rank, n_op, n_edge
                     if value >= n_rank:
@@ -351,29 +277,29 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
                     i = k
             seen = 0
             while True:
-                i = _blank(text, i)
+                i = after_blank(text, i)
                 which = 0
                 largest = 255
-                if what < 3 and _begins(text, i, W_TAG):
+                if what < 3 and begins(text, i, W_TAG):
                     which = 1
                     largest = 4294967294
-                elif _begins(text, i, W_CPU):
+                elif begins(text, i, W_CPU):
                     which = 2
-                elif what < 3 and _begins(text, i, W_NIC):
+                elif what < 3 and begins(text, i, W_NIC):
                     which = 4
                 if which == 0:
                     break
                 if seen & which:
                     return END_OF_LINE, i, line, 0, n_rank, n_op, n_edge
                 seen |= which
-                i = _blank(text, i + 3)
+                i = after_blank(text, i + 3)
                 if which == 1 and what == 2 and text[i] == MINUS and text[i + 1] == 49:
                     tag[n_op] = -1
                     i += 2
                     continue
                 if which == 1 and what == 1 and text[i] == MINUS:
                     return ANY_SENDER, i, line, 0, n_rank, n_op, n_edge
-                value, k = _number(text, i)
+                value, k = number_at(text, i)
                 if k == -1:
                     return NUMBER, i, line, 0, n_rank, n_op, n_edge
                 if k == -2 or value > largest:
@@ -386,13 +312,13 @@ def scan_text(text: Any, table: Any, ops: Any, edges: Any, rank_start: Any) -> A
                     nic[n_op] = value
                 i = k
             n_op += 1
-        i = _blank(text, i)
-        k, lines = _comment(text, i)
+        i = after_blank(text, i)
+        k, lines = after_comment(text, i)
         if k == -1:
             return OPEN_COMMENT, i, line, 0, n_rank, n_op, n_edge
         if k >= 0:
             line += lines
-            i = _blank(text, k)
+            i = after_blank(text, k)
         if text[i] == RETURN:
             i += 1
         if text[i] != NEWLINE:

@@ -103,23 +103,12 @@ def read_trace(path: Path) -> Trace | None:
         If the file cannot be read, or holds events but no usable one.
     """
     reader = ChunkReader()
-    parts: list[Columns] = []
-    joined: list[Columns] = []
-    envelope = Envelope(found=False, text=b"")
-    for chunk in array_chunks(read_blocks(path, BLOCK_BYTES), "traceEvents", KEYS):
-        if isinstance(chunk, Envelope):
-            envelope = chunk
-        else:
-            parts.append(reader.columns(chunk))
-            _check_lanes(path, len(reader.vocabulary.lanes))
-            if len(parts) == JOINED_AT_ONCE:
-                joined.append(join_columns(parts))
-                parts = []
+    parts, envelope = _read_parts(path, reader)
     if not envelope.found or reader.n_event + reader.n_malformed == 0:
         if envelope.damage:
             raise InputError(str(path), envelope.damage, "Copy or record the file again.")
         return None
-    columns = join_columns([*joined, *parts])
+    columns = join_columns(parts)
     if columns.start_ns.size == 0:
         raise InputError(
             str(path), "no usable event in it", "Record with ProfilerActivity.CPU or CUDA."
@@ -139,6 +128,23 @@ def read_trace(path: Path) -> Trace | None:
         groups=recorded_groups(info.groups, MAX_RANKS),
         doubts=(*doubts, *_doubts(reader, envelope)),
     )
+
+
+def _read_parts(path: Path, reader: ChunkReader) -> tuple[list[Columns], Envelope]:
+    """Read the events chunk by chunk, and what stands around them."""
+    parts: list[Columns] = []
+    joined: list[Columns] = []
+    envelope = Envelope(found=False, text=b"")
+    for chunk in array_chunks(read_blocks(path, BLOCK_BYTES), "traceEvents", KEYS):
+        if isinstance(chunk, Envelope):
+            envelope = chunk
+        else:
+            parts.append(reader.columns(chunk))
+            _check_lanes(path, len(reader.vocabulary.lanes))
+            if len(parts) == JOINED_AT_ONCE:
+                joined.append(join_columns(parts))
+                parts = []
+    return [*joined, *parts], envelope
 
 
 def _check_lanes(path: Path, n_lane: int) -> None:
