@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from loadpath.diagnose.course import find_courses
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import ALPHA
-from loadpath.diagnose.tails import log_normal_limit, student_tail, tail_shape
+from loadpath.diagnose.tails import beyond_student, log_normal_limit, tail_shape
 
 __all__ = ["events_of_units", "exceeds_others", "lone_events", "smooth_courses", "stands_out"]
 
@@ -90,8 +90,7 @@ def exceeds_others(excess_s: FloatArray) -> NDArray[np.bool_]:
     n_unit, n_step = excess_s.shape
     off = excess_s - np.median(excess_s, axis=0)
     error = np.maximum(off.std(axis=1, ddof=1) / np.sqrt(n_step), FLOOR_S)
-    tails = [student_tail(min(t, 1e6), n_step - 1) for t in (off.mean(axis=1) / error).tolist()]
-    return np.asarray(n_unit * np.array(tails) < ALPHA)
+    return beyond_student(off.mean(axis=1) / error, n_step - 1, ALPHA / n_unit)
 
 
 def _limit(noise: FloatArray) -> float:

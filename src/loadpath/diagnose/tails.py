@@ -1,6 +1,7 @@
 """Tails of the laws that excesses are held against."""
 
 import math
+from bisect import bisect_left
 from statistics import NormalDist
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from loadpath.diagnose.group_kernels import student_sum
 
 __all__ = [
+    "beyond_student",
     "binomial_tail",
     "log_normal_limit",
     "poisson_tail",
@@ -50,6 +52,37 @@ def student_tail(t: float, freedom: int) -> float:
     if odd:
         inside = 2 / math.pi * (angle + inside)
     return max(0.0, (1 - inside) / 2)
+
+
+def beyond_student(t: NDArray[np.float64], freedom: int, p: float) -> NDArray[np.bool_]:
+    """Say which values Student's t passes with less than a probability: the tail falls with t.
+
+    Parameters
+    ----------
+    t : (n,) array of float64
+        Values, none of them NaN; beyond a million they count as that.
+    freedom : int
+        Degrees of freedom, at least 1.
+    p : float
+        The probability.
+
+    Returns
+    -------
+    (n,) array of bool
+        Values whose tail is below `p`.
+
+    Examples
+    --------
+    >>> beyond_student(np.array([1.0, 3.0, 2.9]), 2, 0.05).tolist()
+    [False, True, False]
+    """
+    rising = np.sort(t)
+    place = bisect_left(rising.tolist(), True, key=lambda value: _is_beyond(value, freedom, p))
+    return np.asarray(t >= rising[place]) if place < t.size else np.zeros(t.size, np.bool_)
+
+
+def _is_beyond(value: float, freedom: int, p: float) -> bool:
+    return student_tail(min(value, 1e6), freedom) < p
 
 
 def poisson_tail(n: int, rate: float) -> float:
