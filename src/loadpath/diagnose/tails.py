@@ -77,7 +77,7 @@ def beyond_student(t: NDArray[np.float64], freedom: int, p: float) -> NDArray[np
     [False, True, False]
     """
     rising = np.sort(t)
-    place = bisect_left(rising.tolist(), True, key=lambda value: _is_beyond(value, freedom, p))
+    place = bisect_left(rising.tolist(), x=True, key=lambda value: _is_beyond(value, freedom, p))
     return np.asarray(t >= rising[place]) if place < t.size else np.zeros(t.size, np.bool_)
 
 
