@@ -28,7 +28,7 @@ def mean_work_s(job: CoupledJob, work_ns: FloatArray) -> FloatArray:
     own[job.membership["op"].to_numpy()] = False
     scale = 1e9 * max(1, job.rank.height)
     if job.runs is not None:
-        return np.asarray(np.take(work_ns, np.flatnonzero(own), axis=1).sum(axis=1) / scale)
+        return np.asarray(work_ns[:, own].sum(axis=1) / scale)
     step, known = job.op["step"].to_numpy(), job.graph.step
     mine = np.flatnonzero(own & np.isin(step, known))
     found, number = compact(step[mine])
