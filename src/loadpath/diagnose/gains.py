@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
+from loadpath.diagnose import group_kernels
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.levels import FloatArray
 from loadpath.replay import (
@@ -31,6 +32,7 @@ __all__ = [
     "step_times_s",
     "steps_with_s",
     "steps_without_s",
+    "take_out",
     "without",
 ]
 
@@ -69,8 +71,22 @@ def without(work_ns: FloatArray, candidate: Candidate) -> FloatArray:
         Work without it.
     """
     changed = work_ns.copy()
-    changed[..., candidate.op] += candidate.change_ns
+    take_out(changed, candidate)
     return changed
+
+
+def take_out(work_ns: FloatArray, candidate: Candidate) -> None:
+    """Take a candidate's effect out of the work, in place.
+
+    Parameters
+    ----------
+    work_ns : (n_op,) or (n_run, n_op) array of float64
+        Work in ns, which is changed.
+    candidate : Candidate
+        What to remove.
+    """
+    change_ns = np.ascontiguousarray(np.atleast_2d(candidate.change_ns), np.float64)
+    group_kernels.change_columns(candidate.op, change_ns, np.atleast_2d(work_ns))
 
 
 def mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:

@@ -17,6 +17,7 @@ from loadpath.diagnose.gains import (
     remove_each,
     steps_with_s,
     steps_without_s,
+    take_out,
 )
 from loadpath.diagnose.indistinguishable import indistinguishable
 from loadpath.diagnose.judgement import Judged, Judgement
@@ -166,7 +167,7 @@ def _without_places(
     for c in sorted(candidates, key=lambda c: c.specificity):
         apart = c.kind in {"stage", "data", "threads", "jitter"} and c.mechanism != "host"
         if c.significant and (c.kind == "jitter" or not taken[c.op].any()):
-            removed[..., c.op] += c.change_ns
+            take_out(removed, c)
             taken[c.op] |= not apart
     return removed, taken
 
