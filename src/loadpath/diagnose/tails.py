@@ -12,6 +12,7 @@ from loadpath.diagnose.group_kernels import student_sum
 __all__ = [
     "beyond_student",
     "binomial_tail",
+    "few_quantiles",
     "log_normal_limit",
     "poisson_tail",
     "student_tail",
@@ -145,6 +146,37 @@ def binomial_tail(n: int, n_trial: int, share: float) -> float:
     return min(1.0, sum(map(math.exp, terms)))
 
 
+def few_quantiles(ordered: NDArray[np.float64], *shares: float) -> list[float]:
+    """Read quantiles off values in their order, as `numpy.quantile` does, which asks far more.
+
+    Parameters
+    ----------
+    ordered : (n,) array of float64
+        Values, ascending, at least one.
+    *shares : float
+        Which quantiles, each in [0, 1].
+
+    Returns
+    -------
+    list of float
+        Between two values in proportion.
+
+    Examples
+    --------
+    >>> few_quantiles(np.array([1.0, 2.0, 4.0]), 0.5, 0.75)
+    [2.0, 3.0]
+    """  # numpydoc ignore=PR01,PR02
+    found = []
+    for share in shares:
+        place = (ordered.size - 1) * share
+        at = int(place)
+        low, high = float(ordered[at]), float(ordered[min(at + 1, ordered.size - 1)])
+        part = place - at
+        between = (high - low) * (part if part < 0.5 else 1 - part)
+        found.append(low + between if part < 0.5 else high - between)
+    return found
+
+
 def tail_shape(at_80: float, at_90: float, shapes: tuple[float, float]) -> float:
     """Find the stretched exponential tail through two percentiles.
 
@@ -200,7 +232,7 @@ def tail_limit(values: NDArray[np.float64], p: float, shapes: tuple[float, float
     """
     if not values.size:
         return math.inf
-    at_80, at_90 = np.quantile(values, [0.8, 0.9]).tolist()
+    at_80, at_90 = few_quantiles(np.sort(values), 0.8, 0.9)
     if at_80 <= 0:
         return math.inf
     shape = tail_shape(at_80, at_90, shapes)
@@ -237,7 +269,7 @@ def log_normal_limit(values: NDArray[np.float64], p: float) -> float:
     """
     if not values.size:
         return -math.inf
-    low, middle, high = np.quantile(values, [0.1, 0.5, 0.9]).tolist()
+    low, middle, high = few_quantiles(np.sort(values), 0.1, 0.5, 0.9)
     if not high - middle > middle - low > 0:
         return -math.inf
     farther = (high - middle) / (middle - low)
