@@ -144,12 +144,9 @@ def _is_laid_out() -> bool:
     """Say whether Numba's blocks of memory and NumPy's arrays lie as entries expect them."""
     array = np.zeros((2, 3))
     data, shape = (ctypes.c_void_p.from_address(id(array) + at).value for at in (DATA_AT, SHAPE_AT))
-    return (
-        str(nrtdynmod._meminfo_struct_type) == MEMORY_LAYOUT  # noqa: SLF001
-        and data == array.ctypes.data
-        and bool(shape)
-        and (ctypes.c_int64 * 2).from_address(shape or 0)[:] == [2, 3]
-    )
+    if str(nrtdynmod._meminfo_struct_type) != MEMORY_LAYOUT or data != array.ctypes.data:  # noqa: SLF001
+        return False
+    return bool(shape) and (ctypes.c_int64 * 2).from_address(shape or 0)[:] == [2, 3]
 
 
 def _results(compiled: Any, signature: tuple[Any, ...]) -> str | None:

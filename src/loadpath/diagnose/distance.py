@@ -127,8 +127,8 @@ def weighted_quantiles(
     [1.0, 2.0]
     """
     if value.dtype.kind == "i":  # whole numbers are few: each is weighed once
-        value, number = compact(value)
-        weight = np.bincount(number, weight)
+        value, number = compact(value.astype(np.int64))
+        weight = np.bincount(number, weight).astype(np.float64)
     order = np.argsort(value, kind="stable")
     reached = np.cumsum(weight[order])
     place = np.searchsorted(reached, np.multiply(levels, reached[-1] * (1 - 1e-12)))

@@ -192,7 +192,7 @@ def replay_scenarios(
     starts = range(0, n_scenario, kernels.BLOCK)
     blocks = in_threads(sweep, starts, graph.n_node * n_scenario, n_thread)
     begin, end = np.concatenate([np.empty((2, n_step, 0)), *blocks], axis=2)[..., :n_scenario]
-    return np.subtract(end, begin_apart(graph, begin, end))
+    return np.asarray(np.subtract(end, begin_apart(graph, begin, end)))
 
 
 def _sweep_block(
