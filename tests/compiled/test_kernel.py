@@ -142,6 +142,14 @@ def test_arrays_with_gaps_are_left_to_numba():
     assert value[:, 1].tolist() == [2, 6, 10]
 
 
+def test_arrays_that_lie_otherwise_than_expected_are_left_to_numba(monkeypatch):
+    building = pytest.importorskip("loadpath.compiled.building")
+    monkeypatch.setattr(building, "DATA_AT", 0)
+    assert building.built(shifted.within, ("f",), "kernel_otherwise") is None
+    monkeypatch.undo()
+    assert building.built(shifted.within, ("f",), "kernel_otherwise") is not None
+
+
 def test_numbers_of_each_kind_are_told_apart():
     assert shifted(1) == 4
     assert isinstance(shifted(1), int)

@@ -5,6 +5,7 @@ from tests.diagnose.peer_jobs import MS, coupled, peers
 from tests.diagnose.small_jobs import communicate, compute
 
 from loadpath.diagnose.failure_envelope import SIZES, failure_envelope
+from loadpath.diagnose.failure_envelope import _limits as interpolated
 from loadpath.diagnose.levels import ideal_work_ns
 from loadpath.diagnose.slow_choices import N_PART, choose
 from loadpath.diagnose.step_sample import sample_steps
@@ -69,6 +70,15 @@ def test_slowness_outside_of_all_work_is_not_felt():
 def test_a_larger_bound_allows_more():
     job = peers([100] * 4, steps=4)
     assert limits(job, 0.1)[1] == pytest.approx(0.12, rel=1e-5)
+
+
+def test_limits_lie_between_sizes_as_growth_does_where_it_never_falls():
+    rng = np.random.default_rng(3)
+    longer = rng.random((50, len(SIZES))) * np.linspace(0.01, 0.3, len(SIZES))
+    longer[:5] = 0.0
+    rising = np.maximum.accumulate(np.pad(longer, ((0, 0), (1, 0))), axis=1)
+    one_by_one = [np.interp(0.05, row, [0.0, *SIZES]) for row in rising]
+    assert interpolated(longer, 0.05).tolist() == one_by_one
 
 
 def test_limits_beyond_the_largest_size_are_that_size():

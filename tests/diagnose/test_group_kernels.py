@@ -19,6 +19,16 @@ def test_time_that_several_ops_of_a_group_cover_counts_once_in_every_run():
     assert each.tolist() == [[7, 1, 10], [4, 2, 4]]
 
 
+def test_columns_are_added_up_and_changed_in_every_row():
+    value, total = np.arange(8.0).reshape(2, 4), np.array([100.0, 0.0])
+    kernels.add_up(np.array([3, 1]), value, total)
+    assert total.tolist() == [104, 12]
+    kernels.change_columns(np.array([3, 1]), np.array([[1.0, -1.0]]), value)
+    assert value.tolist() == [[0, 0, 2, 4], [4, 4, 6, 8]]
+    kernels.change_columns(np.array([2]), np.array([[1.0], [-6.0]]), value)
+    assert value[:, 2].tolist() == [3, 0]
+
+
 def test_who_comes_last_is_counted_and_ties_and_lone_members_are_not():
     rank = np.array([7, 3, 5, 1, 2, 4])
     arrive = np.array([[0, 9, 10, 4, 4, 2], [11, 0, 0, 0, 1, 8]])

@@ -45,15 +45,17 @@ def test_the_end_waits_for_threads_that_must_not_be_cut(is_daemon, last):
 
 
 @pytest.mark.parametrize(
-    ("stated", "source", "set_to"),
+    ("name", "stated", "source", "set_to"),
     [
-        ("", "ops.parquet", "thp:always"),
-        ("narenas:1", "ops.csv", "narenas:1"),
-        ("", "rank0.json.gz", None),
+        ("_RJEM_MALLOC_CONF", "", "ops.parquet", "thp:always"),
+        ("_RJEM_MALLOC_CONF", "narenas:1", "ops.csv", "narenas:1"),
+        ("_RJEM_MALLOC_CONF", "", "rank0.json.gz", None),
+        ("NUMPY_MADVISE_HUGEPAGE", "", "ops.parquet", "0"),
+        ("NUMPY_MADVISE_HUGEPAGE", "1", "ops.csv", "1"),
+        ("NUMPY_MADVISE_HUGEPAGE", "", "rank0.json.gz", None),
     ],
 )
-def test_memory_is_kept_for_tables_and_settings_of_the_user_stay(stated, source, set_to):
-    name = "_RJEM_MALLOC_CONF"
+def test_memory_is_kept_for_tables_and_settings_of_the_user_stay(name, stated, source, set_to):
     settings = {k: v for k, v in os.environ.items() if k != name} | (
         {name: stated} if stated else {}
     )

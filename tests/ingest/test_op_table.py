@@ -6,6 +6,7 @@ from tests.ingest.op_rows import read, table, worker, write
 
 from loadpath.errors import InputError
 from loadpath.ingest.op_table import is_op_table, read_layout, read_op_table, trial_name
+from loadpath.ingest.op_table.reading import read_steps
 from loadpath.tables import LANE, OP, RANK, STEP
 
 NS_PER_MS = 1_000_000
@@ -28,6 +29,21 @@ def with_value(frame, row, column, value):
     values = frame[column].to_list()
     values[row] = value
     return frame.with_columns(pl.Series(column, values, dtype=frame.schema[column]))
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_pieces_of_a_file_that_end_within_steps_change_nothing(tmp_path, odd):
+    spans = [(0, 10), (10, 20), (20, 31)]
+    rows = [worker(r, dp=r, step=k, forward_compute=spans) for k in range(5) for r in (0, 1)]
+    frame = table(*rows)
+    if odd:  # one op of a later step is another one
+        frame[20, "seq_id"] = 7
+    path = write(tmp_path, frame, dp_size=2, pp_size=1)
+    whole = read_steps(path)
+    frame.write_parquet(path, row_group_size=4)
+    pieces = read_steps(path)
+    assert (whole.alike is None) == (pieces.alike is None) == odd
+    assert pieces.op.equals(whole.op)
 
 
 def test_parquet_and_csv_files_may_be_op_tables(tmp_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from loadpath.diagnose.critical import path_table, unexplained_ratio
 from loadpath.diagnose.effects import Effects, nest_effects
 from loadpath.diagnose.exposure import exposed
 from loadpath.diagnose.fidelity import Fidelity, measure_fidelity, measured_step_ns
-from loadpath.diagnose.gains import step_times_s
+from loadpath.diagnose.gains import step_times_s, steps_without_s
 from loadpath.diagnose.judgement import Judgement
 from loadpath.diagnose.levels import FloatArray, ideal_work_ns
 from loadpath.diagnose.moments import Moments, look_at_moments
@@ -208,12 +209,22 @@ def _cause_tables(
         "measured_s": fidelity.measured_s,
         "replayed_s": fidelity.replayed_s,
         "ideal_s": np.broadcast_to(ideal_s, job.step_number.shape),
-        "without_cause_s": step_times_s(job, _work_without(job, judgement)),
+        "without_cause_s": _without_cause_s(job, judgement),
     }
     return {
         "step_time": STEP_TIME.build({"step": job.step_number, **seconds}),
         "cause": judgement.table() if judgement else CAUSE.empty(),
     }
+
+
+def _without_cause_s(job: CoupledJob, judgement: Judgement | None) -> FloatArray:
+    """Time steps without the cause; ops work whole ns."""
+    cause = judgement.removed if judgement else None
+    if judgement is None or cause is None:
+        return step_times_s(job, _work_without(job, judgement))
+    mine = judgement.work_ns[..., cause.op]
+    whole = replace(cause, change_ns=np.rint(mine + cause.change_ns) - mine)
+    return steps_without_s(job, judgement.work_ns, whole)
 
 
 def _work_without(job: CoupledJob, judgement: Judgement | None) -> TimeArray:

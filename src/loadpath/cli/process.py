@@ -48,9 +48,10 @@ def keep_memory(sources: Sequence[Path]) -> None:
     """Let memory that is given back stay with the process, for what comes next.
 
     The C library hands arrays of over 32 MB back to the system, which fills the next ones with zeros
-    page by page, and keeps memory apart for each thread; Polars, which looks when it is loaded, takes
-    small pages. Where there are no such settings nothing changes; one that the user made stays. Traces
-    need most memory while they are read, and give theirs back.
+    page by page, and keeps memory apart for each thread; NumPy asks for large pages, which a virtual
+    machine is slow to fill, and Polars takes small ones: both look when they are loaded. Where there
+    are no such settings nothing changes; one that the user made stays. Traces need most memory while
+    they are read, and give theirs back.
 
     Parameters
     ----------
@@ -63,6 +64,7 @@ def keep_memory(sources: Sequence[Path]) -> None:
     if mallopt:
         for setting, value in ((TRIM_THRESHOLD, 2**31 - 1), (MMAP_MAX, 0), (ARENA_MAX, 1)):
             mallopt(setting, value)
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     os.environ.setdefault("_RJEM_MALLOC_CONF", "thp:always")
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba.core.runtime import nrtdynmod
 from numba.np.numpy_support import as_dtype
 
-from loadpath.compiled.entry import entry_module, type_of
+from loadpath.compiled.entry import DATA_AT, SHAPE_AT, entry_module, type_of
 from loadpath.compiled.identity import used_names
 from loadpath.compiled.kinds import ARRAY_DTYPES, REAL, TRUTH, WHOLE
 from loadpath.compiled.machine import target_machine
@@ -127,16 +128,25 @@ def built(compiled: Any, kinds: Sequence[str], symbol: str) -> tuple[str, str, b
     -------
     tuple of str, str and bytes, or None
         Name of the function in the object file, kinds of what it returns, and the object file.
-        None where it must be left to Numba: something else is returned, or more is needed than the
-        C library and `MEMORY` give.
+        None where it must be left to Numba: something else is returned, more is needed than the
+        C library and `MEMORY` give, or blocks or arrays lie otherwise than expected.
     """
     signature = tuple(type_of(kind) for kind in kinds)
     results = _results(compiled, signature)
-    if results is None or str(nrtdynmod._meminfo_struct_type) != MEMORY_LAYOUT:  # noqa: SLF001
+    if results is None or not _is_laid_out():
         return None
     made = compiled.overloads[signature]
     code = _object(compiled.inspect_llvm(signature), entry_module(made, kinds, symbol), symbol)
     return None if code is None else (symbol, results, code)
+
+
+def _is_laid_out() -> bool:
+    """Say whether Numba's blocks of memory and NumPy's arrays lie as entries expect them."""
+    array = np.zeros((2, 3))
+    data, shape = (ctypes.c_void_p.from_address(id(array) + at).value for at in (DATA_AT, SHAPE_AT))
+    if str(nrtdynmod._meminfo_struct_type) != MEMORY_LAYOUT or data != array.ctypes.data:  # noqa: SLF001
+        return False
+    return bool(shape) and (ctypes.c_int64 * 2).from_address(shape or 0)[:] == [2, 3]
 
 
 def _results(compiled: Any, signature: tuple[Any, ...]) -> str | None:

@@ -1,11 +1,11 @@
-"""The way into a kernel from C: plain pointers, shapes and numbers in, results into two buffers.
+"""The way into a kernel from C: arrays as NumPy holds them and numbers in, results into two buffers.
 
 It is written for LLVM at once: as a Python function, Numba would take a quarter as long over it as over
 the kernel.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Any
 
 import numba
@@ -16,12 +16,15 @@ from numba.np import arrayobj
 
 from loadpath.compiled.kinds import REAL, TRUTH, WHOLE, dimensions, leaves
 
-__all__ = ["entry_module", "type_of"]
+__all__ = ["DATA_AT", "SHAPE_AT", "entry_module", "type_of"]
 
 build: Any = cgutils
 types: Any = numba.types
 arrays: Any = arrayobj
 POINTER = ir.IntType(8).as_pointer()
+DATA_AT = object.__basicsize__
+SHAPE_AT = DATA_AT + 16
+"""Where an array of NumPy holds the pointers to its values and to its shape: part of NumPy's ABI."""
 INT64, DOUBLE, BYTE, STATUS = ir.IntType(64), ir.DoubleType(), ir.IntType(8), ir.IntType(32)
 C_TYPES: dict[str, Any] = {WHOLE: INT64, REAL: DOUBLE, TRUTH: BYTE}
 NUMBERS: dict[str, Any] = {WHOLE: types.int64, REAL: types.float64, TRUTH: types.boolean}
@@ -61,7 +64,7 @@ def entry_module(overload: Any, kinds: Sequence[str], symbol: str) -> str:
     Returns
     -------
     str
-        Assembly of a module that calls the kernel: a function of pointer and shape of each array, each
+        Assembly of a module that calls the kernel: a function of each array (the object itself), each
         number, and the buffers of int64 and float64 for results; it returns 0, or 1 where the kernel
         raised.
     """
@@ -71,7 +74,7 @@ def entry_module(overload: Any, kinds: Sequence[str], symbol: str) -> str:
     kernel = context.declare_function(module, overload.fndesc)
     plain = [leaf for kind in kinds for leaf in leaves(kind)]
     parameters = [
-        *chain.from_iterable(map(_c_types, plain)),
+        *(POINTER if dimensions(leaf) else C_TYPES[leaf] for leaf in plain),
         *[INT64.as_pointer(), DOUBLE.as_pointer()],
     ]
     function = ir.Function(module, ir.FunctionType(STATUS, parameters), symbol)
@@ -95,13 +98,8 @@ def _element(leaf: str) -> Any:
     return types.boolean if name == "b1" else getattr(types, np.dtype(name).name)
 
 
-def _c_types(leaf: str) -> list[Any]:
-    n = dimensions(leaf)
-    return [POINTER, *[INT64] * n] if n else [C_TYPES[leaf]]
-
-
 def _argument(context: Any, builder: Any, kind: str, numbers: Iterator[Any]) -> Any:
-    """Make of pointers, shapes and numbers what the kernel takes."""
+    """Make of arrays and numbers what the kernel takes."""
     if kind.startswith("("):
         parts = [_argument(context, builder, leaf, numbers) for leaf in leaves(kind)]
         return context.make_tuple(builder, type_of(kind), parts)
@@ -109,19 +107,27 @@ def _argument(context: Any, builder: Any, kind: str, numbers: Iterator[Any]) -> 
     value = next(numbers)
     if not dimensions(kind):
         return context.data_model_manager[numba_type].from_argument(builder, value)
-    shape = [next(numbers) for _ in range(dimensions(kind))]
+    data, dims = (_pointer_at(builder, value, place) for place in (DATA_AT, SHAPE_AT))
+    dims = builder.bitcast(dims, INT64.as_pointer())
+    shape = [builder.load(builder.gep(dims, [INT64(k)])) for k in range(dimensions(kind))]
     size = context.get_abi_sizeof(context.get_data_type(numba_type.dtype))
     behind = accumulate(reversed(shape[1:]), builder.mul, initial=INT64(size))
     array = arrays.make_array(numba_type)(context, builder)
     arrays.populate_array(
         array,
-        data=builder.bitcast(value, array.data.type),
+        data=builder.bitcast(data, array.data.type),
         shape=shape,
         strides=[*behind][::-1],
         itemsize=INT64(size),
         meminfo=None,
     )
     return array._getvalue()  # noqa: SLF001 - as Numba's own code asks for it
+
+
+def _pointer_at(builder: Any, value: Any, place: int) -> Any:
+    """Load the pointer that stands so many bytes behind the beginning of an object."""
+    at = builder.gep(value, [INT64(place)])
+    return builder.load(builder.bitcast(at, POINTER.as_pointer()))
 
 
 def _store(context: Any, builder: Any, returned: tuple[Any, Any], buffers: tuple[Any, Any]) -> None:

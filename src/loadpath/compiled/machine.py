@@ -1,7 +1,7 @@
 """Machine code into this process, and its calls."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -60,8 +60,8 @@ def loaded(code: bytes, symbol: str, kinds: Sequence[str], results: str) -> Call
     Parameters
     ----------
     code : bytes
-        An object file that defines `symbol`, as `entry.entry_module` writes it: a function of pointer
-        and shape of each array, each number, and buffers for results.
+        An object file that defines `symbol`, as `entry.entry_module` writes it: a function of each array,
+        each number, and buffers for results.
     symbol : str
         Name of the function.
     kinds : sequence of str
@@ -80,28 +80,30 @@ def loaded(code: bytes, symbol: str, kinds: Sequence[str], results: str) -> Call
     native = ctypes.CFUNCTYPE(ctypes.c_int32, *_parameters(kinds))(
         engine.get_function_address(symbol)
     )
-    plain = [(kind[0] != "(" and dimensions(kind) > 0, kind[0] == "(") for kind in kinds]
+    are_tuples = [kind[0] == "(" for kind in kinds]
+    has_tuples = any(are_tuples)
 
     def call(arguments: Sequence[Any]) -> Any:
-        given: list[Any] = []
-        for argument, (is_array, is_tuple) in zip(arguments, plain, strict=True):
-            if is_array:
-                given += [argument.ctypes.data, *argument.shape]
-            elif is_tuple:
-                for part in argument:
-                    given += _flat(part)
-            else:
-                given.append(argument)
+        given = _flat(arguments, are_tuples) if has_tuples else arguments
+        if not results:
+            if native(*given, None, None) != 0:
+                raise KernelError(symbol)
+            return None
         whole, real = np.zeros(MOST_WHOLE, np.int64), np.zeros(MOST_REAL)
         if native(*given, whole.ctypes.data, real.ctypes.data) != 0:
             raise KernelError(symbol)
-        return returned(whole, real, results) if results else None
+        return returned(whole, real, results)
 
     return call
 
 
-def _flat(part: Any) -> list[Any]:
-    return [part.ctypes.data, *part.shape] if isinstance(part, np.ndarray) else [part]
+def _flat(arguments: Sequence[Any], are_tuples: Sequence[bool]) -> Iterator[Any]:
+    """Give the parts of tuples one by one."""
+    for argument, is_tuple in zip(arguments, are_tuples, strict=True):
+        if is_tuple:
+            yield from argument
+        else:
+            yield argument
 
 
 class KernelError(Exception):
@@ -109,10 +111,6 @@ class KernelError(Exception):
 
 
 def _parameters(kinds: Sequence[str]) -> list[Any]:
-    parameters: list[Any] = []
-    for leaf in (leaf for kind in kinds for leaf in leaves(kind)):
-        if leaf in C_TYPES:
-            parameters.append(C_TYPES[leaf])
-        else:
-            parameters += [ctypes.c_void_p, *[ctypes.c_int64] * dimensions(leaf)]
+    plain = (leaf for kind in kinds for leaf in leaves(kind))
+    parameters = [ctypes.py_object if dimensions(leaf) else C_TYPES[leaf] for leaf in plain]
     return [*parameters, ctypes.c_void_p, ctypes.c_void_p]

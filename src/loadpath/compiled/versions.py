@@ -4,7 +4,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 
 __all__ = ["version_of", "versions"]
 
@@ -24,7 +24,15 @@ def version_of(library: str) -> str:
         Such as ``2.4.1``.
     """
     told = getattr(sys.modules.get(library), "__version__", None)
-    return told if isinstance(told, str) else version(library)
+    return told if isinstance(told, str) else _installed(library)
+
+
+def _installed(library: str) -> str:
+    """Read the version in the files of an installed library, without a parser of letters."""
+    text = distribution(library).read_text("METADATA") or ""
+    head = text.partition("\n\n")[0].splitlines()
+    told = [line.partition(":")[2].strip() for line in head if line.startswith("Version:")]
+    return told[0] if told else version(library)
 
 
 def versions(libraries: Sequence[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.diagnose.labels import compact
 from loadpath.tables.results import COUPLING, COUPLING_GROUP
 from loadpath.units import NS_PER_S
 
@@ -79,7 +80,7 @@ def merged_causes(blocks: Sequence[CauseBlock]) -> CauseBlock:
     """
     cause, waiter, wait_ns = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     n_waiter = int(waiter.max(initial=0)) + 1
-    pair, position = np.unique(cause * n_waiter + waiter, return_inverse=True)
+    pair, position = compact(cause * n_waiter + waiter)
     total = np.bincount(position, wait_ns, pair.size)
     return CauseBlock(*np.divmod(pair, n_waiter), total.astype(np.float64))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import ALPHA
-from loadpath.diagnose.tails import student_tail, tail_limit
+from loadpath.diagnose.tails import beyond_student, student_tail, tail_limit
 
 __all__ = ["COURSES", "Course", "find_courses", "main_course"]
 
@@ -160,8 +160,7 @@ def _events(off: FloatArray) -> NDArray[np.bool_]:
     t = np.abs(off) / max(1.4826 * float(np.median(np.abs(off))), least, 1e-300)
     beyond = t > NormalDist().inv_cdf(1 - ALPHA / (2 * off.size))
     freedom = min(off.size // 2, MOST_FREEDOM)
-    for k in np.flatnonzero(beyond):
-        beyond[k] = 2 * off.size * student_tail(min(float(t[k]), 1e6), freedom) < ALPHA
+    beyond[beyond] = beyond_student(t[beyond], freedom, ALPHA / (2 * off.size))
     for side in (off, -off):  # laws of steps are seldom symmetric
         others = np.maximum(side[~beyond & (side >= 0)], least)
         chance = ALPHA * others.size / off.size

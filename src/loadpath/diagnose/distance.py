@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.diagnose.labels import compact
 from loadpath.diagnose.sinks import Waits
 from loadpath.diagnose.step_intervals import FEW_STEPS, drawn_sums, with_interval
 from loadpath.tables.results import DISTANCE, MISSED
@@ -125,9 +126,10 @@ def weighted_quantiles(
     >>> weighted_quantiles(np.array([3, 1, 2]), np.array([1.0, 1.0, 8.0]), [0.05, 0.5])
     [1.0, 2.0]
     """
-    is_small = value.dtype.kind == "i" and np.abs(value).max(initial=0) < 1 << 15
-    # integers of two bytes are sorted by their digits, in the same order
-    order = np.argsort(value.astype(np.int16) if is_small else value, kind="stable")
+    if value.dtype.kind == "i":  # whole numbers are few: each is weighed once
+        value, number = compact(value.astype(np.int64))
+        weight = np.bincount(number, weight).astype(np.float64)
+    order = np.argsort(value, kind="stable")
     reached = np.cumsum(weight[order])
     place = np.searchsorted(reached, np.multiply(levels, reached[-1] * (1 - 1e-12)))
     found: list[float] = value[order[np.minimum(place, order.size - 1)]].astype(np.float64).tolist()

@@ -102,7 +102,8 @@ def nest_effects(job: CoupledJob) -> Effects:
     if job.source == "kineto":
         data = shared_work_ns(job, work, level)
     elif shares_workload(job, relative):
-        data = _data_effect(job, relative) * level
+        data = _data_effect(job, relative)
+        data *= level
     across = stage_level_ns(job, level)
     return Effects(recorded, level, across, data, is_transfer, paused, common)
 
@@ -122,7 +123,7 @@ def _data_effect(job: CoupledJob, relative: FloatArray) -> FloatArray:
     if n_stage > 1:
         same.append(numbered(job.op["name"])[0][mine])
     found, number = compact(joint_code(*same))
-    beyond = np.take(_beyond_own(job, relative, n_stage), np.flatnonzero(mine), axis=-1)
+    beyond = _beyond_own(job, relative, mine, n_stage)
     by_group = medians_by_run if n_stage > 2 else _agreed
     effect = np.zeros_like(relative)
     effect[..., mine] = by_group(number, beyond, found.size)[..., number]
@@ -135,19 +136,29 @@ def _agreed(number: NDArray[np.int32], value: FloatArray, n_group: int) -> Float
     return np.where(low > 0, low, np.where(high < 0, high, 0.0))
 
 
-def _beyond_own(job: CoupledJob, relative: FloatArray, n_stage: int) -> FloatArray:
-    """Subtract from each op what is its rank's own: the middle of the rank's ops of that name.
+def _beyond_own(
+    job: CoupledJob, relative: FloatArray, mine: NDArray[np.bool_], n_stage: int
+) -> FloatArray:
+    """Subtract from the ops `mine` what is their rank's own: the middle of its ops of that name."""
+    name, rank = numbered(job.op["name"])[0], job.op["rank"].to_numpy()
+    own, number = compact(joint_code(name, rank))
+    asked = np.flatnonzero(np.bincount(number, mine, own.size)[number])
+    middles = medians(number[asked], relative, own.size, column=asked)[0]
+    beyond = np.take(relative, asked, axis=-1) - middles[number[asked]]
+    if n_stage == 1:
+        beyond = _beyond_step(beyond, joint_code(name, rank, job.op["step"].to_numpy())[asked])
+    inside = mine[asked]
+    return np.asarray(beyond if inside.all() else beyond[..., inside])
+
+
+def _beyond_step(beyond: FloatArray, code: NDArray[np.int64]) -> FloatArray:
+    """Subtract the middle of a rank's step where it is the rank's own.
 
     With one stage a rank that is slow in a step looks like a step of long microbatches. It is
     the rank's own if the middle of the step lies further off than the spread of its microbatches
     allows.
     """  # noqa: DOC201
-    name, rank = numbered(job.op["name"])[0], job.op["rank"].to_numpy()
-    own, number = compact(joint_code(name, rank))
-    beyond = relative - medians(number, relative, own.size)[0][number]
-    if n_stage > 1:
-        return np.asarray(beyond)
-    found, like = compact(joint_code(name, rank, job.op["step"].to_numpy()))
+    found, like = compact(code)
     middle = medians_by_run(like, beyond, found.size)[..., like]
     spread = 1.4826 * medians_by_run(like, np.abs(beyond - middle), found.size)[..., like]
     far = np.abs(middle) > FAR * spread / np.sqrt(np.bincount(like)[like])

@@ -134,7 +134,7 @@ def _rows(
         "n_possible": float(choices.n_possible),
         "basis": _basis(choices),
     }
-    limits = np.array([_limit(each, bound_ratio) for each in longer])
+    limits = _limits(longer, bound_ratio)
     low, high = limits.min(), limits.max()
     rows = [place | _row("limit", low, [bound_ratio] * 3, "meets") | {"most_ratio": high}]
     for k, size in enumerate(SIZES):
@@ -159,10 +159,15 @@ def _row(what: str, size: float, longer: list[float], state: str) -> dict[str, A
     return {"what": what, "size_ratio": size, "most_ratio": None, "state": state, **figures}
 
 
-def _limit(longer: FloatArray, bound_ratio: float) -> float:
+def _limits(longer: FloatArray, bound_ratio: float) -> FloatArray:
     """Largest size within the bound, between the sizes that were replayed; the last if all are."""
-    rising = np.maximum.accumulate([0.0, *longer])
-    return float(np.interp(bound_ratio, rising, [0.0, *SIZES]))
+    size = np.array([0.0, *SIZES])
+    rising = np.maximum.accumulate(np.pad(longer, ((0, 0), (1, 0))), axis=1)
+    row, within = np.arange(len(rising)), (rising <= bound_ratio).sum(axis=1) - 1
+    beyond = np.minimum(within + 1, len(SIZES))
+    low, high = rising[row, within], rising[row, beyond]
+    slope = (size[beyond] - size[within]) / np.where(high > low, high - low, 1.0)
+    return np.asarray(slope * (bound_ratio - low) + size[within])
 
 
 def _standing(job: CoupledJob, ideal_ns: FloatArray, *, bound_ratio: float) -> dict[str, Any]:

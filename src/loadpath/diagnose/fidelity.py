@@ -1,12 +1,12 @@
 """How well the graph explains the recording: a replay error that can fail."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadpath.couple import CoupledJob, NodeRole
+from loadpath.couple import CoupledJob, CouplingGraph, NodeRole
 from loadpath.couple.steps import blocks
 from loadpath.diagnose.labels import compact
 from loadpath.diagnose.levels import FloatArray
@@ -38,6 +38,21 @@ class Fidelity:
     error_ratio_median: float
     error_ratio_max: float
     negative_lag_s: float
+
+
+class _Ends(NamedTuple):
+    """Which rank and step each possible end of a step is of.
+
+    Attributes
+    ----------
+    of_end : (n_end,) array of int
+        Number of the pair of step and rank of each end.
+    step : (n_pair,) array of int
+        Step of each pair.
+    """
+
+    of_end: NDArray[np.intp]
+    step: NDArray[np.int64]
 
 
 def measured_step_ns(job: CoupledJob) -> FloatArray:
@@ -94,8 +109,8 @@ def measure_fidelity(job: CoupledJob) -> Fidelity:
         Errors and negative lag.
     """
     measured = measured_step_ns(job)
-    known = _known_ns(job)
-    found = [_replayed_ns(job, rows, known) for rows in blocks(job)]
+    known, ends = _known_ns(job), _ends(job)
+    found = [_replayed_ns(job, rows, known, ends) for rows in blocks(job)]
     replayed, worst = (np.concatenate(part).astype(np.float64) for part in zip(*found, strict=True))
     error = worst / np.maximum(measured, 1.0)
     return Fidelity(
@@ -120,7 +135,7 @@ def _known_ns(job: CoupledJob) -> tuple[NDArray[np.bool_], FloatArray]:
 
 
 def _replayed_ns(
-    job: CoupledJob, rows: Any, known: tuple[NDArray[np.bool_], FloatArray]
+    job: CoupledJob, rows: Any, known: tuple[NDArray[np.bool_], FloatArray], ends: _Ends
 ) -> tuple[TimeArray, FloatArray]:
     """Replayed steps of some runs, and the largest error of a rank's end in each of them."""
     work, (lone, least) = job.work_ns[rows], known
@@ -129,20 +144,26 @@ def _replayed_ns(
     if lone.any():
         timeline = replay(job.graph, np.where(lone, least, work))
     recorded = (job.start_ns[rows], job.duration_ns[rows])
-    return replayed, _worst_rank_ns(job, timeline, recorded)
+    return replayed, _worst_rank_ns(job.graph, timeline, recorded, ends)
+
+
+def _ends(job: CoupledJob) -> _Ends:
+    graph = job.graph
+    rank = job.op["rank"].to_numpy()[graph.op[graph.end_step_node]].astype(np.int64)
+    n_rank = int(rank.max(initial=0)) + 1
+    place, of_end = np.unique(graph.end_step * n_rank + rank, return_inverse=True)
+    return _Ends(of_end, place // n_rank)
 
 
 def _worst_rank_ns(
-    job: CoupledJob, timeline: Timeline, recorded: tuple[NDArray[np.int64], NDArray[np.int64]]
+    graph: CouplingGraph,
+    timeline: Timeline,
+    recorded: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ends: _Ends,
 ) -> FloatArray:
     """Largest difference between replayed and recorded ends of the ranks, of each step."""
-    graph = job.graph
     start, duration = recorded
     last, first = graph.op[graph.end_step_node], graph.op[graph.begin_node]
-    rank = job.op["rank"].to_numpy()[last].astype(np.int64)
-    n_rank = int(rank.max(initial=0)) + 1
-    place, of_end = np.unique(graph.end_step * n_rank + rank, return_inverse=True)
-    step = place // n_rank
     spans = []
     for begin, end in (
         (
@@ -152,9 +173,9 @@ def _worst_rank_ns(
         (start[..., first], start[..., last] + duration[..., last]),
     ):
         begins = reduced(np.minimum, graph.begin_step, begin, graph.step.size)
-        spans.append(reduced(np.maximum, of_end, end, place.size) - begins[..., step])
+        spans.append(reduced(np.maximum, ends.of_end, end, ends.step.size) - begins[..., ends.step])
     return np.asarray(
-        reduced(np.maximum, step, np.abs(spans[0] - spans[1]), graph.step.size)
+        reduced(np.maximum, ends.step, np.abs(spans[0] - spans[1]), graph.step.size)
     ).ravel()
 
 

@@ -1,11 +1,13 @@
 """What removing an effect returns, in blocks that can be resampled."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob, NodeRole
+from loadpath.diagnose import group_kernels
 from loadpath.diagnose.candidate import Candidate
 from loadpath.diagnose.levels import FloatArray
 from loadpath.replay import (
@@ -21,18 +23,36 @@ from loadpath.replay import (
 from loadpath.replay.timeline import TimeArray
 
 __all__ = [
+    "Removals",
     "excess_s",
     "gain_blocks_s",
     "mean_step_s",
-    "removal_gains_s",
+    "remove_each",
     "replay_without",
     "step_times_s",
     "steps_with_s",
+    "steps_without_s",
+    "take_out",
     "without",
 ]
 
 MOST_BLOCKS = 16
 """Blocks of a job of one step, most."""
+
+
+class Removals(NamedTuple):
+    """What removing candidates returns.
+
+    Attributes
+    ----------
+    step_s : (n_step,) array of float64
+        Steps with all candidates.
+    gain_s : (n_candidate, n_block) array of float64
+        Seconds a step that each returns, split as by `gain_blocks_s`.
+    """
+
+    step_s: FloatArray
+    gain_s: FloatArray
 
 
 def without(work_ns: FloatArray, candidate: Candidate) -> FloatArray:
@@ -51,8 +71,22 @@ def without(work_ns: FloatArray, candidate: Candidate) -> FloatArray:
         Work without it.
     """
     changed = work_ns.copy()
-    changed[..., candidate.op] += candidate.change_ns
+    take_out(changed, candidate)
     return changed
+
+
+def take_out(work_ns: FloatArray, candidate: Candidate) -> None:
+    """Take a candidate's effect out of the work, in place.
+
+    Parameters
+    ----------
+    work_ns : (n_op,) or (n_run, n_op) array of float64
+        Work in ns, which is changed.
+    candidate : Candidate
+        What to remove.
+    """
+    change_ns = np.ascontiguousarray(np.atleast_2d(candidate.change_ns), np.float64)
+    group_kernels.change_columns(candidate.op, change_ns, np.atleast_2d(work_ns))
 
 
 def mean_step_s(job: CoupledJob, work_ns: FloatArray) -> float:
@@ -93,10 +127,31 @@ def step_times_s(job: CoupledJob, work_ns: TimeArray) -> FloatArray:
     return np.asarray(step_time_ns(job.graph, replay(job.graph, work_ns)) / 1e9)
 
 
-def removal_gains_s(
-    job: CoupledJob, work_ns: FloatArray, candidates: Sequence[Candidate]
-) -> FloatArray:
-    """Replay each candidate's removal; split what it returns over blocks, as `gain_blocks_s` does.
+def steps_without_s(job: CoupledJob, work_ns: FloatArray, candidate: Candidate) -> FloatArray:
+    """Replay work without a candidate's effect, and time every step.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Coupled job.
+    work_ns : (n_op,) or (n_run, n_op) array of float64
+        Work in ns.
+    candidate : Candidate
+        What to remove.
+
+    Returns
+    -------
+    (n_step,) array of float64
+        Steps in s.
+    """
+    if job.runs is None:
+        return step_times_s(job, without(work_ns, candidate))
+    change = Change(candidate.op, candidate.change_ns)
+    return np.asarray(replay_changes(job.graph, work_ns, [change])[0] / 1e9)
+
+
+def remove_each(job: CoupledJob, work_ns: FloatArray, candidates: Sequence[Candidate]) -> Removals:
+    """Replay each candidate's removal.
 
     Parameters
     ----------
@@ -109,16 +164,17 @@ def removal_gains_s(
 
     Returns
     -------
-    (n_candidate, n_block) array of float64
-        Seconds.
+    Removals
+        Steps with all of them, and what each returns.
     """
     if job.runs is None:
         base = replay(job.graph, work_ns)
-        return gain_blocks_s(job, base, replay_without(job, work_ns, candidates))
+        gain_s = gain_blocks_s(job, base, replay_without(job, work_ns, candidates))
+        return Removals(np.asarray(step_time_ns(job.graph, base) / 1e9), gain_s)
     changes = [Change(c.op, c.change_ns) for c in candidates]
     base_ns, *removed = replay_changes(job.graph, work_ns, [Change.none(), *changes])
     saved = [base_ns - step for step in removed]
-    return np.reshape(saved, (-1, job.n_run)) / (1e9 * job.n_run)
+    return Removals(base_ns / 1e9, np.reshape(saved, (-1, job.n_run)) / (1e9 * job.n_run))
 
 
 def replay_without(

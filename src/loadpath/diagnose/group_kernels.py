@@ -7,6 +7,8 @@ import numpy as np
 from loadpath.compiled import kernel
 
 __all__ = [
+    "add_up",
+    "change_columns",
     "count_last",
     "count_reaching",
     "cover",
@@ -233,6 +235,26 @@ def cover(group_start: Any, order: Any, op: Any, start: Any, duration: Any, cove
                 if end > until:
                     covered[several * k, g] += end - max(start[k, i], until)
                     until = end
+
+
+@kernel
+def add_up(column: Any, value: Any, total: Any) -> None:
+    """Add to `total` (n_row,) what each row of `value` (n_row, n_column) has in the columns `column`."""
+    for k in range(value.shape[0]):
+        for j in range(column.size):
+            total[k] += value[k, column[j]]
+
+
+@kernel
+def change_columns(column: Any, change: Any, value: Any) -> None:
+    """Add `change` to the columns `column` of `value` (n_row, n_column), none of them twice.
+
+    `change` has a row for each row of `value`, or one for all.
+    """
+    several = 1 if change.shape[0] > 1 else 0
+    for k in range(value.shape[0]):
+        for j in range(column.size):
+            value[k, column[j]] += change[several * k, j]
 
 
 @kernel

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from loadpath.diagnose.candidate import Candidate
+from loadpath.diagnose.gains import without
 from loadpath.diagnose.levels import FloatArray
 from loadpath.tables.results import CAUSE
 
@@ -61,8 +62,8 @@ class Judgement:
         What resamples were drawn from: steps, or communications of a single step.
     step_s, step_without_s, ideal_s : float
         Mean replayed step: as measured, without the cause, and without any effect.
-    without_ns : (n_op,) or (n_run, n_op) array of float64
-        Work without the cause.
+    work_ns : (n_op,) or (n_run, n_op) array of float64
+        Work as measured.
     noise_gain_s : float
         What removing all noise would return beyond the places named present.
     indistinguishable_from : tuple of str
@@ -82,10 +83,20 @@ class Judgement:
     step_s: float
     step_without_s: float
     ideal_s: float
-    without_ns: FloatArray
+    work_ns: FloatArray
     noise_gain_s: float
     indistinguishable_from: tuple[str, ...]
     contradiction: str = ""
+
+    @property
+    def removed(self) -> Candidate | None:
+        """What the verdict names; None where nobody is named, or slack absorbs the cause."""
+        return self.cause.candidate if self.cause and self.cause.state == "verdict" else None
+
+    @property
+    def without_ns(self) -> FloatArray:
+        """Work without the cause, (n_op,) or (n_run, n_op)."""
+        return without(self.work_ns, self.removed) if self.removed else self.work_ns
 
     def table(self) -> pl.DataFrame:
         """Return the table of causes.

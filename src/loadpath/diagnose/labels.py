@@ -4,6 +4,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loadpath.couple.kernels import group_by_key
+
 __all__ = ["compact", "first_of", "joint_code", "numbered", "place_in_group", "sum_by"]
 
 ROOM = 4
@@ -143,11 +145,12 @@ def place_in_group(group: NDArray[np.int64], start: NDArray[np.int64]) -> NDArra
     >>> place_in_group(np.array([5, 7, 5]), np.array([9, 1, 4])).tolist()
     [1, 0, 0]
     """
-    order = np.lexsort((start, group))
-    first = np.flatnonzero(np.diff(group[order], prepend=-1))
-    size = np.diff(np.append(first, group.size))
+    # starts come nearly in order; groups are then counted out, which keeps that order
+    by_start = np.argsort(start, kind="stable")
+    found, number = compact(group)
+    first, order = group_by_key(number[by_start], found.size)
     place = np.empty(group.size, np.int64)
-    place[order] = np.arange(group.size) - np.repeat(first, size)
+    place[by_start[order]] = np.arange(group.size) - np.repeat(first[:-1], np.diff(first))
     return place
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from loadpath.diagnose.course import find_courses
 from loadpath.diagnose.levels import FloatArray
 from loadpath.diagnose.significance import ALPHA
-from loadpath.diagnose.tails import log_normal_limit, student_tail, tail_shape
+from loadpath.diagnose.tails import beyond_student, few_quantiles, log_normal_limit, tail_shape
 
 __all__ = ["events_of_units", "exceeds_others", "lone_events", "smooth_courses", "stands_out"]
 
@@ -90,8 +90,7 @@ def exceeds_others(excess_s: FloatArray) -> NDArray[np.bool_]:
     n_unit, n_step = excess_s.shape
     off = excess_s - np.median(excess_s, axis=0)
     error = np.maximum(off.std(axis=1, ddof=1) / np.sqrt(n_step), FLOOR_S)
-    tails = [student_tail(min(t, 1e6), n_step - 1) for t in (off.mean(axis=1) / error).tolist()]
-    return np.asarray(n_unit * np.array(tails) < ALPHA)
+    return beyond_student(off.mean(axis=1) / error, n_step - 1, ALPHA / n_unit)
 
 
 def _limit(noise: FloatArray) -> float:
@@ -102,15 +101,16 @@ def _limit(noise: FloatArray) -> float:
     values tell no shape.
     """  # noqa: DOC201
     n_top = min(max(FEWEST_TOP, noise.size // 10), MOST_TOP, noise.size - 1)
-    at_80, at_90 = np.quantile(noise, [0.8, 0.9]).tolist()
+    ordered = np.sort(noise)
+    at_80, at_90 = few_quantiles(ordered, 0.8, 0.9)
     tells_shape = noise.size >= FEWEST_OF_SHAPE
     shape = tail_shape(at_80, at_90, TAIL_SHAPES) if tells_shape and at_80 > 0 else 1.0
-    top = np.maximum(np.sort(noise)[::-1][: n_top + 1], 0.0) ** shape
+    top = np.maximum(ordered[::-1][: n_top + 1], 0.0) ** shape
     scale = float((np.arange(1, n_top + 1) * -np.diff(top)).mean())
     gap = float(n_top * (ALPHA ** (-1 / n_top) - 1) * scale)
     stretched = float((top[0] + gap) ** (1 / shape))
-    log_normal = log_normal_limit(noise, ALPHA) if tells_shape else FLOOR_S
-    return max(stretched, log_normal, float(noise.max()) + FLOOR_S, FLOOR_S)
+    log_normal = log_normal_limit(ordered, ALPHA) if tells_shape else FLOOR_S
+    return max(stretched, log_normal, float(ordered[-1]) + FLOOR_S, FLOOR_S)
 
 
 def lone_events(excess_s: FloatArray) -> NDArray[np.bool_]:

@@ -194,9 +194,10 @@ def _ideal(steps: CoupledSteps, work_s: FloatArray) -> FloatArray:
     communicates = (steps.job.op["kind"] == "communicate").to_numpy()
     ideal = np.empty(steps.job.n_op)
     for i in range(len(names)):
-        mine = number == i
-        value = work_s[:, mine]
-        middle = np.median if communicates[mine][0] else np.mean
+        mine = np.flatnonzero(number == i)
+        # a mean depends on the order of its terms: they are added op by op
+        value = work_s[:, mine] if not communicates[mine[0]] else np.take(work_s, mine, axis=1)
+        middle = np.median if communicates[mine[0]] else np.mean
         ideal[mine] = middle(value)
     return ideal
 

@@ -180,9 +180,9 @@ def _lagged_ns(job: CoupledJob) -> int:
 def _bubble_ns(job: CoupledJob, actual: Exposure, ideal_wait_ns: Int64Array) -> Int64Array:
     """Sum the waiting of each rank that its ops have in both replays."""
     both = np.minimum(actual.wait_ns, ideal_wait_ns)
-    total = np.zeros(job.rank.height, np.int64)
-    np.add.at(total, actual.occupancy.places.rank, both)
-    return total
+    # whole numbers, whose sums are exact
+    total = np.bincount(actual.occupancy.places.rank, both, job.rank.height)
+    return total.astype(np.int64)
 
 
 def _spent_ns(

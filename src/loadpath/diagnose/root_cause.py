@@ -54,9 +54,13 @@ class _Chains(NamedTuple):
 
 
 class _Starts(NamedTuple):
-    """Where walks begin, the column of each waiter at a communicator, and what is to be explained."""
+    """Where walks begin, by column (a waiter at a communicator), and what is to be explained.
+
+    `order` says which of the ops that wait, in their own order, each is.
+    """
 
     op: Int64Array
+    order: Int64Array
     column: Int64Array
     late: Int64Array
     own: NDArray[np.int32]
@@ -247,7 +251,7 @@ def _starts(
     op = np.flatnonzero(wait_ns)
     waiter = chains.node_rank[graph.end_node[op]].astype(np.int64)
     column = waiter * _n_group(job) + job.op["communicator"].to_numpy()[op] + 1
-    order = np.argsort(column, kind="stable")
+    order = _stable_order(column)
     op = op[order]
     end = graph.end_node[op]
     late = chains.binding[end].astype(np.int64) - 1
@@ -255,6 +259,7 @@ def _starts(
     late[through_sync] = chains.binding[late[through_sync]] - 1
     return _Starts(
         op,
+        order,
         column[order],
         late,
         graph.start_node[op],
@@ -262,6 +267,12 @@ def _starts(
         wait_ns[op].astype(np.float64),
         np.minimum(wait_ns[op], ideal_wait_ns[op]).astype(np.float64),
     )
+
+
+def _stable_order(column: Int64Array) -> NDArray[np.intp]:
+    """Order entries by column; numbers of two bytes are sorted by their digits, in one pass."""
+    is_small = int(column.max(initial=0)) < 1 << 15
+    return np.argsort(column.astype(np.int16) if is_small else column, kind="stable")
 
 
 def _walk(chains: _Chains, keys: SinkKeys, starts: _Starts, n_rank: int) -> _Found:
@@ -275,7 +286,8 @@ def _walk(chains: _Chains, keys: SinkKeys, starts: _Starts, n_rank: int) -> _Fou
         np.zeros(n_wait),
         [],
     )
-    columns, number = np.unique(starts.column, return_inverse=True)
+    begins = np.diff(starts.column, prepend=-1) > 0
+    columns, number = starts.column[begins], np.cumsum(begins) - 1
     for first in range(0, max(columns.size, 1), BLOCK):
         low, high = np.searchsorted(number, (first, first + BLOCK))
         cut = slice(int(low), int(high))
@@ -304,7 +316,8 @@ def _walk(chains: _Chains, keys: SinkKeys, starts: _Starts, n_rank: int) -> _Fou
 def _waits(rank: NDArray[np.int32], places: Places, starts: _Starts, found: _Found) -> Waits:
     """Put waits in the order of their ops, and excess of transfers apart from that of work."""
     rank = rank.astype(np.int64)
-    order = np.argsort(starts.op)
+    order = np.empty_like(starts.order)
+    order[starts.order] = np.arange(order.size)
     left = starts.exposed - starts.bubble
     sink_op = found.main[0]
     sink_rank = np.where(sink_op >= 0, rank[places.rank[np.maximum(sink_op, 0)]], -1)

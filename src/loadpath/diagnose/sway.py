@@ -3,6 +3,7 @@
 import numpy as np
 
 from loadpath.couple import CoupledJob
+from loadpath.diagnose import group_kernels
 from loadpath.diagnose.labels import compact, sum_by
 from loadpath.diagnose.levels import FloatArray
 
@@ -28,7 +29,9 @@ def mean_work_s(job: CoupledJob, work_ns: FloatArray) -> FloatArray:
     own[job.membership["op"].to_numpy()] = False
     scale = 1e9 * max(1, job.rank.height)
     if job.runs is not None:
-        return np.asarray(work_ns[:, own].sum(axis=1) / scale)
+        total = np.zeros(job.n_run)
+        group_kernels.add_up(np.flatnonzero(own), np.ascontiguousarray(work_ns), total)
+        return total / scale
     step, known = job.op["step"].to_numpy(), job.graph.step
     mine = np.flatnonzero(own & np.isin(step, known))
     found, number = compact(step[mine])

@@ -1,6 +1,7 @@
 """Tails of the laws that excesses are held against."""
 
 import math
+from bisect import bisect_left
 from statistics import NormalDist
 
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 from loadpath.diagnose.group_kernels import student_sum
 
 __all__ = [
+    "beyond_student",
     "binomial_tail",
+    "few_quantiles",
     "log_normal_limit",
     "poisson_tail",
     "student_tail",
@@ -50,6 +53,37 @@ def student_tail(t: float, freedom: int) -> float:
     if odd:
         inside = 2 / math.pi * (angle + inside)
     return max(0.0, (1 - inside) / 2)
+
+
+def beyond_student(t: NDArray[np.float64], freedom: int, p: float) -> NDArray[np.bool_]:
+    """Say which values Student's t passes with less than a probability: the tail falls with t.
+
+    Parameters
+    ----------
+    t : (n,) array of float64
+        Values, none of them NaN; beyond a million they count as that.
+    freedom : int
+        Degrees of freedom, at least 1.
+    p : float
+        The probability.
+
+    Returns
+    -------
+    (n,) array of bool
+        Values whose tail is below `p`.
+
+    Examples
+    --------
+    >>> beyond_student(np.array([1.0, 3.0, 2.9]), 2, 0.05).tolist()
+    [False, True, False]
+    """
+    rising = np.sort(t)
+    place = bisect_left(rising.tolist(), x=True, key=lambda value: _is_beyond(value, freedom, p))
+    return np.asarray(t >= rising[place]) if place < t.size else np.zeros(t.size, np.bool_)
+
+
+def _is_beyond(value: float, freedom: int, p: float) -> bool:
+    return student_tail(min(value, 1e6), freedom) < p
 
 
 def poisson_tail(n: int, rate: float) -> float:
@@ -112,6 +146,37 @@ def binomial_tail(n: int, n_trial: int, share: float) -> float:
     return min(1.0, sum(map(math.exp, terms)))
 
 
+def few_quantiles(ordered: NDArray[np.float64], *shares: float) -> list[float]:
+    """Read quantiles off values in their order, as `numpy.quantile` does, which asks far more.
+
+    Parameters
+    ----------
+    ordered : (n,) array of float64
+        Values, ascending, at least one.
+    *shares : float
+        Which quantiles, each in [0, 1].
+
+    Returns
+    -------
+    list of float
+        Between two values in proportion.
+
+    Examples
+    --------
+    >>> few_quantiles(np.array([1.0, 2.0, 4.0]), 0.5, 0.75)
+    [2.0, 3.0]
+    """  # numpydoc ignore=PR01,PR02
+    found = []
+    for share in shares:
+        place = (ordered.size - 1) * share
+        at = int(place)
+        low, high = float(ordered[at]), float(ordered[min(at + 1, ordered.size - 1)])
+        part = place - at
+        between = (high - low) * (part if part < 0.5 else 1 - part)
+        found.append(low + between if part < 0.5 else high - between)
+    return found
+
+
 def tail_shape(at_80: float, at_90: float, shapes: tuple[float, float]) -> float:
     """Find the stretched exponential tail through two percentiles.
 
@@ -167,7 +232,7 @@ def tail_limit(values: NDArray[np.float64], p: float, shapes: tuple[float, float
     """
     if not values.size:
         return math.inf
-    at_80, at_90 = np.quantile(values, [0.8, 0.9]).tolist()
+    at_80, at_90 = few_quantiles(np.sort(values), 0.8, 0.9)
     if at_80 <= 0:
         return math.inf
     shape = tail_shape(at_80, at_90, shapes)
@@ -204,7 +269,7 @@ def log_normal_limit(values: NDArray[np.float64], p: float) -> float:
     """
     if not values.size:
         return -math.inf
-    low, middle, high = np.quantile(values, [0.1, 0.5, 0.9]).tolist()
+    low, middle, high = few_quantiles(np.sort(values), 0.1, 0.5, 0.9)
     if not high - middle > middle - low > 0:
         return -math.inf
     farther = (high - middle) / (middle - low)

@@ -14,9 +14,10 @@ from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.gains import (
     excess_s,
     mean_step_s,
-    removal_gains_s,
+    remove_each,
     steps_with_s,
-    without,
+    steps_without_s,
+    take_out,
 )
 from loadpath.diagnose.indistinguishable import indistinguishable
 from loadpath.diagnose.judgement import Judged, Judgement
@@ -87,8 +88,9 @@ def judge(
     Judgement
         Verdict, causes and confidence.
     """
-    scales = _Scales(mean_step_s(job, effects.work_ns), mean_step_s(job, effects.ideal_ns))
-    everyone, gain, longer_s = _remove_each(job, effects, candidates, scales)
+    removals = remove_each(job, effects.work_ns, candidates)
+    scales = _Scales(float(removals.step_s.mean()), mean_step_s(job, effects.ideal_ns))
+    everyone, gain, longer_s = _with_noise(job, effects, candidates, (removals.gain_s, scales))
     winner = int(_winners(everyone, gain.sum(axis=1)[None], scales.policy_s)[0])
     if _n_drawn(job, gain) >= FEWEST_DRAWN:
         low, high, confidence = _resample(everyone, gain, scales.policy_s, winner=winner, rng=rng)
@@ -106,28 +108,33 @@ def judge(
     return replace(judgement, contradiction=_contradiction(longer_s, scales))
 
 
-def _remove_each(
-    job: CoupledJob, effects: Effects, candidates: Sequence[Candidate], scales: _Scales
+def _with_noise(
+    job: CoupledJob,
+    effects: Effects,
+    candidates: Sequence[Candidate],
+    known: tuple[FloatArray, _Scales],
 ) -> tuple[list[Candidate], FloatArray, float]:
-    """Replay every removal: candidates with noise last, gains by block, and a cross-check.
+    """Remove noise too: candidates with noise last, gains by block, and a cross-check.
 
     The last row of gains is that of all variation, beyond which no candidate stands out.
 
     Noise is what ops still differ by from their peers once the places that cost time are ideal. The
     cross-check is by how many seconds making all significant places ideal lengthens the step.
     """  # noqa: DOC201
-    blocks = removal_gains_s(job, effects.work_ns, candidates)
+    blocks, scales = known
     gains = blocks.sum(axis=1)
     kept = _worth_joining(candidates, gains.tolist())
     removed, taken = _without_places(job, effects, candidates)
-    longer_s = mean_step_s(job, removed) - scales.step_s
     costs = (g >= scales.policy_s for g in gains)
+    mean_s = None
     if not any(c.significant and cost for c, cost in zip(candidates, costs, strict=True)):
+        mean_s = mean_step_s(job, removed)
         removed, taken = effects.work_ns, np.zeros(job.n_op, np.bool_)
     noise = noise_candidate(job, removed, taken)
     op = np.flatnonzero(~taken).astype(np.int32)
     variation = replace(noise, op=op, change_ns=-effects.residual_ns[..., op])
-    quiet = removal_gains_s(job, removed, [noise, variation])
+    step_s, quiet = remove_each(job, removed, [noise, variation])
+    longer_s = (float(step_s.mean()) if mean_s is None else mean_s) - scales.step_s
     if quiet.shape[1] == job.step_number.size:
         quiet[0] -= sway(quiet[0], mean_work_s(job, removed))
     return (
@@ -160,7 +167,7 @@ def _without_places(
     for c in sorted(candidates, key=lambda c: c.specificity):
         apart = c.kind in {"stage", "data", "threads", "jitter"} and c.mechanism != "host"
         if c.significant and (c.kind == "jitter" or not taken[c.op].any()):
-            removed[..., c.op] += c.change_ns
+            take_out(removed, c)
             taken[c.op] |= not apart
     return removed, taken
 
@@ -265,7 +272,7 @@ def _decide(
     )
     absorbed = next((j for j in rest if j.state == "absorbed"), None)
     named = cause or absorbed
-    work = without(effects.work_ns, cause.candidate) if cause else effects.work_ns
+    without_s = steps_without_s(job, effects.work_ns, cause.candidate).mean() if cause else None
     return Judgement(
         kind=cause.candidate.kind if cause else "absorbed" if absorbed else "none",
         place=named.candidate.place if named else "nobody",
@@ -276,9 +283,9 @@ def _decide(
         confidence=drawn[0],
         n_drawn=drawn[1],
         step_s=scales.step_s,
-        step_without_s=mean_step_s(job, work) if cause else scales.step_s,
+        step_without_s=scales.step_s if without_s is None else float(without_s),
         ideal_s=scales.ideal_s,
-        without_ns=work,
+        work_ns=effects.work_ns,
         noise_gain_s=judged[-1].gain_s,
         indistinguishable_from=_alike(job, effects, named, judged) if named else (),
     )

@@ -19,6 +19,7 @@ __all__ = [
     "spread_slack",
     "sweep",
     "sweep_block",
+    "time_nodes",
     "wait_for_all",
     "weigh",
 ]
@@ -65,6 +66,33 @@ def sweep(
                     latest = max(latest, entry[overflow_pred[k]])
                 entry[stop + 1] += latest
             v = stop + 1
+
+
+@kernel
+def time_nodes(
+    first: Any,
+    second: Any,
+    overflow_node: Any,
+    overflow_start: Any,
+    overflow_pred: Any,
+    fixed: Any,
+    start_node: Any,
+    end_node: Any,
+    lag: Any,
+    work: Any,
+    entries: Any,
+) -> None:
+    """Write when each node happens to `entries` (n_run, n_node + 1): `weigh`, then `sweep`.
+
+    `fixed` (n_node,) is what nodes take themselves; run by run, so that a run stays in the caches.
+    """
+    for r in range(entries.shape[0]):
+        row = entries[r : r + 1]
+        row[0, 0] = 0
+        for v in range(fixed.size):
+            row[0, v + 1] = fixed[v]
+        weigh(start_node, end_node, lag[r : r + 1], work[r : r + 1], row)
+        sweep(first, second, overflow_node, overflow_start, overflow_pred, row)
 
 
 @kernel

@@ -183,24 +183,25 @@ def replay_scenarios(
     place = slice(None) if scenarios.by_node else graph.end_node
     delta[place], group[place] = scenarios.delta_ns, scenarios.group
 
+    n_scenario, n_step = scenarios.scale.shape[1], graph.step.size
+
     def sweep(first_column: int) -> NDArray[np.float64]:
         scale = _columns(scenarios.scale, first_column)
-        begin, end = _sweep_block(layout, graph.step.size, (delta, group, scale))
-        return np.subtract(end, begin_apart(graph, begin, end))
+        return _sweep_block(layout, n_step, (delta, group, scale))
 
-    n_scenario = scenarios.scale.shape[1]
     starts = range(0, n_scenario, kernels.BLOCK)
     blocks = in_threads(sweep, starts, graph.n_node * n_scenario, n_thread)
-    return np.hstack([np.empty((graph.step.size, 0)), *blocks])[:, :n_scenario]
+    begin, end = np.concatenate([np.empty((2, n_step, 0)), *blocks], axis=2)[..., :n_scenario]
+    return np.asarray(np.subtract(end, begin_apart(graph, begin, end)))
 
 
 def _sweep_block(
     layout: ScenarioLayout, n_step: int, change: tuple[Float32Array, Int32Array, Float32Array]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Begin and end of each step in each scenario: (n_step, BLOCK)."""
+) -> NDArray[np.float64]:
+    """Begin and end of each step in each scenario: (2, n_step, BLOCK)."""
     stops = layout.stops
-    begin = np.full((n_step, kernels.BLOCK), np.inf)
-    end = np.full((n_step, kernels.BLOCK), -np.inf)
+    bounds = np.empty((2, n_step, kernels.BLOCK))
+    bounds[0], bounds[1] = np.inf, -np.inf
     kernels.sweep_block(
         layout.row,
         layout.first_row,
@@ -217,10 +218,9 @@ def _sweep_block(
         *change,
         layout.time_ns,
         np.zeros((layout.n_row, kernels.BLOCK), np.float32),
-        begin,
-        end,
+        *bounds,
     )
-    return begin, end
+    return bounds
 
 
 def _columns(scale: NDArray[Any], first_column: int) -> Float32Array:

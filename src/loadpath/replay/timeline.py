@@ -107,8 +107,12 @@ def replay(
     >>> step_time_ns(graph, timeline)
     array([120])
     """
-    time = node_weights_ns(graph, work_ns, lag_ns=lag_ns)
-    kernels.sweep(*kernel_edges(graph), np.atleast_2d(time))
+    work, lag = _work_and_lag(graph, work_ns, lag_ns)
+    time: TimeArray = np.empty((*work.shape[:-1], graph.n_node + 1), work.dtype)
+    kernels.time_nodes(
+        *(*kernel_edges(graph), graph.fixed_ns, graph.start_node, graph.end_node),
+        *map(np.atleast_2d, (lag, work, time)),
+    )
     return Timeline(time)
 
 
@@ -136,20 +140,22 @@ def node_weights_ns(
     UsageError
         If `work_ns` or `lag_ns` does not fit the graph, or is not of numbers.
     """
+    work, lag = _work_and_lag(graph, work_ns, lag_ns)
+    weight: TimeArray = np.empty((*work.shape[:-1], graph.n_node + 1), work.dtype)
+    weight[..., 0] = 0
+    weight[..., 1:] = graph.fixed_ns
+    kernels.weigh(graph.start_node, graph.end_node, *map(np.atleast_2d, (lag, work, weight)))
+    return weight
+
+
+def _work_and_lag(
+    graph: CouplingGraph, work_ns: ArrayLike, lag_ns: ArrayLike | None
+) -> tuple[TimeArray, TimeArray]:
+    """Work and lag of ops in one type, as kernels take them; no column of lag where there is none."""
     work = per_op(graph, work_ns, "work_ns")
     lag = work[..., :0] if lag_ns is None else per_op(graph, lag_ns, "lag_ns")
     dtype = np.result_type(work, lag)
-    weight: TimeArray = np.empty((*work.shape[:-1], graph.n_node + 1), dtype)
-    weight[..., 0] = 0
-    weight[..., 1:] = graph.fixed_ns
-    kernels.weigh(
-        graph.start_node,
-        graph.end_node,
-        np.atleast_2d(np.require(lag, dtype, ["C", "W"])),
-        np.atleast_2d(np.require(work, dtype, ["C", "W"])),
-        np.atleast_2d(weight),
-    )
-    return weight
+    return np.require(work, dtype, ["C", "W"]), np.require(lag, dtype, ["C", "W"])
 
 
 def replay_weights(graph: CouplingGraph, weight_ns: TimeArray, into: TimeArray) -> Timeline:

@@ -41,15 +41,23 @@ def first_rows(frame: pl.DataFrame) -> Int64Array:
     order = np.argsort(number, kind="stable")
     if (np.diff(number[order]) == 0).any():
         return none
-    codes = (_code(frame[name]).reshape(-1, n_op) for name in names)
-    if not all((code == code[0]).all() for code in codes):
+    if not all(_is_repeated(frame[name], n_op) for name in names):
         return none
     finite = all(np.isfinite(frame[name].to_numpy()).all() for name in ("start_ts", "duration"))
     return order * n_op if finite else none
 
 
-def _code(column: pl.Series) -> Int64Array:
-    """Values as numbers that are equal where the values are."""
+def _is_repeated(column: pl.Series, n: int) -> bool:
+    """Say whether a column repeats its first n values; it is looked at piece by piece, as it was read."""
     text = column.dtype in {pl.String, pl.Categorical} or isinstance(column.dtype, pl.Enum)
-    code: Int64Array = (column.cast(pl.Categorical) if text else column).to_physical().to_numpy()
-    return code
+    code = (column.cast(pl.Categorical) if text else column).to_physical()
+    first, done = code.head(n).to_numpy(), 0
+    for piece in code.get_chunks():
+        value, turned = piece.to_numpy(), np.roll(first, -(done % n))
+        whole = value.size // n * n
+        if (value[:whole].reshape(-1, n) != turned).any():
+            return False
+        if (value[whole:] != turned[: value.size - whole]).any():
+            return False
+        done += value.size
+    return True
