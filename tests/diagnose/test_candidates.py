@@ -212,7 +212,7 @@ def test_links_that_all_join_the_same_two_hosts_accuse_neither_of_them():
 
 
 def test_slow_links_are_joined_largest_first():
-    slow = {pair: 20 for pair in STAGES} | {(0, 2): 40, (5, 7): 30}
+    slow = dict.fromkeys(STAGES, 20) | {(0, 2): 40, (5, 7): 30}
     (links,) = joint(chains(slow, hosts=()))
     assert links.members == ("all_reduce 0,2", "all_reduce 5,7")
     assert links.key == "2 links: all_reduce 0,2; all_reduce 5,7"
