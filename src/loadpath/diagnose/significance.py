@@ -191,7 +191,7 @@ def exchange_p_values(
 
 
 def _within(
-    excess: FloatArray, peers: NDArray[np.int64], has_peer: NDArray[np.bool_]
+    excess: FloatArray, peers: NDArray[np.int32], has_peer: NDArray[np.bool_]
 ) -> FloatArray:
     """Give each unit's excess over the mean of its peers.
 
