@@ -171,6 +171,53 @@ def test_link_is_compared_with_links_that_do_the_same():
     assert set(link.change_ns / MS) == {-10.0}
 
 
+def chains(transfers, *, hosts):
+    """Ranks of neighbouring stages that send to each other: one transfer (ms) for each pair."""
+    ops: list[Op] = []
+    meetings = []
+    for step in range(20):
+        for pair, transfer in transfers.items():
+            meetings.append([len(ops), len(ops) + 1])
+            ops += [communicate(rank, transfer * MS, step=step) for rank in pair]
+    return coupled(ops, meetings, hosts=hosts)
+
+
+# two replicas of six stages, a stage on each host: rank = 2 x stage + replica
+STAGES = [(2 * stage + d, 2 * stage + 2 + d) for stage in range(5) for d in range(2)]
+HOSTS = [f"host-{rank // 2}" for rank in range(12)]
+
+
+def joint(small):
+    return [c for c in candidates(small) if c.mechanism == "communication" and c.members]
+
+
+def test_host_all_of_whose_links_are_slow_is_one_candidate():
+    slow = {pair: 30 if {2, 3} & set(pair) else 20 for pair in STAGES}
+    host = next(c for c in joint(chains(slow, hosts=HOSTS)) if c.place == "host")
+    assert (host.kind, host.hosts, host.ranks) == ("host", ("host-1",), (2, 3))
+    assert set(host.change_ns / MS) == {-10.0}
+    assert host.op.size == 20 * 4 * 2
+
+
+def test_host_with_a_sound_link_is_no_candidate():
+    slow = {pair: 30 if pair in {(0, 2), (2, 4), (1, 3)} else 20 for pair in STAGES}
+    assert {c.place for c in joint(chains(slow, hosts=HOSTS))} == {"link"}
+
+
+def test_links_that_all_join_the_same_two_hosts_accuse_neither_of_them():
+    # the last stage has no other links: the fault may lie with the host before it, or between
+    slow = {pair: 30 if {10, 11} & set(pair) else 20 for pair in STAGES}
+    (links,) = joint(chains(slow, hosts=HOSTS))
+    assert (links.kind, links.place, links.ranks) == ("link", "link", (8, 9, 10, 11))
+
+
+def test_slow_links_are_joined_largest_first():
+    slow = dict.fromkeys(STAGES, 20) | {(0, 2): 40, (5, 7): 30}
+    (links,) = joint(chains(slow, hosts=()))
+    assert links.members == ("all_reduce 0,2", "all_reduce 5,7")
+    assert links.key == "2 links: all_reduce 0,2; all_reduce 5,7"
+
+
 def test_lone_link_has_no_reference():
     ops, meetings = exchanges([20])
     assert candidates(coupled(ops, meetings)) == []

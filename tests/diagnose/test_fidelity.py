@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.couple.readable import couple_pipeline
+from tests.diagnose.small_jobs import compute, job
 from tests.diagnose.wrong_graphs import (
     coupling_of,
     shuffled,
@@ -109,6 +110,37 @@ def test_waiting_of_a_lone_transfer_is_not_replayed(tmp_path):
         )
     )
     assert error(couple_pipeline(read(tmp_path, frame))) == pytest.approx(38 / 74)
+
+
+def step_borders(n_op, n_step):
+    """Each of a step's ops is followed by the same one of the next step."""
+    return [(op, op + n_op, EdgeKind.STEP) for op in range(n_op * (n_step - 1))]
+
+
+def test_steps_of_a_host_that_runs_ahead_do_not_add_up_their_errors():
+    # host   |1|2|..|10|
+    # device   |step 1    1 lost|step 2    1 lost| ...
+    ops = [
+        op
+        for step in range(10)
+        for op in (
+            compute(0, 10, kind="host", lane=1, step=step),
+            compute(0, 99, step=step, lag=1),
+        )
+    ]
+    launches = [(2 * step, 2 * step + 1) for step in range(10)]
+    small = job(ops, edges=[*launches, *step_borders(2, 10)], hosts=(1,), chained=False)
+    assert error(small) == pytest.approx(0.01, rel=0.02)
+
+
+def test_rank_that_its_graph_leaves_behind_is_caught_although_steps_are_counted_apart():
+    # rank 1 waits for rank 0 in what was recorded, not in the graph
+    ops = [
+        op
+        for step in range(6)
+        for op in (compute(0, 100, step=step), compute(1, 10, step=step, lag=90))
+    ]
+    assert error(job(ops, edges=step_borders(2, 6), chained=False)) > 0.9
 
 
 def test_negative_lag_is_a_mean_over_ranks(tmp_path):

@@ -107,6 +107,24 @@ def test_one_culprit_does_not_hide_a_smaller_one():
     assert (np.delete(p, [2, 4]) > 0.05).all()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_peer_of_a_culprit_does_not_make_ranks_of_other_stages_look_slow(seed):
+    # two ranks a stage: held against the culprit, its healthy peer would lie far below all others
+    excess = draws(8, 60, seed=seed)
+    excess[2] += 20.0
+    stage = np.repeat(np.arange(4), 2)
+    p = exchange_p_values(excess, np.random.default_rng(0), peers=stage)
+    assert np.flatnonzero(p <= ALPHA).tolist() == [2]
+
+
+def test_second_culprit_of_a_stage_is_found_when_no_peer_is_left():
+    excess = draws(8, 60, seed=0)
+    excess[2] += 20.0
+    excess[3, ::2] += 20.0
+    p = exchange_p_values(excess, np.random.default_rng(0), peers=np.repeat(np.arange(4), 2))
+    assert np.flatnonzero(p <= ALPHA).tolist() == [2, 3]
+
+
 def test_p_values_grow_from_step_to_step_of_the_test():
     excess = draws(5, 24, seed=3) + np.array([3, 2, 0.6, 0, 0])[:, None]
     p = p_values(excess)

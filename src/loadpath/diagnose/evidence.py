@@ -46,18 +46,8 @@ def unit_p_values(
     """
     excess = cells.excess_s * scale[:, None]
     inflation = 1.0 if is_heavy else design_effect(excess, cells.step)
-    by_chance = exchange_p_values(_within(excess, peers), rng, inflation=inflation)
+    by_chance = exchange_p_values(excess, rng, peers=peers, inflation=inflation)
     dominance = dominance_p_values(by_step_s)
     if is_heavy:
         return any_of(by_chance, dominance)
     return any_of(by_chance, dominance, step_noise_p_values(excess, cells.step, peers))
-
-
-def _within(excess: FloatArray, peers: NDArray[np.int64]) -> FloatArray:
-    """Give each unit's excess over the mean of its peers; a lone unit has none to go by."""
-    within = excess.copy()
-    for group in np.unique(peers):
-        mine = peers == group
-        if mine.sum() > 1:
-            within[mine] -= excess[mine].mean(axis=0)
-    return within

@@ -28,7 +28,8 @@ class Fidelity:
         Step times, earliest start to latest end.
     error_ratio_median, error_ratio_max : float
         Over steps, of the largest difference between a rank's replayed and measured end of the
-        step (the slowest rank's is the step time), over the measured step time.
+        step (the slowest rank's is the step time), over the measured step time. Ends count from
+        where the step begins, which is not before those that it follows have ended.
     negative_lag_s : float
         Time by which ops began before a claimed predecessor ended, mean over ranks, all steps.
     """
@@ -173,6 +174,9 @@ def _worst_rank_ns(
         (start[..., first], start[..., last] + duration[..., last]),
     ):
         begins = reduced(np.minimum, graph.begin_step, begin, graph.step.size)
+        latest = reduced(np.maximum, graph.end_step, end, graph.step.size)
+        # else a job whose hosts run ahead would have the errors of all steps before in each
+        begins = begin_apart(graph, begins, latest)
         spans.append(reduced(np.maximum, ends.of_end, end, ends.step.size) - begins[..., ends.step])
     return np.asarray(
         reduced(np.maximum, ends.step, np.abs(spans[0] - spans[1]), graph.step.size)

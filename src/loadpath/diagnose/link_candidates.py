@@ -1,6 +1,6 @@
 """Links and process groups as candidate causes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.diagnose.alike import alike
-from loadpath.diagnose.candidate import Candidate, hosts_of, join
+from loadpath.diagnose.candidate import Candidate, hosts_of
 from loadpath.diagnose.course import main_course
 from loadpath.diagnose.dominance import excess_by_step
 from loadpath.diagnose.effects import Effects
 from loadpath.diagnose.evidence import unit_p_values
 from loadpath.diagnose.levels import FloatArray
+from loadpath.diagnose.link_sets import slow_together
 from loadpath.diagnose.shared_processors import luck_of_units
 from loadpath.diagnose.significance import (
     ALPHA,
@@ -46,10 +47,14 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
     communicator = np.where(effects.is_transfer, job.op["communicator"].to_numpy(), -1).astype(
         np.int32
     )
-    found = []
+    members = dict(job.communicator.select("communicator", "members").iter_rows())
+    hosts = dict(job.rank.select("rank", "host").iter_rows())
+    found: list[Candidate] = []
+    compared: list[tuple[int, ...]] = []
     residual = effects.residual_ns
     for family in _families(job, communicator):
         unit = np.where(np.isin(communicator, family), communicator, -1).astype(np.int32)
+        compared += [tuple(members[number]) for number in family]
         cells = cells_by_unit(job, unit, residual)
         by_step = excess_by_step(job, unit, cells.unit, residual)
         p = np.maximum(_p_values(cells, by_step, rng), luck_of_units(job, by_step))
@@ -58,7 +63,7 @@ def link_candidates(job: CoupledJob, effects: Effects, rng: np.random.Generator)
             found.append(
                 _candidate(job, effects, number, p_value=float(p[place]), excess_s=by_step[place])
             )
-    return [*found, *_same_members(found)]
+    return [*found, *slow_together(found, compared, hosts)]
 
 
 def _candidate(
@@ -90,18 +95,6 @@ def _candidate(
 def _p_values(cells: Cells, by_step_s: FloatArray, rng: np.random.Generator) -> FloatArray:
     same = np.ones(cells.unit.size)
     return unit_p_values(cells, same, same.astype(np.int64), by_step_s=by_step_s, rng=rng)
-
-
-def _same_members(found: Sequence[Candidate]) -> list[Candidate]:
-    """Join significant communicators of the same ranks: one network path under several names."""
-    joint = []
-    for ranks in dict.fromkeys(c.ranks for c in found):
-        same = [c for c in found if c.ranks == ranks and c.significant]
-        if len(same) > 1:
-            key = f"communication of ranks {', '.join(map(str, ranks))}"
-            place = same[0].place
-            joint.append(join(same, kind="link", place=place, key=key, specificity=1, link=key))
-    return joint
 
 
 def _families(job: CoupledJob, communicator: NDArray[np.int32]) -> Iterable[list[int]]:

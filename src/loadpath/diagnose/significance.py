@@ -127,14 +127,19 @@ def _parts(group: NDArray[np.int64], start: NDArray[np.int64], n_part: int) -> N
 
 
 def exchange_p_values(
-    excess: FloatArray, rng: np.random.Generator, *, inflation: float = 1.0
+    excess: FloatArray,
+    rng: np.random.Generator,
+    *,
+    peers: NDArray[np.int64] | None = None,
+    inflation: float = 1.0,
 ) -> FloatArray:
     """Probability that chance alone gives some unit as large a total excess.
 
     If no unit is special, its cells could as well belong to any other unit of the same block. The
     largest total over units is compared with the largest after shuffling units within each block;
     units found special are set aside and the others tested again, so that one culprit does not
-    hide another.
+    hide another. Units go by their peers that are left: held against a culprit they would lie far
+    below all others, and make these look slow.
 
     Parameters
     ----------
@@ -142,6 +147,9 @@ def exchange_p_values(
         Excess of each unit in each block, in comparable units.
     rng : numpy.random.Generator
         Source of the shuffles.
+    peers : (n_unit,) array of int64, optional
+        Group of units that do the same work: the error of a group's level is common to its units
+        and must not make all of them look slow. All do if left out.
     inflation : float
         Variance of a sum of blocks over that of independent ones (`design_effect`).
 
@@ -166,12 +174,13 @@ def exchange_p_values(
     """
     excess = _in_runs(excess)
     n_unit, n_block = excess.shape
+    group = compact(np.zeros(n_unit, np.int64) if peers is None else peers)[1]
+    has_peer = np.bincount(group)[group] > 1
     p = np.ones(n_unit)
     left = np.arange(n_unit)
-    centred = excess - np.median(excess, axis=0, keepdims=True)
     reached = 0.0
     while left.size > 1 and n_block:
-        rest = centred[left]
+        rest = _within(excess[left], group[left], has_peer[left])
         best = int(rest.sum(axis=1).argmax())
         reached = max(reached, _largest_by_chance(rest, rng, inflation))
         p[left[best]] = reached
@@ -179,6 +188,24 @@ def exchange_p_values(
             break
         left = np.delete(left, best)
     return p
+
+
+def _within(
+    excess: FloatArray, peers: NDArray[np.int32], has_peer: NDArray[np.bool_]
+) -> FloatArray:
+    """Give each unit's excess over the mean of its peers.
+
+    A lone unit has none to go by; one whose peers are all set aside goes by the mean of all that
+    are left.
+    """  # noqa: DOC201
+    within = excess.copy()
+    for group in np.unique(peers):
+        mine = peers == group
+        if mine.sum() > 1:
+            within[mine] -= excess[mine].mean(axis=0)
+        elif has_peer[mine].all():
+            within[mine] -= excess.mean(axis=0)
+    return within - np.median(within, axis=0)
 
 
 def _in_runs(excess: FloatArray) -> FloatArray:

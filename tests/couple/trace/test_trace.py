@@ -284,6 +284,24 @@ def test_second_thread_works_while_the_first_waits_for_it(couple, make):
     assert step_times(job, work).tolist() == [400_000]
 
 
+def test_second_thread_whose_first_call_begins_with_its_inner_one_waits_for_the_first(couple, make):
+    # main  forward[0..100] ................ optimiser[500..600]
+    # other                 [120.. node[120.. mm_backward ..470] ..480]
+    job = couple(
+        [
+            make["span"]("ProfilerStep#1", "user_annotation", 0, 600),
+            make["span"]("forward", "cpu_op", 0, 100),
+            make["span"]("optimiser", "cpu_op", 500, 100),
+            make["span"]("node", "cpu_op", 120, 360, tid=2),
+            make["span"]("mm_backward", "cpu_op", 120, 350, tid=2),
+        ]
+    )
+    work = job.work_ns.copy()
+    work[op_of(job, "forward")] -= 70_000
+    assert step_times(job, job.work_ns).tolist() == [600_000]
+    assert step_times(job, work).tolist() == [530_000]
+
+
 def test_idle_time_of_a_second_thread_is_nobodys_work(couple, make):
     job = couple(
         [

@@ -108,7 +108,7 @@ def couple_trace(recording: Recording) -> CoupledJob:
     if wrong or any(code == "other_run" for code, *_ in doubts):
         refused = dataclasses.replace(timed.instances, is_refused=True)
         timed = dataclasses.replace(timed, instances=refused)
-    ops = graph_ops(timed.rows, timed.threads.segments, timed.work, timed.facts)
+    ops = graph_ops(timed.rows, timed.threads, timed.work, timed.facts)
     handed = _handed(recording, timed, ops)
     doubts += [
         *handed.doubts,

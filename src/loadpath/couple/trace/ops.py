@@ -14,6 +14,7 @@ from loadpath.couple.trace.collectives import Facts
 from loadpath.couple.trace.launches import DeviceWork
 from loadpath.couple.trace.rows import KIND, BoolArray, Int32Array, Int64Array, Rows
 from loadpath.couple.trace.segments import GAP, MARKS, WAITS_FOR_DATA, Segments, occurrences
+from loadpath.couple.trace.threads import Handover
 from loadpath.couple.trace.waits import WAITS_INSIDE
 from loadpath.tables import OP_KINDS
 
@@ -48,15 +49,15 @@ class GraphOps:
     label: Int64Array
 
 
-def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) -> GraphOps:
+def graph_ops(rows: Rows, threads: Handover, work: DeviceWork, facts: Facts) -> GraphOps:
     """Choose the ops of the graph and describe them.
 
     Parameters
     ----------
     rows : Rows
         Recorded ops.
-    segments : Segments
-        Parts of host threads.
+    threads : Handover
+        Parts of host threads, and what threads hand to each other.
     work : DeviceWork
         What hosts launched.
     facts : Facts
@@ -67,7 +68,8 @@ def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) ->
     GraphOps
         Ops, and where segments and launched ops are among them.
     """
-    kept = _kept(rows, segments, work)
+    segments = threads.segments
+    kept = _kept(rows, threads, work)
     column, names = _columns(rows, (segments, kept), (work, facts))
     order = lane_order(column["rank"], column["lane"], column["start_ns"])
     number = np.empty(order.size, np.int32)
@@ -85,12 +87,14 @@ def graph_ops(rows: Rows, segments: Segments, work: DeviceWork, facts: Facts) ->
     )
 
 
-def _kept(rows: Rows, segments: Segments, work: DeviceWork) -> Int32Array:
+def _kept(rows: Rows, threads: Handover, work: DeviceWork) -> Int32Array:
     """Segments that take time, or that something hangs on."""
+    segments = threads.segments
     is_call = np.zeros(rows.rank.size + 1, np.bool_)
     is_call[work.call[work.call >= 0]] = True
     is_call[:-1] |= rows.synchronises
     is_anchor = is_call[segments.call] & (segments.before < 0)
+    is_anchor[threads.source] = is_anchor[threads.target] = True
     return np.flatnonzero((segments.end > segments.start) | is_anchor).astype(np.int32)
 
 
