@@ -133,7 +133,10 @@ def interior_page(child, n):
 
 def endless_tree(_):
     """A table whose tree is one page a level, met anew on each branch: 70^18 rows in ten kilobytes."""
-    data = export(lambda c: c.execute("INSERT INTO NVTX_EVENTS VALUES (1, 2, 59, 3, 'step 1', 4)"))
+    table = "CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start, end, globalTid, correlationId, nameId)"
+    data = export(
+        lambda c: c.execute("INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME VALUES (1, 2, 3, 4, 5)"), (table,)
+    )
     n_page = len(data) // PAGE_BYTES
     leaf = data[PAGE_BYTES : 2 * PAGE_BYTES]
     data += leaf

@@ -127,7 +127,9 @@ class Database:
         try:
             return self._connection.execute(query).fetchall()
         except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
-            raise InputError(self._name, f"damaged ({first_line(error)})", REMEDY) from error
+            is_spent = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
+            what = "holds more rows than bytes" if is_spent else first_line(error)
+            raise InputError(self._name, f"damaged ({what})", REMEDY) from error
 
 
 @contextmanager
