@@ -146,7 +146,7 @@ def from_anybody(n=200_000):
         ("ranks.goal", lambda: b"num_ranks 4294967295\nrank 0 {\n}\n", "InputError"),
         ("shared.goal", shared_part, "InputError"),
         ("ports.goal", many_ports, "InputError"),
-        ("anybody.goal", from_anybody, "InputError"),
+        ("anybody.goal", from_anybody, "simulated"),
         ("binary.goal.gz", lambda: gzip.compress(shared_part() + bytes(1 << 28), 1), "InputError"),
     ],
 )
