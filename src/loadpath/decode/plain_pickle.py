@@ -13,6 +13,8 @@ __all__ = ["is_pickle", "load_plain"]
 MOST_BYTES = 1 << 28
 MOST_VALUES = 1 << 25
 """Values after all references are followed; a list of lists of one list grows without end."""
+DEEPEST = 1000
+"""Containers within each other; dumps have five."""
 MOST_KEY = 1 << 61
 """Whole numbers from here on may share a hash: a dictionary of many of them takes hours to build."""
 REMEDY = "Give the dump as the framework wrote it; nothing but plain values is read from a pickle."
@@ -84,7 +86,7 @@ def load_plain(data: bytes, name: str) -> Any:
             error
         )
     if _count(value) > MOST_VALUES:
-        raise InputError(name, "a pickle that refers to itself again and again", REMEDY)
+        raise InputError(name, "a pickle without end: it nests or refers to itself again and again", REMEDY)
     return value
 
 
@@ -197,7 +199,7 @@ def _count(value: Any) -> int:
             open_.discard(id(item))
             total[id(item)] = 1 + sum(total.get(id(part), 1) for part in parts)
             continue
-        if id(item) in open_:
+        if id(item) in open_ or len(open_) > DEEPEST:
             return MOST_VALUES + 1
         open_.add(id(item))
         stack.append((item, True))

@@ -61,10 +61,11 @@ def read_cells(path: Path, remedy: str) -> pl.DataFrame:
     Raises
     ------
     InputError
-        If the file cannot be opened or is no CSV.
+        If the file cannot be opened, is no CSV, or has a line of 1 MiB and more.
     """
     try:
-        return pl.read_csv(check_table(path), infer_schema=False)
+        _check_lines(check_table(path))
+        return pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(path.name, f"cannot be read ({first_line(error)})", remedy) from error
 
