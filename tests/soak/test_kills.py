@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.skipif(os.name != "posix", reason="l
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+N_KILL = 40
 AGES_AGO = 7200
 """Seconds after which what a killed process left is swept."""
 AUDITS = """
@@ -33,7 +34,7 @@ import loadpath as lp
 from loadpath.audit.store import write_audit
 
 source, out = map(Path, sys.argv[1:])
-audit = lp.run_audit(source, cache=False, brief=False)
+audit = lp.run_audit(source, cache=False)
 content = audit.document, audit.tables, audit.job, "<html>"
 print("ready", flush=True)
 while True:
@@ -102,6 +103,11 @@ def started(program, *words):
     return process
 
 
+def end(process):
+    process.kill()
+    process.communicate()
+
+
 def kill_often(program, source, out, *, times, within_s, check):
     """Start a writer again and again, kill it at a random moment, and check what is there."""
     draw = random.Random(int(os.environ.get("LOADPATH_SOAK_SEED", "0")))  # noqa: S311 - reproducible
@@ -109,8 +115,7 @@ def kill_often(program, source, out, *, times, within_s, check):
     for _ in range(times):
         process = started(program, source, out)
         time.sleep(draw.uniform(0, within_s))
-        process.kill()
-        process.wait()
+        end(process)
         if out.exists():
             n_there += 1
             check(out)
@@ -132,8 +137,8 @@ def assert_swept(out, write):
 
 def test_a_killed_writer_leaves_the_old_audit_or_the_new_one(tmp_path):
     source, out = EXAMPLES / "ddp-rank", tmp_path / "audit"
-    audit = run_audit(source, brief=False, cache=False)
-    kill_often(AUDITS, source, out, times=60, within_s=0.5, check=open_audit)
+    audit = run_audit(source, cache=False)
+    kill_often(AUDITS, source, out, times=N_KILL, within_s=0.5, check=open_audit)
     content = audit.document, audit.tables, audit.job, ""
     assert_swept(out, lambda: write_audit(out, content, force=True))
 
@@ -142,7 +147,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path):
     source, out = tmp_path / "sound.lpz", tmp_path / "out" / "job.lpz"
     compress(EXAMPLES / "tp-host", out=source)
     out.parent.mkdir()
-    kill_often(COMPRESSED, source, out, times=60, within_s=0.05, check=read_compressed)
+    kill_often(COMPRESSED, source, out, times=N_KILL, within_s=0.05, check=read_compressed)
     assert_swept(out, lambda: compress(EXAMPLES / "tp-host", out=out, force=True))
 
 
@@ -165,8 +170,7 @@ def test_many_writers_of_one_audit_leave_a_whole_one(n_writer, tmp_path):
             n_read += 1
     assert all(writer.poll() is None for writer in writers)
     for writer in writers:
-        writer.kill()
-        writer.wait()
+        end(writer)
     open_audit(out)
     assert n_read > 5
 
