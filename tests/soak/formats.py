@@ -115,7 +115,9 @@ def small_recording():
 
 def inspector_log(age):
     job = play(n=4, steps=4, slow=1)
-    return "\n".join(line for rank in range(4) for line in inspector_lines(job, rank, age=age)).encode()
+    return "\n".join(
+        line for rank in range(4) for line in inspector_lines(job, rank, age=age)
+    ).encode()
 
 
 def compressed(source):
@@ -204,7 +206,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     "a_rank0.sqlite": lambda path: read_ops(read_nsys([path])),
     **dict.fromkeys(("stages.csv", "stages.jsonl"), read_stages),
     "job.lpz": lambda path: couple_recording(read_compressed(path)),
-    "clock_handshake.csv": lambda path: couple_recording(with_handshakes(small_recording(), [path])),
+    "clock_handshake.csv": lambda path: couple_recording(
+        with_handshakes(small_recording(), [path])
+    ),
     "power_rank0.csv": lambda path: couple_recording(with_power(small_recording(), [path])),
     **dict.fromkeys(("run.log", "tagged.log", "times.csv", "links.csv"), read_measured),
     "requests.csv": read_request_trace,

@@ -5,12 +5,13 @@ always run take a few of them.
 """
 
 import os
+from pathlib import Path
 
 import pytest
 from tests.soak.formats import READERS, sound_records
 from tests.soak.hostile import SPLINTERS, mutant, places, survey, survive, watch_growing
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="memory is told by Linux")  # fmt: skip
+pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is told by Linux")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

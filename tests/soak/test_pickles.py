@@ -39,7 +39,9 @@ def calls(place):
 
 def bombs():
     """Pickles that ask for hours or for all memory, by name."""
-    same = b"".join(b"\x8a\x0a" + (((1 << 61) - 1) * k).to_bytes(10, "little") + b"N" for k in range(1, 60_000))
+    same = b"".join(
+        b"\x8a\x0a" + (((1 << 61) - 1) * k).to_bytes(10, "little") + b"N" for k in range(1, 60_000)
+    )
     return {
         "memo of two billion": b"\x80\x02}r\xff\xff\xff\x7f0.",
         "text of eight exabytes": b"\x80\x04\x8d" + b"\xff" * 7 + b"\x7f",
@@ -118,7 +120,10 @@ def read_all(tmp_path):
 
     def run(contents):
         paths = []
-        for name, content in {"sound": pickle.dumps({"entries": [], "version": "2.9"}), **contents}.items():
+        for name, content in {
+            "sound": pickle.dumps({"entries": [], "version": "2.9"}),
+            **contents,
+        }.items():
             paths.append(tmp_path / name / "_dump_0")
             paths[-1].parent.mkdir()
             paths[-1].write_bytes(content)

@@ -86,7 +86,9 @@ def load_plain(data: bytes, name: str) -> Any:
             error
         )
     if _count(value) > MOST_VALUES:
-        raise InputError(name, "a pickle without end: it nests or refers to itself again and again", REMEDY)
+        raise InputError(
+            name, "a pickle without end: it nests or refers to itself again and again", REMEDY
+        )
     return value
 
 
@@ -110,7 +112,7 @@ def _push(values: _Values, argument: Any) -> None:
     values.stack.append(argument)
 
 
-def _constant(value: Any) -> Callable[[_Values, Any], None]:
+def _constant(*, value: Any) -> Callable[[_Values, Any], None]:
     return lambda values, _: values.stack.append(value)
 
 
@@ -159,10 +161,10 @@ ACTIONS: dict[str, Callable[[_Values, Any], None]] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda *_: None),
     **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _push),
     **dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), _push),
-    "NONE": _constant(None),
-    "NEWTRUE": _constant(True),
-    "NEWFALSE": _constant(False),
-    "EMPTY_TUPLE": _constant(()),
+    "NONE": _constant(value=None),
+    "NEWTRUE": _constant(value=True),
+    "NEWFALSE": _constant(value=False),
+    "EMPTY_TUPLE": _constant(value=()),
     "EMPTY_DICT": lambda values, _: values.stack.append({}),
     "EMPTY_LIST": lambda values, _: values.stack.append([]),
     "MARK": lambda values, _: values.marks.append(len(values.stack)),
@@ -175,7 +177,9 @@ ACTIONS: dict[str, Callable[[_Values, Any], None]] = {
     "SETITEM": _set(2),
     "SETITEMS": _set(None),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _put),
-    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda values, k: values.stack.append(values.memo[k])),
+    **dict.fromkeys(
+        ("BINGET", "LONG_BINGET"), lambda values, k: values.stack.append(values.memo[k])
+    ),
 }
 """What the opcodes do that make containers, texts, numbers and references to them."""
 PLAIN = {

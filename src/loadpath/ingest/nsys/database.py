@@ -80,7 +80,8 @@ class Database:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_TEXT * 16)
         connection.set_progress_handler(self._budget.is_out_of_steps, LOOK_STEPS)
         connection.text_factory = self._budget.text
-        told = self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        # a virtual table has no page: modules that the file names are not run
+        told = self._rows("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0")
         self.tables = {str(row[0]) for row in told}
 
     def table(self, name: str, columns: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
@@ -110,7 +111,7 @@ class Database:
         if not known:
             return pl.DataFrame(schema=dict(columns))
         listed = ", ".join(
-            f"CASE typeof(\"{column}\") WHEN '{STORED[columns[column]]}' THEN \"{column}\" END"
+            f'CASE typeof("{column}") WHEN \'{STORED[columns[column]]}\' THEN "{column}" END'
             for column in known
         )
         rows = self._rows(f'SELECT {listed} FROM "{name}"')  # noqa: S608 - names of our own
