@@ -6,7 +6,9 @@ import pickle
 import re
 import sqlite3
 import zlib
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -61,6 +63,7 @@ def gzipped_repeat(unit, total):
 def with_value(text, key, value):
     """Replace the first value of a key in JSON text."""
     found = re.search(rb'"%b"\s*:\s*("(?:[^"\\]|\\.)*"|[-\d.eE+]+)' % key.encode(), text)
+    assert found is not None
     return text[: found.start(1)] + value + text[found.end(1) :]
 
 
@@ -68,6 +71,7 @@ def with_cell(text, value):
     """Replace the first cell of the second line."""
     head, second, rest = text.split(b"\n", 2)
     cell = re.search(rb"[^,\s]+", second)
+    assert cell is not None
     return b"\n".join([head, second[: cell.start()] + value + second[cell.end() :], rest])
 
 
@@ -225,32 +229,43 @@ def computed_table(_):
     )))  # fmt: skip
 
 
-BOMBS = {
+def followed(sound, *, name, unit):
+    """A sound record, and a GiB of one thing behind it, gzipped."""
+    return gzip.compress(sound[name]) + gzipped_repeat(unit, GIB)
+
+
+def valued(sound, *, name, key, value):
+    return with_value(sound[name], key, HOSTILE[value]())
+
+
+def celled(sound, *, name, value):
+    return with_cell(sound[name], HOSTILE[value]().strip(b'"'))
+
+
+def headed(sound, *, name):
+    """A head of a million columns."""
+    return b",".join(b"c%d" % i for i in range(MILLION)) + b"\n" + sound[name]
+
+
+BOMBS: dict[tuple[str, str], Callable[[dict[str, bytes]], bytes]] = {
     **{
-        (name, f"gzipped {kind}"): lambda sound, name=name, unit=unit: gzip.compress(sound[name])
-        + gzipped_repeat(unit, GIB)
+        (name, f"gzipped {kind}"): partial(followed, name=name, unit=unit)
         for name in GUNZIPPED
         for kind, unit in UNITS.items()
     },
     **{
-        (name, f"{kind} as {key}"): lambda sound, name=name, key=key, value=value: with_value(
-            sound[name], key, value()
-        )
+        (name, f"{value} as {key}"): partial(valued, name=name, key=key, value=value)
         for name, keys in VALUES.items()
         for key in keys
-        for kind, value in HOSTILE.items()
+        for value in HOSTILE
     },
     **{
-        (name, kind): lambda sound, name=name, value=value: with_cell(sound[name], value())
+        (name, value): partial(celled, name=name, value=value)
         for name in CELLS
-        for kind, value in {
-            "digits": HOSTILE["digits"],
-            "text": lambda: b"a" * (512 * MIB),
-        }.items()
+        for value in ("digits", "text")
     },
     **{
-        (name, "columns"): lambda sound, name=name: b",".join(b"c%d" % i for i in range(MILLION))
-        + b"\n" + sound[name]
+        (name, "columns"): partial(headed, name=name)
         for name in ("stages.csv", "clock_handshake.csv", "times.csv")
     },
     ("fr_rank0.json", "names"): many_entries,

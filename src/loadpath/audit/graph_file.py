@@ -6,6 +6,7 @@ graph takes a tenth to a twentieth of its memory, and is written and read as fas
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from isal import isal_zlib
@@ -44,7 +45,8 @@ def write_graph(path: Path, graph: CouplingGraph) -> None:
     arrays |= {name: np.diff(arrays[name], prepend=np.int32(0)) for name in STEPS}
     arrays[FIXED] = np.flatnonzero(graph.fixed_ns).astype(np.int32)
     arrays["fixed_ns"] = graph.fixed_ns[arrays[FIXED]]
-    np.savez(path, **{name: _deflated(array, name) for name, array in arrays.items()})
+    streams: dict[str, Any] = {name: _deflated(array, name) for name, array in arrays.items()}
+    np.savez(path, **streams)
 
 
 def read_graph(path: Path) -> CouplingGraph:
@@ -78,7 +80,7 @@ def _joined(arrays: Mapping[str, Array]) -> CouplingGraph:
     node = np.arange(1, n_node + 1, dtype=np.int32)
     fixed_ns = np.zeros(n_node, np.int64)
     fixed_ns[arrays[FIXED]] = arrays["fixed_ns"]
-    plain = {name: arrays[name] for name in FIELDS}
+    plain: dict[str, Any] = {name: arrays[name] for name in FIELDS}
     plain |= {name: (node - arrays[name]) * (arrays[name] > 0) for name in BACK}
     plain |= {name: np.cumsum(arrays[name], dtype=np.int32) for name in STEPS}
     return CouplingGraph(**plain | {"fixed_ns": fixed_ns})

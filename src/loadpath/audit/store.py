@@ -170,7 +170,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], Couple
         if error.where == folder.name:
             raise
         problems = error.problems
-    except DAMAGE as error:
+    except DAMAGE as error:  # type: ignore[misc]
         problems = [first_line(error)]
     listed = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
     raise InputError(folder.name, f"damaged audit ({listed})", AGAIN)
