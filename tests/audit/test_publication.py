@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from loadpath.audit import publication
 from loadpath.audit.publication import partial_beside, publish_file, publish_folder
 
 
@@ -29,7 +28,7 @@ def test_a_folder_takes_the_place_of_another_and_nothing_is_left(tmp_path):
 
 
 def test_where_names_cannot_be_changed_at_once_they_are_changed_in_turn(tmp_path, monkeypatch):
-    monkeypatch.setattr(publication.ctypes, "CDLL", lambda _: None)
+    monkeypatch.setattr("loadpath.audit.publication.ctypes.CDLL", lambda _: None)
     for text in ("old", "new"):
         publish(tmp_path / "audit", text)
     assert (tmp_path / "audit" / "a.txt").read_text() == "new"

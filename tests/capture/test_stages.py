@@ -98,6 +98,6 @@ def test_a_full_disk_ends_recording_and_not_the_job(tmp_path, caplog):
     with recorder:
         for _ in range(3):
             recorder.step()
-    assert recorder.stages is None
     assert caplog.text.count("records no longer") == 1
     assert "No space left" in caplog.text
+    assert recorder.stages is None

@@ -53,7 +53,7 @@ def test_shelf_that_is_only_read_is_used(tmp_path, monkeypatch):
     def refuse(path):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
-    monkeypatch.setattr(shelf.os, "utime", refuse)
+    monkeypatch.setattr("loadpath.decode.shelf.os.utime", refuse)
     assert taken(tmp_path, "a") == b"one"
 
 
