@@ -5,6 +5,7 @@ graph takes a tenth to a twentieth of its memory, and is written and read as fas
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ STEPS = ("op", "start_node", "end_node")
 """By how much each is more than the one before."""
 FIXED = "fixed_node"
 """Nodes that have a `fixed_ns`, ascending; those of others are not written."""
+N_THREAD = 2
 LEVEL, EXPANSION = 1, 64
 """Of zlib; and how much larger a buffer is at first, for one that grows is copied each time."""
 Array = NDArray[np.integer]
@@ -70,7 +72,10 @@ def read_graph(path: Path) -> CouplingGraph:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
         if FIXED not in held:
             return CouplingGraph(**{name: held[name] for name in FIELDS})
-        return _joined({name: _inflated(held[name], name) for name in (*FIELDS, FIXED)})
+        names = (*FIELDS, FIXED)
+        with ThreadPoolExecutor(N_THREAD) as pool:
+            arrays = pool.map(_inflated, [held[name] for name in names], names)
+            return _joined(dict(zip(names, arrays, strict=True)))
 
 
 def _joined(arrays: Mapping[str, Array]) -> CouplingGraph:
@@ -93,7 +98,9 @@ def _deflated(array: Array, name: str) -> NDArray[np.uint8]:
 
 def _inflated(packed: Array, name: str) -> Array:
     plain = isal_zlib.decompress(packed.tobytes(), bufsize=EXPANSION * (packed.size + 1))
-    return np.frombuffer(bytearray(plain), _type(name))
+    # what is computed on is a copy as it is; kernels want all others writable too
+    held = plain if name in {*BACK, *STEPS} else bytearray(plain)
+    return np.frombuffer(held, _type(name))
 
 
 def _type(name: str) -> np.dtype[np.integer]:
