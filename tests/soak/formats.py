@@ -148,7 +148,7 @@ def read_dumps(path):
 
 
 def read_beside(path):
-    couple_recording(with_flights(small_recording(), [path]))
+    couple_recording(with_flights(small_recording(), [path], Settings()))
 
 
 def read_ops(recording):
