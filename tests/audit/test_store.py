@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from isal import isal_zlib
 
 from loadpath.audit import open_audit, run_audit
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
+from loadpath.audit.graph_file import read_graph
 from loadpath.audit.store import write_audit
 from loadpath.couple import CouplingGraph
 from loadpath.errors import InputError, UsageError
@@ -158,11 +160,58 @@ def test_graph_without_an_array_is_refused(copied):
         open_audit(copied)
 
 
+def plain_arrays(folder):
+    """Arrays of a stored graph, as folders held them before they were deflated."""
+    graph = read_graph(folder / "graph.npz")
+    return {name: getattr(graph, name) for name in CouplingGraph.__dataclass_fields__}
+
+
 def spoil_graph(folder, name, change):
-    with np.load(folder / "graph.npz") as arrays:
-        graph = dict(arrays)
+    graph = plain_arrays(folder)
     graph[name] = change(graph[name])
     np.savez(folder / "graph.npz", **graph)
+
+
+def test_older_folder_whose_graph_is_plain_arrays_is_opened(audited, copied):
+    n_byte = (copied / "graph.npz").stat().st_size
+    np.savez(copied / "graph.npz", **plain_arrays(copied))
+    assert (copied / "graph.npz").stat().st_size > 3 * n_byte
+    opened = open_audit(copied).job.graph
+    for name, array in plain_arrays(copied).items():
+        np.testing.assert_array_equal(getattr(opened, name), array)
+        assert array.dtype == getattr(audited.job.graph, name).dtype
+
+
+def test_graph_is_stored_as_it_is(audited, copied):
+    for name, array in plain_arrays(copied).items():
+        np.testing.assert_array_equal(getattr(audited.job.graph, name), array)
+        assert array.flags.writeable
+
+
+@pytest.mark.parametrize("name", [*CouplingGraph.__dataclass_fields__, "fixed_node"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda a: a[:-1], lambda a: a[:2], lambda a: a[::-1], lambda a: a.astype(np.float64)],
+    ids=["cut", "begun", "reversed", "floats"],
+)
+def test_graph_with_a_damaged_stream_is_refused(copied, name, change):
+    with np.load(copied / "graph.npz") as held:
+        streams = dict(held)
+    streams[name] = change(streams[name])
+    np.savez(copied / "graph.npz", **streams)
+    with pytest.raises(InputError, match=r"damaged audit"):
+        open_audit(copied)
+
+
+@pytest.mark.parametrize("name", ["first", "op", "end_node", "fixed_ns", "fixed_node", "step"])
+def test_graph_whose_streams_hold_another_number_is_refused(copied, name):
+    with np.load(copied / "graph.npz") as held:
+        streams = dict(held)
+    much = np.full(1 + 8 * (name == "step"), -77, np.int64)
+    streams[name] = np.frombuffer(isal_zlib.compress(much), np.uint8)
+    np.savez(copied / "graph.npz", **streams)
+    with pytest.raises(InputError, match=r"damaged audit"):
+        open_audit(copied)
 
 
 @pytest.mark.parametrize("name", list(CouplingGraph.__dataclass_fields__))

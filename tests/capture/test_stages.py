@@ -1,8 +1,11 @@
 """Marks of stages by a clock that the test cannot set: sums and order, not lengths."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+from loadpath.capture.recorder import Recorder
 from loadpath.capture.stages import STAGES, StageLog, watch_training
 from loadpath.ingest.stage_log import is_stage_log, read_stage_logs
 
@@ -85,3 +88,16 @@ def test_a_stage_that_is_none_is_an_error(tmp_path):
     with pytest.raises(KeyError):
         log.mark("lunch")
     log.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk")
+def test_a_full_disk_ends_recording_and_not_the_job(tmp_path, caplog):
+    (tmp_path / "stages_rank0.csv").symlink_to("/dev/full")
+    recorder = Recorder(tmp_path, 0)
+    recorder.stages = StageLog(tmp_path, 0)
+    with recorder:
+        for _ in range(3):
+            recorder.step()
+    assert caplog.text.count("records no longer") == 1
+    assert "No space left" in caplog.text
+    assert recorder.stages is None

@@ -41,7 +41,7 @@ def test_a_pickle_that_wants_to_run_code_runs_nothing(protocol, call, tmp_path, 
     "bomb",
     [
         b"\x80\x02r\xff\xff\xff\x7f.",
-        b"\x80\x02}r\xff\xff\xff\x7f.",
+        b"\x80\x02}r\xff\xff\xff\x7f0.",
         b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7f",
         b"\x80\x02\x8b\xff\xff\xff\x7f",
         b"\x80\x02}",
@@ -55,6 +55,20 @@ def test_a_pickle_that_asks_for_memory_gets_none(bomb):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 22
+
+
+def test_a_reference_of_any_number_takes_no_memory():
+    tracemalloc.start()
+    assert load_plain(b"\x80\x02}r\xff\xff\xff\x7f.", "dump") == {}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 22
+
+
+@pytest.mark.parametrize("key", [1 << 61, -(1 << 70), 1.5, (1, 2), None])
+def test_keys_that_may_share_a_hash_are_refused(key):
+    with pytest.raises(InputError, match="a key that is neither text nor a usual number"):
+        load_plain(pickle.dumps({key: 1}), "dump")
 
 
 def test_lists_of_one_list_are_refused_before_they_are_walked():

@@ -1,4 +1,6 @@
+import errno
 import os
+import time
 
 import pytest
 
@@ -43,6 +45,24 @@ def test_shelf_that_cannot_be_made_is_no_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     keep(tmp_path / "file" / "shelf", "a", [b"one"])
     assert kept(tmp_path / "file" / "shelf", "a") is None
+
+
+def test_shelf_that_is_only_read_is_used(tmp_path, monkeypatch):
+    keep(tmp_path, "a", [b"one"])
+
+    def refuse(path):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("loadpath.decode.shelf.os.utime", refuse)
+    assert taken(tmp_path, "a") == b"one"
+
+
+def test_what_a_killed_process_left_long_ago_is_removed(tmp_path):
+    for name, age_s in ((".new-old", 7200), (".new-young", 60)):
+        (tmp_path / name).write_bytes(b"part")
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    keep(tmp_path, "a", [b"one"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".new-young", "a.kept"]
 
 
 def test_what_was_used_longest_ago_is_thrown_away_first(tmp_path, monkeypatch):

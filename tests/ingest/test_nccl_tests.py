@@ -176,3 +176,10 @@ def test_every_published_file_is_recognised_and_read_whole():
     assert all(read_nccl_tests(log).caveat.is_empty() for log in logs)
     tables = [path for path in folder.rglob("*.csv*") if is_nccl_tests(path)]
     assert len(tables) == 5
+
+
+def test_summary_whose_head_holds_a_lone_quote_is_refused(tmp_path):
+    text = 'f,"e,test,N,G,nodes,minBytes,maxBytes,avg_bus_bw_GBs,peak_busbw_GBs\na,b,"c",2\n'
+    (tmp_path / "links.csv").write_text(text)
+    with pytest.raises(InputError, match="missing column 'test'"):
+        read_nccl_tests(tmp_path / "links.csv")

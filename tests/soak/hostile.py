@@ -1,31 +1,24 @@
-"""Damaged copies of sound records: cut, mutated, and built to exhaust the reader."""
+"""Damage of sound records: cut, mutated, still growing, and built to exhaust the reader."""
 
-import gzip
 import json
 import random
+import threading
 import time
 from collections import Counter
-from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
-import polars as pl
-from tests.ingest.goal.binary_form import binary
+from tests.soak.formats import READERS
 
-from loadpath.audit.dumps import recording_of_dumps
-from loadpath.audit.hang import diagnose_dumps
-from loadpath.audit.pipeline import couple_sources
-from loadpath.audit.settings import Settings
-from loadpath.audit.sources import load_recording
+from loadpath.audit.recognition import Kind, is_record
 from loadpath.errors import LoadpathError
-from loadpath.ingest.flight_recorder import read_flight_recorders
-from loadpath.ingest.goal.text import read_text
-from loadpath.ingest.kineto import read_kineto
-from loadpath.ingest.op_table import read_op_table
-from loadpath.testing import make_job, write_kineto, write_op_table
-from loadpath.testing.schedules import stencil
 
 MOST_SECONDS = 2.0
-DUMPS = ("fr_rank0.json", "_dump_0")
+MOST_BYTES = 256 << 20
+"""By how much the memory of a process may rise while it reads a small record."""
+SUBJECTS = ("coupled graph", "stage log")
+"""What an error is about where it names no file: what several files were joined to."""
 SPLINTERS = (
     *(b"NaN", b"Infinity", b"-Infinity", b"inf", b"N/A", b"null", b"true", b"{}", b"[]", b"''"),
     *(
@@ -45,30 +38,6 @@ SPLINTERS = (
     *(b"ProfilerStep#", b"args", b'"ph": "X"', b'"ts": ""', b'"traceEvents"', b"PAR1", b";", b"|"),
 )
 """What is put into a record: numbers that are none, lone quotes, other alphabets, depth, length."""
-
-
-def sound_records(folder):
-    """Write one small sound record of each format; returns text or bytes by file name."""
-    job = make_job(1, recorder="kineto", dp=2, steps=2)
-    traces = sorted(Path(write_kineto(job, folder / "kineto")).glob("*.json*"))
-    text = gzip.decompress(raw) if (raw := traces[0].read_bytes())[:2] == b"\x1f\x8b" else raw
-    table = write_op_table(make_job(1, pp=2, dp=2, steps=2, microbatches=2), folder)
-    examples = Path(__file__).parents[2] / "examples"
-    schedule = stencil(3, 4, 1000).encode()
-    records = {
-        "fr_rank0.json": (examples / "hang-stopped" / "fr_rank0.json").read_bytes(),
-        "_dump_0": (examples / "hang-order" / "_dump_0").read_bytes(),
-        "rank0.json": text,
-        "rank0.json.gz": gzip.compress(text, mtime=0),
-        "trace-a.parquet": table.read_bytes(),
-        "trace-a.csv": pl.read_parquet(table).write_csv().encode(),
-        "text.goal": schedule,
-        "binary.goal": binary(read_text("text.goal", schedule)),
-    }
-    for name, content in records.items():  # kernels are compiled here, not in the first mutant
-        (folder / name).write_bytes(content)
-        read(folder / name)
-    return records
 
 
 def mutant(record, seed):
@@ -101,43 +70,44 @@ def places(record, n):
     return sorted({*range(0, len(record), step), *range(min(8, len(record))), len(record) - 1})
 
 
-def read(path):
-    """Read a record of any format; dumps are diagnosed too, schedules simulated."""
-    if path.name in DUMPS:
-        flights = read_flight_recorders([path])
-        recording = recording_of_dumps(flights)
-        document, _, _ = diagnose_dumps(flights, recording, Settings(), [path.name])
-        assert document["verdict"]["kind"] in {"hang", "not_assessable"}
-        return recording
-    if path.suffix == ".goal":
-        steps = couple_sources([path], Settings(), lambda _: None)
-        return replace(load_recording(path), op=steps.job.op)
-    return read_op_table(path) if path.suffix in {".parquet", ".csv"} else read_kineto([path])
-
-
 def survive(path, content):
     """Read damaged content; returns "tables" or the type of the error.
 
-    Anything but tables or one typed error of one line, or more than `MOST_SECONDS`, is a failure.
+    Anything but tables or one typed error of one line, more than `MOST_SECONDS` of a processor, or
+    `MOST_BYTES` more of memory, is a failure.
     """
     path.write_bytes(content)
-    begin = time.process_time()
+    return told(path)
+
+
+def told(path):
+    """Recognise and read a record as `survive` does."""
+    before, begin = forget_peak(), time.process_time()
+    answer = "tables"
     try:
-        recording = read(path)
+        for kind in get_args(Kind):
+            is_record(path, kind)
+        READERS[path.name](path)
     except LoadpathError as error:
         said = str(error)
-        assert path.name in said, said
+        assert any(word in said for word in (path.name, *SUBJECTS)), said
         assert len(said) < 4000, said[:200]
         answer = type(error).__name__
-    else:
-        assert recording.op["duration_ns"].min() is None or recording.op["duration_ns"].min() >= 0
-        assert (
-            recording.op["parent"].max() is None
-            or recording.op["parent"].max() < recording.op.height
-        )
-        answer = "tables"
     assert time.process_time() - begin < MOST_SECONDS
+    assert peak_bytes() - before < MOST_BYTES
     return answer
+
+
+def forget_peak():
+    """Let the kernel forget the largest memory of this process; returns the present one."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return peak_bytes()
+
+
+def peak_bytes():
+    # not ru_maxrss: that of a new process begins with its parent's
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
 def survey(folder, name, contents):
@@ -145,6 +115,26 @@ def survey(folder, name, contents):
     path = folder / name
     answers = Counter(survive(path, content) for content in contents)
     assert set(answers) <= {"tables", "InputError", "StructureError"}
+    return answers
+
+
+def watch_growing(path, content, pause_s=0.002):
+    """Read a record again and again while another thread writes it; returns the answers."""
+    path.write_bytes(b"")
+
+    def write():
+        with path.open("ab", buffering=0) as stream:
+            for begin, end in pairwise([*places(content, 200), len(content)]):
+                stream.write(content[begin:end])
+                time.sleep(pause_s)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    answers: Counter[str] = Counter()
+    while writer.is_alive():
+        answers[told(path)] += 1
+    writer.join()
+    assert told(path) == "tables"
     return answers
 
 

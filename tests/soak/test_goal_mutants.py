@@ -128,6 +128,13 @@ def many_ports():
     return f"num_ranks 3000\n{''.join(ranks)}".encode()
 
 
+def from_anybody(n=200_000):
+    """Receives from anybody that no message is meant for, and as many messages meant for others."""
+    sends = "".join(f"s{i}: send 8b to 1 tag 0\n" for i in range(n))
+    receives = "".join(f"r{i}: recv 8b from -1 tag {1 - i % 2}\n" for i in range(2 * n))
+    return f"num_ranks 2\nrank 0 {{\n{sends}}}\nrank 1 {{\n{receives}}}\n".encode()
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize(
     ("name", "content", "answer"),
@@ -139,6 +146,7 @@ def many_ports():
         ("ranks.goal", lambda: b"num_ranks 4294967295\nrank 0 {\n}\n", "InputError"),
         ("shared.goal", shared_part, "InputError"),
         ("ports.goal", many_ports, "InputError"),
+        ("anybody.goal", from_anybody, "simulated"),
         ("binary.goal.gz", lambda: gzip.compress(shared_part() + bytes(1 << 28), 1), "InputError"),
     ],
 )

@@ -1,8 +1,6 @@
 """Compress the records of a job: merge as little as the size allows, and say what it cost."""
 
 import math
-import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from loadpath.audit.pipeline import couple_recording
+from loadpath.audit.publication import publish_file
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.sources import load_recording
 from loadpath.couple import CoupledJob
@@ -127,7 +126,12 @@ def compress(
     job = lay_out(as_runs(couple_recording(recording, chosen)))
     progress("compressing")
     packed, report = compress_job(job, budget_bytes)
-    _publish(target, packed.content)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        publish_file(target, packed.content)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise UsageError(f"{target} cannot be written ({reason}). Give another --out.") from error
     return report
 
 
@@ -238,24 +242,3 @@ def _refuse_untimed(recording: Recording, names: str) -> None:
         raise InputError(names, what, "Keep the dumps as they are.")
     if recording.schedule is not None:
         raise InputError(names, "is a schedule, which has no times", "Keep it as it is.")
-
-
-def _publish(target: Path, content: bytes) -> None:
-    """Write a file; it appears complete or not at all."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=f".{target.name[:50]}.", delete=False
-        ) as stream:
-            partial = Path(stream.name)
-            try:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-                partial.chmod(0o644)
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise UsageError(f"{target} cannot be written ({reason}). Give another --out.") from error

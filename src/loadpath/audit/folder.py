@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from loadpath.audit.publication import partial_beside, publish_folder
 from loadpath.errors import UsageError, first_line
 
 __all__ = ["check_target", "document_bytes", "is_result", "write_folder", "write_table"]
@@ -83,17 +83,14 @@ def write_folder(
         If the folder exists and `force` is not set, holds anything else, or cannot be written.
     """
     target = check_target(folder, force=force, kind=kind)
-    partial = _beside(target, "partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        write(partial)
-        _publish(partial, target)
+        with partial_beside(target) as partial:
+            partial.mkdir()
+            write(partial)
+            publish_folder(partial, target, replaces=force)
     except OSError as error:
         raise UsageError(_not_writable(folder, error)) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_target(folder: Path, *, force: bool, kind: str = "audit") -> Path:
@@ -188,26 +185,3 @@ def _try_writing(target: Path) -> None:
 def _not_writable(folder: Path, error: OSError | ValueError) -> str:
     reason = getattr(error, "strerror", None) or first_line(error)
     return f"{folder} cannot be written ({reason}). Give another --out."
-
-
-def _beside(folder: Path, what: str) -> Path:
-    """Hidden neighbour; of a long name the beginning, since a name has 255 bytes at most."""
-    return folder.with_name(f".{folder.name[:50]}.{what}-{os.getpid()}")
-
-
-def _publish(partial: Path, folder: Path) -> None:
-    for path in partial.iterdir():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-    if folder.exists():
-        old = _beside(folder, "old")
-        folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        partial.rename(folder)
-    parent = os.open(folder.parent, os.O_RDONLY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)

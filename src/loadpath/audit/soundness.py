@@ -11,7 +11,7 @@ from loadpath.couple import CouplingGraph
 from loadpath.couple.graph import EdgeKind, NodeRole
 from loadpath.tables import TableSchema
 
-__all__ = ["graph_problems", "index_problems", "table_problems"]
+__all__ = ["field_type", "graph_problems", "index_problems", "table_problems"]
 
 BYTE_FIELDS = ("first_kind", "second_kind", "overflow_kind", "role")
 WIDE_FIELDS = ("overflow_start", "fixed_ns", "step")
@@ -23,6 +23,22 @@ SAME_LENGTH = (
     ("end_step_node", "end_step"),
 )
 IntArray = NDArray[Any]
+
+
+def field_type(name: str) -> type[np.integer[Any]]:
+    """Type of a field of a graph.
+
+    Parameters
+    ----------
+    name : str
+        Field of `CouplingGraph`.
+
+    Returns
+    -------
+    type
+        Of NumPy.
+    """
+    return np.uint8 if name in BYTE_FIELDS else np.int64 if name in WIDE_FIELDS else np.int32
 
 
 def graph_problems(graph: CouplingGraph, n_op: int, n_instance: int) -> list[str]:
@@ -111,9 +127,8 @@ def index_problems(tables: Mapping[str, pl.DataFrame]) -> list[str]:
 def _shape_problems(graph: CouplingGraph, n_op: int) -> list[str]:
     problems = []
     for name in CouplingGraph.__dataclass_fields__:
-        kind = np.uint8 if name in BYTE_FIELDS else np.int64 if name in WIDE_FIELDS else np.int32
         array = getattr(graph, name)
-        if array.ndim != 1 or array.dtype != kind:
+        if array.ndim != 1 or array.dtype != field_type(name):
             problems.append(f"graph array {name} is {array.dtype} of {array.ndim} dimensions")
     if problems:
         return problems

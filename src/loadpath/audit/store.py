@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import polars as pl
+from isal import isal_zlib
 
 from loadpath.audit.folder import document_bytes, is_result, write_folder, write_table
+from loadpath.audit.graph_file import read_graph, write_graph
 from loadpath.audit.soundness import graph_problems, index_problems, table_problems
 from loadpath.couple import CoupledJob, CouplingGraph
 from loadpath.couple.job import COUPLED_OP
@@ -45,7 +46,9 @@ DAMAGE = (
     EOFError,
     MemoryError,
     RuntimeError,
+    IndexError,
     zlib.error,
+    isal_zlib.error,
     msgspec.MsgspecError,
     zipfile.BadZipFile,
     pl.exceptions.PolarsError,
@@ -58,7 +61,8 @@ STORED_OP = TableSchema(
     (*COUPLED_OP.columns, *(Column(name, pl.Int64, "see CoupledJob") for name in PER_OP)),
 )
 AGAIN = "Audit the sources again."
-GRAPH_FIELDS = tuple(CouplingGraph.__dataclass_fields__)
+MOST_LOOKS = 20
+"""How often a folder is read that others replace meanwhile."""
 
 
 def write_audit(
@@ -102,7 +106,7 @@ def _write_files(
     document, tables, job, briefing = content
     for name, table in {**_job_tables(job), **tables}.items():
         write_table(partial / f"{name}.parquet", table)
-    np.savez(partial / "graph.npz", **{n: getattr(job.graph, n) for n in GRAPH_FIELDS})
+    write_graph(partial / "graph.npz", job.graph)
     (partial / "audit.json").write_bytes(document_bytes(document))
     if briefing:
         (partial / "briefing.html").write_text(briefing, encoding="utf-8")
@@ -126,6 +130,29 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
     InputError
         If it is no audit folder, is of another schema, or is damaged.
     """
+    for _ in range(MOST_LOOKS):
+        before = _identity(folder)
+        try:
+            found = _read(folder)
+        except InputError:
+            if _identity(folder) == before:
+                raise
+        else:
+            if _identity(folder) == before:
+                return found
+    raise InputError(folder.name, "is replaced again and again while it is read", "Wait for it.")
+
+
+def _identity(folder: Path) -> tuple[int, ...]:
+    """Tell a folder from another that takes its name while it is read."""
+    try:
+        state = folder.stat()
+    except OSError:
+        return ()
+    return state.st_dev, state.st_ino, state.st_ctime_ns
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], CoupledJob]:
     if not is_result(folder):
         raise InputError(
             folder.name or str(folder), "no audit.json in it", "Make one: loadpath audit."
@@ -135,7 +162,7 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
         tables = {
             p.stem: pl.read_parquet(check_regular(p)) for p in sorted(folder.glob("*.parquet"))
         }
-        graph = _read_graph(check_regular(folder / "graph.npz"))
+        graph = read_graph(check_regular(folder / "graph.npz"))
         problems = _problems(document, tables, graph)
         if not problems:
             return document, tables, _job(document, tables, graph)
@@ -143,7 +170,7 @@ def read_audit(folder: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], C
         if error.where == folder.name:
             raise
         problems = error.problems
-    except DAMAGE as error:
+    except DAMAGE as error:  # type: ignore[misc]
         problems = [first_line(error)]
     listed = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
     raise InputError(folder.name, f"damaged audit ({listed})", AGAIN)
@@ -156,11 +183,6 @@ def _read_document(path: Path) -> dict[str, Any]:
             path.parent.name, f"schema {document.get('schema')!r}, not {SCHEMA!r}", AGAIN
         )
     return document
-
-
-def _read_graph(path: Path) -> CouplingGraph:
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        return CouplingGraph(**{name: arrays[name] for name in GRAPH_FIELDS})
 
 
 def _problems(

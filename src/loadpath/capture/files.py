@@ -54,11 +54,14 @@ def publish(raw: Path, target: Path) -> None:
         Where it goes, ending in ``.gz``.
     """
     partial = target.with_name(f".{target.name}.partial")
-    with raw.open("rb") as source, gzip.open(partial, "wb", COMPRESSION) as sink:
-        while block := source.read(1 << 20):
-            sink.write(block)
-    partial.replace(target)
-    raw.unlink()
+    try:
+        with raw.open("rb") as source, gzip.open(partial, "wb", COMPRESSION) as sink:
+            while block := source.read(1 << 20):
+                sink.write(block)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+        raw.unlink(missing_ok=True)
 
 
 class LineLog:

@@ -1,7 +1,9 @@
 """Record a PyTorch job from inside: `loadpath.record`."""
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -151,7 +153,13 @@ class Recorder:
 
     def step(self) -> None:
         """End a step; to be called by all ranks."""
-        begin = time.perf_counter_ns()
+        try:
+            self._record_step(time.perf_counter_ns())
+        except OSError as error:
+            self._give_up(error)
+        self._step += 1
+
+    def _record_step(self, begin: int) -> None:
         if self.stages is not None:
             self.stages.step(self._step)
         if self.windows is not None:
@@ -161,7 +169,18 @@ class Recorder:
         if self.steps is not None:
             clocks = f"{time.time_ns()},{time.monotonic_ns()}"
             self.steps.write(f"{self._rank},{self._step},{clocks},{now - begin}", now)
-        self._step += 1
+
+    def _give_up(self, error: OSError) -> None:
+        """End recording where the disk refuses; the job goes on."""
+        text = "loadpath records no longer: %s cannot be written (%s)"
+        logging.getLogger(__name__).warning(text, self._folder, error.strerror)
+        for log in (self.steps, self.stages):
+            if log is not None:
+                with suppress(OSError):
+                    log.close()
+        if self.windows is not None:
+            self.windows.close()
+        self.steps = self.stages = self.windows = None
 
     def _step_windows(self, windows: Windows) -> None:
         """End a step of the window under way, or open the next one."""
@@ -213,6 +232,12 @@ class Recorder:
 
     def close(self) -> None:
         """End recording, and say what it cost."""
+        try:
+            self._close()
+        except OSError as error:
+            self._give_up(error)
+
+    def _close(self) -> None:
         for handle in self.watched:
             handle.remove()
         self.watched = []

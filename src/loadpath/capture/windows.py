@@ -1,5 +1,6 @@
 """Windows of profiler traces: a few steps in every so many, written beside the job's own work."""
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -106,6 +107,13 @@ class Windows:
         return True
 
     def _write(self, done: Any, folder: Path) -> None:
+        try:
+            self._publish(done, folder)
+        except OSError as error:
+            text = "a window is lost: %s cannot be written (%s)"
+            logging.getLogger(__name__).warning(text, folder, error.strerror)
+
+    def _publish(self, done: Any, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         flight = dump_flight_recorder()
         for name, save in (("rank", done.export_chrome_trace), ("fr_rank", None)):

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import polars as pl
 
+from loadpath.decode.blocks import read_blocks
 from loadpath.decode.regular import check_regular
+from loadpath.decode.table_file import short_lines
 from loadpath.errors import InputError, first_line
 from loadpath.tables.schema import TableSchema
 
@@ -90,7 +92,8 @@ def read_numbers(
 def _cells(path: Path, remedy: str) -> tuple[list[int], pl.DataFrame]:
     """Return the cells as text, and the line of the file that each row came from."""
     try:
-        text = check_regular(path).read_text(encoding="utf-8-sig")
+        raw = b"".join(short_lines(read_blocks(check_regular(path)), path.name))
+        text = raw.decode("utf-8-sig")
         numbered = [
             (number, line)
             for number, line in enumerate(text.splitlines(), start=1)

@@ -14,7 +14,9 @@ __all__ = ["MAX_SHELF_BYTES", "keep", "kept", "source_digest"]
 
 MAX_SHELF_BYTES = 8 << 30
 """Beyond this size what was used longest ago is thrown away."""
-SUFFIX = ".kept"
+SUFFIX, PART = ".kept", ".new-"
+STALE_S = 3600
+"""What was begun this long before is of a process that was killed."""
 MARK = b"loadpath"
 HEAD = len(MARK) + 4
 
@@ -38,9 +40,10 @@ def kept(folder: Path, key: str) -> memoryview | None:
     try:
         with path.open("rb") as stream:
             content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-        os.utime(path)
     except (OSError, ValueError):
         return None
+    with suppress(OSError):  # a shelf that is only read keeps the order of its making
+        os.utime(path)
     stated = int.from_bytes(content[len(MARK) : HEAD], "little")
     if bytes(content[: len(MARK)]) != MARK or isal_zlib.crc32(content[HEAD:]) != stated:
         return None
@@ -61,7 +64,7 @@ def keep(folder: Path, key: str, parts: Iterable[bytes | memoryview]) -> None:
     """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")
+        handle, name = tempfile.mkstemp(dir=folder, prefix=PART)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(MARK + bytes(4))
@@ -101,8 +104,12 @@ def source_digest(*folders: Path) -> str:
 
 
 def _throw_away(folder: Path) -> None:
-    """Remove what was used longest ago, while there is too much."""
+    """Remove what was used longest ago, while there is too much, and what killed processes left."""
     found = [(path, path.stat()) for path in folder.glob("*" + SUFFIX)]
+    now = max(state.st_mtime for _, state in found)
+    for part in folder.glob(PART + "*"):
+        if now - part.stat().st_mtime > STALE_S:
+            part.unlink(missing_ok=True)
     total = sum(state.st_size for _, state in found)
     for path, state in sorted(found, key=lambda item: item[1].st_mtime_ns):
         if total <= MAX_SHELF_BYTES:

@@ -1,15 +1,16 @@
 """Parquet and CSV files within bounds: a small file that becomes a large table is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from loadpath.decode.blocks import FREE_BYTES, MAX_EXPANSION
+from loadpath.decode.blocks import BLOCK_BYTES, FREE_BYTES, MAX_EXPANSION
 from loadpath.decode.regular import check_table
 from loadpath.errors import InputError, first_line
 
-__all__ = ["read_cells", "read_table", "read_whole_numbers"]
+__all__ = ["read_cells", "read_table", "read_whole_numbers", "short_lines"]
 
 LONGEST_LINE_BYTES = 1 << 20
 ROW_BYTES = 64
@@ -61,10 +62,11 @@ def read_cells(path: Path, remedy: str) -> pl.DataFrame:
     Raises
     ------
     InputError
-        If the file cannot be opened or is no CSV.
+        If the file cannot be opened, is no CSV, or has a line of 1 MiB and more.
     """
     try:
-        return pl.read_csv(check_table(path), infer_schema=False)
+        _check_lines(check_table(path))
+        return pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(path.name, f"cannot be read ({first_line(error)})", remedy) from error
 
@@ -108,7 +110,40 @@ def _check_rows(path: Path) -> None:
 
 def _check_lines(path: Path) -> None:
     with path.open("rb") as stream:
-        while block := stream.read(LONGEST_LINE_BYTES):
-            if len(block) == LONGEST_LINE_BYTES and b"\n" not in block:
-                what = f"a line of {LONGEST_LINE_BYTES >> 20} MiB and more"
-                raise InputError(path.name, what, REMEDY)
+        for _ in short_lines(iter(partial(stream.read, BLOCK_BYTES), b""), path.name):
+            pass
+
+
+def short_lines(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    r"""Pass on the blocks of a text until a line is too long to be one of a table.
+
+    Parameters
+    ----------
+    blocks : iterable of bytes
+        The text.
+    name : str
+        File, for errors.
+
+    Yields
+    ------
+    bytes
+        Blocks.
+
+    Raises
+    ------
+    InputError
+        If a line has 1 MiB and more.
+
+    Examples
+    --------
+    >>> list(short_lines([b"a,b\n1", b",2\n"], "a.csv"))
+    [b'a,b\n1', b',2\n']
+    """
+    n_byte = 0
+    for block in blocks:
+        end = block.rfind(b"\n")
+        n_byte = n_byte + len(block) if end < 0 else len(block) - end - 1
+        if n_byte >= LONGEST_LINE_BYTES:
+            what = f"a line of {LONGEST_LINE_BYTES >> 20} MiB and more"
+            raise InputError(name, what, REMEDY)
+        yield block

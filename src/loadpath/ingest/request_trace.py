@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from loadpath.decode import read_blocks
+from loadpath.decode.table_file import short_lines
 from loadpath.errors import InputError, first_line
 from loadpath.tables.measured import REQUEST
 
@@ -46,7 +47,7 @@ def read_requests(path: Path) -> pl.DataFrame:
         If it cannot be read, lacks a column or has it twice, or holds what cannot be a time or a number
         of tokens; problems are named with the row, all at once.
     """
-    text = b"".join(read_blocks(path))
+    text = b"".join(short_lines(read_blocks(path), path.name))
     try:
         table = pl.read_csv(text, infer_schema=False, comment_prefix="#")
     except pl.exceptions.PolarsError as error:

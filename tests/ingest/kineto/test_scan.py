@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from tests.soak.hostile import SPLINTERS, mutant, one_event, sound_records
+from tests.soak.formats import trace_text
+from tests.soak.hostile import SPLINTERS, mutant, one_event
 
 from loadpath.decode import Chunk, array_chunks
 from loadpath.ingest.kineto.chunks import KEYS, ChunkReader
@@ -52,7 +53,7 @@ def document(*events):
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
-    return sound_records(tmp_path_factory.mktemp("sound"))["rank0.json"]
+    return trace_text(tmp_path_factory.mktemp("sound"))
 
 
 @pytest.mark.parametrize("size", [1 << 20, 4096, 700])

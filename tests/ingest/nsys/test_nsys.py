@@ -106,6 +106,35 @@ def test_several_processes_of_one_export_are_ranks(traces, tmp_path):
     assert "ranks_numbered" in found.caveat["code"].to_list()
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "VIRTUAL TABLE NVTX_EVENTS USING fts5(start, end, eventType, globalTid, text)",
+        "VIEW NVTX_EVENTS AS SELECT 1 AS start, 2 AS end, 59 AS eventType, 3 AS globalTid, 'a' AS text",
+    ],
+)
+def test_what_stands_in_the_place_of_a_table_is_not_run(place, tmp_path):
+    path = tmp_path / "rank0.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"CREATE {place}")
+        if place.startswith("VIRTUAL"):
+            connection.execute("INSERT INTO NVTX_EVENTS VALUES (1, 2, 59, 3, 'a')")
+    connection.close()
+    with pytest.raises(InputError, match="no calls, kernels or ranges"):
+        read_nsys([path])
+
+
+def test_names_are_told_as_they_stand_whatever_they_say(traces, tmp_path):
+    name = "'); DROP TABLE StringIds; --\x00 {{7*7}} <script>"
+    path = exports(traces, tmp_path) / "report_rank1.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE StringIds SET value = ? WHERE id = 1", (name,))
+    connection.close()
+    before = path.read_bytes()
+    assert name in read_nsys([path]).op["name"].cast(str).to_list()
+    assert path.read_bytes() == before
+
+
 def test_file_that_is_no_export_is_refused(tmp_path):
     path = tmp_path / "rank0.sqlite"
     sqlite3.connect(path).close()

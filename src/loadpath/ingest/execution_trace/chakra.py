@@ -21,9 +21,13 @@ VALUES = 1
 WHOLE, SIGNED, TEXT = frozenset({7, 9, 11, 13, 27}), frozenset({15, 17}), 29
 """Fields of an attribute that hold a number, one folded with its sign, or text."""
 LONGEST_TEXT = 1 << 20
+MOST_BAD = 10_000
+"""Nodes that are none, after which a file is none either."""
 PYTHON = re.compile(
-    r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|\b(True|False|None|nan|inf)\b|-inf"
+    r"'((?:[^'\\]|\\.?)*+)(?:'|$)|\"((?:[^\"\\]|\\.?)*+)(?:\"|$)|\b(True|False|None|nan|inf)\b|-inf",
+    re.DOTALL,
 )
+"""A string that nothing closes goes to the end, or each of its quotes would be tried as a begin."""
 JSON_NUMBERS = {"int64Val", "int32Val", "uint64Val", "uint32Val", "boolVal", "sint64Val"}
 
 
@@ -101,14 +105,19 @@ def chakra_nodes(blocks: Iterable[bytes]) -> Iterator[ChakraNode | None]:
     Raises
     ------
     ValueError
-        Where the file is damaged beyond a node.
+        Where the file is damaged beyond a node, or has too many that are none.
     """
+    n_bad = 0
     for i, message in enumerate(messages(blocks)):
-        if i:
-            try:
-                yield from _node(message)
-            except (ValueError, msgspec.MsgspecError, RecursionError):
-                yield None
+        if not i:
+            continue
+        try:
+            yield from _node(message)
+        except (ValueError, msgspec.MsgspecError, RecursionError):
+            n_bad += 1
+            yield None
+        if n_bad > MOST_BAD:
+            raise ValueError(f"more than {MOST_BAD:,} nodes that are none")
 
 
 def jsonized_nodes(text: bytes) -> Iterator[ChakraNode | None]:
@@ -141,7 +150,9 @@ def _node(message: bytes) -> Iterator[ChakraNode]:
             said |= _attribute(value)
         else:
             told[number] = value
-    yield from _operator(_text(told[NAME]) if NAME in told else "", said, *(
+    if NAME not in told:
+        raise ValueError("a node without a name")
+    yield from _operator(_text(told[NAME]), said, *(
         _side(told.get(side, b"")) for side in (INPUTS, OUTPUTS)
     ))  # fmt: skip
 

@@ -30,7 +30,7 @@ RANK_IN_NAME = re.compile(
     r"(?:rank[-_]?|_)(\d{1,6})(?=\D*$)|(?:^|\.)(\d{1,6})(?=\.et\b)", re.IGNORECASE
 )
 """As PyTorch names its files, or as ASTRA-sim has those of Chakra (``job.3.et``)."""
-MOST_TEXT = 1 << 30
+MOST_TEXT = 1 << 27
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 COMMUNICATES = ("record_param_comms", "nccl:", "c10d::", "gloo:")
 LARGEST = 1 << 62
@@ -158,7 +158,7 @@ def _whole(path: Path) -> bytes:
         parts.append(block)
         size += len(block)
         if size > MOST_TEXT:
-            raise InputError(path.name, "a text of more than 1 GiB", "Give the .et file itself.")
+            raise InputError(path.name, "a text of more than 128 MiB", "Give the .et file itself.")
     return b"".join(parts)
 
 

@@ -25,6 +25,8 @@ RANKS_IN_NAME = (
 """A rank is named as one, comes after the last underscore, or ends the name: the first that is there."""
 SUFFIXES = (".gz", ".json", ".pkl", ".pickle")
 KNOWN_VERSION = "2."
+MOST_ENTRIES = 1 << 18
+"""A ring holds thousands (TORCH_FR_BUFFER_SIZE)."""
 KEYS = (b"pg_config", b"pg_status", b"collective_seq_id", b"nccl_version", b"comm_lib_version",
         b"time_discovered_completed_ns")  # fmt: skip
 """Two of them, or one and entries, are in every dump."""
@@ -200,6 +202,7 @@ def _parsed(path: Path) -> tuple[list[Entry], int, Dump, str]:
         for found in _decoded(decoder, part):
             entries += found
             n_bad += not found
+        _check_number(path, len(entries) + n_bad)
     try:
         dump = msgspec.json.decode(envelope.text, type=Dump)
     except BAD:
@@ -224,8 +227,15 @@ def _unpickled(path: Path) -> tuple[list[Entry], int, Dump, str]:
         dump, damage = Dump(), "what it says of its groups is not what PyTorch writes"
     raw = value.get("entries", [])
     raw = raw if isinstance(raw, (list, tuple)) else [raw]
+    _check_number(path, len(raw))
     entries = [found for item in raw for found in _converted(item)]
     return entries, len(raw) - len(entries), dump, damage
+
+
+def _check_number(path: Path, n: int) -> None:
+    if n > MOST_ENTRIES:
+        what = f"over {MOST_ENTRIES:,} entries, more than a flight recorder keeps"
+        raise InputError(path.name, what, "Give the dump of one rank as PyTorch wrote it.")
 
 
 _BESIDE = ("pg_config", "pg_status", "version")

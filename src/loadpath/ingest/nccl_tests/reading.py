@@ -1,5 +1,6 @@
 """What nccl-tests left behind, recognised by content: a log, a table of times, a link summary."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,9 @@ from loadpath.tables.measured import COLLECTIVE_POINT, LINK_POINT
 
 __all__ = ["CollectiveRecord", "is_nccl_tests", "read_nccl_tests"]
 
-MAX_TEXT_BYTES = 256 << 20
+MAX_TEXT_BYTES, MOST_LINES, LONGEST_LINE = 256 << 20, 1_000_000, 1 << 16
+"""What goes beyond is no log: what came before is kept."""
+EMPTY_LINES = re.compile(rb"(?:\r?\n){2,}+")
 HEAD_BYTES = 1 << 16
 MARKS = ("# nThread", "out-of-place", "Collective test starting", "# nccl-tests")
 TEXTS = {
@@ -108,21 +111,25 @@ def read_nccl_tests(path: Path) -> CollectiveRecord:
 
 
 def _text(path: Path) -> tuple[str, int]:
-    """Return the text of the file and whether it was cut; what is sound is kept."""
-    blocks: list[bytes] = []
-    n_cut = total = 0
+    """Return the text of the file without empty lines, and whether it was cut; what is sound is kept."""
+    text = bytearray()
+    n_cut = n_line = 0
     try:
         for block in read_blocks(path):
-            blocks.append(block)
-            total += len(block)
-            if total > MAX_TEXT_BYTES:
+            lines = EMPTY_LINES.sub(b"\n", block)
+            n_line += lines.count(b"\n")
+            text += lines
+            n_rest = len(text) - text.rfind(b"\n")
+            if n_rest > LONGEST_LINE:
+                del text[-n_rest:]
+            if n_rest > LONGEST_LINE or len(text) > MAX_TEXT_BYTES or n_line > MOST_LINES:
                 n_cut = 1
                 break
     except InputError:
-        if not blocks:
+        if not text:
             raise
         n_cut = 1
-    return b"".join(blocks).decode("utf-8", errors="replace"), n_cut
+    return text.decode("utf-8", errors="replace"), n_cut
 
 
 def _points(rows: list[Row]) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Tables made from collective measurements: times by size and ranks, and summaries of links."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -44,7 +45,7 @@ def parse_times(text: str, name: str) -> tuple[list[Row], Counter[str]]:
     InputError
         If it is no CSV or has no column of medians.
     """
-    table = _csv(text, name)
+    table = _csv(text, name, TIMES_COLUMNS)
     medians = [c for c in table.columns if c.startswith("time_stats.") and c.endswith(".median")]
     if not medians:
         raise InputError(name, "no column time_stats.*.median", REMEDY)
@@ -93,7 +94,7 @@ def parse_summary(text: str, name: str) -> tuple[pl.DataFrame, Counter[str]]:
     InputError
         If it is no CSV.
     """
-    table = _csv(text, name)
+    table = _csv(text, name, SUMMARY_COLUMNS)
     test = pl.col("test").str.strip_suffix("_perf")
     rate = {"mean_bytes_per_s": "avg_bus_bw_GBs", "peak_bytes_per_s": "peak_busbw_GBs"}
     typed = table.select(
@@ -120,9 +121,14 @@ def _whole(name: str) -> pl.Expr:
     return pl.col(name).str.strip_chars().cast(pl.Int64, strict=False)
 
 
-def _csv(text: str, name: str) -> pl.DataFrame:
+def _csv(text: str, name: str, columns: Sequence[str]) -> pl.DataFrame:
     try:
-        return pl.read_csv(text.encode(), infer_schema=False, truncate_ragged_lines=True)
+        table = pl.read_csv(text.encode(), infer_schema=False, truncate_ragged_lines=True)
     except pl.exceptions.PolarsError as error:
         what = f"cannot be read ({first_line(error)})"
         raise InputError(name, what, REMEDY) from error
+    # a quote in the first line joins names that recognition told apart
+    missing = [f"missing column {column!r}" for column in columns if column not in table.columns]
+    if missing:
+        raise InputError(name, missing, REMEDY)
+    return table

@@ -24,6 +24,41 @@ REMEDY = "Export it again: nsys export --type sqlite REPORT.nsys-rep."
 MAGIC = b"SQLite format 3\0"
 MOST_TEXT = 1 << 16
 """Longest value that is read, in bytes."""
+FREE_STEPS, STEPS_PER_BYTE, LOOK_STEPS = 1_000_000, 16, 10_000
+"""Steps of SQLite's machine that a query may take: a row of n columns has n bytes and takes 6 n + 3 or so."""
+STORED = {pl.String: "text", pl.Int64: "integer"}
+"""How SQLite calls the values of a column; it lets any column hold anything."""
+
+
+class _Budget:
+    """What a query may still take: pages that stand in each other's place hold more rows than their file.
+
+    Parameters
+    ----------
+    n_byte : int
+        Size of the file.
+    """
+
+    def __init__(self, n_byte: int) -> None:
+        self._n_byte = n_byte
+        self.refill()
+
+    def refill(self) -> None:
+        """Begin a query."""
+        self._n_step = FREE_STEPS + STEPS_PER_BYTE * self._n_byte
+        self._n_text = self._n_byte
+
+    def is_out_of_steps(self) -> bool:
+        """Note that the machine went on, and say whether it is to stop."""
+        self._n_step -= LOOK_STEPS
+        return self._n_step < 0
+
+    def text(self, raw: bytes) -> str:
+        """Read a text, cut where it is long."""
+        self._n_text -= len(raw)
+        if self._n_text < 0:
+            raise sqlite3.DataError("holds more text than bytes")
+        return raw[:MOST_TEXT].decode("utf-8", "replace")
 
 
 class Database:
@@ -35,12 +70,18 @@ class Database:
         Opened file.
     name : str
         Its name, for errors.
+    n_byte : int
+        Its size.
     """
 
-    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
-        self._connection = connection
-        self._name = name
-        told = self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+    def __init__(self, connection: sqlite3.Connection, name: str, n_byte: int) -> None:
+        self._connection, self._name, self._budget = connection, name, _Budget(n_byte)
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_TEXT * 16)
+        connection.set_progress_handler(self._budget.is_out_of_steps, LOOK_STEPS)
+        connection.text_factory = self._budget.text
+        # a virtual table has no page: modules that the file names are not run
+        told = self._rows("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0")
         self.tables = {str(row[0]) for row in told}
 
     def table(self, name: str, columns: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
@@ -69,12 +110,13 @@ class Database:
         known = [column for column in columns if column in there]
         if not known:
             return pl.DataFrame(schema=dict(columns))
-        listed = ", ".join(f'"{column}"' for column in known)
+        listed = ", ".join(
+            f'CASE typeof("{column}") WHEN \'{STORED[columns[column]]}\' THEN "{column}" END'
+            for column in known
+        )
         rows = self._rows(f'SELECT {listed} FROM "{name}"')  # noqa: S608 - names of our own
         data = {
-            column: pl.Series(
-                [_typed(row[i], columns[column]) for row in rows], dtype=columns[column]
-            )
+            column: pl.Series([row[i] for row in rows], dtype=columns[column])
             for i, column in enumerate(known)
         }
         frame = pl.DataFrame(data)
@@ -82,17 +124,13 @@ class Database:
         return frame.with_columns(missing).select(*columns)
 
     def _rows(self, query: str) -> list[tuple[object, ...]]:
+        self._budget.refill()
         try:
             return self._connection.execute(query).fetchall()
         except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
-            raise InputError(self._name, f"damaged ({first_line(error)})", REMEDY) from error
-
-
-def _typed(value: object, dtype: type[pl.DataType]) -> object:
-    """Keep a value of the declared kind; SQLite lets any column hold anything."""
-    if dtype is pl.String:
-        return value if isinstance(value, str) else None
-    return value if isinstance(value, int) else None
+            is_spent = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
+            what = "holds more rows than bytes" if is_spent else first_line(error)
+            raise InputError(self._name, f"damaged ({what})", REMEDY) from error
 
 
 @contextmanager
@@ -122,22 +160,18 @@ def opened(path: Path) -> "Iterator[Database]":
         raise InputError(path.name, "no SQLite database", REMEDY)
     try:
         if is_plain:
+            n_byte = path.stat().st_size
             connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         else:
+            whole = b"".join(read_blocks(path))
+            n_byte = len(whole)
             connection = sqlite3.connect(":memory:")
-            connection.deserialize(b"".join(read_blocks(path)))
+            connection.deserialize(whole)
     except (sqlite3.Error, MemoryError) as error:
         raise InputError(path.name, f"cannot be opened ({first_line(error)})", REMEDY) from error
     try:
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_TEXT * 16)
-        connection.text_factory = _text
-        yield Database(connection, path.name)
+        yield Database(connection, path.name, n_byte)
     except sqlite3.Error as error:
         raise InputError(path.name, f"damaged ({first_line(error)})", REMEDY) from error
     finally:
         connection.close()
-
-
-def _text(raw: bytes) -> str:
-    return raw[:MOST_TEXT].decode("utf-8", "replace")

@@ -20,6 +20,8 @@ from loadpath.tables import COMMUNICATOR, LANE, RANK, Recording, caveat_table
 
 __all__ = ["is_stage_log", "read_stage_logs"]
 
+MOST_STAGES = 1000
+"""Coarse stages of a step are a handful."""
 MOST_RANK, MOST_STEP, MOST_NS = 1 << 20, 1 << 62, 1 << 52
 OF_OP_TABLE = {"optype", "seq_id", "start_ts"}
 NO_UNIT = "column names hold no unit: durations are taken to be seconds"
@@ -137,6 +139,8 @@ def _long_rows(rows: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[Doubt
     sound = table.drop_nulls(["rank", "step", "stage", "duration_ns"])
     if not sound.height:
         raise InputError(path.name, "no usable row", REMEDY)
+    if (n := sound["stage"].n_unique()) > MOST_STAGES:
+        raise InputError(path.name, f"{n:,} different stages, more than {MOST_STAGES:,}", REMEDY)
     used = {"row", step, stage, long, *stages, *(n for names in KEYS.values() for n in names)}
     unread = [name for name in rows.columns if name not in used]
     has_unit = all(c.has_unit for c in stages.values()) if stages else _has_unit(long or "")

@@ -7,6 +7,7 @@ import msgspec
 import polars as pl
 
 from loadpath.decode.blocks import first_block, read_blocks
+from loadpath.decode.table_file import short_lines
 from loadpath.errors import InputError, first_line
 
 __all__ = ["HEAD_BYTES", "JSON_LINES", "read_head", "read_rows"]
@@ -101,7 +102,7 @@ def _content(path: Path) -> tuple[bytes, str]:
     blocks: list[bytes] = []
     room = max(MOST_UNPACKED, path.stat().st_size)
     try:
-        for block in read_blocks(path):
+        for block in short_lines(read_blocks(path), path.name):
             blocks.append(block)
             room -= len(block)
             if room < 0:

@@ -11,7 +11,7 @@ from loadpath.couple.service_order import ServiceOrder
 from loadpath.errors import InputError
 from loadpath.replay.simulation import kernels, layout_kernels
 from loadpath.replay.simulation.noise import Noise
-from loadpath.tables.schedule import CALC, SEND, Schedule
+from loadpath.tables.schedule import CALC, RECV, SEND, Schedule
 
 __all__ = ["Simulation", "simulate_schedule"]
 
@@ -19,7 +19,7 @@ Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
 MOST_PORTS = 1 << 26
-MOST_OPS = 1 << 30
+MOST_OPS = 1 << 29
 LONGEST_NS = 1 << 61
 """Schedules whose work adds up to more are refused: times would not fit into 64 bits."""
 
@@ -120,7 +120,7 @@ def simulate_schedule(
     n_served, n_event = kernels.run_events(
         laid.column,
         laid.wide,
-        schedule.tag,
+        laid.several,
         schedule.rank_start,
         laid.after,
         laid.counts,
@@ -140,6 +140,7 @@ class _LaidOut(NamedTuple):
 
     column: Int32Array
     wide: Int64Array
+    several: tuple[Any, Any, Any]
     after: tuple[Any, Any, Any]
     counts: tuple[int, ...]
 
@@ -159,10 +160,17 @@ def _laid_out(schedule: Schedule) -> _LaidOut:
     ops = (schedule.kind, schedule.size, schedule.peer, cpu, nic)
     edges = (schedule.edge_source, schedule.edge_target, schedule.edge_on_start)
     layout_kernels.lay_out(schedule.rank_start, ops, edges, (column, wide, *after))
-    n_channel = layout_kernels.number_channels(
-        schedule.kind, schedule.peer, schedule.tag, schedule.rank_start, column
+    is_any = (schedule.kind == RECV) & ((schedule.peer == -1) | (schedule.tag == -1))
+    n_several = n_op if is_any.any() else 0
+    several = (
+        np.full((n_several, 4), -1, np.int32),
+        np.empty(4 * n_several, np.int32),
+        np.empty(n_several, np.int32),
     )
-    return _LaidOut(column, wide, after, (n_cpu, n_nic, *n_channel))
+    n_channel = layout_kernels.number_channels(
+        schedule.kind, schedule.peer, schedule.tag, schedule.rank_start, column, several[0]
+    )
+    return _LaidOut(column, wide, several, after, (n_cpu, n_nic, n_channel))
 
 
 def _without_gaps(port: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
@@ -197,7 +205,7 @@ class _Room(NamedTuple):
 
 def _room_for(schedule: Schedule, counts: tuple[int, ...]) -> _Room:
     n_op, n_rank = schedule.n_op, schedule.n_rank
-    n_cpu, n_nic, n_channel, _ = counts
+    n_cpu, n_nic, n_channel = counts
     n_queue = n_rank * n_cpu * (1 + 2 * n_nic)
     n_slot = 1 << max(10, (4 * n_rank - 1).bit_length())
     return _Room(

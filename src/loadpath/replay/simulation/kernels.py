@@ -14,10 +14,12 @@ from loadpath.replay.simulation.layout_kernels import (
     CHANNEL,
     FIRST,
     HOST,
+    IN_SEVERAL,
     KIND,
     PEER,
     RECV,
     SEND,
+    SEVERAL,
     SIZE,
     UNMET,
 )
@@ -53,18 +55,8 @@ def _late(noise: Any, x: int, at: int, t: int, span: int) -> Any:
 
 
 @kernel(borrows=True)
-def _take(ends: Any, k: int, after: Any, c: int, before: int, x: int) -> None:
-    """Take event x, which follows `before` (or nothing), out of list k of channel c."""
-    if before < 0:
-        ends[c, k] = after[x]
-    else:
-        after[before] = after[x]
-    if ends[c, k + 1] == x:
-        ends[c, k + 1] = before
-
-
-@kernel(borrows=True)
 def _append(ends: Any, k: int, after: Any, c: int, x: int) -> None:
+    """Put event x at the end of list k of channel c."""
     after[x] = -1
     if ends[c, k] < 0:
         ends[c, k] = x
@@ -74,10 +66,72 @@ def _append(ends: Any, k: int, after: Any, c: int, x: int) -> None:
 
 
 @kernel(borrows=True)
-def _meets(wild: Any, column: Any, r: int, v: int) -> Any:
-    """Whether a receive takes the message of send v; `wild` is the tags, needed in wild ranks."""
-    peer = column[r, PEER]
-    return (peer == -1 or peer == column[v, HOST]) and (wild[r] == -1 or wild[r] == wild[v])
+def _take_receive(ends: Any, after: Any, column: Any, several: Any, v: int) -> Any:
+    """Take the receive that was posted first of those that wish the message of send v; -1 for none.
+
+    `several` is channels of messages to ranks that receive from any, what follows each message in each
+    of them, and when each receive was posted.
+    """
+    channels, _, posted = several
+    c = np.int64(column[v, CHANNEL])
+    if c == SEVERAL:
+        for k in range(4):
+            d = channels[v, k]
+            if d < 0 or ends[d, 0] < 0:
+                continue
+            if c < 0 or posted[ends[d, 0]] < posted[ends[c, 0]]:
+                c = np.int64(d)
+    if c < 0:
+        return np.int64(-1)
+    r = np.int64(ends[c, 0])
+    if r >= 0:
+        ends[c, 0] = after[r]
+    return r
+
+
+@kernel(borrows=True)
+def _take_message(ends: Any, after: Any, several: Any, c: int) -> Any:
+    """Take the send whose message came first of those that the receives of channel c wish; -1 for none."""
+    channels, following, _ = several
+    if c >= 0:
+        m = np.int64(ends[c, 2])
+        if m < 0:
+            return m
+        ends[c, 2] = after[m]
+        return m - (after.size >> 1)
+    d = IN_SEVERAL - c
+    e = np.int64(ends[d, 2])
+    while e >= 0 and channels[e >> 2, 0] == SEVERAL:  # taken in another channel
+        e = np.int64(following[e])
+    if e < 0:
+        ends[d, 2] = -1
+        return e
+    ends[d, 2] = following[e]
+    channels[e >> 2, 0] = SEVERAL
+    return e >> 2
+
+
+@kernel(borrows=True)
+def _leave_message(ends: Any, after: Any, column: Any, several: Any, v: int) -> None:
+    """Let the message of send v wait for its receive, in each channel in which one may be posted."""
+    channels, following, _ = several
+    c = np.int64(column[v, CHANNEL])
+    if c >= 0:
+        _append(ends, 2, after, c, (after.size >> 1) + v)
+        return
+    for k in range(4):
+        if channels[v, k] >= 0:
+            _append(ends, 2, following, np.int64(channels[v, k]), 4 * v + k)
+
+
+@kernel(borrows=True)
+def _leave_receive(ends: Any, after: Any, column: Any, several: Any, v: int, n: int) -> None:
+    """Let the receive v wait for its message; `n` is how many events were before."""
+    c = np.int64(column[v, CHANNEL])
+    if c < 0:
+        c = IN_SEVERAL - c
+        several[2][v] = n
+    _append(ends, 0, after, c, v)
 
 
 @kernel(borrows=True)
@@ -149,7 +203,7 @@ def _order_freed(freed: Any, n: int, column: Any) -> None:
 def run_events(
     column: Any,
     wide: Any,
-    wild: Any,
+    several: Any,
     rank_start: Any,
     after: Any,
     counts: Any,
@@ -161,16 +215,16 @@ def run_events(
     """Serve all events in the order of time, then of their number.
 
     `column` (n_op + 1, 8) says of each op what `KIND` ... `UNMET` name, as `lay_out` leaves it, and `wide`
-    is the same memory as 64 bits; `wild` is tags; `rank_start` says where the ops of each rank begin;
-    `after` is the ops that require an op's end (where they begin is in `FIRST`), starts and ops that
-    require its start; `counts` is processors and interfaces of a rank, channels, and the first channel
-    of a rank that receives from any; `costs` is L, o, g in ns, G, O in ps per byte, S; `noise` is a
+    is the same memory as 64 bits; `several` is as of `_take_receive`; `rank_start` says where the ops of each
+    rank begin; `after` is the ops that require an op's end (where they begin is in `FIRST`), starts and ops
+    that require its start; `counts` is processors and interfaces of a rank, and channels; `costs` is L, o, g
+    in ns, G, O in ps per byte, S; `noise` is a
     length per event (or none), and a trace: starts, running totals, period, and where in it each rank
     begins; `room` is what `room_for` made; `out` is order, begin and noise (or none) of each event, match
     and done of each op. Returns the numbers of events served and made.
     """
     end_next, start_first, start_next = after
-    n_cpu, n_nic, _, first_wild = counts
+    n_cpu, n_nic, _ = counts
     latency, overhead, gap, per_byte, cpu_per_byte, eager = costs
     order, begun, lateness, match, done = out
     n_op, n_rank = column.shape[0] - 1, rank_start.size - 1
@@ -249,14 +303,8 @@ def run_events(
             p, i = _resources(column, v, peer, n_cpu, n_nic)
             busy[p] = t + overhead + late + max(b * cpu_per_byte // 1000, wire)
             receiving[i] = t + gap + wire
-            before = np.int64(-1)
-            r = np.int64(ends[c, 0])
-            if c >= first_wild:
-                while r >= 0 and not _meets(wild, column, r, v):
-                    before = r
-                    r = np.int64(after_it[r])
+            r = _take_receive(ends, after_it, column, several, v)
             if r >= 0:
-                _take(ends, 0, after_it, c, before, r)
                 match[r] = v
                 second_done = r
                 if size > eager:
@@ -265,7 +313,7 @@ def run_events(
                     busy[p] = max(busy[p], t)
                     sending[i] = max(sending[i], t)
             else:
-                _append(ends, 2, after_it, c, x)
+                _leave_message(ends, after_it, column, several, v)
         elif kind == CALC:
             p, i = _resources(column, v, host, n_cpu, n_nic)
             busy[p] = t + size + late
@@ -286,15 +334,8 @@ def run_events(
             if size <= eager:
                 first_done = v
         else:
-            before = np.int64(-1)
-            m = np.int64(ends[c, 2])
-            if c >= first_wild:
-                while m >= 0 and not _meets(wild, column, v, m - n_op):
-                    before = m
-                    m = np.int64(after_it[m])
-            if m >= 0:
-                w = m - n_op
-                _take(ends, 2, after_it, c, before, m)
+            w = _take_message(ends, after_it, several, c)
+            if w >= 0:
                 match[v] = w
                 second_done = v
                 if wide[w, SIZE] > eager:
@@ -304,7 +345,7 @@ def run_events(
                     busy[p] = max(busy[p], t)
                     sending[i] = max(sending[i], t)
             else:
-                _append(ends, 0, after_it, c, v)
+                _leave_receive(ends, after_it, column, several, v, n_order)
         n_freed = np.int64(0)
         if start_next.size > 0 and not is_message:
             for e in range(start_first[v], start_first[v + 1]):

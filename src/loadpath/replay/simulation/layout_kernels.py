@@ -6,7 +6,7 @@ import numpy as np
 
 from loadpath.compiled import kernel
 
-__all__ = ["lay_out", "number_channels"]
+__all__ = ["IN_SEVERAL", "SEVERAL", "lay_out", "number_channels"]
 
 SEND, RECV, CALC = 1, 2, 3
 N_COLUMN = 8
@@ -17,6 +17,8 @@ KIND, FIRST, HOST, PEER, CHANNEL, UNMET = range(2, 8)
 """Kind with processor and interface, the first of those that require its end (they last until the first
 of the next op), rank, the other rank, channel, and how much it requires that is still to come."""
 FEWEST_SLOTS = 1 << 10
+SEVERAL, IN_SEVERAL = -2, -3
+"""Channels of messages to ranks that receive from any, and of the first of such a rank's receives."""
 
 
 @kernel
@@ -102,26 +104,31 @@ def _more_slots(slot: Any) -> Any:
 
 
 @kernel
-def number_channels(kind: Any, peer: Any, tag: Any, rank_start: Any, column: Any) -> Any:
-    """Give numbers to the queues in which messages meet receives: one per sender, receiver and tag.
+def number_channels(
+    kind: Any, peer: Any, tag: Any, rank_start: Any, column: Any, channels: Any
+) -> Any:
+    """Give numbers to the channels in which messages meet receives: one per sender, receiver and tag.
 
-    A rank that receives from any sender or with any tag has one queue for all. Fills `CHANNEL` of each
-    op; returns how many there are, and the first of such ranks.
+    Fills `CHANNEL` of each op. At a rank that receives from any sender or with any tag there is a channel
+    for each such wish: its receives have `IN_SEVERAL` less the number of theirs, a message to it has `SEVERAL`,
+    and `channels` (n_op, 4) the channels in which it may be wished, -1 for none. Returns how many there are.
     """
     n_rank = rank_start.size - 1
     is_wild = _wild_ranks(kind, peer, tag, rank_start)
-    # sender and receiver, tag, number
+    # sender (one more than its number) and receiver, tag, number
     slot = np.full((FEWEST_SLOTS, 3), -1, np.int64)
-    n = n_wild = 0
+    n = 0
     for h in range(n_rank):
         for v in range(rank_start[h], rank_start[h + 1]):
             takes = kind[v] == RECV
             into = h if takes else np.int64(peer[v])
             column[v, CHANNEL] = -1
-            if kind[v] == CALC or is_wild[into]:
-                n_wild += kind[v] != CALC
+            if kind[v] == CALC:
                 continue
-            pair = (np.int64(peer[v]) if takes else h) << 32 | into
+            if is_wild[into] and not takes:
+                column[v, CHANNEL] = SEVERAL
+                continue
+            pair = (np.int64(peer[v]) if takes else h) + 1 << 32 | into
             s = _slot(slot, pair, tag[v])
             if slot[s, 2] < 0:
                 slot[s, 0] = pair
@@ -131,18 +138,15 @@ def number_channels(kind: Any, peer: Any, tag: Any, rank_start: Any, column: Any
                 if 2 * n > slot.shape[0]:
                     slot = _more_slots(slot)
                     s = _slot(slot, pair, tag[v])
-            column[v, CHANNEL] = slot[s, 2]
-    first_wild = n
-    if n_wild == 0:
-        return n, first_wild
-    of_rank = np.full(n_rank, -1, np.int32)
+            column[v, CHANNEL] = IN_SEVERAL - slot[s, 2] if is_wild[into] else slot[s, 2]
+    if channels.shape[0] == 0:
+        return n
     for h in range(n_rank):
         for v in range(rank_start[h], rank_start[h + 1]):
-            into = h if kind[v] == RECV else np.int64(peer[v])
-            if kind[v] == CALC or not is_wild[into]:
-                continue
-            if of_rank[into] < 0:
-                of_rank[into] = n
-                n += 1
-            column[v, CHANNEL] = of_rank[into]
-    return n, first_wild
+            if column[v, CHANNEL] == SEVERAL:
+                for k in range(4):
+                    sender = np.int64(h if k < 2 else -1)
+                    wished = tag[v] if k % 2 == 0 else np.int64(-1)
+                    pair = sender + 1 << 32 | np.int64(peer[v])
+                    channels[v, k] = slot[_slot(slot, pair, wished), 2]
+    return n
