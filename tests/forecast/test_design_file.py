@@ -109,6 +109,11 @@ def test_broken_toml_is_named_with_its_place():
     assert problems("name = ")[0].startswith("no TOML: ")
 
 
+def test_values_without_end_are_refused():
+    assert problems("name = " + "[" * 100_000) == ["no design: its values are nested too deep"]
+    assert problems("n = " + "1" * 5_000) == ["no design: a number has thousands of digits"]
+
+
 def test_value_in_place_of_a_table_is_named():
     text = GOOD.replace("[batch]\nsequences = 64", "").replace("[model]", "batch = 3\n[model]")
     assert problems(text) == ["line 3: batch is 3, which is no table"]
