@@ -205,9 +205,9 @@ def _one_of_each(table: pl.DataFrame) -> tuple[pl.DataFrame, list[Doubt]]:
     last = attempts.sort("attempt").unique(["rank", "step"], keep="last")
     n_again = attempts.height - last.height
     kept = told.join(last.select("attempt"), on="attempt", how="semi").sort("row")
-    kept = kept.group_by("rank", "step", "stage", maintain_order=True)
     text = "steps of a rank that stand more than once: of each the last one is kept"
-    summed = kept.agg(pl.col("duration_ns").sum(), pl.col("host").max())
+    parts = kept.group_by("rank", "step", "stage", maintain_order=True)
+    summed = parts.agg(pl.col("duration_ns").sum(), pl.col("host").max())
     return summed, [("repeated_step", text, n_again)]
 
 
