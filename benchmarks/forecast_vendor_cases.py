@@ -14,10 +14,12 @@ def _mlperf_recipe(row: dict[str, str]) -> tuple[int, bool, str]:
     """Give chunks of a stage, whether layers are graphs, and how 8-bit scales are kept.
 
     INTERLEAVED_PIPELINE, LAYER_CUDA_GRAPH, FP8_REDUCE_AMAX and TP_ONLY_AMAX_RED of the configurations that the
-    submitters published with each round (mlcommons/training_results_v3.0 to v4.1); v3.0 tells no chunks: as v3.1.
+    submitters published with each round (mlcommons/training_results_v3.0 to v4.1). Those of v3.1 and v4.0 set
+    NVTE_DP_AMAX_REDUCE_INTERVAL=0 too ("disable DP"), which the Transformer Engine of v3.1 (09ba842) heeds and that of
+    v4.0 (v1.6rc1) knows no more.
     """
     if row["round"] < "v4.0":
-        return 12, False, "delayed"
+        return 12, False, "delayed" if row["round"] == "v3.0" else "own"
     if row["pp"] == "6":
         return 8, True, "delayed"
     if row["round"] == "v4.0":
