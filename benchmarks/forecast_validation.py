@@ -182,7 +182,7 @@ and seven months of its container (24.05 to 24.12), which are not.
 **Replicas that meet in every pass.** Scales of 8-bit products are reduced over all tensor and data ranks in every pass
 (`software.scaling = "delayed"`) by the recipes of DGX Cloud and in MLPerf v3.0 and v4.0. In each of them all replicas
 wait for the latest: by how much passes scatter is the prior `pass_variance`, from recordings of
-[two production jobs](validation_scale.md#noise-and-tails) on other machines. With it the MFU of 8-bit Llama 70B falls by
+[two production jobs](validation_scale.md#noise-and-tails) on other machines, whose passes are longer. With it the MFU of 8-bit Llama 70B falls by
 1.51 points from 64 to 2,048 GPUs (measured: 1.21 in two releases, 1.84 in a third; asked: within 1), with the least and
 the most of what was recorded by 1.23 and 1.93, without it by 0.55. MLPerf itself took the reduction away: v3.1 does it within tensors alone (NVTE_DP_AMAX_REDUCE_INTERVAL), and its
 steps are 1.05 s shorter than those of v3.0 on 512 GPUs and 1.07 s on 768, other work of half a year included; replayed

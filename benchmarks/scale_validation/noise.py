@@ -1,5 +1,9 @@
 """Published distributions of step times and slowdowns, reproduced by fitted noise."""
 
+import gzip
+import json
+from collections import defaultdict
+
 import numpy as np
 import polars as pl
 
@@ -100,30 +104,55 @@ def scatter_of_passes(folder, job):
     )
 
 
+def scatter_of_kernels(folder):
+    """Give the variance of equal kernels of a rank, per second of their time: eight ranks of Megatron on A100."""
+    variance, seconds = 0.0, 0.0
+    for path in sorted((folder / "data" / "kineto-megatron-tp8").glob("kineto_rank_*.json.gz")):
+        alike = defaultdict(list)
+        for event in json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]:
+            if event.get("cat", "").lower() == "kernel" and "nccl" not in event["name"].lower():
+                arguments = event["args"]
+                key = event["name"], str(arguments["grid"]), str(arguments["block"])
+                alike[key].append(1e-6 * event["dur"])
+        variance += sum(np.var(times) * len(times) for times in alike.values())
+        seconds += sum(map(sum, alike.values()))
+    return variance / seconds
+
+
+def pass_row(job, kind, table):
+    """Give a row of one kind of pass, and the variance of its time per second of it."""
+    mean, alone = table["duration"].mean(), table["alone"].to_numpy()
+    longer = ""
+    if table["mb_id"].n_unique() % IN_A_ROW == 0:
+        summed = alone.reshape(-1, IN_A_ROW).sum(axis=1)
+        longer = f"{summed.std() / alone.std() / IN_A_ROW**0.5:.2f}"
+    variance = float(alone.var() * mean)
+    row = (job, kind.removesuffix("-compute"), len(table), f"{mean:.3f}", f"{100 * table['own'].std():.2f}",
+           f"{100 * alone.std():.2f}", longer, f"{variance:.1e}")  # fmt: skip
+    return row, variance
+
+
 def passes(folder):
-    rows, found = [], []
-    for job in ("AR", "ST"):
-        for (kind,), table in scatter_of_passes(folder, job).group_by(
-            "optype", maintain_order=True
-        ):
-            mean, alone = table["duration"].mean(), table["alone"].to_numpy()
-            n_micro = table["mb_id"].n_unique()
-            longer = ""
-            if n_micro % IN_A_ROW == 0:
-                longer = f"{alone.reshape(-1, IN_A_ROW).sum(axis=1).std() / alone.std() / IN_A_ROW**0.5:.2f}"
-            found.append(alone.var() * mean)
-            rows.append(
-                (job, kind.removesuffix("-compute"), len(table), f"{mean:.3f}", f"{100 * table['own'].std():.2f}",
-                 f"{100 * alone.std():.2f}", longer, f"{found[-1]:.1e}")
-            )  # fmt: skip
+    rows, found = zip(
+        *(
+            pass_row(job, kind, table)
+            for job in ("AR", "ST")
+            for (kind,), table in scatter_of_passes(folder, job).group_by(
+                "optype", maintain_order=True
+            )
+        ),
+        strict=True,
+    )
     head = ("job", "pass", "passes", "mean s", "deviation %", "less what stages share %",
             f"{IN_A_ROW} in a row / independent", "variance per second, s")  # fmt: skip
     return (
         "**Passes of one rank** (recordings of two production jobs, ByteDance-Seed/StragglerAnalysis), over the "
         "median of their rank and step. What all stages of a microbatch share is its content; the rest is scatter. "
-        "Shorter passes scatter by a larger share and deviations add up little faster than independent ones, so that the variance "
-        f"grows with the time: {np.exp(np.mean(np.log(found))):.1e} s each second (geometric mean) is the prior "
-        "`pass_variance`. That passes of a few milliseconds follow it too is an assumption.\n\n"
+        "Shorter passes scatter by a larger share, and deviations add up little faster than independent ones, so "
+        f"that the variance grows with the time: {np.exp(np.mean(np.log(found))):.1e} s each second (geometric "
+        "mean), rounded the prior `pass_variance`. Equal kernels of a rank scatter far less "
+        f"({scatter_of_kernels(folder):.0e} s each second, Megatron on A100): what delays passes is around them. That "
+        "passes of a few milliseconds follow the law too is an assumption.\n\n"
         + markdown(head, rows)
         + "\n"
     )
