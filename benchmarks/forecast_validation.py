@@ -166,8 +166,8 @@ gradients of Llama 3 405B added at 32 bit by a pass of their own, as its paper s
 joined or apart, tokens under computation or not, whole steps as graphs or not, up-projections recomputed or not, by
 the configurations of the release that a row names (v0.3.0 to v0.5.0); a cap of 500 W where the table prints one.
 Rows of models whose layout or dimensions the tables do not give (hybrids, Grok, fine-tuning of Llama 3 8B and without
-a layout, MaxText, T5, NeMo launcher) are not forecast. These readings of the rows were settled with the errors in view; the priors were
-not.
+a layout, MaxText, T5, NeMo launcher) are not forecast. These readings of the rows were settled with the errors in
+view; the priors were not.
 
 **What falls short.** GPT-3 of MLPerf is forecast 7 to 20 % too fast at one sequence a microbatch (v3.0, v3.1, and
 later rounds on 10,752 and 11,616 GPUs), within 8 % at two (but for 3,072 GPUs of Oracle, whose steps vary by 7 %). What
@@ -179,17 +179,18 @@ configurations that the submitters published. GPT-3 of DGX Cloud is 10 to 12 % t
 % in v25.02, whose recipe is the same but for half as many chunks and cuDNN in place of flash-attn, which are replayed,
 and seven months of its container (24.05 to 24.12), which are not.
 
-**Replicas that meet in every pass.** Scales of 8-bit products are reduced over all tensor and data ranks in every pass
-(`software.scaling = "delayed"`) by the recipes of DGX Cloud and in MLPerf v3.0 and v4.0. In each of them all replicas
-wait for the latest: by how much passes scatter is the prior `pass_variance`, from recordings of
-[two production jobs](validation_scale.md#noise-and-tails) on other machines, whose passes are longer. With it the MFU of 8-bit Llama 70B falls by
-1.51 points from 64 to 2,048 GPUs (measured: 1.21 in two releases, 1.84 in a third; asked: within 1), with the least and
-the most of what was recorded by 1.23 and 1.93, without it by 0.55. MLPerf itself took the reduction away: v3.1 does it within tensors alone (NVTE_DP_AMAX_REDUCE_INTERVAL), and its
-steps are 1.05 s shorter than those of v3.0 on 512 GPUs and 1.07 s on 768, other work of half a year included; replayed
-are 0.95 and 1.04 s, of which 0.68 and 0.75 s are waiting. Single rows remain that no size explains: 8-bit GPT-3 takes
-5.92, 5.96, 6.44, 6.72 and 6.24 s from 128 to 2,048 GPUs in v24.11.1 of DGX Cloud, 5.63 to 5.96 s in v25.02. All its
-recipes set that variable too, but the Transformer Engines of their containers know it no more (1.10 of 24.09 and later;
-whether 1.6.0.dev0 of 24.05 does, which v24.11.1 has for GPT-3, its version does not tell).
+**Replicas that meet in every pass.** Scales of 8-bit products are reduced over all tensor and data ranks in every
+pass (`software.scaling = "delayed"`) by the recipes of DGX Cloud and in MLPerf v3.0 and v4.0. In each of them all
+replicas wait for the latest: by how much passes scatter is the prior `pass_variance`, from recordings of [two
+production jobs](validation_scale.md#noise-and-tails) on other machines, whose passes are longer. With it the MFU of
+8-bit Llama 70B falls by 1.51 points from 64 to 2,048 GPUs (measured: 1.21 in two releases, 1.84 in a third; asked:
+within 1), with the least and the most of what was recorded by 1.23 and 1.93, without it by 0.55. MLPerf itself took
+the reduction away: v3.1 does it within tensors alone (NVTE_DP_AMAX_REDUCE_INTERVAL), and its steps are 1.05 s shorter
+than those of v3.0 on 512 GPUs and 1.07 s on 768, other work of half a year included; replayed are 0.95 and 1.04 s, of
+which 0.68 and 0.75 s are waiting. Single rows remain that no size explains: 8-bit GPT-3 takes 5.92, 5.96, 6.44, 6.72
+and 6.24 s from 128 to 2,048 GPUs in v24.11.1 of DGX Cloud, 5.63 to 5.96 s in v25.02. All its recipes set that
+variable too, but the Transformer Engines of their containers know it no more (1.10 of 24.09 and later; whether
+1.6.0.dev0 of 24.05 does, which v24.11.1 has for GPT-3, its version does not tell).
 
 GPT-OSS is forecast a third to a half too fast with fused attention. Its learned sinks leave the choice of the kernel to
 the versions at hand, and of one release (26.06.01) the table itself says that attention was slow. With scores written to
