@@ -40,6 +40,15 @@ def test_sound_files_pass(tmp_path, compression, rows):
     assert read_table(path).equals(table)
 
 
+def test_words_beyond_those_of_a_row_group_pass(tmp_path):
+    path = tmp_path / "a.parquet"
+    words = pl.Categorical(pl.Categories("words"))
+    table = pl.DataFrame({"name": [f"op {k}" for k in range(500)]}, schema={"name": words})
+    table[:3].write_parquet(path, row_group_size=2)
+    check_headers(path)
+    assert read_table(path).equals(table[:3])
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet file at all", b"PAR1" * 4])
 def test_other_files_are_left_to_their_reader(tmp_path, content):
     path = tmp_path / "a.parquet"

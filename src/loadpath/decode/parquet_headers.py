@@ -1,7 +1,7 @@
 """Headers in a Parquet file, walked before Polars reads them.
 
-Polars asks for the memory that a list in a header claims, and where none can be had the process
-ends: what claims more than its file holds is refused before.
+Polars asks for the memory that a header claims, and where none can be had the process ends: what
+claims more than its file holds is refused before.
 """
 
 import mmap
@@ -19,7 +19,9 @@ TAIL_BYTES = 8
 DEEPEST = 32
 TRUE, FALSE, BYTE, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = 1, 2, 3, 6, 7, 8, 9, 10, 11, 12
 LONG_LIST = 15
-ROW_GROUPS, COLUMNS, CHUNK, CHUNK_BYTES, DATA_PLACE, WORDS_PLACE, PAGE_BYTES = 4, 1, 3, 7, 9, 11, 3
+ROW_GROUPS, COLUMNS, CHUNK = 4, 1, 3
+CHUNK_VALUES, CHUNK_BYTES, DATA_PLACE, WORDS_PLACE = 5, 7, 9, 11
+UNPACKED_BYTES, PAGE_BYTES, DATA_PAGE, WORDS_PAGE, DATA_PAGE_2, PAGE_VALUES = 2, 3, 5, 7, 8, 1
 """Numbers of fields in the format's Thrift definition."""
 
 
@@ -62,27 +64,39 @@ def _walk(data: mmap.mmap) -> None:
     if magic != MAGIC or begin < len(MAGIC):
         return
     footer, _ = _struct(data, begin, 0)
-    for place, end in _chunks(footer):
+    for place, end, n_value in _chunks(footer):
         while 0 < place < min(end, begin):
             page, place = _struct(data, place, 0)  # noqa: PLW2901 - the next page follows
-            size = page.get(PAGE_BYTES, -1)
-            if not isinstance(size, int) or size < 0:
+            _check_page(page, n_value)
+            size = _whole_of(page, PAGE_BYTES)
+            if size < 0:
                 break
             place += size  # noqa: PLW2901
 
 
-def _chunks(footer: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
-    """Where pages of each column chunk begin and end, as far as the footer says it."""
+def _check_page(page: Mapping[int, Any], n_value: int) -> None:
+    """Refuse more values than the column chunk has, or more words than bytes hold."""
+    most = {DATA_PAGE: n_value, DATA_PAGE_2: n_value, WORDS_PAGE: _whole_of(page, UNPACKED_BYTES)}
+    for kind, n_most in most.items():
+        for held in _structs([page.get(kind)]):
+            if not 0 <= _whole_of(held, PAGE_VALUES) <= n_most:
+                raise _DamagedError
+
+
+def _chunks(footer: Mapping[int, Any]) -> Iterator[tuple[int, int, int]]:
+    """Where pages of each column chunk begin and end, and how many values they hold together."""
     for group in _structs(footer.get(ROW_GROUPS)):
         for column in _structs(group.get(COLUMNS)):
-            chunk = column.get(CHUNK)
-            if not isinstance(chunk, dict):
-                continue
-            places = [chunk.get(field) for field in (DATA_PLACE, WORDS_PLACE)]
-            known = [place for place in places if isinstance(place, int) and place > 0]
-            size = chunk.get(CHUNK_BYTES)
-            if known and isinstance(size, int):
-                yield min(known), min(known) + size
+            for chunk in _structs([column.get(CHUNK)]):
+                places = [_whole_of(chunk, field) for field in (DATA_PLACE, WORDS_PLACE)]
+                begin = min((place for place in places if place > 0), default=0)
+                end = begin + _whole_of(chunk, CHUNK_BYTES)
+                yield begin, end, _whole_of(chunk, CHUNK_VALUES)
+
+
+def _whole_of(fields: Mapping[int, Any], number: int) -> int:
+    value = fields.get(number)
+    return value if isinstance(value, int) else -1
 
 
 def _structs(value: object) -> list[dict[int, Any]]:
