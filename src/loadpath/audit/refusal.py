@@ -27,6 +27,7 @@ REFUSING_CODES = (
     "merged_apart",
     "windows_undecided",
     "groups_unmatched",
+    "launches_unknown",
 )
 """Caveats that rule out conclusions across ranks; the first that is there is named."""
 
