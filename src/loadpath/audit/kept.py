@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from loadpath.audit.files import files_behind
 from loadpath.audit.folder import document_bytes, write_table
 from loadpath.audit.settings import Settings
-from loadpath.audit.sources import files_behind
 from loadpath.compiled.store import cache_home
 from loadpath.compiled.versions import versions
 from loadpath.decode import file_digest, keep, kept

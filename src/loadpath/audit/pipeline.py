@@ -1,6 +1,7 @@
 """The order of an audit: read, couple, diagnose, write."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -17,6 +18,7 @@ from loadpath.audit.ranks import told_ranks
 from loadpath.audit.result import Audit
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.sources import (
+    caveats_beside,
     load_recording,
     lone_dumps,
     strangers_beside,
@@ -179,6 +181,7 @@ def _hang_of_dumps(
     beside = times_beside(sources)
     unread = [*beside, *strangers_beside(sources)]
     recording = with_unread(recording_of_dumps(flights), unread, "dumps")
+    recording = replace(recording, caveat=pl.concat([recording.caveat, caveats_beside(sources)]))
     recording = name_hosts(recording, [Path(source) for source in sources], settings)
     told = diagnose_dumps(flights, recording, settings, names)
     from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
