@@ -59,13 +59,15 @@ def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
         raise InputError(str(path), f"cannot be read ({error.strerror})", "Check it.") from error
 
 
-def first_block(path: Path) -> bytes:
+def first_block(path: Path, block_bytes: int = BLOCK_BYTES) -> bytes:
     """Read what a file begins with, to tell what it is.
 
     Parameters
     ----------
     path : Path
         File, gzipped or not.
+    block_bytes : int
+        Bytes of the block, at most.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def first_block(path: Path) -> bytes:
         Its first block; empty too where it cannot be read: who reads it says why.
     """
     try:
-        return next(read_blocks(path), b"")
+        return next(read_blocks(path, block_bytes), b"")
     except InputError:
         return b""
 
