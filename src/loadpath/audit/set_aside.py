@@ -12,7 +12,7 @@ from loadpath.decode.foreign import Foreign, foreign_content
 from loadpath.errors import InputError
 from loadpath.tables import caveat_table
 
-__all__ = ["Aside", "aside_caveats", "find_aside", "refuse_aside"]
+__all__ = ["Aside", "aside_caveats", "find_aside", "named_alike", "refuse_aside"]
 
 PACKED = (".gz", ".zst", ".xz", ".bz2", ".lz4", ".zip")
 RECORDS = {
@@ -119,6 +119,25 @@ def refuse_aside(found: Sequence[Aside]) -> NoReturn:
     raise InputError(str(first.path.parent), problems, " ".join(remedies))
 
 
+def named_alike(found: Sequence[Aside], records: Iterable[Path]) -> list[Aside]:
+    """Find the files that are named as records are but for their numbers.
+
+    Parameters
+    ----------
+    found : sequence of Aside
+        Files that cannot be read.
+    records : iterable of Path
+        Records beside them.
+
+    Returns
+    -------
+    list of Aside
+        Each should be the record of a rank.
+    """
+    patterns = {_pattern(path) for path in records}
+    return [one for one in found if _pattern(one.path) in patterns]
+
+
 def aside_caveats(found: Sequence[Aside], records: Iterable[Path]) -> pl.DataFrame:
     """Say which files beside the records were left out, and which of them a rank's record should be.
 
@@ -135,8 +154,7 @@ def aside_caveats(found: Sequence[Aside], records: Iterable[Path]) -> pl.DataFra
         Table `CAVEAT`: ``lost_records`` of files named as others are but for their numbers,
         ``unusable_files`` of the rest.
     """
-    patterns = {_pattern(path) for path in records}
-    lost = [one for one in found if _pattern(one.path) in patterns]
+    lost = named_alike(found, records)
     rest = [one for one in found if one not in lost]
     return caveat_table([
         ("lost_records", f"files named as the records beside them are of no use: {_listed(lost)}", len(lost)),

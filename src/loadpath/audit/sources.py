@@ -23,7 +23,7 @@ from loadpath.audit.reading import (
     with_power,
 )
 from loadpath.audit.recognition import Kind, is_other_json, is_record
-from loadpath.audit.set_aside import Aside, aside_caveats, find_aside, refuse_aside
+from loadpath.audit.set_aside import Aside, aside_caveats, find_aside, named_alike, refuse_aside
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.windows import windows_caveat
 from loadpath.errors import InputError, UsageError
@@ -35,6 +35,7 @@ __all__ = [
     "caveats_beside",
     "load_recording",
     "lone_dumps",
+    "lost_dumps",
     "strangers_beside",
     "times_beside",
     "with_unread",
@@ -218,6 +219,26 @@ def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) 
     if traces and any(is_record(path, kind) for path in chain(*files) for kind in others):
         return []
     return list(dict.fromkeys(traces))
+
+
+def lost_dumps(sources: Sequence[str | Path], dumps: Sequence[Path]) -> list[Path]:
+    """Find files that are named as dumps and cannot be read.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        As for `load_recording`.
+    dumps : sequence of Path
+        Those that can.
+
+    Returns
+    -------
+    list of Path
+        Their ranks left something, but how far they came is not known.
+    """
+    given = [Path(source) for source in sources]
+    aside = find_aside(chain(*held_files(given)), given)
+    return [one.path for one in named_alike(aside, dumps)]
 
 
 def times_beside(sources: Sequence[str | Path]) -> list[Path]:
