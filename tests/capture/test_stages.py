@@ -1,7 +1,9 @@
 """Marks of stages by a clock that the test cannot set: sums and order, not lengths."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -108,7 +110,7 @@ def test_a_full_disk_ends_recording_and_not_the_job(tmp_path, caplog):
 class Plain(Hooked):
     """A model that is called as a module of PyTorch is: past its hooks where something stands instead."""
 
-    _compiled_call_impl = None
+    _compiled_call_impl: Callable[[Any], Any] | None = None
 
     def _wrapped_call_impl(self, *arguments):
         if self._compiled_call_impl is not None:

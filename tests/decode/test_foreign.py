@@ -60,6 +60,7 @@ def test_what_can_be_no_record_is_told_with_what_to_do(kind, tmp_path):
     path = tmp_path / "rank0.json"
     path.write_bytes(content)
     found = foreign_content(path)
+    assert found is not None
     assert said in found.what
     assert found.remedy.endswith(".")
 
@@ -86,7 +87,9 @@ def test_what_may_be_a_record_is_left_to_its_reader(name, content, tmp_path):
 
 def test_a_report_of_nsight_is_to_be_exported(tmp_path):
     (tmp_path / "rank0.nsys-rep").write_bytes(b"anything")
-    assert "nsys export" in foreign_content(tmp_path / "rank0.nsys-rep").remedy
+    found = foreign_content(tmp_path / "rank0.nsys-rep")
+    assert found is not None
+    assert "nsys export" in found.remedy
 
 
 def test_what_cannot_be_read_is_left_to_its_reader(tmp_path):
