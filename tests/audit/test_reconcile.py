@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
+from tests.audit.stage_logs import stage_log
 from tests.couple.logged.written import play, write_dumps, write_inspector
 from tests.ingest.nsys.written import trace_events
 
@@ -97,3 +99,34 @@ def test_stage_logs_beside_traces_that_cannot_be_read_are_said(tmp_path):
     (folder / "stages.csv").write_text("rank,step,forward_ns,backward_ns\n0,1,x,y\n")
     found = lp.run_audit(folder, brief=False, cache=False)
     assert "no usable row" in caveat(found, "unread_files")["text"]
+
+
+@pytest.mark.parametrize(
+    ("write", "what"),
+    [
+        (lambda folder: write_dumps(play(n=6), folder, timed=False), "flight recorders"),
+        (lambda folder: write_inspector(play(n=6), folder), "Inspector logs"),
+        (lambda folder: six_ranks().write_csv(folder / "stages.csv"), "stage logs"),
+    ],
+)
+def test_ranks_that_only_another_record_tells_of_are_said_and_nobody_is_cleared(
+    write, what, tmp_path
+):
+    job = make_job(3, recorder="kineto", pp=1, dp=4, steps=12, microbatches=2)
+    folder = Path(write_kineto(job, tmp_path / "job"))
+    assert lp.run_audit(folder, brief=False).verdict["kind"] in {"none", "jitter"}
+    write(folder)
+    found = lp.run_audit(folder, brief=False)
+    assert caveat(found, "unrecorded_ranks")["count"] == 2
+    assert caveat(found, "unrecorded_ranks")["text"].startswith(f"{what} tell of ranks")
+    assert "(4, 5)" in found.verdict["summary"]
+    assert found.verdict["kind"] == "not_assessable"
+    other_run = caveat(found, "flight_recorder_gaps")
+    assert (other_run is not None) == (what == "flight recorders")
+    assert other_run is None or "of another run" in other_run["text"]
+
+
+def six_ranks():
+    one = stage_log("input", steps=12)
+    more = one.filter(pl.col("rank") < 2).with_columns(pl.col("rank") + 4)
+    return pl.concat([one, more])

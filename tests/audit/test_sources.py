@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from loadpath.audit import Settings, load_recording
-from loadpath.audit.sources import files_behind
+from loadpath.audit.files import files_behind
 from loadpath.errors import InputError
 from loadpath.testing import make_job, write_kineto
 

@@ -202,3 +202,29 @@ def test_of_peers_that_do_not_wait_yet_it_is_told_who_asked_for_less():
     group = groups([0, 1, 2], g=[0, 1, 2])
     assert stops(flight, group) == []
     assert ranks_behind(flight, group) == [2]
+
+
+def test_a_rank_of_which_nothing_is_known_is_not_called_missing():
+    # rank 2 left a dump that cannot be read; rank 1 waits for rank 3 in another group
+    flight = calls(
+        *((rank, "g", 6, 5, DONE) for rank in (0, 1)),
+        *((rank, "g", 7, 10) for rank in (0, 1)),
+        (1, "h", 3, 9),
+        (1, "h", 2, 4, DONE),
+        (3, "h", 2, 4, DONE),
+    )
+    group = groups([0, 1, 3], g=[0, 1, 2], h=[1, 3])
+    found = find_hangs(flight, group, [2])
+    assert found.select("group", "missing_ranks").rows() == [("h", [3])]
+    assert find_hangs(flight, group)["group"].to_list() == ["h", "g"]
+
+
+def test_a_dump_from_before_its_rank_asked_is_not_one_of_a_missing_rank():
+    # rank 2 was dumped before it asked for 7, which rank 0 saw end for all; rank 1 was dumped in between
+    ended = {"is_done": True, "state": "completed"}
+    flight = calls((0, "g", 7, 10, ended), (1, "g", 7, 11), (2, "g", 6, 5, ended))
+    group = groups([0, 1, 2], g=[0, 1, 2])
+    assert stops(flight, group) == []
+    broadcast = flight.with_columns(collective=pl.lit("broadcast"))
+    # who gives may leave a broadcast before all have come
+    assert stops(broadcast, group) == [("g", 7, "missing", [2], [1])]

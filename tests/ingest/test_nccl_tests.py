@@ -1,8 +1,10 @@
 import gzip
+import json
 import os
 from pathlib import Path
 
 import pytest
+from tests.ingest.nccl_output import output, result
 
 from loadpath.errors import InputError
 from loadpath.ingest.nccl_tests import is_nccl_tests, read_nccl_tests
@@ -183,3 +185,70 @@ def test_summary_whose_head_holds_a_lone_quote_is_refused(tmp_path):
     (tmp_path / "links.csv").write_text(text)
     with pytest.raises(InputError, match="missing column 'test'"):
         read_nccl_tests(tmp_path / "links.csv")
+
+
+@pytest.fixture
+def read_output(tmp_path):
+    def read_document(document, cut=None):
+        path = tmp_path / "all_reduce.json"
+        text = (
+            document if isinstance(document, str) else json.dumps(document, separators=(",", ":"))
+        )
+        path.write_text(text[:cut])
+        assert is_nccl_tests(path)
+        return read_nccl_tests(path)
+
+    return read_document
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_json_output_tells_what_the_log_of_the_run_does(version, read, read_output):
+    found = read_output(output(version)).points
+    logged = read(LOG).points
+    assert found.drop("n_wrong").equals(logged.drop("n_wrong"))
+    assert found["n_wrong"].to_list() == [0, 0, None, None]
+    laid_out = json.dumps(output(version), indent=2)
+    assert read_output(laid_out).points.equals(found)
+
+
+def test_a_process_with_several_devices_lists_its_first_alone(read_output):
+    points = read_output(output(per_process=4, n_process=2)).points
+    assert points["n_rank"].unique().to_list() == [8]
+    assert points["n_node"].unique().to_list() == [2]
+
+
+def test_json_output_of_a_run_that_was_killed_keeps_its_whole_results(read_output):
+    text = json.dumps(output())
+    found = read_output(text, cut=text.rindex('"bus_bw"'))
+    assert found.points["bytes"].unique().to_list() == [33554432]
+    assert codes(found)["nccl_tests_cut"] == 1
+
+
+def test_times_of_the_host_and_results_that_contradict_themselves_are_dropped(read_output):
+    sound = result(33554432, 183.55, 182.78)
+    odd = result(33554432, 183.55, 182.78) | {"in_place": {"time": "nan", "alg_bw": 1, "bus_bw": 1}}
+    odd["out_of_place"] = sound["out_of_place"] | {"alg_bw": 18.2}
+    rows = [
+        sound,
+        result(4096, 5.0, 5.0, time="cpu_time"),
+        odd,
+        {"size": "?"},
+        {"out_of_place": None},
+    ]
+    found = read_output(output(results=rows))
+    assert found.points.height == 2
+    assert codes(found) == {"host_times": 2, "contradicted_row": 2, "damaged_row": 2}
+
+
+def test_json_output_whose_run_is_not_told_is_refused(read_output):
+    gaps = output()
+    gaps["config"]["devices"][3]["rank"] = 9
+    for document in (output(program="python3"), gaps):
+        with pytest.raises(InputError, match=r"neither the collective nor all ranks .* \(2\)"):
+            read_output(document)
+
+
+def test_a_trace_is_no_output_of_nccl_tests(tmp_path):
+    path = tmp_path / "rank0.json"
+    path.write_text('{"schemaVersion": 1, "version": 2, "traceEvents": []}')
+    assert not is_nccl_tests(path)

@@ -20,7 +20,7 @@ MILLION, HONEST = 1_000_000, 200_000
 """Names in a record; those of which each is an honest operator or communication are read, not refused."""
 GUNZIPPED = (
     *("fr_rank0.json", "_dump_0", "inspector-4.0.log", "et_rank_0.json", "job.0.et"),
-    *("chakra_rank_0.json", "a_rank0.sqlite", "run.log", "times.csv", "links.csv"),
+    *("chakra_rank_0.json", "a_rank0.sqlite", "run.log", "run.json", "times.csv", "links.csv"),
 )
 """Formats of which a gzipped file is read."""
 UNITS = {
@@ -34,8 +34,10 @@ UNITS = {
 VALUES = {
     "fr_rank0.json": ("time_created_ns", "profiling_name"),
     "inspector-4.0.log": ("coll_sn", "coll"),
+    "inspector-array.json": ("coll_sn", "coll"),
     "et_rank_0.json": ("rf_id", "name"),
     "chakra_rank_0.json": ("int64Val", "name"),
+    "run.json": ("time", "type"),
     "stages.jsonl": ("forward_ms", "step"),
 }
 """A number and a text, or two numbers, of each JSON format."""

@@ -15,6 +15,7 @@ from tests.ingest.execution_trace.test_chakra import NODES
 from tests.ingest.execution_trace.test_nodes import new, old
 from tests.ingest.execution_trace.written import chakra, jsonized
 from tests.ingest.goal.binary_form import binary
+from tests.ingest.nccl_output import output
 from tests.ingest.nsys.written import write_export
 
 from loadpath.audit.compression import compress_job
@@ -52,6 +53,7 @@ RUN = (
 )
 MEASURED = {
     "run.log": RUN,
+    "run.json": json.dumps(output(), separators=(",", ":")),
     "tagged.log": "".join(f"[1,0]<stdout>:{line}\n" for line in RUN.splitlines()),
     "times.csv": "time_stats.all_reduce.median,num_workers,size,collective,devices_per_node\n"
     + 5 * "0.347,16,67108864,all_reduce,8\n",
@@ -82,6 +84,7 @@ def sound_records(folder):
         "_dump_0": (EXAMPLES / "hang-order" / "_dump_0").read_bytes(),
         "beside_rank0.json": (EXAMPLES / "hang-stopped" / "fr_rank0.json").read_bytes(),
         **{f"inspector-{age}.log": inspector_log(age) for age in ("4.0", "4.3", "plain")},
+        "inspector-array.json": b"[%b]" % inspector_log("4.1").replace(b"\n", b",\n"),
         "et_rank_0.json": json.dumps({"schema": "1.1.0", "pid": 1, "nodes": nodes}).encode(),
         "job.0.et": chakra(MANY_NODES),
         "chakra_rank_0.json": jsonized(MANY_NODES),
@@ -199,7 +202,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     **dict.fromkeys(("fr_rank0.json", "_dump_0"), read_dumps),
     "beside_rank0.json": read_beside,
     **dict.fromkeys(
-        ("inspector-4.0.log", "inspector-4.3.log", "inspector-plain.log"),
+        ("inspector-4.0.log", "inspector-4.3.log", "inspector-plain.log", "inspector-array.json"),
         lambda path: couple_sources([path], Settings(), lambda _: None),
     ),
     **dict.fromkeys(("et_rank_0.json", "job.0.et", "chakra_rank_0.json"), read_executions),
@@ -210,7 +213,7 @@ READERS: dict[str, Callable[[Path], object]] = {
         with_handshakes(small_recording(), [path])
     ),
     "power_rank0.csv": lambda path: couple_recording(with_power(small_recording(), [path])),
-    **dict.fromkeys(("run.log", "tagged.log", "times.csv", "links.csv"), read_measured),
+    **dict.fromkeys(("run.log", "run.json", "tagged.log", "times.csv", "links.csv"), read_measured),
     "requests.csv": read_request_trace,
     "runs.csv": read_run_table,
 }

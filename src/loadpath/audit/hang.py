@@ -15,6 +15,7 @@ from loadpath.compiled.versions import versions
 from loadpath.couple.graph import Coupling
 from loadpath.couple.job import COUPLED_OP, CoupledJob, assemble_job
 from loadpath.diagnose.hang import OpenCall, find_hangs, open_calls, ranks_behind
+from loadpath.diagnose.standstill import ordinary_silence
 from loadpath.diagnose.verdict import POLICY_RATIO
 from loadpath.ingest.flight_recorder import Flights
 from loadpath.tables import (
@@ -32,12 +33,17 @@ UNDER_WAY = (
     " But {} of group {} had not ended{} when the dumps were made. If the job stood still then, {}."
 )
 UNKNOWN_HANG = (
-    "Whether a rank hangs is not assessable: no dump of rank {} was read, and what the others asked for "
+    "Whether a rank hangs is not assessable: no whole dump of rank {} was read, and what the others asked for "
     "shows nothing amiss. A process that died writes none: see what it said last."
 )
 UNTIMED = (
     " How long anything took is not assessable: no communication has duration_ms on all its members (TORCH_NCCL_ENABLE_TIMING=1 "
     "records it; traces of all ranks tell more)."
+)
+RUNNING = (
+    "Not stopped as far as the dumps tell. {} But the dump of rank {rank} was written {silent:.3g} s after its "
+    "last call, and it had gone without one for {usual:.3g} s before: it may have been at work. Dump again after "
+    "a while, and audit those dumps."
 )
 STOPPED = "the job is taken to have stood still when the dumps were made; a dump holds no such time"
 
@@ -64,7 +70,10 @@ def diagnose_dumps(
         Document (schema ``loadpath.audit/1``; nothing timed is assessed), tables, and a job
         without ops.
     """
-    hang = find_hangs(flights.flight, flights.group)
+    hang = find_hangs(flights.flight, flights.group, flights.unreadable)
+    running = _running(hang, flights)
+    if running:
+        hang = hang.clear()
     job = assemble_job(
         recording,
         COUPLED_OP.empty(),
@@ -76,13 +85,25 @@ def diagnose_dumps(
         "as_of": settings.as_of or None,
         "command": " ".join(["loadpath", "audit", *sources, *settings.as_arguments()]),
         "job": _job(flights, recording),
-        "verdict": _verdict(hang, flights, recording),
+        "verdict": _verdict(hang, flights, recording, running),
         **_untimed(recording, settings.gate),
     }
     empty = {schema.name: schema.empty() for schema in RESULT_TABLES}
     told = {"hang": hang, "flight": flights.flight, "flight_group": flights.group}
     tables = empty | told | {"rank": recording.rank, "caveat": recording.caveat}
     return document, tables | {"communicator": recording.communicator}, job
+
+
+def _running(hang: pl.DataFrame, flights: Flights) -> str:
+    """Say that the job may have run on while it was dumped; empty where it stood still, or may have."""
+    first = hang.row(0, named=True) if hang.height else None
+    if first is None or first["reason"] != "missing":
+        return ""
+    silence = ordinary_silence(flights.flight, first["missing_ranks"], flights.written_ns)
+    if silence is None:
+        return ""
+    found = silence._asdict() | {"silent": silence.silent_ns / 1e9, "usual": silence.usual_ns / 1e9}
+    return RUNNING.format(hang_sentence(first, hang, flights), **found)
 
 
 def _untimed(recording: Recording, gate: float) -> dict[str, Any]:
@@ -150,7 +171,9 @@ def _job(flights: Flights, recording: Recording) -> dict[str, Any]:
     }
 
 
-def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict[str, Any]:
+def _verdict(
+    hang: pl.DataFrame, flights: Flights, recording: Recording, running: str
+) -> dict[str, Any]:
     nothing = ("waits_for", "within", "stage", "link", "link_name", "share_removal_ratio",
                "share_addition_ratio", "step_s", "step_s_without", "gain_s", "n_resamples",
                "confidence", "gain_by_baseline", "runner_up", "distance")  # fmt: skip
@@ -158,6 +181,7 @@ def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict
     ranks = first["missing_ranks"] if first else []
     hosts = recording.rank.filter(pl.col("rank").is_in(ranks) & (pl.col("host") != ""))["host"]
     undumped = sorted(set(recording.rank["rank"]) - set(flights.ranks))
+    unknown = sorted({*undumped, *flights.unreadable})
     return {
         **dict.fromkeys(nothing),
         "kind": "hang" if first else "not_assessable",
@@ -175,14 +199,16 @@ def _verdict(hang: pl.DataFrame, flights: Flights, recording: Recording) -> dict
         "confidence_method": f"order of calls; {STOPPED}",
         "policy_ratio": POLICY_RATIO,
         "intermittent": False,
-        "summary": hang_sentence(first, hang, flights) if first else _no_hang(undumped, flights),
+        "summary": hang_sentence(first, hang, flights)
+        if first
+        else (running + UNTIMED if running else _no_hang(unknown, flights)),
     }
 
 
-def _no_hang(undumped: Sequence[int], flights: Flights) -> str:
+def _no_hang(unknown: Sequence[int], flights: Flights) -> str:
     """Say that nobody hangs, or that who wrote nothing may, or what had not ended."""
-    if undumped:
-        return UNKNOWN_HANG.format(", ".join(map(str, undumped))) + UNTIMED
+    if unknown:
+        return UNKNOWN_HANG.format(", ".join(map(str, unknown))) + UNTIMED
     held = open_calls(flights.flight)
     if not held:
         return NO_HANG + UNTIMED
@@ -198,10 +224,10 @@ def _no_hang(undumped: Sequence[int], flights: Flights) -> str:
 def _where_to_look(call: OpenCall, behind: Sequence[int]) -> str:
     """Say whose device had not begun a call, or who asked for less, and may be why it did not end."""
     if call.waiting:
-        ranks = _ranks(call.waiting).lower()
+        ranks = _lower(_ranks(call.waiting))
         return f"see what the device of {ranks} does: its peers ran this call, it had not begun it"
     if behind:
-        return f"see {_ranks(behind).lower()} first: nobody asked for less, though its peers do not wait for it yet"
+        return f"see {_lower(_ranks(behind))} first: nobody asked for less, though its peers do not wait for it yet"
     return (
         "a device or a link does, or a rank that no dump lists (TORCH_NCCL_ENABLE_TIMING=1 records whose "
         "device had begun it)"
@@ -254,11 +280,18 @@ def hang_sentence(first: Mapping[str, Any], hang: pl.DataFrame, flights: Flights
         "different_data_type": f"{ranks} gave another type than its peers to {call} of {group}",
     }[first["reason"]]
     silent = sorted(set(first["missing_ranks"]) - set(flights.ranks))
+    unread = sorted(flights.unreadable)
     if silent:
-        text += f"; no dump of {_ranks(silent)[:1].lower()}{_ranks(silent)[1:]} was read"
+        text += f"; no dump of {_lower(_ranks(silent))} was read"
+    if unread:
+        text += f"; how far {_lower(_ranks(unread))} came cannot be read"
     more = hang.height - 1
     then = f" {counted(more, 'further communication')} cannot end either." if more else ""
     return f"{text}.{then}"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _ranks(ranks: Sequence[int]) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from loadpath.audit.files import files_behind
 from loadpath.audit.folder import document_bytes, write_table
 from loadpath.audit.settings import Settings
-from loadpath.audit.sources import files_behind
 from loadpath.compiled.store import cache_home
 from loadpath.compiled.versions import versions
 from loadpath.decode import file_digest, keep, kept
@@ -199,6 +199,8 @@ def keep_answer(
     """
     if question is None or not _is_large(document):
         return
+    if not document["job"]["ops"]:
+        return  # what dumps tell depends on when they were written, too
     read = {one["sha256"] for one in document["inputs"]}
     if not (read <= question.digests and question.is_unchanged()):
         return  # a file was changed, came or went between the question and the answer

@@ -31,7 +31,7 @@ def hang_caveat(recording: Recording, flights: Flights) -> pl.DataFrame:
         Table `CAVEAT`; empty where nothing hangs, or its call came within a step of those recorded: a job
         that goes on while it is dumped has such calls.
     """
-    hang = find_hangs(flights.flight, flights.group)
+    hang = find_hangs(flights.flight, flights.group, flights.unreadable)
     ends = recording.step.select(
         last=pl.col("end_ns").max(), longest=(pl.col("end_ns") - pl.col("start_ns")).max()
     )

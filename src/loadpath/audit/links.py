@@ -16,8 +16,8 @@ __all__ = ["SCHEMA", "judge_links", "links_caveat", "measured_files"]
 
 SCHEMA = "loadpath.links/1"
 REMEDY = "Give a summary of pairs (docs/formats/nccl_tests.md): six pairs or more of one test."
-OTHERS = {".json", ".jsonl", ".parquet", ".lpz", ".otf2", ".def", ".evt", ".sqlite", ".goal"}
-"""Names under which such a test is never kept."""
+OTHERS = {".jsonl", ".parquet", ".lpz", ".otf2", ".def", ".evt", ".sqlite", ".goal"}
+"""Names under which such a test is never kept; JSON is told by how it begins."""
 UNTOLD = "no two nodes were measured against each other in a test of six pairs or more"
 
 
@@ -78,16 +78,14 @@ def measured_files(files: Sequence[Path]) -> list[Path]:
     list of Path
         Logs and tables of nccl-tests.
     """
-    likely = [
-        path
-        for path in files
-        if not OTHERS & {suffix.lower() for suffix in path.suffixes} and path.is_file()
-    ]
+    named = {path: {suffix.lower() for suffix in path.suffixes} for path in files}
+    likely = [path for path in files if not OTHERS & named[path] and path.is_file()]
     if not likely:
         return []
-    from loadpath.ingest.nccl_tests import is_nccl_tests  # noqa: PLC0415 - few need it
+    from loadpath.ingest.nccl_tests import is_nccl_tests, is_output  # noqa: PLC0415 - few need it
 
-    return [path for path in likely if is_nccl_tests(path)]
+    tells = {True: is_output, False: is_nccl_tests}
+    return [path for path in likely if tells[".json" in named[path]](path)]
 
 
 def links_caveat(files: Sequence[Path]) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """The order of an audit: read, couple, diagnose, write."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -17,8 +18,10 @@ from loadpath.audit.ranks import told_ranks
 from loadpath.audit.result import Audit
 from loadpath.audit.settings import Progress, Settings
 from loadpath.audit.sources import (
+    caveats_beside,
     load_recording,
     lone_dumps,
+    lost_dumps,
     strangers_beside,
     times_beside,
     with_unread,
@@ -177,16 +180,18 @@ def _hang_of_dumps(
     from loadpath.ingest.flight_recorder import read_flight_recorders  # noqa: PLC0415 - few need it
 
     progress(f"reading {len(dumps)} flight-recorder dumps")
-    flights = read_flight_recorders(dumps, told_ranks(settings.ranks))
+    told = told_ranks(settings.ranks)
+    flights = read_flight_recorders(dumps, told, lost=lost_dumps(sources, dumps))
     beside = times_beside(sources)
     unread = [*beside, *strangers_beside(sources)]
     recording = with_unread(recording_of_dumps(flights), unread, "dumps")
+    recording = replace(recording, caveat=pl.concat([recording.caveat, caveats_beside(sources)]))
     recording = name_hosts(recording, [Path(source) for source in sources], settings)
-    told = diagnose_dumps(flights, recording, settings, names)
+    found = diagnose_dumps(flights, recording, settings, names)
     from loadpath.couple.logged import is_timed  # noqa: PLC0415 - few need it
 
-    is_hang = told[0]["verdict"]["kind"] == "hang"
-    return None if not is_hang and (beside or is_timed(recording)) else told
+    is_hang = found[0]["verdict"]["kind"] == "hang"
+    return None if not is_hang and (beside or is_timed(recording)) else found
 
 
 def _simulated_anew(

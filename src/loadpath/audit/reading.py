@@ -9,7 +9,7 @@ import polars as pl
 
 from loadpath.audit.ranks import rank_files, told_ranks
 from loadpath.audit.recognition import Kind, is_record
-from loadpath.audit.reconcile import reconciled, steps_reconciled
+from loadpath.audit.reconcile import reconciled, steps_reconciled, unrecorded_caveat
 from loadpath.audit.settings import Progress, Settings
 from loadpath.compiled.store import cache_home
 from loadpath.decode.digest import file_digest
@@ -200,10 +200,11 @@ def with_flights(recording: Recording, dumps: Sequence[Path], settings: Settings
         return replace(recording, caveat=pl.concat([recording.caveat, unread]))
     if (found.flight["duration_ns"] > 0).any():
         recording = reconciled(recording, found.flight, "flight recorders")
+    more = unrecorded_caveat(recording, found.ranks, "flight recorders")
     return replace(
         recording,
         flight=recording.flight if recording.flight.height else found.flight,
-        caveat=pl.concat([recording.caveat, found.caveat, hang_caveat(recording, found)]),
+        caveat=pl.concat([recording.caveat, found.caveat, hang_caveat(recording, found), more]),
         inputs=(*recording.inputs, *found.inputs),
     )
 
@@ -229,9 +230,10 @@ def beside_logs(recording: Recording, logs: Sequence[Path]) -> Recording:
 
     told = read_inspector(logs)
     compared = reconciled(recording, told.flight, "Inspector logs")
+    more = unrecorded_caveat(recording, told.rank["rank"], "Inspector logs")
     return replace(
         compared,
-        caveat=pl.concat([compared.caveat, told.caveat]),
+        caveat=pl.concat([compared.caveat, told.caveat, more]),
         inputs=(*compared.inputs, *told.inputs),
     )
 
@@ -263,7 +265,12 @@ def beside_stages(recording: Recording, logs: Sequence[Path]) -> Recording:
         )
         return replace(recording, caveat=pl.concat([recording.caveat, unread]))
     compared = steps_reconciled(recording, told.step, "stage logs")
-    return replace(compared, inputs=(*compared.inputs, *told.inputs))
+    more = unrecorded_caveat(recording, told.rank["rank"], "stage logs")
+    return replace(
+        compared,
+        caveat=pl.concat([compared.caveat, more]),
+        inputs=(*compared.inputs, *told.inputs),
+    )
 
 
 def with_handshakes(recording: Recording, traces: Sequence[Path]) -> Recording:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Kind", "is_other_json", "is_record"]
+__all__ = ["Kind", "is_other_json", "is_other_record", "is_record"]
 
 Kind = Literal["compressed", "schedule", "otf2", "nsys", "log", "dump", "execution", "stages"]
 OTHERS = {".csv", ".parquet", ".yaml", ".html", ".npz"}
@@ -64,6 +64,25 @@ def is_other_json(path: Path) -> bool:
     return (
         is_whole and b'"traceEvents"' not in head and not any(is_record(path, k) for k in IN_JSON)
     )
+
+
+def is_other_record(path: Path) -> bool:
+    """Tell a record of JSON that is no dump, although it is named so.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+
+    Returns
+    -------
+    bool
+        True for traces, logs of the Inspector, execution traces and stage logs.
+    """
+    from loadpath.decode.blocks import first_block
+
+    kinds: tuple[Kind, ...] = ("log", "dump", "execution", "stages")
+    return b'"traceEvents"' in first_block(path) or any(is_record(path, k) for k in kinds)
 
 
 IN_JSON: tuple[Kind, ...] = ("log", "dump", "execution")

@@ -1,7 +1,7 @@
 """Two records of the same communications or steps: where they disagree, and by how much."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loadpath.tables import Recording, caveat_table
 
-__all__ = ["reconciled", "steps_reconciled"]
+__all__ = ["reconciled", "steps_reconciled", "unrecorded_caveat"]
 
 TWO_SIDED = 1.96
 """Standard deviations of a 95 % interval."""
@@ -61,6 +61,32 @@ def steps_reconciled(recording: Recording, beside: pl.DataFrame, what: str) -> R
     """
     of_both = _medians(_lengths(recording.step)), _medians(_lengths(beside))
     return _with_doubts(recording, of_both, ("traces", what), "steps")
+
+
+def unrecorded_caveat(recording: Recording, ranks: Iterable[int], what: str) -> pl.DataFrame:
+    """Say of which ranks only another record beside the traces tells.
+
+    Parameters
+    ----------
+    recording : Recording
+        Traces of the job: what is audited.
+    ranks : iterable of int
+        Ranks of the other record.
+    what : str
+        What the other record is called.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `CAVEAT`: such ranks are of another job, or their traces are missing.
+    """
+    more = sorted(set(ranks) - set(recording.rank["rank"]))
+    listed = ", ".join(map(str, more[:6])) + (", ..." if len(more) > 6 else "")
+    text = (
+        f"{what} tell of ranks of which there is no trace ({listed}): they are of another job, or these "
+        "traces are missing"
+    )
+    return caveat_table([("unrecorded_ranks", text, len(more))])
 
 
 def _lengths(step: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from loadpath.tables import caveat_table
 
 __all__ = ["REFUSING_CODES", "unexplained_caveat", "why_doubted", "why_refused"]
 
-MISSING_CODES = ("missing_rank", "missing_ranks")
+MISSING_CODES = ("missing_rank", "missing_ranks", "lost_records", "unrecorded_ranks")
 """Caveats that say who was not recorded."""
 REFUSING_CODES = (
     "different_jobs",
@@ -27,6 +27,7 @@ REFUSING_CODES = (
     "merged_apart",
     "windows_undecided",
     "groups_unmatched",
+    "launches_unknown",
 )
 """Caveats that rule out conclusions across ranks; the first that is there is named."""
 

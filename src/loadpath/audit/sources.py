@@ -1,18 +1,18 @@
 """From what the user points at to one recording."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import polars as pl
 
+from loadpath.audit.files import folders_in, held_files, usable_files, without_aside
 from loadpath.audit.folder import is_result
-from loadpath.audit.hosts import hosts_beside, name_hosts
+from loadpath.audit.hosts import name_hosts
 from loadpath.audit.links import links_caveat, measured_files
-from loadpath.audit.ranks import rank_files
 from loadpath.audit.reading import (
     Readable,
     beside_logs,
@@ -23,17 +23,19 @@ from loadpath.audit.reading import (
     with_power,
 )
 from loadpath.audit.recognition import Kind, is_other_json, is_record
+from loadpath.audit.set_aside import Aside, aside_caveats, find_aside, named_alike, refuse_aside
 from loadpath.audit.settings import Progress, Settings
-from loadpath.audit.windows import in_window, windows_caveat
-from loadpath.errors import InputError, UsageError, first_line
+from loadpath.audit.windows import windows_caveat
+from loadpath.errors import InputError, UsageError
 from loadpath.ingest.handshake import HANDSHAKE_FILE
 from loadpath.ingest.power import POWER_FILES
 from loadpath.tables import Recording, caveat_table
 
 __all__ = [
-    "files_behind",
+    "caveats_beside",
     "load_recording",
     "lone_dumps",
+    "lost_dumps",
     "strangers_beside",
     "times_beside",
     "with_unread",
@@ -83,18 +85,18 @@ def load_recording(
             "is an audit folder, not a recording",
             "Ask it questions with loadpath whatif, or audit the records it was made of.",
         )
-    files = _files(given)
+    found = held_files(given)
+    aside = find_aside(chain(*found), given)
+    files = without_aside(found, aside)
     every = list(dict.fromkeys(chain(*files)))
     op_tables, traces = _of_one_job([_records(of_source, settings) for of_source in files])
     read = partial(read_records, settings=settings, progress=progress)
     recording = _read(every, (op_tables, traces), read, settings)
     if recording is None:
-        _refuse_nothing(given, every)
+        _refuse_nothing(given, every, aside)
     _refuse_idle(settings, recording)
-    recording = replace(
-        recording,
-        caveat=pl.concat([recording.caveat, links_caveat(every), windows_caveat(given)]),
-    )
+    beside = [links_caveat(every), windows_caveat(given), aside_caveats(aside, every)]
+    recording = replace(recording, caveat=pl.concat([recording.caveat, *beside]))
     return name_hosts(recording, given, settings)
 
 
@@ -165,8 +167,12 @@ def _refuse_idle(settings: Settings, recording: Recording) -> None:
         raise UsageError(f"{what}. Leave {'it' if len(idle) == 1 else 'them'} out.")
 
 
-def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
+def _refuse_nothing(
+    given: Sequence[Path], every: Sequence[Path], aside: Sequence[Aside]
+) -> NoReturn:
     """Say that no record of a job was found, and what was."""
+    if aside:
+        refuse_aside(aside)
     names = ", ".join(sorted(map(str, given)))
     if measured_files(every):
         what = "collectives measured apart from a job (nccl-tests), and no records of a job"
@@ -175,7 +181,7 @@ def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
     if packed:
         what = f"no records but archives ({', '.join(packed[:3])})"
         raise InputError(names, what, "Unpack them, and audit the folder.")
-    inside = [folder.name for source in given if source.is_dir() for folder in _folders(source)]
+    inside = [folder.name for source in given if source.is_dir() for folder in folders_in(source)]
     if inside and not every:
         more = ", ..." * (len(inside) > 3)
         what = f"no records in it, but folders ({', '.join(inside[:3])}{more})"
@@ -187,55 +193,6 @@ def _refuse_nothing(given: Sequence[Path], every: Sequence[Path]) -> NoReturn:
         "and no compressed recording",
         ONE_JOB,
     )
-
-
-def files_behind(
-    sources: Sequence[str | Path], settings: Settings
-) -> tuple[list[Path], tuple[Any, ...]]:
-    """List all files on which a recording depends, and how they lie.
-
-    Parameters
-    ----------
-    sources : sequence of str or Path
-        As for `load_recording`.
-    settings : Settings
-        Layout, hosts and ranks files.
-
-    Returns
-    -------
-    files : list of Path
-        The records, what lies beside them, and what the settings name.
-    placed : tuple
-        What a reader asks of files beyond their names and content, whatever their folders are
-        called: which of several windows is read, how many are of each source, and by number
-        those that share a folder and those that are one by links.
-
-    Raises
-    ------
-    InputError
-        If a source does not exist or cannot be listed.
-    """
-    from loadpath.ingest.op_table.layout import LAYOUT_FILES  # noqa: PLC0415 - its reader loads with it
-
-    given = [Path(source) for source in sources]
-    of_sources = _files(given)
-    held = list(chain(*of_sources))
-    folders = dict.fromkeys(path.parent for path in held)
-    names = (HANDSHAKE_FILE, POWER_FILES, LAYOUT_FILES)
-    beside = [path for folder in folders for name in names for path in sorted(folder.glob(name))]
-    told = [path for path in (settings.layout, settings.hosts) if path]
-    hosts = hosts_beside(given, settings)
-    files = list(dict.fromkeys([*held, *beside, *hosts, *told, *rank_files(settings.ranks)]))
-    sizes = [(source.is_dir(), len(of)) for source, of in zip(given, of_sources, strict=True)]
-    alike = _numbered(path.parent for path in files), _numbered(path.resolve() for path in files)
-    placed = (windows_caveat(given).rows(), sizes, [files.index(path) for path in hosts], alike)
-    return files, placed
-
-
-def _numbered(paths: Iterable[Path]) -> list[int]:
-    """Give equal paths one number."""
-    number: dict[Path, int] = {}
-    return [number.setdefault(path, len(number)) for path in paths]
 
 
 def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) -> list[Path]:
@@ -253,7 +210,7 @@ def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) 
     list of Path
         Empty where there is an op table, a trace or a record that stands alone too, or no dump.
     """
-    files = _files([Path(source) for source in sources])
+    files = usable_files(sources)
     held = [_records(of_source, settings or Settings()) for of_source in files]
     traces = [path for _, found in held for path in found]
     if any(tables for tables, _ in held) or not all(is_record(path, "dump") for path in traces):
@@ -262,6 +219,26 @@ def lone_dumps(sources: Sequence[str | Path], settings: Settings | None = None) 
     if traces and any(is_record(path, kind) for path in chain(*files) for kind in others):
         return []
     return list(dict.fromkeys(traces))
+
+
+def lost_dumps(sources: Sequence[str | Path], dumps: Sequence[Path]) -> list[Path]:
+    """Find files that are named as dumps and cannot be read.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        As for `load_recording`.
+    dumps : sequence of Path
+        Those that can.
+
+    Returns
+    -------
+    list of Path
+        Their ranks left something, but how far they came is not known.
+    """
+    given = [Path(source) for source in sources]
+    aside = find_aside(chain(*held_files(given)), given)
+    return [one.path for one in named_alike(aside, dumps)]
 
 
 def times_beside(sources: Sequence[str | Path]) -> list[Path]:
@@ -277,7 +254,7 @@ def times_beside(sources: Sequence[str | Path]) -> list[Path]:
     list of Path
         Stage logs first.
     """
-    every = list(dict.fromkeys(chain(*_files([Path(source) for source in sources]))))
+    every = list(dict.fromkeys(chain(*usable_files(sources))))
     kinds: tuple[Kind, ...] = ("stages", "log")
     return [path for kind in kinds for path in every if is_record(path, kind)]
 
@@ -295,8 +272,26 @@ def strangers_beside(sources: Sequence[str | Path]) -> list[Path]:
     list of Path
         Settings, metrics and the like.
     """
-    files = chain(*_files([Path(source) for source in sources]))
-    return [path for path in dict.fromkeys(files) if is_other_json(path)]
+    return [path for path in dict.fromkeys(chain(*usable_files(sources))) if is_other_json(path)]
+
+
+def caveats_beside(sources: Sequence[str | Path]) -> pl.DataFrame:
+    """Say which files beside the records can be none.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        As for `load_recording`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Table `CAVEAT`.
+    """
+    given = [Path(source) for source in sources]
+    every = list(chain(*held_files(given)))
+    aside = find_aside(every, given)
+    return aside_caveats(aside, chain(*without_aside([every], aside)))
 
 
 def _alone(files: Sequence[Path], beside: Sequence[Path]) -> tuple[Kind, list[Path]] | None:
@@ -379,23 +374,3 @@ def _names_places(path: Path, settings: Settings) -> bool:
     given = [*((settings.hosts,) if settings.hosts else ()), *map(Path, settings.ranks)]
     named = path.suffix.lower() == ".csv" and path.name.startswith(("hosts", "ranks"))
     return named or path.resolve() in {other.resolve() for other in given}
-
-
-def _files(sources: Sequence[Path]) -> list[list[Path]]:
-    """Files of each source; what is no regular file is refused when it is to be read."""
-    try:
-        missing = [str(source) for source in sources if not source.exists()]
-        if missing or not sources:
-            raise InputError(", ".join(missing) or "sources", "does not exist", "Check the path.")
-        return [_held(source) if source.is_dir() else [source] for source in sources]
-    except OSError as error:
-        reason = f"cannot be read ({error.strerror or first_line(error)})"
-        raise InputError(str(error.filename or "sources"), reason, "Check the path.") from error
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _held(folder: Path) -> list[Path]:
-    return sorted(path for path in in_window(folder).iterdir() if not path.is_dir())

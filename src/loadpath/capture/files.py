@@ -2,11 +2,14 @@
 
 import gzip
 import os
+from contextlib import suppress
+from itertools import pairwise
+from operator import sub
 from pathlib import Path
 
 from loadpath.errors import UsageError
 
-__all__ = ["LineLog", "make_folder", "publish"]
+__all__ = ["LineLog", "RowLog", "finish", "make_folder", "publish"]
 
 FLUSH_NS = 500_000_000
 """How long lines may stay in memory."""
@@ -83,7 +86,7 @@ class LineLog:
             self._file.write(f"{header}\n".encode())
 
     def write(self, line: str, now_ns: int) -> None:
-        """Add a line.
+        """Add a line, or several.
 
         Parameters
         ----------
@@ -100,3 +103,77 @@ class LineLog:
     def close(self) -> None:
         """Write what is left."""
         self._file.close()
+
+
+class RowLog:
+    """A CSV of what each step adds to sums, made into text at most every half second.
+
+    A killed process leaves all but the steps of the last half second; of steps that take longer all.
+
+    Parameters
+    ----------
+    path : Path
+        File; lines are appended to what is there.
+    header : str
+        First line of a new file.
+    first : str
+        First cell of each row.
+    n_sum : int
+        Sums; they begin at 0.
+    """
+
+    __slots__ = ("_before", "_due_ns", "_first", "_log", "_n_sum", "_process", "_rows")
+
+    def __init__(self, path: Path, header: str, first: str, n_sum: int) -> None:
+        self._log, self._first, self._n_sum = LineLog(path, header), first, n_sum
+        self._rows: list[tuple[int, ...]] = [(0,) * (n_sum + 1)]
+        self._due_ns = 0
+        self._process = os.getpid()
+
+    def add(self, number: int, sums: list[int], now_ns: int) -> None:
+        """Keep a row, and write all that are kept where it is time.
+
+        Parameters
+        ----------
+        number : int
+            Second cell of the row.
+        sums : list of int
+            Sums so far; what follows the `n_sum` first is not kept.
+        now_ns : int
+            Any clock, in ns.
+        """
+        self._rows.append((number, *sums))
+        if now_ns > self._due_ns:
+            self._due_ns = now_ns + FLUSH_NS
+            self._write(now_ns)
+
+    def _write(self, now_ns: int) -> None:
+        """Write the rows that are kept; a forked process leaves them to its parent."""
+        rows, self._rows = self._rows, self._rows[-1:]
+        if len(rows) == 1 or os.getpid() != self._process:
+            return
+        head, kept = self._first, slice(1, self._n_sum + 1)
+        lines = (
+            f"{head},{after[0]}," + ",".join(map(str, map(sub, after[kept], before[kept])))
+            for before, after in pairwise(rows)
+        )
+        self._log.write("\n".join(lines), now_ns)
+
+    def close(self) -> None:
+        """Write what is left."""
+        try:
+            self._write(self._due_ns)
+        finally:
+            self._log.close()
+
+
+def finish(log: RowLog) -> None:
+    """Write what a log still holds where nobody closed it.
+
+    Parameters
+    ----------
+    log : RowLog
+        May be closed.
+    """
+    with suppress(OSError, ValueError):
+        log.close()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -130,14 +131,14 @@ class Recorder:
         self._folder, self._rank = folder, rank
         self._step = 0
         self._own_ns = 0
-        self._began_ns = time.perf_counter_ns()
+        self._began_ns = perf_counter_ns()
         self._server: HandshakeServer | None = None
         self._power = PowerSampler(rank)
         self.steps: LineLog | None = None
 
     def __enter__(self) -> Self:
         """Begin to record."""
-        self._began_ns = time.perf_counter_ns()
+        self._began_ns = perf_counter_ns()
         if self.windows is not None and self._rank == 0:
             self._server = serve_handshakes(process_store())
         return self
@@ -153,22 +154,23 @@ class Recorder:
 
     def step(self) -> None:
         """End a step; to be called by all ranks."""
+        begin = perf_counter_ns()
         try:
-            self._record_step(time.perf_counter_ns())
+            if self.stages is not None:
+                self.stages.step(self._step)
+            if self.windows is not None:
+                self._step_windows(self.windows)
+            if self.steps is not None:
+                self._log_step(self.steps, begin)
         except OSError as error:
             self._give_up(error)
         self._step += 1
+        self._own_ns += perf_counter_ns() - begin
 
-    def _record_step(self, begin: int) -> None:
-        if self.stages is not None:
-            self.stages.step(self._step)
-        if self.windows is not None:
-            self._step_windows(self.windows)
-        now = time.perf_counter_ns()
-        self._own_ns += now - begin
-        if self.steps is not None:
-            clocks = f"{time.time_ns()},{time.monotonic_ns()}"
-            self.steps.write(f"{self._rank},{self._step},{clocks},{now - begin}", now)
+    def _log_step(self, steps: LineLog, begin: int) -> None:
+        now = perf_counter_ns()
+        clocks = f"{time.time_ns()},{time.monotonic_ns()}"
+        steps.write(f"{self._rank},{self._step},{clocks},{now - begin}", now)
 
     def _give_up(self, error: OSError) -> None:
         """End recording where the disk refuses; the job goes on."""
@@ -251,7 +253,7 @@ class Recorder:
             self._server = None
         if self.steps is not None:
             self.steps.close()
-        run_ns = time.perf_counter_ns() - self._began_ns
+        run_ns = perf_counter_ns() - self._began_ns
         cost = {
             "rank": self._rank,
             "steps": self._step,

@@ -18,6 +18,7 @@ MAX_BYTES = 64 << 30
 MAX_EXPANSION = 400
 """Largest decompressed over compressed size beyond 64 MiB; real traces expand 10 to 40 times."""
 FREE_BYTES = 64 << 20
+UTF8_MARK = b"\xef\xbb\xbf"
 REMEDY_CUT = "Copy or record the file again."
 REMEDY_LARGE = "Split the recording, or check that the file is what its name says."
 
@@ -35,7 +36,8 @@ def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
     Yields
     ------
     bytes
-        Blocks in order; all that was sound, also of a damaged file.
+        Blocks in order, without the mark of UTF-8 that some editors put first; all that was sound, also of
+        a damaged file.
 
     Raises
     ------
@@ -52,18 +54,20 @@ def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
             for block in blocks:
                 total += len(block)
                 _check_size(path, total, stream.tell())
-                yield block
+                yield block.removeprefix(UTF8_MARK) if total == len(block) else block
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})", "Check it.") from error
 
 
-def first_block(path: Path) -> bytes:
+def first_block(path: Path, block_bytes: int = BLOCK_BYTES) -> bytes:
     """Read what a file begins with, to tell what it is.
 
     Parameters
     ----------
     path : Path
         File, gzipped or not.
+    block_bytes : int
+        Bytes of the block, at most.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def first_block(path: Path) -> bytes:
         Its first block; empty too where it cannot be read: who reads it says why.
     """
     try:
-        return next(read_blocks(path), b"")
+        return next(read_blocks(path, block_bytes), b"")
     except InputError:
         return b""
 

@@ -16,6 +16,10 @@ EVEN = ("all_reduce", "broadcast", "reduce", "barrier", "all_gather", "reduce_sc
 """Collectives whose members all give the same shape."""
 
 
+MEETING = ("all_reduce", "barrier", "all_gather", "reduce_scatter", "all_to_all")
+"""Collectives that end for nobody before all members asked for them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Stop:
     """A communication that cannot end."""
@@ -40,7 +44,9 @@ class _Stop:
         return min((int(str(c["created_ns"])) for c in self.calls), default=1 << 62)
 
 
-def find_hangs(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
+def find_hangs(
+    flight: pl.DataFrame, group: pl.DataFrame, unknown: Collection[int] = ()
+) -> pl.DataFrame:
     """Find the communications that cannot end, causes before consequences.
 
     Parameters
@@ -49,6 +55,8 @@ def find_hangs(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
         Table `FLIGHT` of all dumps.
     group : polars.DataFrame
         Table `FLIGHT_GROUP` of all dumps.
+    unknown : collection of int
+        Ranks of which it is not known how far they came: they are not called missing.
 
     Returns
     -------
@@ -60,7 +68,9 @@ def find_hangs(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
     Numbers compare only within a group. A member is missing when the last collective that it asked
     for comes before its peers' last: an older entry that is absent was evicted from the ring. The
     peers must have ended all that everybody asked for, else they are busy, not waiting; or more than the
-    member says that it ended, for a device that fails takes with it what was asked of it. One group
+    member says that it ended, for a device that fails takes with it what was asked of it. What some
+    member completed all had asked for, where nobody leaves before all have come: a dump that does not show
+    it was made before. One group
     causes another where a rank that the other misses waits in it; among those without a cause the
     one asked for first leads, by the order of ranks that wait in both, else by time.
 
@@ -72,8 +82,8 @@ def find_hangs(flight: pl.DataFrame, group: pl.DataFrame) -> pl.DataFrame:
     calls, sends = flight.filter(~pl.col("is_p2p")), flight.filter("is_p2p")
     stops = [
         *_different(calls, members),
-        *_absent(calls, sends, group, members),
-        *_one_sided(sends),
+        *_absent(calls, sends, group, _without(members, unknown)),
+        *_one_sided(sends, unknown),
     ]
     return _table(_in_causal_order(_first_of_each(stops)))
 
@@ -88,10 +98,13 @@ def _absent(
 ) -> list[_Stop]:
     """Find groups in which some members never asked for what others wait for, or are yet to wait for."""
     reached = numbers_reached(calls, group, set(sends["group"]))
+    met = _met(calls)
     pending = calls.filter(~pl.col("is_done"))
     stops = []
     for name, (text, ranks) in members.items():
         last = {rank: reached.get((name, rank), (-1, -1)) for rank in ranks}
+        last = {rank: (max(asked, met.get(name, -1)) if asked >= 0 else asked, ended)
+                for rank, (asked, ended) in last.items()}  # fmt: skip
         low = _common(last.values())
         waiting = frozenset(
             rank for rank, (asked, ended) in last.items() if asked > low and ended <= low
@@ -107,6 +120,21 @@ def _absent(
             calls_at = tuple(at.iter_rows(named=True))
             stops.append(_Stop(name, text, low + 1, "missing", missing, waiting, calls_at))
     return stops
+
+
+def _met(calls: pl.DataFrame) -> dict[str, int]:
+    """Last collective of each group that a member completed, and that none leaves before all have come."""
+    completed = calls.filter(pl.col("collective").is_in(MEETING), state="completed")
+    return dict(completed.group_by("group").agg(pl.col("sequence").max()).iter_rows())
+
+
+def _without(
+    members: Mapping[str, tuple[str, tuple[int, ...]]], unknown: Collection[int]
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {
+        name: (text, tuple(rank for rank in ranks if rank not in unknown))
+        for name, (text, ranks) in members.items()
+    }
 
 
 def ranks_behind(flight: pl.DataFrame, group: pl.DataFrame) -> list[int]:
@@ -233,7 +261,7 @@ def _minority(said: Mapping[int, str]) -> frozenset[int]:
     return frozenset(rank for rank, word in said.items() if word != counted[0][0])
 
 
-def _one_sided(calls: pl.DataFrame) -> list[_Stop]:
+def _one_sided(calls: pl.DataFrame, unknown: Collection[int]) -> list[_Stop]:
     """Pairs in which one side waits for more messages than the other has under way."""
     open_calls = calls.filter(~pl.col("is_done") & (pl.col("peer") >= 0)).sort("created_ns")
     ends: dict[tuple[str, int, int], dict[str, list[dict[str, object]]]] = defaultdict(
@@ -248,9 +276,9 @@ def _one_sided(calls: pl.DataFrame) -> list[_Stop]:
     stops = []
     for (name, source, target), held in ends.items():
         n_send, n_recv = len(held["send"]), len(held["recv"])
-        if n_send == n_recv:
-            continue
         more, absent = ("recv", source) if n_recv > n_send else ("send", target)
+        if n_send == n_recv or absent in unknown:
+            continue
         row = held[more][min(n_send, n_recv)]
         stops.append(_Stop(name, str(row["description"]), int(str(row["sequence"])), "missing",
                            frozenset({absent}), frozenset({source, target} - {absent}),

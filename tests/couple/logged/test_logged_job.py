@@ -6,6 +6,7 @@ from tests.couple.logged.written import play, write_dumps, write_inspector
 
 import loadpath as lp
 from loadpath.errors import InputError
+from loadpath.ingest.nccl_inspector import read_inspector
 
 
 def audit(folder):
@@ -177,6 +178,32 @@ def test_records_that_were_laid_out_with_indents_are_read(tmp_path):
     found = audit(folder)
     assert (found.verdict["kind"], found.verdict["ranks"]) == ("rank", [3])
     assert "inspector_damaged" not in codes(found)
+
+
+@pytest.mark.parametrize("age", ["4.0", "4.3"])
+@pytest.mark.parametrize("laid_out", [{}, {"indent": 2}, {"separators": (",", ":")}])
+def test_records_that_were_made_one_array_are_read(laid_out, age, tmp_path):
+    folder = write_inspector(play(slow=3), tmp_path / "logs", age=age)
+    same = audit(folder)
+    for path in list(folder.iterdir()):
+        lines = [json.loads(text) for text in path.read_text().splitlines()]
+        path.with_suffix(".json").write_text(json.dumps(lines, **laid_out))
+        path.unlink()
+    found = audit(folder)
+    assert found.verdict["ranks"] == [3]
+    assert found.verdict["step_s"] == same.verdict["step_s"]
+    assert found.document["job"]["instances"] == same.document["job"]["instances"]
+    assert codes(found) == codes(same)
+
+
+def test_an_array_that_ends_early_keeps_its_whole_records(tmp_path):
+    folder = write_inspector(play(slow=3), tmp_path / "logs")
+    path = folder / "node0-pid1001.log"
+    lines = path.read_text().splitlines()
+    path.write_text("[\n" + ",\n".join([*lines[:41], lines[41][:50]]))
+    found = read_inspector(sorted(folder.iterdir()))
+    assert "inspector_damaged" in found.caveat["code"].to_list()
+    assert found.flight.filter(found.flight["rank"] == 1).height == 41
 
 
 def test_a_damaged_line_costs_that_line(tmp_path):

@@ -49,10 +49,10 @@ def test_ops_that_overlap_on_one_stream_follow_the_last_that_ended(couple, make)
     job = couple(
         program(
             make,
-            *[make["launch"](10 + i, 1, i) for i in range(3)],
-            make["kernel"]("k0", 20, 200, 7, 0),
-            make["kernel"]("k1", 100, 50, 7, 1),
-            make["kernel"]("k2", 230, 10, 7, 2),
+            *[make["launch"](10 + i, 1, i) for i in range(1, 4)],
+            make["kernel"]("k0", 20, 200, 7, 1),
+            make["kernel"]("k1", 100, 50, 7, 2),
+            make["kernel"]("k2", 230, 10, 7, 3),
         )
     )
     assert edges(job, EdgeKind.STREAM) == {("k0", "k2")}

@@ -50,3 +50,32 @@ def test_stream_without_any_launch_stays(couple, make):
     job = couple(begun_midway(make, make["kernel"]("graph", 50, 100, 9, 950)))
     assert "graph" in names(job)
     assert codes(job)["unknown_launch"] == 1
+
+
+def on_two_streams(make, unlinked):
+    # twenty kernels on stream 7, twenty on 9; amid them `unlinked` of each without their launch
+    events = [make["span"]("ProfilerStep#1", "user_annotation", 0, 900)]
+    for i in range(40):
+        events += [make["launch"](10 + 20 * i, 5, 1 + i)]
+        linked = 0 if 5 <= i // 2 < 5 + unlinked else 1 + i
+        events += [make["kernel"](f"k{i}", 20 + 20 * i, 10, 7 + 2 * (i % 2), linked)]
+    return events
+
+
+def test_number_zero_is_of_no_launch_and_many_such_ops_on_several_streams_refuse(couple, make):
+    few = codes(couple(on_two_streams(make, 1)))
+    assert few["unknown_launch"] == 2
+    assert "launches_unknown" not in few
+    many = couple(on_two_streams(make, 3))
+    assert codes(many)["launches_unknown"] == 6
+    text = dict(many.caveat.select("code", "text").iter_rows())["launches_unknown"]
+    assert "args.correlation" in text
+    assert "6 of 40" in text
+
+
+def test_one_stream_needs_no_launches(couple, make):
+    events = [make["span"]("ProfilerStep#1", "user_annotation", 0, 900)]
+    events += [make["kernel"](f"k{i}", 20 + 20 * i, 10, 7, 0) for i in range(9)]
+    found = codes(couple(events))
+    assert found["unknown_launch"] == 9
+    assert "launches_unknown" not in found

@@ -234,3 +234,18 @@ def test_a_graph_that_was_traced_as_a_whole_is_work_of_its_device(traces, tmp_pa
     graphs = op.filter(pl.col("name").cast(pl.String) == "CUDA graph 5")
     assert graphs.group_by("rank").len()["len"].to_list() == [3] * 4
     assert graphs["kind"].unique().to_list() == ["compute"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET correlationId = 0",
+        "UPDATE CUPTI_ACTIVITY_KIND_RUNTIME SET correlationId = NULL",
+        "ALTER TABLE CUPTI_ACTIVITY_KIND_KERNEL DROP COLUMN correlationId",
+        "DROP TABLE CUPTI_ACTIVITY_KIND_RUNTIME",
+    ],
+)
+def test_launches_that_nothing_links_are_refused_by_name(change, traces, tmp_path):
+    found = lp.run_audit(changed(exports(traces, tmp_path / "nsys"), change), brief=False)
+    assert found.verdict["kind"] == "not_assessable"
+    assert "correlationId of CUPTI_ACTIVITY_KIND_RUNTIME" in found.verdict["summary"]

@@ -21,6 +21,11 @@ SHOWN = 8
 MOST_RATIO = 0.95
 """Share of the calls of a trace that the dump of its process notes, if it covers their time."""
 
+OTHER_DUMPS = (
+    "calls of communications that the flight recorders of ranks {} did not note, all there are: the dumps are of "
+    "another run, or of another part of this one; steps are matched by order"
+)
+
 
 def join_flights(recording: Recording) -> Recording:
     """Give calls of communications the group and number that a flight recorder noted.
@@ -52,6 +57,7 @@ def join_flights(recording: Recording) -> Recording:
         f"calls of communications that the flight recorders of ranks {listed} did not note: their "
         "steps are matched by order; give whole dumps of these ranks"
     )
+    text = OTHER_DUMPS.format(listed) if n_left == noted.height else text
     doubts = caveat_table([("flight_recorder_gaps", text, n_left)])
     groups = _groups(recording.communicator, used)
     used = used.join(groups.select("group", "key", "communicator"), on=["group", "key"])

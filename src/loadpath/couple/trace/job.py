@@ -34,7 +34,7 @@ from loadpath.couple.trace.peers import resolve_peers
 from loadpath.couple.trace.places import Places, place_ranks
 from loadpath.couple.trace.posted import split_posted
 from loadpath.couple.trace.recorded_waits import recorded_waits
-from loadpath.couple.trace.remains import without_remains
+from loadpath.couple.trace.remains import unlaunched_doubts, without_remains
 from loadpath.couple.trace.rows import KIND, Int64Array, Rows, common_steps, rows_of
 from loadpath.couple.trace.runs import run_doubts
 from loadpath.couple.trace.steps import repeated_steps
@@ -271,11 +271,10 @@ def _unmet(recording: Recording, instances: Instances) -> int:
 def _left_out(rows: Rows, recording: Recording, steps: list[int]) -> list[Doubt]:
     inside, recorded = (np.isin(s, steps) for s in (rows.step, recording.op["step"].to_numpy()))
     outside = int((~recorded & (rows.kind != KIND["marker"])).sum())
-    orphans = int((rows.on_device & (rows.call < 0) & inside).sum())
     return [
         ("earlier_work", EARLIER, int((recorded & ~inside).sum())),
         ("outside_steps", "ops outside the steps that all ranks recorded; left out", outside),
-        ("unknown_launch", "device ops without a recorded launch; stream order only", orphans),
+        *unlaunched_doubts(rows, inside, recording.source),
     ]
 
 

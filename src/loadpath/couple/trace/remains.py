@@ -1,16 +1,27 @@
-"""Work that was launched before a recording began, and ran on while it had begun."""
+"""Device work of which no launch was recorded: launched before the recording began, or not linked to a call."""
 
 import dataclasses
 
 import numpy as np
 
+from loadpath.couple.trace.groups import REFUSED_RATIO
 from loadpath.couple.trace.rows import BoolArray, Rows
 
-__all__ = ["are_remains", "without_remains"]
+__all__ = ["are_remains", "unlaunched_doubts", "without_remains"]
 
 NO_STEP = -1
 NEVER = np.iinfo(np.int64).max
 """Start of what did not happen."""
+LINKS = {
+    "nsys": "correlationId of CUPTI_ACTIVITY_KIND_RUNTIME and of the tables of device work",
+    "kineto": "args.correlation of calls and of device ops",
+}
+"""What links a call with what it launched, in the words of the record."""
+UNLINKED = (
+    "{n} of {total} device ops have no recorded call that launched them, so which stream waits for which "
+    "is not known ({link} is absent or 0, or calls were not traced): conclusions across ranks are "
+    "refused; record again with calls of the runtime"
+)
 
 
 def are_remains(rows: Rows) -> BoolArray:
@@ -57,3 +68,39 @@ def without_remains(rows: Rows) -> Rows:
         what they waited for.
     """
     return dataclasses.replace(rows, step=np.where(are_remains(rows), NO_STEP, rows.step))
+
+
+def unlaunched_doubts(rows: Rows, inside: BoolArray, source: str) -> list[tuple[str, str, int]]:
+    """Say of how many device ops the launch is not known, and whether that leaves too little.
+
+    Parameters
+    ----------
+    rows : Rows
+        Recorded ops, without what was launched before the recording.
+    inside : (n,) array of bool
+        Those of the steps that all ranks recorded.
+    source : str
+        As of `Recording`.
+
+    Returns
+    -------
+    list of (code, text, count)
+        ``launches_unknown`` where over 5 % lack it of ranks whose device ops run on several streams:
+        the order of launches is all that tells how those wait for each other.
+    """
+    device = rows.on_device & inside
+    orphan = device & (rows.call < 0)
+    lanes = np.unique(np.stack([rows.rank[device], rows.lane[device]]), axis=1)
+    rank, n_lane = np.unique(lanes[0], return_counts=True)
+    apart = device & np.isin(rows.rank, rank[n_lane > 1])
+    n, total = int((orphan & apart).sum()), int(apart.sum())
+    link = LINKS.get(source, "what links them")
+    text = UNLINKED.format(n=n, total=total, link=link)
+    return [
+        (
+            "unknown_launch",
+            "device ops without a recorded launch; stream order only",
+            int(orphan.sum()),
+        ),
+        ("launches_unknown", text, n if n > REFUSED_RATIO * total else 0),
+    ]

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadpath.couple.trace import kernels
-from loadpath.tables import LANE_KINDS, OP_KINDS, Recording
+from loadpath.tables import OP_KINDS, Recording
 
 __all__ = ["KIND", "BoolArray", "Int32Array", "Int64Array", "Rows", "common_steps", "rows_of"]
 
@@ -19,6 +19,8 @@ BoolArray = NDArray[np.bool_]
 KIND = {name: code for code, name in enumerate(OP_KINDS)}
 """Code of each kind of op in `Rows.kind`."""
 STEP_MARK = r"^ProfilerStep#\d+$"
+OF_DEVICE = "^device .* stream "
+"""How lanes of streams are called; threads are not."""
 SYNCHRONISES = re.compile(r"(Synchronize|_synchronize)(_ptsz)?$")
 ALLOCATES = re.compile(r"(Malloc|Free|HostAlloc|HostRegister|MemCreate|MemMap)", re.IGNORECASE)
 
@@ -114,9 +116,8 @@ def rows_of(recording: Recording) -> Rows:
     collective, collectives = _coded(op["collective"])
     rank, lane = op["rank"].to_numpy(), op["lane"].to_numpy()
     correlation = op["correlation"].to_numpy()
-    lane_kind, stream = _lane_facts(recording, rank, lane)
-    on_host = lane_kind == LANE_KINDS.index("host")
-    on_worker = (lane_kind == LANE_KINDS.index("communication")) & (correlation < 0)
+    on_host, on_worker, stream = _lane_facts(recording, rank, lane)
+    on_worker &= correlation < 0
     on_device = ~on_host & ~on_worker
     call = _calls(rank, correlation, on_host, on_device)
     synchronises = _named(names, SYNCHRONISES)[name] & on_host
@@ -176,20 +177,27 @@ def _named(names: tuple[str, ...], pattern: re.Pattern[str]) -> BoolArray:
 
 def _lane_facts(
     recording: Recording, rank: Int32Array, lane: Int32Array
-) -> tuple[NDArray[np.uint8], Int32Array]:
-    """Kind of each row's lane (a code of `LANE_KINDS`), and code of its stream."""
+) -> tuple[BoolArray, BoolArray, Int32Array]:
+    """Whether each row's lane is a host's, whether it is a communication thread, and code of its stream."""
+    kind = pl.col("kind").cast(pl.String)
     lanes = recording.lane.with_columns(
-        stream=pl.col("name").str.replace("^device .* stream ", "").rank("dense").cast(pl.Int32),
+        host=kind == "host",
+        worker=(kind == "communication") & ~pl.col("name").str.contains(OF_DEVICE),
+        stream=pl.col("name").str.replace(OF_DEVICE, "").rank("dense").cast(pl.Int32),
     )
     known = [lanes[name].to_numpy() for name in ("rank", "lane")]
     size = tuple(
         int(max(a.max(initial=-1), b.max(initial=-1))) + 1
         for a, b in zip((rank, lane), known, strict=True)
     )
-    kind, stream = np.full(size, LANE_KINDS.index("host"), np.uint8), np.zeros(size, np.int32)
-    kind[*known] = lanes["kind"].to_physical().to_numpy()
-    stream[*known] = lanes["stream"].to_numpy()
-    return kind[rank, lane], stream[rank, lane]
+    host, worker, stream = (
+        np.ones(size, np.bool_),
+        np.zeros(size, np.bool_),
+        np.zeros(size, np.int32),
+    )
+    for fact, name in ((host, "host"), (worker, "worker"), (stream, "stream")):
+        fact[*known] = lanes[name].to_numpy()
+    return host[rank, lane], worker[rank, lane], stream[rank, lane]
 
 
 def _calls(

@@ -1,8 +1,8 @@
 """Dumps of a job, one file per rank: JSON or a pickle of plain values, gzipped or not."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ KEYS = (b"pg_config", b"pg_status", b"collective_seq_id", b"nccl_version", b"com
         b"time_discovered_completed_ns")  # fmt: skip
 """Two of them, or one and entries, are in every dump."""
 NAMELESS = "its name holds no rank (--ranks FILE=RANK says it)"
+DAMAGED = "flight_recorder_damaged"
 Doubt = tuple[str, str, int]
 
 
@@ -46,6 +47,11 @@ class Flights:
         Ranks whose dump was read, with entries or without.
     inputs : tuple of (str, str, int)
         Name, SHA-256 and bytes of every file read.
+    unreadable : tuple of int
+        Ranks that left a dump of which too little can be read: how far they came is not known.
+    written_ns : mapping of int to int
+        When the file of each rank was last written, ns of the epoch: not before its dump was made, and
+        later where it was copied.
     """
 
     flight: pl.DataFrame
@@ -53,6 +59,8 @@ class Flights:
     caveat: pl.DataFrame
     ranks: tuple[int, ...]
     inputs: tuple[tuple[str, str, int], ...]
+    unreadable: tuple[int, ...] = ()
+    written_ns: Mapping[int, int] = field(default_factory=dict)
 
 
 def is_flight_recorder(path: Path) -> bool:
@@ -104,7 +112,9 @@ def rank_of_dump(path: Path) -> int:
     return int(found[0]) if found else -1
 
 
-def read_flight_recorders(paths: Sequence[Path], ranks: Mapping[str, int] | None = None) -> Flights:
+def read_flight_recorders(
+    paths: Sequence[Path], ranks: Mapping[str, int] | None = None, *, lost: Iterable[Path] = ()
+) -> Flights:
     """Read the dumps of a job, one file per rank.
 
     Parameters
@@ -113,6 +123,8 @@ def read_flight_recorders(paths: Sequence[Path], ranks: Mapping[str, int] | None
         Files for which `is_flight_recorder` holds.
     ranks : mapping of str to int, optional
         Rank by name of a file; those of other files are in their names.
+    lost : iterable of Path
+        Files that are named as dumps and cannot be read.
 
     Returns
     -------
@@ -125,24 +137,29 @@ def read_flight_recorders(paths: Sequence[Path], ranks: Mapping[str, int] | None
         If no dump could be read at all.
     """
     frames, groups, doubts, inputs = [FLIGHT.empty()], [FLIGHT_GROUP.empty()], [], []
-    seen: set[int] = set()
+    unreadable = {(ranks or {}).get(path.name, rank_of_dump(path)) for path in lost}
+    written: dict[int, int] = {}
     for path in sorted(paths):
         rank = (ranks or {}).get(path.name, rank_of_dump(path))
-        if rank < 0 or rank in seen:
+        if rank < 0 or rank in written:
             why = NAMELESS if rank < 0 else f"rank {rank} has another one"
             doubts.append(("flight_recorder_unused", f"{path.name}: left out, {why}", 1))
             continue
         try:
             entries, dump, problems = _read(path)
         except InputError as error:
-            doubts.append(("flight_recorder_damaged", f"{path.name}: {error.problems[0]}", 1))
+            doubts.append((DAMAGED, f"{path.name}: {error.problems[0]}", 1))
+            unreadable.add(rank)
             continue
-        seen.add(rank)
+        written[rank] = path.stat().st_mtime_ns
+        # a status says how far a rank came, whatever entries are lost
+        if not dump.pg_status and any(n for code, _, n in problems if code == DAMAGED):
+            unreadable.add(rank)
         frames.append(flight_rows(rank, entries, dump))
         groups.append(group_rows(rank, entries, dump))
         inputs.append(file_digest(path))
         doubts += problems
-    if not seen:
+    if not written:
         texts = [doubt[1] for doubt in doubts]
         raise InputError(
             "dumps", texts[:6] or "none was given", "Give what PyTorch's flight recorder wrote."
@@ -152,8 +169,10 @@ def read_flight_recorders(paths: Sequence[Path], ranks: Mapping[str, int] | None
         flight,
         group,
         caveat_table(doubts),
-        tuple(sorted(seen)),
+        tuple(sorted(written)),
         tuple(inputs),
+        tuple(sorted(unreadable - {-1})),
+        written,
     )
 
 
@@ -181,9 +200,9 @@ def _read(path: Path) -> tuple[list[Entry], Dump, list[Doubt]]:
     entries, n_bad, dump, damage = _unpickled(path) if is_pickle(head) else _parsed(path)
     sound = [entry for entry in entries if entry.is_sound()]
     text = f"{path.name}: entries that are not what PyTorch writes, left out"
-    doubts = [("flight_recorder_damaged", text, n_bad + len(entries) - len(sound))]
+    doubts = [(DAMAGED, text, n_bad + len(entries) - len(sound))]
     if damage:
-        doubts.append(("flight_recorder_damaged", f"{path.name}: {damage}", 1))
+        doubts.append((DAMAGED, f"{path.name}: {damage}", 1))
     if dump.version and not dump.version.startswith(KNOWN_VERSION):
         text = f"{path.name}: format version {dump.version}; read as 2.x"
         doubts.append(("flight_recorder_version", text, 1))

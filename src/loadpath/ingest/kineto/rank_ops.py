@@ -25,6 +25,8 @@ BoolArray = NDArray[np.bool_]
 MAX_DURATION_NS = 10**16
 MAX_TIME_NS = 1 << 62
 MAX_NUMBER = 1 << 31
+NO_CORRELATION = 0
+"""What CUPTI writes where it does not know the call."""
 SORTED = ("start_ns", "duration_ns", "bytes", "correlation", "name", "external")
 N_CATEGORY = len(CATEGORIES)
 CPU_OP, ANNOTATION, RUNTIME, KERNEL, SYNC = (
@@ -121,6 +123,7 @@ def rank_ops(trace: Trace) -> RankOps:
     asked = _asked(trace, lane_of)
     copied = {name: _sorted(columns, name, row) for name in SORTED}
     copied["start_ns"] += trace.base_ns
+    copied["correlation"][copied["correlation"] == NO_CORRELATION] = -1
     copied["lane"] = lane_of[_sorted(columns, "lane", row)]
     what = (copied["name"], _sorted(columns, "category", row))
     steps = _steps(number[row], copied["start_ns"], copied["duration_ns"])

@@ -1,5 +1,6 @@
 """Logs of a job: one file per process, joined to ranks by what the widest communicator says."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -7,7 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from loadpath.decode import collective_of, file_digest, first_block, read_blocks
+from loadpath.decode import (
+    Chunk,
+    array_chunks,
+    collective_of,
+    file_digest,
+    first_block,
+    read_blocks,
+)
 from loadpath.errors import InputError
 from loadpath.ingest.nccl_inspector.lines import Call, Process, read_lines
 from loadpath.tables import (
@@ -24,13 +32,14 @@ from loadpath.tables import (
 __all__ = ["is_inspector", "read_inspector"]
 
 MARKS = (b'"inspector_output_format_version"', b'"coll_perf"', b'"p2p_perf"')
+BEGINS = re.compile(rb"\s*(\[\s*)?\{")
 LONGEST_LINE = 1 << 24
 NS_PER_US = 1000
 Doubt = tuple[str, str, int]
 
 
 def is_inspector(path: Path) -> bool:
-    """Tell a log of the NCCL Inspector by its first lines.
+    """Tell a log of the NCCL Inspector by its first records.
 
     Parameters
     ----------
@@ -43,7 +52,7 @@ def is_inspector(path: Path) -> bool:
         False too for a file that cannot be read: another reader says why.
     """
     head = first_block(path)
-    return head.lstrip()[:1] == b"{" and any(mark in head for mark in MARKS)
+    return BEGINS.match(head) is not None and any(mark in head for mark in MARKS)
 
 
 def read_inspector(paths: Sequence[Path]) -> Recording:
@@ -102,13 +111,23 @@ def _read(path: Path) -> tuple[list[Call], int, str]:
     found: list[Call] = []
     n_bad, damage = 0, ""
     try:
-        for call in read_lines(_records(_lines(path))):
+        is_array = first_block(path).lstrip()[:1] == b"["
+        for call in read_lines(_elements(path) if is_array else _records(_lines(path))):
             n_bad += call is None
             if call is not None:
                 found.append(call)
     except InputError as error:
         damage = error.problems[0]
     return found, n_bad, damage
+
+
+def _elements(path: Path) -> Iterator[bytes]:
+    """Yield the records of a log that was made one array of JSON."""
+    for part in array_chunks(read_blocks(path), "records"):
+        if isinstance(part, Chunk):
+            yield from part.pieces()
+        elif part.damage:
+            raise InputError(path.name, part.damage, "Give the log as written.")
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["COLLECTIVE_BY_TEST", "Row", "parse_log"]
+__all__ = ["COLLECTIVE_BY_TEST", "LONGEST_US", "TEST", "Row", "agrees", "parse_log"]
 
 COLLECTIVE_BY_TEST = {
     "all_reduce": "all_reduce",
@@ -39,9 +39,12 @@ TIMING = rf"({NUMBER}|N/A)\s+({NUMBER}|N/A|-?nan|inf)\s+({NUMBER}|N/A|-?nan|inf)
 TYPES = (
     r"(?:u?int(?:8|16|32|64)?|half|float|double|bfloat16|f8e4m3|f8e5m2|fp8_e4m3|fp8_e5m2|u?char)"
 )
-ROW = re.compile(
-    rf"(?<!\d)(\d{{1,18}})\s+(\d+)\s+{TYPES}\s+(?:[a-z]\w*\s+)?(?:-?\d+\s+)?{TIMING}(?:\s+{TIMING})?\s*$"
-)
+WHAT = rf"(?<!\d)(\d{{1,18}})\s+(\d+)\s+{TYPES}\s+(?:[a-z]\w*\s+)?(?:-?\d+\s+)?"
+ITERATIONS = rf"(?:\s+{NUMBER}){{4}}"
+WHEN = r"(?:\s+\d{4}-\d\d-\d\d\s\d\d:\d\d:\d\d)?\s*$"
+ROW = re.compile(rf"{WHAT}{TIMING}(?:\s+{TIMING})?{WHEN}")
+ITERATED_ROW = re.compile(rf"{WHAT}{TIMING}{ITERATIONS}\s+{TIMING}{ITERATIONS}{WHEN}")
+"""With least, most, 99th percentile and spread of the iterations behind each time (``-I``)."""
 ROW_BEGINS = re.compile(rf"^\s*\d+\s+\d+\s+({TYPES}\b|$)")
 ROUNDING = 0.006
 """Half a unit in the last printed digit of a bandwidth, GB/s, and a little."""
@@ -125,7 +128,7 @@ def _note(run: _Run, text: str) -> bool:
 
 def _take(run: _Run, text: str, rows: list[Row], dropped: Counter[str]) -> None:
     """Take a row of the table; count what began as one and is not."""
-    found = ROW.search(text)
+    found = ITERATED_ROW.search(text) or ROW.search(text)
     if found is None:
         dropped["damaged_row"] += bool(ROW_BEGINS.match(text))
         return
@@ -140,7 +143,7 @@ def _take(run: _Run, text: str, rows: list[Row], dropped: Counter[str]) -> None:
         timing = groups[2 + 4 * place : 6 + 4 * place]
         if timing[0] in {None, "N/A"}:
             continue
-        if not _agrees(int(groups[0]), timing, run.collective, n_rank):
+        if not agrees(int(groups[0]), _numbers(timing), run.collective, n_rank):
             dropped["contradicted_row"] += 1
             continue
         wrong = None if timing[3] == "N/A" else min(round(float(timing[3])), MOST_WRONG)
@@ -149,13 +152,37 @@ def _take(run: _Run, text: str, rows: list[Row], dropped: Counter[str]) -> None:
         rows.append(Row(run.collective, int(groups[0]), n_rank, n_node, ns, place == 1, wrong))
 
 
-def _agrees(size: int, timing: tuple[str, ...], collective: str, n_rank: int) -> bool:
-    """Say whether time, bandwidths and ranks of a row belong together."""
+def _numbers(timing: tuple[str, ...]) -> tuple[float, float, float] | None:
+    """Time and bandwidths as printed; None where one is no number."""
     if not all(re.fullmatch(NUMBER, value) for value in timing[:3]):
+        return None
+    return float(timing[0]), float(timing[1]), float(timing[2])
+
+
+def agrees(
+    size: int, timing: tuple[float, float, float] | None, collective: str, n_rank: int
+) -> bool:
+    """Say whether time, bandwidths and ranks of a row belong together.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    timing : (float, float, float) or None
+        Time in us, algorithm and bus bandwidth in GB/s; None if they are no numbers.
+    collective : str
+        What was measured.
+    n_rank : int
+        Ranks that took part.
+
+    Returns
+    -------
+    bool
+        False too where the time cannot be meant.
+    """
+    if timing is None or not 0 < timing[0] < LONGEST_US:
         return False
-    time_us, algorithm, bus = (float(value) for value in timing[:3])
-    if not 0 < time_us < LONGEST_US:
-        return False
+    time_us, algorithm, bus = timing
     share = BUS_SHARE.get(collective)
     factor = 1.0 if share is None else share * (n_rank - 1) / n_rank
     return all(

@@ -1,4 +1,4 @@
-"""What nccl-tests left behind, recognised by content: a log, a table of times, a link summary."""
+"""What nccl-tests left behind, recognised by content: log, JSON output, table of times, link summary."""
 
 import re
 from collections import Counter
@@ -10,6 +10,7 @@ import polars as pl
 from loadpath.decode.blocks import first_block, read_blocks
 from loadpath.errors import InputError
 from loadpath.ingest.nccl_tests.log import Row, parse_log
+from loadpath.ingest.nccl_tests.output import is_output, parse_output
 from loadpath.ingest.nccl_tests.sheet import (
     SUMMARY_COLUMNS,
     TIMES_COLUMNS,
@@ -30,6 +31,7 @@ TEXTS = {
     "damaged_row": "rows of the table that are damaged or lack values; dropped",
     "run_unknown": "rows of which neither the collective nor all ranks are named; dropped",
     "contradicted_row": "times that size, bandwidths and ranks of their row contradict; dropped",
+    "host_times": "times of the host that asks (-C 1), not of the collective; dropped",
     "wrong_results": "times of collectives that gave wrong values; kept, and not fitted to",
     "nccl_tests_cut": "the file is damaged or ends early; what came before is kept",
 }
@@ -68,7 +70,8 @@ def is_nccl_tests(path: Path) -> bool:
         False too for a file that cannot be read: another reader says why.
     """
     head = first_block(path)[:HEAD_BYTES].decode("utf-8", errors="replace")
-    return _is_summary(head) or _is_times(head) or any(mark in head for mark in MARKS)
+    marked = any(mark in head for mark in MARKS)
+    return is_output(path) or _is_summary(head) or _is_times(head) or marked
 
 
 def read_nccl_tests(path: Path) -> CollectiveRecord:
@@ -77,8 +80,8 @@ def read_nccl_tests(path: Path) -> CollectiveRecord:
     Parameters
     ----------
     path : Path
-        Log of nccl-tests (lines of several processes, tagged or mixed, are fine), table of times
-        or summary of links; gzipped or not.
+        Log of nccl-tests (lines of several processes, tagged or mixed, are fine), its JSON output,
+        table of times or summary of links; gzipped or not.
 
     Returns
     -------
@@ -90,17 +93,7 @@ def read_nccl_tests(path: Path) -> CollectiveRecord:
     InputError
         If it cannot be opened or holds no sound time and no link.
     """
-    text, n_cut = _text(path)
-    rows: list[Row] = []
-    links = LINK_POINT.empty()
-    dropped: Counter[str]
-    if _is_summary(text):
-        links, dropped = parse_summary(text, path.name)
-    elif _is_times(text):
-        rows, dropped = parse_times(text, path.name)
-    else:
-        rows, dropped = parse_log(text.splitlines())
-    dropped["nccl_tests_cut"] = n_cut
+    rows, links, dropped = _parsed(path)
     if not rows and links.is_empty():
         lost = [f"{TEXTS[code]} ({n})" for code, n in dropped.items() if n]
         raise InputError(path.name, ["no measured collective in it", *lost], REMEDY)
@@ -108,6 +101,24 @@ def read_nccl_tests(path: Path) -> CollectiveRecord:
         (code, f"{path.name}: {TEXTS[code]}", n) for code, n in sorted(dropped.items())
     )
     return CollectiveRecord(_points(rows), links, doubts)
+
+
+def _parsed(path: Path) -> tuple[list[Row], pl.DataFrame, Counter[str]]:
+    """Return times, links, and what was dropped."""
+    links = LINK_POINT.empty()
+    if is_output(path):
+        rows, dropped = parse_output(path)
+        return rows, links, dropped
+    text, n_cut = _text(path)
+    if _is_summary(text):
+        links, dropped = parse_summary(text, path.name)
+        rows = []
+    elif _is_times(text):
+        rows, dropped = parse_times(text, path.name)
+    else:
+        rows, dropped = parse_log(text.splitlines())
+    dropped["nccl_tests_cut"] = n_cut
+    return rows, links, dropped
 
 
 def _text(path: Path) -> tuple[str, int]:

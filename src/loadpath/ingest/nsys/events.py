@@ -18,6 +18,8 @@ RANGES = (59, 60)
 THREAD_BITS = 0xFFFFFF
 NEEDED = ("StringIds", "CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_KERNEL")
 """Names, calls and kernels: an export lacks the tables of what was not traced."""
+CORRELATION = pl.col("correlationId").replace(0, None).fill_null(-1)
+"""Number of a launch; CUPTI writes 0 where it does not know the call."""
 CATEGORY = ("runtime", "annotation", "kernel", "copy", "set")
 
 
@@ -137,8 +139,7 @@ def _calls(database: Database, names: pl.DataFrame) -> pl.DataFrame:
     )
     # old exports list a call twice, as called and as implemented
     once = named.unique(["globalTid", "correlationId", "known"], keep="first", maintain_order=True)
-    correlation = pl.col("correlationId").fill_null(-1)
-    return _spans(once, "runtime", **_thread(), name=pl.col("known"), correlation=correlation)
+    return _spans(once, "runtime", **_thread(), name=pl.col("known"), correlation=CORRELATION)
 
 
 def _ranges(database: Database, names: pl.DataFrame) -> pl.DataFrame:
@@ -164,7 +165,7 @@ def _on_devices(database: Database, names: pl.DataFrame) -> list[pl.DataFrame]:
         "pid": pl.col("globalPid").fill_null(0),
         "device": pl.col("deviceId").fill_null(0),
         "stream": pl.col("streamId").fill_null(0),
-        "correlation": pl.col("correlationId").fill_null(-1),
+        "correlation": CORRELATION,
     }
     kernel = database.table(
         "CUPTI_ACTIVITY_KIND_KERNEL", columns | {"demangledName": INT, "shortName": INT}
