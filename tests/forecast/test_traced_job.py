@@ -12,6 +12,7 @@ from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.pipeline import run_audit
 from loadpath.errors import UsageError
 from loadpath.forecast.traced_job import calm_step_s, drawn_lateness_s, measure_traces
+from loadpath.forecast.traced_work import Resized
 from loadpath.testing import make_job, write_kineto
 
 FORM: dict[str, Any] = {
@@ -55,7 +56,7 @@ def test_job_with_more_replicas_takes_what_four_of_them_foretell(audits):
 
 
 def test_recorded_replicas_keep_their_step(traced):
-    assert calm_step_s(traced, 4, 0.0) == pytest.approx(traced.step_s, rel=1e-6)
+    assert calm_step_s(traced, Resized()) == pytest.approx(traced.step_s, rel=1e-6)
     assert not drawn_lateness_s(traced, 4, np.random.default_rng(0), 3).any()
 
 
@@ -70,12 +71,15 @@ def test_lateness_is_the_same_to_the_bit_in_whatever_order_members_are_listed(au
 
 
 def test_transfers_grow_with_replicas_towards_their_whole(traced):
-    alone, two, four, many = (calm_step_s(traced, n, 0.0) for n in (1, 2, 4, 4096))
+    def step(n, **world):
+        return calm_step_s(traced, Resized(replicas_ratio=n / 4, **world))
+
+    alone, two, four, many = (step(n) for n in (1, 2, 4, 4096))
     assert alone < two < four < many
     # Bytes of a ring: 1/2, 3/4 and all of the whole.
     assert (many - four) / (four - alone) == pytest.approx((1 - 3 / 4) / (3 / 4), rel=0.05)
-    assert calm_step_s(traced, 8, 1e-3) > calm_step_s(traced, 8, 0.0)
-    assert calm_step_s(traced, 8, 0.0, 2.0) > calm_step_s(traced, 8, 0.0)
+    assert step(8, hop_s=1e-3) > step(8)
+    assert step(8, slower=2.0) > step(8)
 
 
 def test_more_replicas_meet_a_late_one_more_often(traced):
@@ -98,8 +102,12 @@ def test_named_groups_tell_replicas_from_parts_of_a_tensor(audits):
     ("name", "options", "said"),
     [
         ("tensor", {}, "tell tp of the ranks but no replicas"),
-        (4, {"goal": "strong", "data_parallel": True}, "strong scaling is not identifiable"),
-        (4, {"tensor": 2, "data_parallel": True}, "--tensor: a job of traces cannot answer"),
+        (
+            4,
+            {"goal": "strong", "data_parallel": True, "samples": 4, "sizes": "8"},
+            "4 samples of a step",
+        ),
+        (4, {"tensor": 2, "data_parallel": True}, "name no groups that share a tensor out"),
     ],
 )
 def test_what_traces_do_not_tell_is_refused(audits, name, options, said):

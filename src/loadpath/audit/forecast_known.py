@@ -1,6 +1,7 @@
 """Forecasts without a design: of an audit or a recording, and of measured runs alone."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import polars as pl
 
 from loadpath.audit.folder import is_result
 from loadpath.audit.forecast_settings import ForecastSettings
+from loadpath.audit.forecast_traces import TRACES, known_of_traces
 from loadpath.audit.pipeline import run_audit
 from loadpath.audit.provenance import digest_of
 from loadpath.audit.result import Audit, open_audit
+from loadpath.audit.settings import Progress
 from loadpath.errors import InputError, UsageError
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.audited_curve import audited_sizes, job_of_audit
@@ -24,8 +27,6 @@ from loadpath.forecast.known_job import KnownJob, tariff_at
 from loadpath.forecast.measured_job import goal_of_runs, job_of_runs, sizes_of_runs
 from loadpath.forecast.measured_pipeline import measure_pipeline
 from loadpath.forecast.sizes import parse_sizes
-from loadpath.forecast.traced_curve import job_of_traces, traced_sizes
-from loadpath.forecast.traced_job import measure_traces
 from loadpath.ingest.run_table import read_runs
 from loadpath.units import format_ratio
 
@@ -97,13 +98,6 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     return audit
 
 
-TRACES = ("kineto",)
-"""Records that name no microbatches."""
-OWN_PARTS = {
-    "device": "compute", "compute": "compute", "host": "host", "input": "host", "launch": "host",
-    "lag": "host", "boundary": "host",
-}  # fmt: skip
-"""What a replica spends its time on by itself, as parts of the paid time."""
 OF_DESIGNS = ("collectives", "search", "requests", "iterations")
 """Options that only a design has an answer to."""
 
@@ -152,7 +146,9 @@ def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
     return found
 
 
-def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
+def forecast_audit(
+    path: Path, settings: ForecastSettings, progress: Progress = lambda _: None
+) -> Told:
     """Forecast an audited job at other sizes.
 
     Parameters
@@ -161,6 +157,8 @@ def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
         An audit folder or a recording.
     settings : ForecastSettings
         Options.
+    progress : callable of str
+        Told what begins.
 
     Returns
     -------
@@ -179,7 +177,8 @@ def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
     refuse_options(settings, "an audit", ("calibrate", *OF_DESIGNS))
     audit = audit_of(path, settings.layout)
     runs = None if settings.points is None else read_runs(settings.points)
-    known = known_of_audit(path.stem, audit, settings, also=() if runs is None else runs["n"])
+    also = () if runs is None else runs["n"]
+    known = known_of_audit(path.stem, audit, settings, also=also, progress=progress)
     limits = _limits(settings)
     baselines = tuple(fit_baselines(known.sizes)) if known.sizes.height > 1 else ()
     document, tables = _told(known, advise_known(known, limits, baselines), settings)
@@ -194,6 +193,7 @@ def known_of_audit(
     *,
     own_size: bool = False,
     also: Iterable[int] = (),
+    progress: Progress = lambda _: None,
 ) -> KnownJob:
     """Replay an audited job at other sizes.
 
@@ -209,6 +209,8 @@ def known_of_audit(
         Whether nothing but the recorded size is asked.
     also : iterable of int
         Further sizes.
+    progress : callable of str
+        Told what begins.
 
     Returns
     -------
@@ -222,8 +224,10 @@ def known_of_audit(
     """
     job = audit.job
     if job.source in TRACES:
-        return _known_of_traces(name, audit, settings, own_size=own_size, also=also)
-    refuse_options(settings, "a record that is no trace", ("data_parallel",))
+        return known_of_traces(
+            name, audit, settings, own_size=own_size, also=also, progress=progress
+        )
+    refuse_options(settings, "a record that is no trace", ("data_parallel", "samples"))
     measured = measure_pipeline(job.op, job.work_ns, job.layout)
     steps = audit.tables["step_time"]["measured_s"].to_numpy()
     pipeline = audited_pipeline(measured, steps)
@@ -233,51 +237,11 @@ def known_of_audit(
         asked = (measured.accelerators,)
     elif settings.sizes:
         asked = parse_sizes(settings.sizes)
-    return job_of_audit(
-        name, pipeline, (*asked, *also),
-        scaling=(shape, settings.goal or "strong"), worlds=(settings.seed, settings.worlds),
-        tariff=tariff_at(settings.rate, settings.currency),
+    known = job_of_audit(
+        name, pipeline, (*asked, *also), scaling=(shape, settings.goal or "strong"),
+        worlds=(settings.seed, settings.worlds), progress=progress,
     )  # fmt: skip
-
-
-def _known_of_traces(
-    name: str, audit: Audit, settings: ForecastSettings, *, own_size: bool, also: Iterable[int]
-) -> KnownJob:
-    """Extrapolate traces in their data-parallel dimension."""
-    refuse_options(settings, "a job of traces", ("tensor", "pipeline"))
-    if settings.goal == "strong":
-        raise UsageError(
-            "Traces of one batch do not tell how long a smaller one takes, so that strong scaling is not "
-            "identifiable. Ask --goal weak, or give a design and calibrate its priors."
-        )
-    try:
-        traced = measure_traces(
-            audit.job, audit.tables["step_time"], data_parallel=settings.data_parallel
-        )
-    except UsageError as wrong:
-        raise UsageError(f"{name}: {wrong}") from wrong
-    asked = traced_sizes(traced)
-    if own_size:
-        asked = (traced.accelerators,)
-    elif settings.sizes:
-        asked = parse_sizes(settings.sizes)
-    return job_of_traces(
-        name, traced, (*asked, *also),
-        worlds=(settings.seed, settings.worlds),
-        shares=_shares(audit.tables["limitation"]),
-        tariff=tariff_at(settings.rate, settings.currency),
-    )  # fmt: skip
-
-
-def _shares(limitation: pl.DataFrame) -> dict[str, float]:
-    """Say what the step depends on besides transfers, by its elasticities."""
-    whole = limitation.filter((pl.col("phase") == "all") & (pl.col("limit") == "all"))
-    found = {"compute": 0.0, "host": 0.0}
-    for resource, value in whole.select("resource", "elasticity_ratio").iter_rows():
-        if resource in OWN_PARTS:
-            found[OWN_PARTS[resource]] += max(value or 0.0, 0.0)
-    total = sum(found.values())
-    return {part: value / total for part, value in found.items()} if total else {"compute": 1.0}
+    return replace(known, tariff=tariff_at(settings.rate, settings.currency))
 
 
 def forecast_runs(path: Path, settings: ForecastSettings) -> Told:

@@ -41,6 +41,7 @@ class Options(TypedDict, total=False):
     tensor: int | None
     pipeline: int | None
     data_parallel: bool
+    samples: int | None
     collectives: Sequence[str | Path]
     search: bool
     objective: Objective
@@ -77,6 +78,8 @@ class ForecastSettings:
         Width and stages, in place of those of the design or the record.
     data_parallel : bool
         Whether all ranks of traces are replicas of one model, where process groups do not tell.
+    samples : int or None
+        Of a recorded step of traces, all replicas together: what replicas can share.
     collectives : tuple of Path
         Measured collectives (nccl-tests) that set links.
     search : bool
@@ -103,6 +106,7 @@ class ForecastSettings:
     tensor: int | None = None
     pipeline: int | None = None
     data_parallel: bool = False
+    samples: int | None = None
     collectives: tuple[Path, ...] = ()
     search: bool = False
     objective: Objective = "cost_per_unit"
@@ -120,7 +124,7 @@ class ForecastSettings:
             problems.append(f"seed {self.seed} is negative")
         if not 16 <= self.worlds <= 100_000:
             problems.append(f"worlds {self.worlds} is not from 16 to 100,000")
-        for name in ("value", "budget", "rate", "tensor", "pipeline", "ttft", "tpot"):
+        for name in ("value", "budget", "rate", "tensor", "pipeline", "samples", "ttft", "tpot"):
             amount = getattr(self, name)
             if amount is not None and not 0 < amount < float("inf"):
                 problems.append(f"{name} {amount} is not a positive number")

@@ -244,7 +244,7 @@ def _forecast(
     elif is_design(path):
         document, tables = _forecast_design(path, settings, progress)
     else:
-        document, tables = forecast_audit(path, settings)
+        document, tables = forecast_audit(path, settings, progress)
     named = [] if path is None else [path.name]
     document |= {"as_of": settings.as_of or None}
     inputs = [*document.get("inputs", ()), *_inputs(path, settings)]
