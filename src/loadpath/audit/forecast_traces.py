@@ -9,10 +9,18 @@ from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.result import Audit
 from loadpath.audit.settings import Progress
 from loadpath.errors import UsageError
+from loadpath.forecast.audited_curve import audited_sizes, job_of_audit
+from loadpath.forecast.audited_job import JobSize
+from loadpath.forecast.audited_point import audited_pipeline
 from loadpath.forecast.known_job import KnownJob, tariff_at
 from loadpath.forecast.sizes import parse_sizes
 from loadpath.forecast.traced_curve import Scaling, job_of_traces, traced_sizes
-from loadpath.forecast.traced_job import measure_traces
+from loadpath.forecast.traced_job import measure_traces, replicas_of
+from loadpath.forecast.traced_pipeline import (
+    OF_TRACES,
+    check_synthesis,
+    measure_traced_pipeline,
+)
 
 __all__ = ["TRACES", "known_of_traces"]
 
@@ -61,6 +69,8 @@ def known_of_traces(
     UsageError
         If the traces do not tell what is asked, or the job can be at none of the sizes.
     """
+    if settings.pipeline is not None:
+        return _known_of_pipeline(name, audit, settings, (own_size, tuple(also)), progress=progress)
     scaling = Scaling(
         goal=settings.goal or "weak", tensor=settings.tensor or 0, samples=settings.samples or 0
     )
@@ -80,6 +90,36 @@ def known_of_traces(
         scaling=scaling, worlds=(settings.seed, settings.worlds), progress=progress,
     )  # fmt: skip
     return replace(known, tariff=tariff_at(settings.rate, settings.currency))
+
+
+def _known_of_pipeline(
+    name: str,
+    audit: Audit,
+    settings: ForecastSettings,
+    asked: tuple[bool, Iterable[int]],
+    *,
+    progress: Progress,
+) -> KnownJob:
+    """Synthesise a traced pipeline with other stages, microbatches and widths."""
+    job, (own_size, also) = audit.job, asked
+    steps = audit.tables["step_time"]["measured_s"].to_numpy()
+    try:
+        replica = replicas_of(job, data_parallel=settings.data_parallel, lone=True)
+        pipeline = audited_pipeline(measure_traced_pipeline(job, replica), steps)
+        check_synthesis(pipeline)
+    except UsageError as wrong:
+        raise UsageError(f"{name}: {wrong}") from wrong
+    shape = JobSize(tensor=settings.tensor or 0, stages=settings.pipeline or 0)
+    sizes = parse_sizes(settings.sizes) if settings.sizes else audited_sizes(pipeline, shape)
+    known = job_of_audit(
+        name, pipeline, (job.rank.height,) if own_size else (*sizes, *also),
+        scaling=(shape, settings.goal or "weak"), worlds=(settings.seed, settings.worlds),
+        progress=progress,
+    )  # fmt: skip
+    return replace(
+        known, tariff=tariff_at(settings.rate, settings.currency),
+        assumptions=(*known.assumptions, *OF_TRACES),
+    )  # fmt: skip
 
 
 def _shares(limitation: pl.DataFrame) -> dict[str, float]:
