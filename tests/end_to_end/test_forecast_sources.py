@@ -140,7 +140,7 @@ def test_measured_collectives_set_links(folder):
 
 
 def test_record_of_something_else_does_not_calibrate_a_design(folder):
-    job = make_job(1, recorder="kineto", dp=1, tp=2, pp=1, steps=4)
+    job = make_job(1, recorder="kineto", dp=1, tp=2, pp=1, steps=4, forward_s=1e-3)
     traces = write_kineto(job, folder / "traces")
     answer = call("forecast", "small.toml", "--calibrate", str(traces), folder=folder)
     assert answer.code == 2
@@ -151,10 +151,10 @@ def test_record_of_something_else_does_not_calibrate_a_design(folder):
     ("words", "said"),
     [
         ((), "give a design"),
-        (("--points", "runs.csv", "--tensor", "2"), "--tensor: runs cannot answer"),
-        (("--points", "runs.csv", "--search"), "--search: runs cannot answer"),
-        (("job.parquet", "--requests", "requests.csv"), "--requests: an audit cannot answer"),
-        (("job.parquet", "--calibrate", "runs.csv"), "--calibrate: an audit cannot answer"),
+        (("--points", "runs.csv", "--tensor", "2"), "--tensor: runs alone cannot answer"),
+        (("--points", "runs.csv", "--search"), "--search: runs alone cannot answer"),
+        (("job.parquet", "--requests", "requests.csv"), "--requests: an audit or a recording cannot answer"),
+        (("job.parquet", "--calibrate", "runs.csv"), "--calibrate: an audit or a recording cannot answer"),
         (("small.toml", "--rate", "2"), "[prices]"),
         (("small.toml", "--objective", "beauty"), "none of cost_per_unit"),
         (("small.toml", "--search", "--within", "cost=3"), "cost_per_h=NUMBER"),

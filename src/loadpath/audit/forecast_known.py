@@ -1,6 +1,6 @@
 """Forecasts without a design: of an audit or a recording, and of measured runs alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ from typing import Any
 import polars as pl
 
 from loadpath.audit.folder import is_result
+from loadpath.audit.forecast_options import SourceKind, refuse_others
 from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.forecast_traces import TRACES, known_of_traces
 from loadpath.audit.pipeline import run_audit
 from loadpath.audit.provenance import digest_of
 from loadpath.audit.result import Audit, open_audit
 from loadpath.audit.settings import Progress
-from loadpath.errors import InputError, UsageError
+from loadpath.errors import InputError
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.audited_curve import audited_sizes, job_of_audit
 from loadpath.forecast.audited_job import JobSize
@@ -36,6 +37,7 @@ __all__ = [
     "forecast_runs",
     "inputs_of",
     "is_design",
+    "kind_of",
     "known_of_audit",
 ]
 
@@ -98,33 +100,6 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     return audit
 
 
-OF_DESIGNS = ("collectives", "search", "requests", "iterations")
-"""Options that only a design has an answer to."""
-
-
-def refuse_options(settings: ForecastSettings, what: str, names: Sequence[str]) -> None:
-    """Refuse options that a source has no answer to, so that none is passed over in silence.
-
-    Parameters
-    ----------
-    settings : ForecastSettings
-        Options.
-    what : str
-        The source.
-    names : sequence of str
-        Fields of the options.
-
-    Raises
-    ------
-    UsageError
-        If one of them is given.
-    """
-    given = [name for name in names if getattr(settings, name)]
-    if given:
-        told = ", ".join(f"--{name}" for name in given)
-        raise UsageError(f"{told}: {what} cannot answer that. Give a design (or an audit).")
-
-
 def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
     """Say which files an audit that a forecast rests on was read from.
 
@@ -144,6 +119,26 @@ def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
         return [digest_of(path / "audit.json")]
     found: list[dict[str, Any]] = list(audit.document["inputs"])
     return found
+
+
+def kind_of(path: Path, audit: Audit) -> SourceKind:
+    """Say what kind of source an audit is to a forecast.
+
+    Parameters
+    ----------
+    path : Path
+        An audit folder or a recording.
+    audit : Audit
+        What it is.
+
+    Returns
+    -------
+    {"op table", "audit of an op table", "traces"}
+        All that is no trace is forecast as an op table is, or refused.
+    """
+    if audit.job.source in TRACES:
+        return "traces"
+    return "audit of an op table" if is_result(path) else "op table"
 
 
 def forecast_audit(
@@ -174,8 +169,9 @@ def forecast_audit(
     UsageError
         If its record has no passes of microbatches, or the job can be at none of the sizes.
     """
-    refuse_options(settings, "an audit", ("calibrate", *OF_DESIGNS))
+    refuse_others(settings, "record")
     audit = audit_of(path, settings.layout)
+    refuse_others(settings, kind_of(path, audit))
     runs = None if settings.points is None else read_runs(settings.points)
     also = () if runs is None else runs["n"]
     known = known_of_audit(path.stem, audit, settings, also=also, progress=progress)
@@ -227,7 +223,6 @@ def known_of_audit(
         return known_of_traces(
             name, audit, settings, own_size=own_size, also=also, progress=progress
         )
-    refuse_options(settings, "a record that is no trace", ("data_parallel", "samples"))
     measured = measure_pipeline(job.op, job.work_ns, job.layout)
     steps = audit.tables["step_time"]["measured_s"].to_numpy()
     pipeline = audited_pipeline(measured, steps)
@@ -268,7 +263,7 @@ def forecast_runs(path: Path, settings: ForecastSettings) -> Told:
     UsageError
         If an option needs a design, or the job can be at none of the sizes.
     """
-    refuse_options(settings, "runs", ("calibrate", "tensor", "pipeline", "layout", *OF_DESIGNS))
+    refuse_others(settings, "runs")
     runs = read_runs(path)
     sizes = parse_sizes(settings.sizes) if settings.sizes else sizes_of_runs(runs)
     known, baselines = job_of_runs(

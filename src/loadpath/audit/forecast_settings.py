@@ -19,6 +19,7 @@ NEEDS = {
     "ttft": ("requests", "is promised to requests"),
     "tpot": ("requests", "is promised to requests"),
     "currency": ("rate", "is that of a rate"),
+    "samples": ("goal strong", "are shared by strong scaling alone"),
 }
 """Options that say more of another one: which, and what they say."""
 
@@ -139,11 +140,23 @@ class ForecastSettings:
     def _idle(self) -> list[str]:
         """Name options that would do nothing without another one that is not given."""
         asked = {"search": self.search, "requests": self.requests, "rate": self.rate}
+        asked["goal strong"] = self.goal == "strong"
         return [
             f"--{name} {what}: give --{needed}"
             for name, (needed, what) in NEEDS.items()
             if not asked[needed] and getattr(self, name) != self.__dataclass_fields__[name].default
         ]
+
+    def given(self) -> list[str]:
+        """Name the options that differ from the default.
+
+        Returns
+        -------
+        list of str
+            Fields, in their order.
+        """
+        known = self.__dataclass_fields__
+        return [name for name, field in known.items() if getattr(self, name) != field.default]
 
     def as_arguments(self) -> list[str]:
         """Write the options that differ from the default as command-line arguments.
@@ -154,10 +167,8 @@ class ForecastSettings:
             Files by name, without folders.
         """
         words = []
-        for name, field in self.__dataclass_fields__.items():
+        for name in self.given():
             value = getattr(self, name)
-            if value == field.default:
-                continue
             option = f"--{name.replace('_', '-')}"
             if isinstance(value, bool):
                 words.append(option)

@@ -102,6 +102,10 @@ def _known_of_pipeline(
 ) -> KnownJob:
     """Synthesise a traced pipeline with other stages, microbatches and widths."""
     job, (own_size, also) = audit.job, asked
+    if settings.samples is not None:
+        raise UsageError(
+            "--samples: with --pipeline the microbatches that were recorded are shared. Leave it out."
+        )
     steps = audit.tables["step_time"]["measured_s"].to_numpy()
     try:
         replica = replicas_of(job, data_parallel=settings.data_parallel, lone=True)

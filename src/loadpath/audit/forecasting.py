@@ -11,6 +11,7 @@ from loadpath.audit.design_answers import layouts_of, serving_of
 from loadpath.audit.design_inputs import Calibrated, calibrated, held_runs, is_runs, read_design
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
 from loadpath.audit.forecast_known import forecast_audit, forecast_runs, is_design
+from loadpath.audit.forecast_options import refuse_others
 from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
 from loadpath.audit.provenance import digest_of, provenance_of
 from loadpath.audit.settings import Progress
@@ -132,8 +133,7 @@ def run_forecast(
     progress : callable of str
         Told what begins.
     **options
-        Fields of `ForecastSettings`: ``sizes, calibrate, points, goal, seed, worlds, value, budget,
-        as_of, rate, currency, layout, tensor, pipeline``; sizes also as a list of numbers.
+        Fields of `ForecastSettings`; sizes also as a list of numbers.
 
     Returns
     -------
@@ -268,10 +268,8 @@ def _inputs(path: Path | None, settings: ForecastSettings) -> list[dict[str, Any
 def _forecast_design(
     path: Path, settings: ForecastSettings, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
-    if settings.rate is not None or settings.layout is not None:
-        raise UsageError(
-            "--rate and --layout are for sources without a design: see [prices] of one."
-        )
+    recorded = settings.calibrate is not None and not is_runs(settings.calibrate)
+    refuse_others(settings, "design", also=("layout",) if recorded else ())
     asked, outlook, advice, found = foresee(read_design(path), settings, progress)
     document = describe(asked, outlook, advice, (found.runs, found.calibration)) | found.told()
     document["inputs"] = list(found.inputs)

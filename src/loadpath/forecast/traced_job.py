@@ -158,6 +158,11 @@ def replicas_of(job: CoupledJob, *, data_parallel: bool, lone: bool) -> dict[int
     of_axes = np.prod([rank[axis].n_unique() for axis in axes])
     if "dp" in axes:
         found = dict(rank.select("rank", "dp").iter_rows())
+        if data_parallel and len(set(found.values())) < rank.height:
+            raise UsageError(
+                f"--data-parallel: process groups tell {len(set(found.values()))} replicas among {rank.height} "
+                "ranks. Leave it out."
+            )
     elif axes and lone and of_axes == rank.height:
         found = dict.fromkeys(rank["rank"].to_list(), 0)
     elif axes:

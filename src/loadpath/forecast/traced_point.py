@@ -178,16 +178,29 @@ def traced_point(traced: TracedJob, size: TracedSize) -> StepPoint:
 
 
 def _limits(traced: TracedJob, world: _World, here: float, own: float) -> dict[str, float]:
-    """Split a step: transfers between replicas, waits for the latest, and the rest as it was recorded."""
-    to = world.to
-    moved = max(here - world.late_s - _alone(traced, to), 0.0)
-    travel = "intra_node" if traced.hosts == 1 and to.slower == 1 else "inter_node"
-    parts = {travel: min(moved, here)}
-    parts["waiting"] = min(max(own * traced.waited_s + world.late_s, 0.0), here - parts[travel])
-    left = here - sum(parts.values())
+    """Split a step: transfers by the link they take, waits for the latest, and the rest as it was recorded."""
+    to, calm = world.to, here - world.late_s
+    between = "intra_node" if traced.hosts == 1 and to.slower == 1 else "inter_node"
+    parts = {between: calm - _alone(traced, to)}
+    if traced.work.peers.any():
+        link = "intra_node" if to.tensor_slower == 1 else "inter_node"
+        bare = to._replace(tensor_slower=0.0, link_s=0.0)
+        parts[link] = parts.get(link, 0.0) + calm - calm_step_s(traced, bare)
+    parts["waiting"] = own * traced.waited_s + world.late_s
+    left = here
+    for name, value in parts.items():
+        parts[name] = min(max(value, 0.0), left)
+        left -= parts[name]
     return {name: value / here for name, value in parts.items()} | {
         name: share * left / here for name, share in traced.shares.items()
     }
+
+
+def _faster(world: _World, times: float) -> _World:
+    """Let bytes between ranks take less time."""
+    to = world.to
+    faster = to._replace(slower=to.slower / times, tensor_slower=to.tensor_slower / times)
+    return world._replace(to=faster)
 
 
 def improvements_of(traced: TracedJob, size: TracedSize) -> dict[str, float]:
@@ -208,10 +221,9 @@ def improvements_of(traced: TracedJob, size: TracedSize) -> dict[str, float]:
     late, own = _lateness(traced, size)
     world = _world(traced, size, float(np.median(late)))
     before = _step_s(traced, world)
-    half = world.to._replace(slower=world.to.slower / 2)
-    waited = own * traced.waited_s + world.late_s
+    waited = max(own * traced.waited_s + world.late_s, 0.0)
     return {
-        "network twice as fast": _step_s(traced, world._replace(to=half)) / before,
+        "network twice as fast": _step_s(traced, _faster(world, 2)) / before,
         "no noise, equal ranks": max(before - waited, 0.0) / before,
     }
 
@@ -234,10 +246,9 @@ def elasticities_of(traced: TracedJob, size: TracedSize) -> dict[str, float]:
     late, own = _lateness(traced, size)
     world = _world(traced, size, float(np.median(late)))
     before = _step_s(traced, world)
-    faster = world.to._replace(slower=world.to.slower / PERCENT)
-    waited = own * traced.waited_s + world.late_s
+    waited = max(own * traced.waited_s + world.late_s, 0.0)
     more = {
-        "network_bandwidth": _step_s(traced, world._replace(to=faster)),
+        "network_bandwidth": _step_s(traced, _faster(world, PERCENT)),
         "noise": before + (PERCENT - 1) * waited,
     }
     return {name: log(after / before) / log(PERCENT) for name, after in more.items()}
