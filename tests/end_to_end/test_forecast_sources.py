@@ -153,8 +153,14 @@ def test_record_of_something_else_does_not_calibrate_a_design(folder):
         ((), "give a design"),
         (("--points", "runs.csv", "--tensor", "2"), "--tensor: runs alone cannot answer"),
         (("--points", "runs.csv", "--search"), "--search: runs alone cannot answer"),
-        (("job.parquet", "--requests", "requests.csv"), "--requests: an audit or a recording cannot answer"),
-        (("job.parquet", "--calibrate", "runs.csv"), "--calibrate: an audit or a recording cannot answer"),
+        (
+            ("job.parquet", "--requests", "requests.csv"),
+            "--requests: an audit or a recording cannot answer",
+        ),
+        (
+            ("job.parquet", "--calibrate", "runs.csv"),
+            "--calibrate: an audit or a recording cannot answer",
+        ),
         (("small.toml", "--rate", "2"), "[prices]"),
         (("small.toml", "--objective", "beauty"), "none of cost_per_unit"),
         (("small.toml", "--search", "--within", "cost=3"), "cost_per_h=NUMBER"),

@@ -15,7 +15,7 @@ from loadpath.audit.pipeline import run_audit
 from loadpath.audit.provenance import digest_of
 from loadpath.audit.result import Audit, open_audit
 from loadpath.audit.settings import Progress
-from loadpath.errors import InputError
+from loadpath.errors import InputError, UsageError
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.audited_curve import audited_sizes, job_of_audit
 from loadpath.forecast.audited_job import JobSize
@@ -265,6 +265,10 @@ def forecast_runs(path: Path, settings: ForecastSettings) -> Told:
     """
     refuse_others(settings, "runs")
     runs = read_runs(path)
+    if settings.goal == "weak" and runs["global_batch"].null_count():
+        raise UsageError(
+            f"--goal weak: the runs of {path.name} tell no batch that could grow. Add the column global_batch."
+        )
     sizes = parse_sizes(settings.sizes) if settings.sizes else sizes_of_runs(runs)
     known, baselines = job_of_runs(
         path.stem, runs, sizes,
