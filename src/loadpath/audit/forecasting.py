@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import polars as pl
 
-from loadpath.audit.design_answers import layouts_of, serving_of
+from loadpath.audit.design_answers import check_answers, layouts_of, serving_of
 from loadpath.audit.design_inputs import Calibrated, calibrated, held_runs, is_runs, read_design
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
 from loadpath.audit.forecast_known import forecast_audit, forecast_runs, is_design
@@ -270,7 +270,9 @@ def _forecast_design(
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     recorded = settings.calibrate is not None and not is_runs(settings.calibrate)
     refuse_others(settings, "design", also=("layout",) if recorded else ())
-    asked, outlook, advice, found = foresee(read_design(path), settings, progress)
+    design = read_design(path)
+    check_answers(design, settings)
+    asked, outlook, advice, found = foresee(design, settings, progress)
     document = describe(asked, outlook, advice, (found.runs, found.calibration)) | found.told()
     document["inputs"] = list(found.inputs)
     tables = dict(advice.tables)
