@@ -200,11 +200,10 @@ def foresee(
     design = found.design
     designs, skipped = _sized(design, settings, goal)
     held = held_runs(design, settings)
-    progress(f"replaying {len(designs)} sizes in {settings.worlds:,} worlds")
     outlook = look_ahead(
         tuple(designs.values()), found.priors, design,
         worlds=(settings.seed, settings.worlds), measured=measured_of(found.runs, found.calibration),
-        held=[run.design for run in held],
+        held=[run.design for run in held], progress=progress,
     )  # fmt: skip
     progress("weighing what follows")
     limits = Limits(value=settings.value, budget=settings.budget)
