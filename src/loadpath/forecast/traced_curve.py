@@ -99,15 +99,7 @@ def traced_sizes(traced: TracedJob, scaling: Scaling) -> tuple[int, ...]:
 def _each(traced: TracedJob, scaling: Scaling) -> int:
     """Count the accelerators of a replica."""
     own = traced.accelerators // traced.replicas
-    if not scaling.tensor:
-        return own
-    each, rest = divmod(own * scaling.tensor, traced.work.tensor)
-    if rest:
-        raise UsageError(
-            f"--tensor {scaling.tensor}: a replica of {own} ranks at width {traced.work.tensor} would have "
-            f"{own * scaling.tensor / traced.work.tensor:g}. Give another width."
-        )
-    return each
+    return own * scaling.tensor // traced.work.tensor if scaling.tensor else own
 
 
 def job_of_traces(
