@@ -71,7 +71,7 @@ def _parts(document: Document) -> list[tuple[str, str, int]]:
         ("Baseline", _baseline(document), 2),
         ("Not known", _unknown(document), 2),
         ("Pilot", _pilot(document), 1),
-        ("Not possible", _skipped(document), 1),
+        ("Not possible", _skipped(document), 2),
     ]
 
 
@@ -128,7 +128,8 @@ def _limits(document: Document, now: Mapping[str, Any]) -> str:
     if document["design"]["kind"] == "measured":
         return "not assessed: step times do not tell parts; give a design or an audit"
     text = ", ".join(f"{LIMIT_WORDS[name]} {format_ratio(share)}" for share, name in shares)
-    for row in document["loss_crossing"][:1]:
+    ahead = [row for row in document["loss_crossing"] if row["n"] > now["n"]]
+    for row in ahead[:1]:
         after, before = LIMIT_WORDS[row["after"]], LIMIT_WORDS[row["before"]]
         text += f"; beyond {whole(row['n'])} more goes to {after} than to {before}"
     return text
