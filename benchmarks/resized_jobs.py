@@ -10,8 +10,8 @@ replica, strong scaling those of a step. A job at each size is recorded `--repea
 
 Names of the machine are taken off the traces: on one machine further replicas do reach each other as the recorded
 ones do, where a forecast would else put them on other hosts. A recording's step is the mean of its steps, a job's the
-median of its recordings. Other load of the machine meets the jobs unequally: run it on a quiet one, or let
-the jobs go first (`--before 'nice -n -15'`).
+median of its recordings. Other load of the machine meets the jobs unequally: run it on a quiet one, or let the ranks,
+which mostly wait, go before all else (`--first`).
 """
 
 import argparse
@@ -65,6 +65,8 @@ def work(rank, options):
     import torch.distributed as dist
     from torch.profiler import ProfilerActivity, profile, schedule
 
+    if options.first:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     torch.set_num_threads(1)
     torch.manual_seed(rank)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -99,11 +101,8 @@ def record(options, ranks, batch, repeat):
     (folder / "store").unlink(missing_ok=True)
     job = {"--ranks": ranks, "--batch": batch, "--seed": options.seed + repeat, "--keep": folder}
     job |= {f"--{n.replace('_', '-')}": getattr(options, n) for n in MODEL}
-    words = [str(word) for pair in job.items() for word in pair]
-    before = options.before.split()
-    done = subprocess.run(
-        [*before, options.torch, __file__, *words], capture_output=True, check=False
-    )
+    words = [str(word) for pair in job.items() for word in pair] + ["--first"] * options.first
+    done = subprocess.run([options.torch, __file__, *words], capture_output=True, check=False)
     if done.returncode:
         sys.exit(done.stderr.decode()[-2000:])
     traces.mkdir()
@@ -164,7 +163,9 @@ def main():
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--from", type=int, default=2, dest="origin")
-    parser.add_argument("--before", default="", help="what jobs start with, such as 'nice -n -15'")
+    parser.add_argument(
+        "--first", action="store_true", help="ranks go before all else (Linux, superuser)"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--depth", type=int, default=4)
