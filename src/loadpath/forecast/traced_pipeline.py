@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,7 +28,8 @@ OF_TRACES = (
     "microbatches are counted by sends, run one forward, one backward, and take a third of their kernels forward",
     "what of a step neither kernels nor transfers explain (host, schedule) stays as it is",
 )
-SPENT = ("pass_s", "update_s", "reduce_s", "clip_s")
+ENDS_SPENT = {OpKind.REDUCE: "reduce_s", OpKind.CLIP: "clip_s", OpKind.UPDATE: "update_s"}
+SPENT = ("pass_s", *ENDS_SPENT.values())
 NO_STAGES = (
     "The traces tell no stages that send to each other (mesh_pp, PIPELINE_MODEL_PARALLEL_GROUP), so that no "
     "pipeline can be synthesised from them. Leave --pipeline out, or give a design."
@@ -61,15 +63,20 @@ def measure_traced_pipeline(job: CoupledJob, replica: Mapping[int, int]) -> Meas
         raise UsageError(NO_STAGES)
     parts = parts_of_instances(job, dict(replica))
     work = traced_work(job, parts)
-    microbatches, send_s = _sends(job, parts)
-    spent = _spent(job, work, replica)
-    stages, replicas = int(spent["stage"].max() or 0) + 1, len(set(replica.values()))  # type: ignore[arg-type]
-    steps = spent["step"].n_unique()
-    if spent.height != stages * replicas * steps:
+    sent = _sent(job, parts)
+    spent = _spent(job, work, replica).sort("replica", "stage", "step")
+    shape = tuple(spent[name].n_unique() for name in ("replica", "stage", "step"))
+    if spent.height != np.prod(shape):
         raise UsageError("Not all stages of all replicas were recorded in every step.")
-    grid = spent.sort("replica", "stage", "step")
-    table = {name: grid[name].to_numpy().reshape(replicas, stages, steps) for name in SPENT}
-    return _measured(job, work, table, (microbatches, send_s))
+    table = {name: spent[name].to_numpy().reshape(shape) for name in SPENT}
+    between = parts.filter(pl.col("n_replica") > 1)["collective"].cast(pl.String)
+    return _measured(
+        table, _microbatches(sent),
+        send_s=[_median_s(sent, stage) for stage in range(shape[1])],
+        tensor=max(work.tensor, 1),
+        accelerators=job.rank.height,
+        reduces=bool((between == "reduce_scatter").any()),
+    )  # fmt: skip
 
 
 def check_synthesis(audited: AuditedPipeline) -> None:
@@ -94,99 +101,95 @@ def check_synthesis(audited: AuditedPipeline) -> None:
 
 
 def _measured(
-    job: CoupledJob,
-    work: TracedWork,
-    table: Mapping[str, FloatArray],
-    sent: tuple[int, FloatArray],
+    table: Mapping[str, FloatArray], microbatches: int, *, send_s: list[float], **told: Any
 ) -> MeasuredPipeline:
     """Lay out what each (replica, stage, step) spent as durations of the synthesis."""
-    microbatches, send_s = sent
     passes = table["pass_s"] / microbatches
     replicas, stages, steps = passes.shape
     usual, own = np.median(passes, axis=(0, 2)), np.median(passes, axis=2)
-    factor = own / usual
     seconds = np.zeros((len(OpKind), stages, 1))
     seconds[OpKind.FORWARD, :, 0] = FORWARD_SHARE * usual
     seconds[OpKind.BACKWARD, :, 0] = (1 - FORWARD_SHARE) * usual
     seconds[OpKind.SEND, :, 0] = send_s
-    for kind, name in (
-        (OpKind.REDUCE, "reduce_s"),
-        (OpKind.CLIP, "clip_s"),
-        (OpKind.UPDATE, "update_s"),
-    ):
+    for kind, name in ENDS_SPENT.items():
         seconds[kind, :, 0] = np.median(table[name], axis=(0, 2))
     # (stages, replicas * steps): what a rank took in a step beyond what is usual on it.
     excess = np.moveaxis(passes / own[..., None] - 1, 0, 1).reshape(stages, -1)
     shape = (2, stages, 1, microbatches, replicas * steps)
-    kinds = job.instance["collective"].cast(pl.String)
     return MeasuredPipeline(
         seconds=seconds,
-        factor=factor,
+        factor=own / usual,
         excess=np.broadcast_to(excess[None, :, None, None, :], shape).copy(),
         end_excess=np.zeros((len(OpKind), stages, replicas * steps)),
         microbatches=microbatches,
-        tensor=max(work.tensor, 1),
-        accelerators=job.rank.height,
-        reduces=bool((kinds == "reduce_scatter").any() and not work.tensor),
+        **told,
     )
 
 
-def _sends(job: CoupledJob, parts: pl.DataFrame) -> tuple[int, FloatArray]:
-    """Count the microbatches of a replica in a step, and time the sends of each stage."""
+def _sent(job: CoupledJob, parts: pl.DataFrame) -> pl.DataFrame:
+    """List the sends between stages: their rank, step and work, and how many stages ahead they go."""
     op = parts["op"].to_numpy()
     ends = parts.with_columns(
         job.op["rank"].gather(op), pl.Series("work_s", job.work_ns[op] / NS_PER_S)
     )
     role = pl.col("role").cast(pl.String)
     to = ends.filter(role == "receiver").select("instance", pl.col("pp").alias("to"))
-    sent = ends.filter((role == "sender") & (pl.col("step") >= 0)).join(
-        to.unique("instance"), on="instance"
+    sent = (
+        ends.filter((role == "sender") & (pl.col("step") >= 0))
+        .join(to.unique("instance"), on="instance")
+        .with_columns((pl.col("to") - pl.col("pp")).alias("ahead"))
     )
-    ahead, stages = pl.col("to") - pl.col("pp"), job.rank["pp"].n_unique()
     if sent.is_empty():
         raise UsageError(NO_STAGES)
-    if stages > 2 and sent.filter(ahead.abs() != 1).height:
+    if job.rank["pp"].n_unique() > 2 and sent.filter(pl.col("ahead").abs() != 1).height:
         raise UsageError(
             "Stages send beyond their neighbours (chunks of stages, interleaved): which pass a kernel is of "
             "the traces do not tell. Leave --pipeline out, or give a design."
         )
-    each = sent.filter(ahead == 1).group_by("rank", "step").agg(pl.col("instance").n_unique())
-    if each["instance"].n_unique() != 1:
+    return sent
+
+
+def _microbatches(sent: pl.DataFrame) -> int:
+    """Count those of a replica in a step, by the sends to the next stage."""
+    ahead = sent.filter(pl.col("ahead") == 1).group_by("rank", "step")
+    counts = ahead.agg(pl.col("instance").n_unique())["instance"]
+    if counts.n_unique() != 1:
         raise UsageError(
             "Ranks or steps differ in how often they send to the next stage, so that microbatches cannot be counted."
         )
-    seconds = np.zeros(stages)
-    for stage, median in sent.group_by("pp").agg(pl.col("work_s").median()).iter_rows():
-        seconds[stage] = median
-    return int(each["instance"][0]), seconds
+    return int(counts[0])
+
+
+def _median_s(sent: pl.DataFrame, stage: int) -> float:
+    times = sent.filter(pl.col("pp") == stage)["work_s"].to_numpy()
+    return float(np.median(times)) if times.size else 0.0
 
 
 def _spent(job: CoupledJob, work: TracedWork, replica: Mapping[int, int]) -> pl.DataFrame:
-    """Add up what each stage of each replica spent in a step, over its tensor peers the median."""
+    """Add up what each stage of each replica spent in a step, over its tensor peers the median, in s."""
     computes = (job.op["mechanism"] == "device").to_numpy()
     passes = (computes & work.batch) | (work.peers > 0)
-    everyone = work.members >= job.rank.height if job.rank.height > 1 else work.members > 0
+    everyone = work.members >= job.rank.height
     end = job.op["start_ns"].to_numpy() + job.op["duration_ns"].to_numpy()
     table = job.op.select(
         "rank", "step",
-        pl.Series("pass_s", np.where(passes, job.work_ns, 0) / NS_PER_S),
-        pl.Series("update_s", np.where(computes & ~work.batch, job.work_ns, 0) / NS_PER_S),
-        pl.Series("clip_s", np.where(everyone, job.work_ns, 0) / NS_PER_S),
+        pl.Series("pass_s", np.where(passes, job.work_ns, 0)),
+        pl.Series("update_s", np.where(computes & ~work.batch, job.work_ns, 0)),
+        pl.Series("clip_s", np.where(everyone, job.work_ns, 0)),
         pl.Series("end", end),
-        pl.Series("work", job.work_ns),
+        pl.Series("begin", end - job.work_ns),
         pl.Series("computed", np.where(passes, end, 0)),
         pl.Series("reduces", (work.members > 0) & ~everyone),
     ).filter(pl.col("step") >= 0)  # fmt: skip
     last = pl.col("computed").max().over("rank", "step")
-    bare = (pl.col("end") - pl.max_horizontal(pl.col("end") - pl.col("work"), last)).clip(0)
-    table = table.with_columns(
-        (pl.when("reduces").then(bare).otherwise(0) / NS_PER_S).alias("reduce_s")
-    )
-    where = job.rank.select(
-        "rank",
-        pl.col("pp").alias("stage"),
-        pl.col("rank").replace_strict(dict(replica)).alias("replica"),
-    )
+    bare = (pl.col("end") - pl.max_horizontal("begin", last)).clip(0)
+    table = table.with_columns(pl.when("reduces").then(bare).otherwise(0).alias("reduce_s"))
+    stages = dict(job.rank.select("rank", "pp").iter_rows())
+    where = [
+        pl.col("rank").replace_strict(told).alias(name)
+        for name, told in (("stage", stages), ("replica", dict(replica)))
+    ]
+    # Sums of whole ns, which follow no order of their terms.
     each = table.group_by("rank", "step").agg(pl.col(name).sum() for name in SPENT)
-    by_stage = each.join(where, on="rank").group_by("replica", "stage", "step")
-    return by_stage.agg(pl.col(name).median() for name in SPENT)
+    by_stage = each.with_columns(where).group_by("replica", "stage", "step")
+    return by_stage.agg(pl.col(name).median() / NS_PER_S for name in SPENT)
