@@ -30,8 +30,9 @@ NOT_TOLD = (
     "DATA_PARALLEL_GROUP), or give a design and calibrate its priors."
 )
 OTHER_AXES = (
-    "The traces tell {axes} of the ranks but no replicas: how such a job changes with its size they do not "
-    "tell. Name groups of replicas (mesh_dp, DATA_PARALLEL_GROUP), or give a design and calibrate its priors."
+    "The traces tell {axes} of the ranks but no replicas: how such a job changes with its replicas they do not "
+    "tell. Ask for another width (--tensor) or other stages (--pipeline), name groups of replicas (mesh_dp, "
+    "DATA_PARALLEL_GROUP), or give a design and calibrate its priors."
 )
 
 
