@@ -2,16 +2,16 @@
 
     python benchmarks/resized_jobs.py --torch PYTHON --keep FOLDER
 
-`PYTHON` has PyTorch. Processes train replicas of a model over gloo on this machine, and each is traced by PyTorch's
-profiler. Its layers wait for a time that follows the samples, as for a device, with a few percent of noise of each
-rank's own; what the processes share (processors, links of the machine) is real. Weak scaling keeps the samples of a
-replica, strong scaling those of a step. A job at each size is recorded `--repeats` times; the first recording of size
-`--from` is audited and asked for all sizes, with both goals.
+`PYTHON` has PyTorch. Processes train replicas of a model (with `--parallel pp` stages of one, which divide `--depth`)
+over gloo on this machine, and each is traced by PyTorch's profiler. Its layers wait for a time that follows the samples,
+as for a device, with a few percent of noise of each rank's own; what the processes share (processors, links of the
+machine) is real. Weak scaling keeps the samples of a replica, strong scaling those of a step; stages share out layers. A
+job at each size is recorded `--repeats` times; the middle recording of size `--from` is audited and asked for all sizes.
 
-Names of the machine are taken off the traces: on one machine further replicas do reach each other as the recorded
-ones do, where a forecast would else put them on other hosts. A recording's step is the mean of its steps, a job's the
-median of its recordings. Other load of the machine meets the jobs unequally: run it on a quiet one, or let the ranks,
-which mostly wait, go before all else (`--first`).
+The name of the machine is taken off traces of replicas: on one machine further ones do reach each other as the recorded
+ones do, where a forecast would else put them on other hosts. A recording's step is the mean of its steps but the last, a
+job's the median of its recordings. Other load of the machine meets the jobs unequally: run it on a quiet one, or let the
+ranks, which mostly wait, go before all else (`--first`).
 """
 
 import argparse
@@ -25,8 +25,8 @@ import sys
 import time
 from pathlib import Path
 
-SAMPLES, WARM = 32, 6
-"""Samples of a replica where nothing is shared out; steps before those that are traced."""
+SAMPLES, MICROBATCHES, WARM = 32, 8, 6
+"""Samples of a replica where nothing is shared out, passes of a pipeline, steps before those that are traced."""
 RAMP_MS = 0.2
 """Of each pass of a layer, whatever its samples."""
 
@@ -59,6 +59,57 @@ def device_of(options, rank):
     return Device()
 
 
+def layers_of(options, rank, n_layer):
+    """Give layers that compute a little here and wait as for a device."""
+    import torch
+
+    layers = []
+    for _ in range(n_layer):
+        layers += [torch.nn.Linear(options.width, options.width), device_of(options, rank)]
+    return torch.nn.Sequential(*layers)
+
+
+def replica(rank, options):
+    """Give a step of a replica: gradients are all-reduced."""
+    import torch
+
+    model = torch.nn.parallel.DistributedDataParallel(layers_of(options, rank, options.depth))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    batch = torch.ones(options.batch, options.width)
+
+    def step():
+        model(batch).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def stage(rank, options):
+    """Give a step of a stage: one microbatch forward, one backward in turn."""
+    import torch
+    from torch.distributed.pipelining import PipelineStage, Schedule1F1B
+
+    net = layers_of(options, rank, options.depth // options.ranks)
+    shape = (options.batch // MICROBATCHES, options.width)
+    part = PipelineStage(
+        net, rank, options.ranks, torch.device("cpu"),
+        input_args=(torch.zeros(shape, requires_grad=rank > 0),),
+        output_args=(torch.zeros(shape, requires_grad=True),),
+    )  # fmt: skip
+    schedule = Schedule1F1B(part, MICROBATCHES, loss_fn=torch.nn.functional.mse_loss)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-4)
+    batch = torch.ones(options.batch, options.width)
+
+    def step():
+        inputs = (batch,) if part.is_first else ()
+        schedule.step(*inputs, target=batch if part.is_last else None)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
 def work(rank, options):
     """Be one rank: train, and trace the last steps."""
     import torch
@@ -74,18 +125,13 @@ def work(rank, options):
     dist.init_process_group(
         "gloo", init_method=f"file://{where}/store", rank=rank, world_size=options.ranks
     )
-    layers = []
-    for _ in range(options.depth):
-        layers += [torch.nn.Linear(options.width, options.width), device_of(options, rank)]
-    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Sequential(*layers))
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
-    batch = torch.ones(options.batch, options.width)
+    step = (replica if options.parallel == "ddp" else stage)(rank, options)
     phases = schedule(wait=WARM - 2, warmup=2, active=options.steps, repeat=1)
-    with profile(activities=[ProfilerActivity.CPU], schedule=phases) as profiler:
+    # Whom a stage sends to is told by the inputs of its calls.
+    told = {"schedule": phases, "record_shapes": options.parallel == "pp"}
+    with profile(activities=[ProfilerActivity.CPU], **told) as profiler:
         for _ in range(WARM + options.steps):
-            model(batch).square().mean().backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            step()
             profiler.step()
     profiler.export_chrome_trace(f"{where}/raw{rank}.json")
     dist.destroy_process_group()
@@ -93,7 +139,7 @@ def work(rank, options):
 
 def record(options, ranks, batch, repeat):
     """Record one job; give the folder of its traces."""
-    folder = Path(options.keep) / f"{ranks}-ranks-{batch}-samples-{repeat}"
+    folder = Path(options.keep) / f"{options.parallel}-{ranks}-ranks-{batch}-samples-{repeat}"
     traces = folder / "traces"
     if traces.is_dir():
         return traces
@@ -108,51 +154,62 @@ def record(options, ranks, batch, repeat):
     traces.mkdir()
     for raw in sorted(folder.glob("raw*.json")):
         told = json.loads(raw.read_text(encoding="utf-8"))
-        told.get("distributedInfo", {}).pop("host_name", None)
-        told.pop("host_name", None)
+        if options.parallel == "ddp":
+            told.pop("host_name", None)
         name = raw.name.replace("raw", "rank") + ".gz"
         (traces / name).write_bytes(gzip.compress(json.dumps(told).encode()))
         raw.unlink()
     return traces
 
 
-def measured_s(options, ranks, batch):
-    """Audit the recordings of a job; give the mean step of each."""
+def recorded(options, ranks, batch):
+    """Record a job; give the mean step of each recording in s, and its traces, from the fastest on."""
     import loadpath as lp
 
-    audits = [
-        lp.run_audit(record(options, ranks, batch, repeat), brief=False)
-        for repeat in range(options.repeats)
-    ]
-    return [float(audit.tables["step_time"]["measured_s"].mean()) for audit in audits]
+    found = []
+    for repeat in range(options.repeats):
+        traces = record(options, ranks, batch, repeat)
+        audit = lp.run_audit(traces, brief=False)
+        # In the last step the first ranks to end write their traces, which takes processors from the others.
+        steps = audit.tables["step_time"].sort("step")["measured_s"].to_list()[:-1]
+        found.append((statistics.fmean(steps), traces))
+    return sorted(found)
 
 
 def say(options):
     """Record all jobs, foretell them from one, and print both."""
+    own = options.origin
+    source = recorded(options, own, SAMPLES)[options.repeats // 2][1]
+    print(
+        "asked   ranks  measured ms (least, most)   foretold ms (90 % band)        error  in band"
+    )
+    for goal in ("weak", "strong") if options.parallel == "ddp" else ("stages",):
+        for ranks in options.sizes:
+            if goal == "strong":
+                batch, how = SAMPLES * own // ranks, {"goal": goal, "samples": SAMPLES * own}
+            else:
+                batch, how = SAMPLES, {"goal": "weak"}
+            how |= {"data_parallel": True} if goal != "stages" else {"pipeline": ranks}
+            times = [time_s for time_s, _ in recorded(options, ranks, batch)]
+            say_one(f"{goal:7} {ranks:5}", times, source, how | {"sizes": [ranks]})
+
+
+def say_one(label, times, source, how):
+    """Foretell one job, and print it beside what it took."""
     import loadpath as lp
 
-    own = options.origin
+    told = lp.run_forecast(source, **how)
+    band = told.document["points"][0]["step_s"]
+    middle = statistics.median(times)
+    inside = "yes" if band["low"] <= middle <= band["high"] else "no"
     print(
-        "goal    ranks  measured ms (least, most)   foretold ms (90 % band)        error  in band"
+        f"{label}  {1e3 * middle:8.2f} ({1e3 * min(times):.2f}, {1e3 * max(times):.2f})   "
+        f"{1e3 * band['median']:8.2f} ({1e3 * band['low']:.2f}, {1e3 * band['high']:.2f})   "
+        f"{100 * (band['median'] / middle - 1):+6.2f} %  {inside}"
     )
-    for goal in ("weak", "strong"):
-        for ranks in options.sizes:
-            batch = SAMPLES if goal == "weak" else SAMPLES * own // ranks
-            times = measured_s(options, ranks, batch)
-            source = record(options, own, SAMPLES, 0)
-            how = {"samples": SAMPLES * own} if goal == "strong" else {}
-            told = lp.run_forecast(source, goal=goal, sizes=[ranks], data_parallel=True, **how)
-            band = told.document["points"][0]["step_s"]
-            middle = statistics.median(times)
-            inside = "yes" if band["low"] <= middle <= band["high"] else "no"
-            print(
-                f"{goal:7} {ranks:5}  {1e3 * middle:8.2f} ({1e3 * min(times):.2f}, {1e3 * max(times):.2f})   "
-                f"{1e3 * band['median']:8.2f} ({1e3 * band['low']:.2f}, {1e3 * band['high']:.2f})   "
-                f"{100 * (band['median'] / middle - 1):+6.2f} %  {inside}"
-            )
 
 
-MODEL = ("width", "depth", "layer_ms", "noise", "steps")
+MODEL = ("parallel", "width", "depth", "layer_ms", "noise", "steps")
 
 
 def main():
@@ -161,6 +218,7 @@ def main():
     parser.add_argument(
         "--keep", required=True, help="folder of the recordings; those in it are used"
     )
+    parser.add_argument("--parallel", choices=("ddp", "pp"), default="ddp")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--from", type=int, default=2, dest="origin")
     parser.add_argument(
