@@ -207,3 +207,24 @@ def test_measured_iterations_set_the_times_of_a_served_design(folder):
     assert slow > 1.5 * fast
     answer = call("forecast", "small.toml", "--iterations", "iterations.csv", folder=folder)
     assert (answer.code, "give --requests" in answer.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--goal", "strong", "--samples", "16"), "strong scaling over 8, 16 accelerators"),
+        (("--tensor", "4"), "weak scaling over 8, 16 accelerators"),
+        (("--pipeline", "4", "--goal", "strong"), "per microbatch"),
+    ],
+)
+def test_grid_of_traces_on_several_hosts_has_a_page(words, said, folder):
+    job = make_job(
+        1, recorder="kineto", dp=2, tp=2, pp=2, steps=4, microbatches=4, skewed_ratio=0.0
+    )
+    traces = write_kineto(job, folder / "grid")
+    words = (str(traces), *words, "--sizes", "8,16", "--worlds", "64", "--out", "out")
+    answer = call("forecast", *words, folder=folder)
+    assert answer.code == 0, answer.err
+    assert said in " ".join(answer.out.split())
+    page = (folder / "out" / "briefing.html").read_text(encoding="utf-8")
+    assert "Is the network saturated?" in page
