@@ -28,6 +28,9 @@ from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["render_forecast_summary"]
 
+LEAST_GAIN = 0.0005
+"""Of the step, below which a gain reads 0.0 %."""
+
 Document = Mapping[str, Any]
 
 
@@ -155,7 +158,9 @@ def _delay(document: Document) -> str:
 
 def _helps(document: Document) -> str:
     parts = []
-    for row in document["substitution"][:2]:
+    # The best one is said whatever it gives, a second one where it shows.
+    rows = document["substitution"][:2]
+    for row in [row for row in rows if row is rows[0] or row["gain_ratio"] >= LEAST_GAIN]:
         text = f"{row['improvement']}: {faster(row['gain_ratio'])}"
         equal = "as by no size looked at"
         if row["n_added"] is not None:
