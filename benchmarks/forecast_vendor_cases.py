@@ -10,21 +10,24 @@ from msgspec.structs import replace
 from loadpath.forecast.design import Batch, Cluster, Design, Parallelism, Software, Transformer
 
 
-def _mlperf_recipe(row: dict[str, str]) -> tuple[int, bool, str]:
-    """Give chunks of a stage, whether layers are graphs, and how 8-bit scales are kept.
+def _mlperf_recipe(row: dict[str, str]) -> tuple[int, dict[str, object]]:
+    """Give chunks of a stage, and the software.
 
-    INTERLEAVED_PIPELINE, LAYER_CUDA_GRAPH, FP8_REDUCE_AMAX and TP_ONLY_AMAX_RED of the configurations that the
-    submitters published with each round (mlcommons/training_results_v3.0 to v4.1); v3.0 tells no chunks: as v3.1.
+    INTERLEAVED_PIPELINE, LAYER_CUDA_GRAPH, FP8_REDUCE_AMAX, TP_ONLY_AMAX_RED, FP8_PARAMS and the release of flash-attn
+    of the configurations that the submitters published with each round (mlcommons/training_results_v3.0 to v4.1):
+    1.0.5 and 2.0.8 in v3.0 and v3.1, later cuDNN. Those of v3.1 and v4.0 set NVTE_DP_AMAX_REDUCE_INTERVAL=0 too
+    ("disable DP"), which the Transformer Engine of v3.1 (09ba842) heeds and that of v4.0 (v1.6rc1) knows no more.
     """
     if row["round"] < "v4.0":
-        return 12, False, "delayed"
+        scaling = "delayed" if row["round"] == "v3.0" else "own"
+        return 12, {"scaling": scaling, "attention": "portable"}
     if row["pp"] == "6":
-        return 8, True, "delayed"
+        return 8, {"scaling": "delayed", "parameter_bytes": 1, "graphs": True}
     if row["round"] == "v4.0":
-        return 4, False, "delayed"
+        return 4, {"scaling": "delayed", "parameter_bytes": 1}
     if row["submitter"] == "Oracle":
-        return 4, False, "own"
-    return 6, "B200" in row["accelerator"], "own"
+        return 4, {"parameter_bytes": 1}
+    return 6, {"parameter_bytes": 1, "graphs": "B200" in row["accelerator"]}
 
 
 def mlperf(folder: Path) -> Iterator[Case]:
@@ -36,7 +39,7 @@ def mlperf(folder: Path) -> Iterator[Case]:
             continue
         pipeline, gpus = int(row["pp"]), int(row["chips"])
         micro = int(row["mbs"])
-        chunks, graphs, scaling = _mlperf_recipe(row)
+        chunks, software = _mlperf_recipe(row)
         design = Design(
             name="GPT-3 175B",
             model=MODELS["gpt3-175b"],
@@ -50,7 +53,7 @@ def mlperf(folder: Path) -> Iterator[Case]:
                 sequence_parallel=True,
                 tensor_overlap="pipelined",
             ),
-            software=Software(precision="fp8", graphs=graphs, scaling=scaling, gradient_bytes=2),
+            software=Software(precision="fp8", gradient_bytes=2, **software),
         )
         label = f"{row['round']} {row['submitter']} {gpus} m={row['microbatches']}"
         yield Case("mlperf_llm_scaling_step_times", label, design, float(row["step_s"]))
@@ -81,6 +84,17 @@ def dgxcloud(folder: Path) -> Iterator[Case]:
             yield case
 
 
+def _dgxcloud_recipe(row: dict[str, str]) -> tuple[int | None, str]:
+    """Give chunks where they are not those of the table, and the kernels of attention.
+
+    virtual_pipeline_model_parallel_size and NVTE_FUSED_ATTN of the recipes (NVIDIA/dgxc-benchmarking, *.yaml and *.sh;
+    the table of v25.02 still prints the 12 chunks of v25.01): flash-attn 2 where cuDNN is turned off.
+    """
+    if row["file"].startswith("nemo_megatron"):
+        return (None, "portable") if row["tag"] < "v25.02" else (6, "flash")
+    return None, "portable" if row["file"] == "nemotron/README_340b.md" else "flash"
+
+
 def _tuned(row: dict[str, str]) -> str:
     """Say how a row tunes a model that is trained already; empty where it does not."""
     found = re.search(r"Finetuning (SFT|LORA)", row["config"])
@@ -95,6 +109,8 @@ def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
     # Rows of shortened models print their own layers, stages and chunks.
     printed = {"PP": row["pp"], "VP": row["vp"].replace("n/a", "1")}
     given |= {key: int(value) for key, value in printed.items() if value}
+    run, attention = _dgxcloud_recipe(row)
+    given |= {} if run is None else {"VP": run}
     model = replace(model, layers=int(row["layers"] or model.layers))
     gpus, batch = int(row["gpus"]), int(row["gbs"] or row["gbs2"] or 0)
     if "TP" not in given or not batch:
@@ -110,7 +126,7 @@ def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
         return None
     precision = "fp8" if "FP8" in row["config"] else "bf16"
     # The recipes of those tags (NVIDIA/dgxc-benchmarking, *.yaml and *.sh) have grad_sync_dtype bf16 and, at
-    # 8 bit, delayed scales (fp8_amax_compute_algo max over 1,024 steps); GPT-3 has hidden_dropout 0.1.
+    # 8 bit, delayed scales (fp8_amax_compute_algo max over 1,024 steps) and fp8_params; GPT-3 has hidden_dropout 0.1.
     model = replace(model, dropout=row["file"].startswith("nemo_megatron"))
     # Fine-tuning in NeMo's recipes: 4,096 tokens, adapters of queries, keys and values alone, which no
     # replicas share out; no tensor transfers in pieces.
@@ -137,7 +153,9 @@ def _dgxcloud(row: dict[str, str], model: Transformer) -> Case | None:
         software=Software(
             precision=precision,
             scaling="delayed" if precision == "fp8" else "own",
+            attention=attention,
             gradient_bytes=2,
+            parameter_bytes=1 if precision == "fp8" and not tuned else 2,
         ),
     )
     size = row["file"].split("_")[-1].removesuffix(".md")

@@ -104,6 +104,9 @@ def main():
                     *(*loadpath, "whatif", table, "--layout", beside, "--format", "osdi25")
                 ],
             }
+            if n_tile > 1:
+                screened = [*loadpath, "audit", table, "--json", "--no-cache", "--steps", "128"]
+                commands["loadpath audit --steps 128"] = screened
             if options.peer:
                 commands["peer"] = shlex.split(options.peer.format(table=table, layout=beside))
             print(f"\n{n_op:,} ops; medians of {options.runs}\n")

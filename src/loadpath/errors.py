@@ -2,10 +2,24 @@
 
 from collections.abc import Iterable
 
-__all__ = ["InputError", "LoadpathError", "StructureError", "UsageError", "first_line"]
+__all__ = [
+    "InputError",
+    "LoadpathError",
+    "StructureError",
+    "UsageError",
+    "first_line",
+    "lacks_room",
+]
 
 LONGEST_LINE = 300
 """Characters of another library's error that are repeated."""
+NO_ROOM = (
+    "can't start new thread",
+    "Cannot allocate memory",
+    "Resource temporarily unavailable",
+    "failed to map segment from shared object",
+)
+"""What the system says, through any library, where memory or threads are at their limit."""
 
 
 class LoadpathError(Exception):
@@ -83,3 +97,29 @@ def first_line(error: BaseException) -> str:
     """
     line = next(iter(str(error).splitlines()), "") or type(error).__name__
     return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."
+
+
+def lacks_room(error: BaseException) -> bool:
+    """Say whether the system refused memory or threads, whatever was made of it since.
+
+    Parameters
+    ----------
+    error : BaseException
+        With what caused it.
+
+    Returns
+    -------
+    bool
+        A file may be damaged as well; that cannot be told then.
+
+    Examples
+    --------
+    >>> lacks_room(RuntimeError("can't start new thread")), lacks_room(ValueError("no number"))
+    (True, False)
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if any(words in str(cause) for words in NO_ROOM):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

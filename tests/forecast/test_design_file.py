@@ -109,6 +109,24 @@ def test_broken_toml_is_named_with_its_place():
     assert problems("name = ")[0].startswith("no TOML: ")
 
 
+def test_steps_that_no_solver_takes_and_precisions_that_no_device_has_are_refused():
+    text = EXAMPLES.joinpath("stencil.toml").read_text(encoding="utf-8")
+    text = text.replace("reductions = 2", "reductions = 10_000_000_000").replace("fp32", "fp8")
+    found = problems(text)
+    assert any(
+        "stencil.reductions is 10,000,000,000; more than 4,096" in problem for problem in found
+    )
+    assert any(
+        "software.precision is fp8, which A100-SXM4-80GB does not have" in problem
+        for problem in found
+    )
+
+
+def test_values_without_end_are_refused():
+    assert problems("name = " + "[" * 100_000) == ["no design: its values are nested too deep"]
+    assert problems("n = " + "1" * 5_000) == ["no design: a number has thousands of digits"]
+
+
 def test_value_in_place_of_a_table_is_named():
     text = GOOD.replace("[batch]\nsequences = 64", "").replace("[model]", "batch = 3\n[model]")
     assert problems(text) == ["line 3: batch is 3, which is no table"]

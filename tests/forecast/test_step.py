@@ -1,5 +1,6 @@
 """Forecasts of whole steps."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,7 +57,7 @@ def test_delayed_scales_are_reduced_over_all_ranks_of_a_stage_in_every_pass():
             seconds(
                 design(
                     accelerators, sequences, tensor=2, pipeline=2, device="H100-SXM5-80GB",
-                    software=Software(precision="fp8", scaling=scaling),
+                    software=Software(precision="fp8", scaling=scaling), priors={"pass_variance": 0.0},
                 )
             )
             for scaling in ("own", "delayed")
@@ -68,6 +69,31 @@ def test_delayed_scales_are_reduced_over_all_ranks_of_a_stage_in_every_pass():
     assert 10e-6 < each < 100e-6
     assert added(32, 128) / (2 * (16 + 1)) == pytest.approx(each, rel=0.05)
     assert added(512, 1024) > 1.3 * added(32, 64)
+
+
+def test_replicas_that_meet_in_every_pass_wait_for_the_latest_of_them():
+    drawn, n_micro = np.random.default_rng(7), 8
+
+    def met(n_replica, variance, scaling="delayed"):
+        job = design(
+            n_replica, n_micro * n_replica, device="H100-SXM5-80GB", data_overlap=False,
+            software=Software(precision="fp8", scaling=scaling), priors={"pass_variance": variance},
+        )  # fmt: skip
+        device = shipped_devices()["H100-SXM5-80GB"]
+        table = step_durations(job, device, assume(job.priors, measured_priors(device))).seconds
+        return step_time(job), [table[kind].sum() for kind in (OpKind.FORWARD, OpKind.BACKWARD)]
+
+    for n_replica in (4, 64):
+        (calm, _), (scattered, _) = met(n_replica, 0.0), met(n_replica, 4e-6)
+        passes = met(n_replica, 0.0, "own")[1]
+        latest = [
+            drawn.normal(0, np.sqrt(4e-6 * t), (20_000, n_replica)).max(axis=1) for t in passes
+        ]
+        wait = n_micro * sum(each.mean() for each in latest)
+        assert scattered.step_s - calm.step_s == pytest.approx(wait, rel=0.03)
+        told = [f.limitation["waiting"] * f.step_s for f in (scattered, calm)]
+        assert told[0] - told[1] == pytest.approx(wait, rel=0.03)
+    assert met(64, 0.0, "own")[0] == met(64, 4e-6, "own")[0]
 
 
 def test_delayed_scales_need_a_precision_that_has_them():

@@ -81,10 +81,14 @@ while time.monotonic() < until:
 print(n_found)
 """
 LIMITED = """
-import json, resource, sys
+import io, json, resource, sys
 from pathlib import Path
 import loadpath as lp
+import polars as pl
 
+# where Polars cannot start its threads it stands still, now and then
+pl.DataFrame({"a": [1]}).write_parquet(file := io.BytesIO())
+pl.read_parquet(io.BytesIO(file.getvalue()))
 sources, out = json.loads(sys.argv[1]), Path(sys.argv[2])
 lp.run_audit(EXAMPLE, brief=False, cache=False)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -26,9 +26,10 @@ from loadpath.audit.sources import (
 from loadpath.audit.store import write_audit
 from loadpath.couple import CoupledJob
 from loadpath.couple.pipeline import couple_steps
-from loadpath.couple.steps import CoupledSteps, as_runs, as_steps
+from loadpath.couple.steps import CoupledSteps, as_steps
 from loadpath.decode.digest import file_name
 from loadpath.diagnose.levels import Baseline
+from loadpath.diagnose.step_sample import take_steps
 from loadpath.errors import InputError, UsageError
 from loadpath.tables import Recording
 
@@ -46,6 +47,7 @@ class _Options(TypedDict, total=False):
     baseline: Baseline
     gate: float
     bound: float
+    steps: int | None
     as_of: str
     seed: int
     loggops: str
@@ -77,7 +79,7 @@ def run_audit(
         Told what is being done.
     **options
         Fields of `Settings`: ``layout, hosts, ranks, cache, rate, currency, work_per_step,
-        baseline, gate, bound, as_of, seed, loggops, noise``. Ranks also as a mapping of file names
+        baseline, gate, bound, steps, as_of, seed, loggops, noise``. Ranks also as a mapping of file names
         to ranks, or as the path of one CSV.
 
     Returns
@@ -125,7 +127,7 @@ def _audit_anew(
     if hang is not None:
         document, tables, job = hang
         return Audit(document, tables, lambda: job)
-    job = as_runs(couple_sources(sources, settings, progress))
+    job = take_steps(couple_sources(sources, settings, progress), settings.steps)
     findings = diagnose(job, settings, progress, drawn=drawn)
     if job.source == "goal":
         findings["tables"]["caveat"] = _simulated_anew(sources, settings, job, findings)
@@ -160,7 +162,7 @@ def _couple_again(
     if not asked():
         names = ", ".join(path.name for path in sources)
         raise InputError(names, "changed since it was audited", "Audit it again.")
-    return as_runs(couple_sources(sources, settings, lambda _: None))
+    return take_steps(couple_sources(sources, settings, lambda _: None), settings.steps)
 
 
 def _hang_of_dumps(

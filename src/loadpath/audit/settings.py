@@ -11,6 +11,8 @@ from loadpath.errors import UsageError
 
 __all__ = ["Progress", "Settings", "problems_of_time"]
 
+FEWEST_STEPS = 2
+"""A single step has nothing to be compared with."""
 Progress = Callable[[str], None]
 """Told what is being done."""
 
@@ -44,6 +46,8 @@ class Settings:
     bound : float
         By how much a step may be longer: than the ideal one in the failure envelope, than the
         recorded one in the reserves; at a fixed price that bounds its cost as well.
+    steps : int or None
+        How many steps of an op table to look at, spread evenly, at least 2; all if None.
     as_of : str
         Time of creation to write down, as ISO 8601 has it; empty for none.
     seed : int
@@ -64,6 +68,7 @@ class Settings:
     baseline: Baseline = "median"
     gate: float = 0.03
     bound: float = 0.05
+    steps: int | None = None
     as_of: str = ""
     seed: int = 0
     loggops: str = ""
@@ -79,6 +84,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 problems.append(f"{name} {value} is not a positive number")
+        if self.steps is not None and self.steps < FEWEST_STEPS:
+            problems.append(f"steps {self.steps} is less than {FEWEST_STEPS}")
         if self.currency != "USD" and self.rate is None:
             problems.append(f"currency {self.currency} is given without a rate")
         if self.seed < 0:

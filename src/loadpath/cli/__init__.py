@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from loadpath.cli.process import code_of, end_process, with_room
-from loadpath.errors import LoadpathError, UsageError
+from loadpath.errors import LoadpathError, UsageError, first_line, lacks_room
 from loadpath.interrupts import stop_in_order
 
 __all__ = ["COMMANDS", "command_line", "main", "run"]
@@ -88,16 +88,28 @@ def main() -> None:
         app = command_line(*sys.argv[1:2])
         stop_in_order()
         app()
-    except LoadpathError as error:
-        _fail(str(error), error.exit_code)
-    except OSError as error:
-        # such as a full disk behind stdout; readers name their files in errors of their own
-        where = f"{error.filename}: " if error.filename else ""
-        reason = error.strerror or type(error).__name__
-        _fail(f"{where}{reason}. Check where the result goes, and the disk.", 1)
+    except BaseException as error:
+        told = _told(error)
+        if told is None:
+            raise
+        _fail(*told)
     finally:
         # nor does the search at exit find anything that the end of the process does not free
         gc.freeze()
+
+
+def _told(error: BaseException) -> tuple[str, int] | None:
+    """Say in a line what a user can do about an error, and the exit code; None where it is ours."""
+    if isinstance(error, MemoryError) or lacks_room(error):
+        return "memory or threads ran out. Raise the limit of this process, or end others.", 1
+    if isinstance(error, LoadpathError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        # such as a full disk behind stdout; readers name their files in errors of their own
+        where = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or first_line(error) or type(error).__name__
+        return f"{where}{reason}. Check where the result goes, and the disk.", 1
+    return None
 
 
 def _open_stderr() -> None:

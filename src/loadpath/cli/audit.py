@@ -32,6 +32,9 @@ def audit(
     baseline: Annotated[str, typer.Option(help="median, mean or best.")] = "median",
     gate: Annotated[float, typer.Option(help="Largest median replay error.")] = 0.03,
     bound: Annotated[float, typer.Option(help="Share by which a step may be longer.")] = 0.05,
+    steps: Annotated[
+        int | None, typer.Option(help="Screen an op table: look at so many steps only.")
+    ] = None,
     as_of: Annotated[str, typer.Option(help="Time of creation to write down, ISO 8601.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of permutations and resamples.")] = 0,
     cache: Annotated[
@@ -71,6 +74,7 @@ def audit(
             baseline=baseline,  # type: ignore[arg-type]
             gate=gate,
             bound=bound,
+            steps=steps,
             as_of=as_of,
             seed=seed,
             loggops=loggops,

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from loadpath.decode.blocks import BLOCK_BYTES, FREE_BYTES, MAX_EXPANSION
+from loadpath.decode.parquet_headers import check_headers
 from loadpath.decode.regular import check_table
 from loadpath.errors import InputError, first_line
 
@@ -34,10 +35,11 @@ def read_table(path: Path) -> pl.DataFrame:
     Raises
     ------
     InputError
-        If a small Parquet file says that it holds very many rows, or a line of a CSV has 1 MiB and
-        more; damage is raised as Polars says it.
+        If a small Parquet file says that it holds very many rows, a header claims more than the
+        file holds, or a line of a CSV has 1 MiB and more; other damage is raised as Polars says it.
     """
     if path.suffix.lower() == ".parquet":
+        check_headers(path)
         _check_rows(path)
         return pl.read_parquet(path)
     _check_lines(path)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.couple.cut import cut_out
-from loadpath.couple.steps import keep_runs
+from loadpath.couple.steps import CoupledSteps, as_runs, keep_runs
 from loadpath.diagnose.components import FEWEST_STEPS
 from loadpath.diagnose.effects import Effects
+from loadpath.errors import UsageError
 from loadpath.replay import replay, step_bounds_ns
 from loadpath.tables import caveat_table
 
@@ -24,6 +25,7 @@ __all__ = [
     "sample_steps",
     "sampled_caveat",
     "spread_out",
+    "take_steps",
 ]
 
 IntArray = NDArray[np.int64]
@@ -78,9 +80,54 @@ def sample_steps(job: CoupledJob) -> StepSample:
         return StepSample(job, kept, every, n_step)
     if job.runs is not None:
         return StepSample(keep_runs(job, kept), kept, every, n_step)
+    return StepSample(*_cut(job, kept), n_step)
+
+
+def take_steps(steps: CoupledSteps, n_kept: int | None) -> CoupledJob:
+    """Take the job as if some of its steps alone had been recorded, spread evenly.
+
+    Parameters
+    ----------
+    steps : CoupledSteps
+        All steps, of an op table where not all are wanted.
+    n_kept : int or None
+        How many to take; all if None, or if there are no more.
+
+    Returns
+    -------
+    CoupledJob
+        These steps; a caveat ``steps_left_out`` counts the others.
+
+    Raises
+    ------
+    UsageError
+        If steps hand work on to each other: one without those before it took another time.
+    """
+    n_step = steps.step.size
+    if n_kept is None or n_kept >= n_step:
+        return as_runs(steps)
+    if steps.job.source != "op_table":
+        problem = "--steps is for op tables: steps of other records hand work on to each other"
+        raise UsageError(f"{problem}. Leave it out.")
+    kept = spread_out(n_step, n_kept)
+    if len(steps.start_ns) > 1:
+        taken = (column[kept] for column in (steps.step, steps.start_ns, steps.duration_ns))
+        job = as_runs(CoupledSteps(steps.job, *taken))
+    else:
+        job, *_ = _cut(steps.job, kept)
+    text = (
+        f"{n_kept} of {n_step:,} steps are audited, spread evenly, as asked: what is rare or small "
+        "may go unseen, and totals are of these steps"
+    )
+    left_out = caveat_table([("steps_left_out", text, n_step - n_kept)])
+    return replace(job, caveat=pl.concat([job.caveat, left_out]))
+
+
+def _cut(job: CoupledJob, kept: IntArray) -> tuple[CoupledJob, IntArray, IntArray]:
+    """Cut steps out of a job of one graph; they, which they are, and their ops."""
     timeline = replay(job.graph, job.work_ns)
     some, op = cut_out(job, kept, timeline.time_ns, step_bounds_ns(job.graph, timeline)[0])
-    return StepSample(some, kept, op, n_step)
+    return some, kept, op
 
 
 def n_sampled(n_step: int, n_op: int) -> int:

@@ -26,6 +26,8 @@ OF_PEAK = ("gemm_ratio", "gemm8_ratio", "attention_ratio", "attention_backward_r
 
 MOST_CHUNKS = 4096
 """Chunks of a pipeline that are replayed: beyond any model's layers."""
+MOST_REDUCTIONS = 4096
+"""All-reduces that are replayed in a step: beyond any solver's iterations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def _names(design: Design) -> Iterator[Problem]:
     device = shipped_devices().get(design.cluster.device)
     if device is None:
         yield _unknown(("cluster", "device"), design.cluster.device, list(shipped_devices()))
-    elif design.software.precision not in device.tflops and design.model is not None:
+    elif design.software.precision not in device.tflops:
         known = ", ".join(device.tflops)
         yield Problem(
             ("software", "precision"),
@@ -128,6 +130,10 @@ def _unknown(path: Path, value: str, known: list[str]) -> Problem:
 def _kinds(design: Design) -> Iterator[Problem]:
     if (design.model is None) == (design.stencil is None):
         yield Problem(("model",), "or stencil must describe the job, and only one of them")
+    reductions = design.stencil.reductions if design.stencil else 0
+    if reductions > MOST_REDUCTIONS:
+        what = f"is {reductions:,}; more than {MOST_REDUCTIONS:,} in a step are not replayed"
+        yield Problem(("stencil", "reductions"), what)
     if design.model is not None and design.batch is None and design.serving is None:
         yield Problem(("batch",), "is missing; training needs its sequences")
     if design.serving is not None and design.model is None:

@@ -53,10 +53,7 @@ def parse_design(text: str, where: str = "design") -> Design:
     model or stencil must describe the job, and only one of them
     line 2: cluster.acelerators is unknown; accelerators is known
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(where, f"no TOML: {first_line(error)}", REMEDY) from error
+    table = _tables_of(text, where)
     reading = _Reading([], 0)
     fields = _read_table(Design, table, (), reading)
     problems = reading.problems
@@ -70,6 +67,17 @@ def parse_design(text: str, where: str = "design") -> Design:
         problems.sort(key=lambda problem: line_of(lines, problem.path) or 0)
         raise InputError(where, [_told(problem, lines) for problem in problems], REMEDY)
     return Design(**fields)
+
+
+def _tables_of(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(where, f"no TOML: {first_line(error)}", REMEDY) from error
+    except RecursionError as error:
+        raise InputError(where, "no design: its values are nested too deep", REMEDY) from error
+    except ValueError as error:  # of an int of thousands of digits
+        raise InputError(where, "no design: a number has thousands of digits", REMEDY) from error
 
 
 class _Reading(NamedTuple):

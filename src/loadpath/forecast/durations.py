@@ -21,7 +21,7 @@ class Durations:
     ----------
     frame : Skeleton
         The graph.
-    seconds : (9, stages, chunks, 6) array
+    seconds : (9, stages, chunks, 7) array
         By `OpKind`, stage, chunk and component, on a device of mean speed.
     slowest : float
         Time of computation on the slowest device, to that on one of mean speed: all wait for it.
@@ -142,7 +142,7 @@ def limitation(durations: Durations, step_s: float) -> dict[str, float]:
         last = now
     reduced[..., 0] /= durations.slowest
     level = _replayed_s(durations, _evened(passed, reduced.sum(axis=-1)))
-    shares["waiting"] = last - level
+    shares["waiting"] += last - level
     shares["bubble"] = level - own.sum()
     return {name: float(value / step_s) for name, value in shares.items()}
 

@@ -128,6 +128,7 @@ def levered(design: Design, scales: Mapping[str, float]) -> tuple[Design, dict[s
         "link_ratio": scales.get("link_bandwidth", 1.0),
         "network_ratio": scales.get("network_bandwidth", 1.0),
         "device_spread": scales.get("noise", 1.0),
+        "pass_variance": scales.get("noise", 1.0) ** 2,
     }
     latency = scales.get("latency", 1.0)
     priors |= dict.fromkeys(("link_latency", "network_latency", "collective_latency"), latency)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadpath.forecast.design import Design, Transformer
+from loadpath.forecast.durations import expected_maximum
 from loadpath.forecast.fabric import Collective, Fabric, collective_parts_s
 from loadpath.forecast.layer_work import (
     ACTIVATION_BYTES,
@@ -27,6 +28,8 @@ __all__ = ["PassTimes", "layers_of_chunks", "pass_times", "transfer"]
 SCALE_BYTES = 48
 """Of the largest values of a layer: four products of three operands, at 32 bit."""
 
+WAITING = COMPONENTS.index("waiting")
+
 
 @dataclass(frozen=True, slots=True)
 class PassTimes:
@@ -34,7 +37,7 @@ class PassTimes:
 
     Attributes
     ----------
-    forward, backward : (stages, chunks, 6) arrays
+    forward, backward : (stages, chunks, 7) arrays
         One microbatch through one chunk of a stage.
     """
 
@@ -58,7 +61,7 @@ def transfer(kind: Collective, nbytes: float, group: Group, fabric: Fabric) -> F
 
     Returns
     -------
-    (6,) array
+    (7,) array
         Seconds.
     """
     moved, latency, outside = collective_parts_s(kind, nbytes, group.size, group.local, fabric)
@@ -100,15 +103,26 @@ def pass_times(design: Design, layout: Layout, machine: Machine, eager_ratio: fl
     ahead[-1] += _busy(head, machine.rates)
     back[-1] += _busy(backward(head, shard), machine.rates)
     if design.software.scaling == "delayed":
-        scales = SCALE_BYTES * model.layers / (p.pipeline * p.chunks)
-        reduced = transfer("all_reduce", scales, layout.scales, machine.fabrics["gradient"])
-        ahead += reduced
-        back += reduced
+        ahead += _scales_met(design, layout, machine, ahead)
+        back += _scales_met(design, layout, machine, back)
     shape = (p.chunks, p.pipeline, len(COMPONENTS))
     return PassTimes(
         np.ascontiguousarray(ahead.reshape(shape).swapaxes(0, 1)),
         np.ascontiguousarray(back.reshape(shape).swapaxes(0, 1)),
     )
+
+
+def _scales_met(design: Design, layout: Layout, machine: Machine, passes: FloatArray) -> FloatArray:
+    """Time the reduction of scales that follows passes, and the wait for the latest replica."""
+    # Each reduction takes the scales of all chunks of a rank. Delays of a pass add up as independent
+    # ones do, so that the variance of its time is in proportion to it.
+    p = design.parallelism
+    nbytes = SCALE_BYTES * model_of(design).layers / p.pipeline
+    met = np.zeros_like(passes)
+    met += transfer("all_reduce", nbytes, layout.scales, machine.fabrics["gradient"])
+    deviation = np.sqrt(machine.rates.pass_variance_s * passes.sum(axis=-1))
+    met[:, WAITING] = deviation * expected_maximum(layout.scales.size // p.tensor)
+    return met
 
 
 def layers_of_chunks(model: Transformer, n_chunk: int, *, apart: bool) -> FloatArray:

@@ -17,7 +17,7 @@ __all__ = ["COMPONENTS", "FloatArray", "Rates", "fabric_of", "kernel_times_s", "
 
 FloatArray = NDArray[np.float64]
 
-COMPONENTS = ("compute", "memory", "intra_node", "inter_node", "latency", "host")
+COMPONENTS = ("compute", "memory", "intra_node", "inter_node", "latency", "host", "waiting")
 """What a duration consists of, in the order of the last axis of all arrays of durations."""
 
 _LOW = frozenset({"fp8", "mxfp8", "int8", "fp4"})
@@ -41,6 +41,8 @@ class Rates(Struct, frozen=True, kw_only=True):
         Time of the host for one kernel; 0 where graphs are recorded.
     contention : float
         By how much transfers slow the computation beside them.
+    pass_variance_s : float
+        Variance of the time of equal passes, per second of that time.
     """
 
     flop_per_s: tuple[float, ...]
@@ -50,6 +52,7 @@ class Rates(Struct, frozen=True, kw_only=True):
     memory: float
     launch_s: float
     contention: float
+    pass_variance_s: float
 
 
 def rates_of(design: Design, device: Device, priors: dict[str, Prior]) -> Rates:
@@ -97,6 +100,7 @@ def rates_of(design: Design, device: Device, priors: dict[str, Prior]) -> Rates:
         memory=device.memory_gb_per_s * 1e9 * priors["memory_ratio"].value,
         launch_s=0.0 if design.software.graphs else priors["launch"].value,
         contention=priors["contention_ratio"].value,
+        pass_variance_s=priors["pass_variance"].value,
     )
 
 
@@ -168,7 +172,7 @@ def kernel_times_s(kernels: list[Kernel], rates: Rates) -> FloatArray:
 
     Returns
     -------
-    (n_kernel, 6) array
+    (n_kernel, 7) array
         Seconds by component: operations or bytes, whichever takes longer.
     """
     kind = np.array([k.kind for k in kernels], np.intp)

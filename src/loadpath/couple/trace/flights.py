@@ -15,6 +15,8 @@ NEAR_NS = 10_000
 """A recorder notes a communication inside the call that asks for it; times are converted."""
 LEAST_CALLS = 4
 """Calls that must follow each other as the entries do, where dump and trace read different clocks."""
+FARTHEST_NS = 1e17
+"""Three years: clocks that part further are damaged numbers."""
 SHOWN = 8
 MOST_RATIO = 0.95
 """Share of the calls of a trace that the dump of its process notes, if it covers their time."""
@@ -111,8 +113,11 @@ def _on_clock_of_trace(
     met = slice(low + shift, high + shift)
     ahead, time = created[met] - start[low:high], created - created[met][0]
     for steep in (0.0, _steepness(time[met], ahead)):
+        drift = np.rint(steep * time)
+        if np.abs(drift).max(initial=0.0) > FARTHEST_NS:
+            continue
         # no entry comes before its call begins
-        line = np.rint(steep * time).astype(np.int64)
+        line = drift.astype(np.int64)
         moved = created - line - np.min(ahead - line[met])
         yield mine.with_columns(created_ns=pl.Series(moved))
 

@@ -198,15 +198,16 @@ def _one_of_each(table: pl.DataFrame) -> tuple[pl.DataFrame, list[Doubt]]:
 
     A run of a rank's rows of one step is a run of the step; where others lie between, it ran again.
     """  # noqa: DOC201
-    told = table.with_row_index("row").with_columns(
-        anew=(pl.col("step") != pl.col("step").shift(1)).over("rank").fill_null(value=True)
-    )
-    told = told.with_columns(attempt=pl.col("anew").cum_sum().over("rank"))
-    last = pl.col("attempt") == pl.col("attempt").max().over("rank", "step")
-    n_again = told.filter(~last).select("rank", "step", "attempt").n_unique()
-    kept = told.filter(last).group_by("rank", "step", "stage", maintain_order=True)
+    told = table.with_row_index("row").sort("rank", maintain_order=True)
+    anew = pl.struct("rank", "step") != pl.struct("rank", "step").shift(1)
+    told = told.with_columns(attempt=anew.fill_null(value=True).cum_sum())
+    attempts = told.select("rank", "step", "attempt").unique("attempt")
+    last = attempts.sort("attempt").unique(["rank", "step"], keep="last")
+    n_again = attempts.height - last.height
+    kept = told.join(last.select("attempt"), on="attempt", how="semi").sort("row")
     text = "steps of a rank that stand more than once: of each the last one is kept"
-    summed = kept.agg(pl.col("duration_ns").sum(), pl.col("host").max())
+    parts = kept.group_by("rank", "step", "stage", maintain_order=True)
+    summed = parts.agg(pl.col("duration_ns").sum(), pl.col("host").max())
     return summed, [("repeated_step", text, n_again)]
 
 
