@@ -1,6 +1,6 @@
 """Units at the border to people: seconds, shares and bytes as text."""
 
-__all__ = ["NS_PER_S", "format_ratio", "format_seconds"]
+__all__ = ["NS_PER_S", "format_number", "format_ratio", "format_seconds"]
 
 NS_PER_S = 1_000_000_000
 """Nanoseconds in a second; inside loadpath all times are integer nanoseconds."""
@@ -41,6 +41,28 @@ def format_seconds(seconds: float) -> str:
         if size >= 0.9995 * scale:
             return f"{_three_digits(seconds / scale)} {unit}"
     return f"{_three_digits(seconds / 1e-9)} ns"
+
+
+def format_number(value: float) -> str:
+    """Write a number with three significant digits, large ones with separators of thousands.
+
+    Parameters
+    ----------
+    value : float
+        Any.
+
+    Returns
+    -------
+    str
+        Powers of ten where it is below a ten-thousandth, or a billion and above.
+
+    Examples
+    --------
+    >>> format_number(1266.4), format_number(0.9), format_number(2.6e-05)
+    ('1,270', '0.9', '2.6e-05')
+    """
+    short = f"{value:.3g}"
+    return f"{float(short):,.0f}" if 1000 <= abs(value) < 1e9 else short
 
 
 def format_ratio(ratio: float) -> str:

@@ -140,7 +140,7 @@ def test_measured_collectives_set_links(folder):
 
 
 def test_record_of_something_else_does_not_calibrate_a_design(folder):
-    job = make_job(1, recorder="kineto", dp=1, tp=2, pp=1, steps=4)
+    job = make_job(1, recorder="kineto", dp=1, tp=2, pp=1, steps=4, forward_s=1e-3)
     traces = write_kineto(job, folder / "traces")
     answer = call("forecast", "small.toml", "--calibrate", str(traces), folder=folder)
     assert answer.code == 2
@@ -151,10 +151,16 @@ def test_record_of_something_else_does_not_calibrate_a_design(folder):
     ("words", "said"),
     [
         ((), "give a design"),
-        (("--points", "runs.csv", "--tensor", "2"), "--tensor: runs cannot answer"),
-        (("--points", "runs.csv", "--search"), "--search: runs cannot answer"),
-        (("job.parquet", "--requests", "requests.csv"), "--requests: an audit cannot answer"),
-        (("job.parquet", "--calibrate", "runs.csv"), "--calibrate: an audit cannot answer"),
+        (("--points", "runs.csv", "--tensor", "2"), "--tensor: runs alone cannot answer"),
+        (("--points", "runs.csv", "--search"), "--search: runs alone cannot answer"),
+        (
+            ("job.parquet", "--requests", "requests.csv"),
+            "--requests: an audit or a recording cannot answer",
+        ),
+        (
+            ("job.parquet", "--calibrate", "runs.csv"),
+            "--calibrate: an audit or a recording cannot answer",
+        ),
         (("small.toml", "--rate", "2"), "[prices]"),
         (("small.toml", "--objective", "beauty"), "none of cost_per_unit"),
         (("small.toml", "--search", "--within", "cost=3"), "cost_per_h=NUMBER"),
@@ -201,3 +207,24 @@ def test_measured_iterations_set_the_times_of_a_served_design(folder):
     assert slow > 1.5 * fast
     answer = call("forecast", "small.toml", "--iterations", "iterations.csv", folder=folder)
     assert (answer.code, "give --requests" in answer.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--goal", "strong", "--samples", "16"), "strong scaling over 8, 16 accelerators"),
+        (("--tensor", "4"), "weak scaling over 8, 16 accelerators"),
+        (("--pipeline", "4", "--goal", "strong"), "per microbatch"),
+    ],
+)
+def test_grid_of_traces_on_several_hosts_has_a_page(words, said, folder):
+    job = make_job(
+        1, recorder="kineto", dp=2, tp=2, pp=2, steps=4, microbatches=4, skewed_ratio=0.0
+    )
+    traces = write_kineto(job, folder / "grid")
+    words = (str(traces), *words, "--sizes", "8,16", "--worlds", "64", "--out", "out")
+    answer = call("forecast", *words, folder=folder)
+    assert answer.code == 0, answer.err
+    assert said in " ".join(answer.out.split())
+    page = (folder / "out" / "briefing.html").read_text(encoding="utf-8")
+    assert "Is the network saturated?" in page

@@ -1,4 +1,4 @@
-"""Traces of replicas, extrapolated in the number of replicas."""
+"""Traces of replicas, extrapolated in replicas, samples and tensor width."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,9 @@ from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.pipeline import run_audit
 from loadpath.errors import UsageError
 from loadpath.forecast.traced_job import calm_step_s, drawn_lateness_s, measure_traces
-from loadpath.testing import make_job, write_kineto
+from loadpath.forecast.traced_work import Resized
+from loadpath.testing import device_program, make_job, write_kineto
+from loadpath.testing.device_program import LAYER
 
 FORM: dict[str, Any] = {
     "recorder": "kineto", "pp": 1, "steps": 6, "microbatches": 2, "layers": 2, "skewed_ratio": 0.0,
@@ -55,7 +57,7 @@ def test_job_with_more_replicas_takes_what_four_of_them_foretell(audits):
 
 
 def test_recorded_replicas_keep_their_step(traced):
-    assert calm_step_s(traced, 4, 0.0) == pytest.approx(traced.step_s, rel=1e-6)
+    assert calm_step_s(traced, Resized()) == pytest.approx(traced.step_s, rel=1e-6)
     assert not drawn_lateness_s(traced, 4, np.random.default_rng(0), 3).any()
 
 
@@ -70,12 +72,15 @@ def test_lateness_is_the_same_to_the_bit_in_whatever_order_members_are_listed(au
 
 
 def test_transfers_grow_with_replicas_towards_their_whole(traced):
-    alone, two, four, many = (calm_step_s(traced, n, 0.0) for n in (1, 2, 4, 4096))
+    def step(n, **world):
+        return calm_step_s(traced, Resized(replicas_ratio=n / 4, **world))
+
+    alone, two, four, many = (step(n) for n in (1, 2, 4, 4096))
     assert alone < two < four < many
     # Bytes of a ring: 1/2, 3/4 and all of the whole.
     assert (many - four) / (four - alone) == pytest.approx((1 - 3 / 4) / (3 / 4), rel=0.05)
-    assert calm_step_s(traced, 8, 1e-3) > calm_step_s(traced, 8, 0.0)
-    assert calm_step_s(traced, 8, 0.0, 2.0) > calm_step_s(traced, 8, 0.0)
+    assert step(8, hop_s=1e-3) > step(8)
+    assert step(8, slower=2.0) > step(8)
 
 
 def test_more_replicas_meet_a_late_one_more_often(traced):
@@ -98,8 +103,12 @@ def test_named_groups_tell_replicas_from_parts_of_a_tensor(audits):
     ("name", "options", "said"),
     [
         ("tensor", {}, "tell tp of the ranks but no replicas"),
-        (4, {"goal": "strong", "data_parallel": True}, "strong scaling is not identifiable"),
-        (4, {"tensor": 2, "data_parallel": True}, "--tensor: a job of traces cannot answer"),
+        (
+            4,
+            {"goal": "strong", "data_parallel": True, "samples": 4, "sizes": "8"},
+            "4 samples of a step",
+        ),
+        (4, {"tensor": 2, "data_parallel": True}, "name no groups that share a tensor out"),
     ],
 )
 def test_what_traces_do_not_tell_is_refused(audits, name, options, said):
@@ -133,3 +142,78 @@ def test_ranks_that_stand_for_others_are_refused(audits):
             job.__class__(**{n: getattr(job, n) for n in job.__slots__} | {"rank": many}),
             audits[4].tables["step_time"], data_parallel=True,
         )  # fmt: skip
+
+
+def told(audit, **options):
+    known = known_of_audit("x", audit, ForecastSettings(worlds=256, **options))
+    return known, np.quantile(known.curve.step_s, [0.05, 0.5, 0.95], axis=0)
+
+
+@pytest.mark.parametrize(("replicas", "microbatches"), [(2, 8), (8, 2), (16, 1)])
+def test_job_that_shares_its_batch_takes_what_four_replicas_foretell(
+    replicas, microbatches, tmp_path
+):
+    # The generator shares out microbatches, the forecast samples of each pass.
+    def audit(name, **form):
+        return run_audit(write_kineto(make_job(2, **FORM | form), tmp_path / name), brief=False)
+
+    four = audit("four", dp=4, tp=1, microbatches=4)
+    other = audit("other", dp=replicas, tp=1, microbatches=microbatches)
+    known, (low, middle, high) = told(
+        four, data_parallel=True, goal="strong", sizes=str(replicas), samples=64
+    )
+    assert low[0] < step_of(other) < high[0]
+    assert middle[0] == pytest.approx(step_of(other), rel=0.06)
+    assert {"kernel_serial_ratio", "gemm_ramp"} <= set(known.priors)
+    assert known.curve.work.tolist() == [4.0]
+
+
+def widened(norm_ratio):
+    """Kernels of a layer whose norms take another share of it."""
+    return {
+        direction: tuple((name, work * (norm_ratio if "norm" in name else 1)) for name, work in of)
+        for direction, of in LAYER.items()
+    }
+
+
+def test_job_of_wider_tensor_takes_what_half_of_the_width_foretells(tmp_path, monkeypatch):
+    def audit(name, **form):
+        made = make_job(2, **FORM | {"dp": 1, "microbatches": 4, "ranks_per_host": 8} | form)
+        return run_audit(write_kineto(made, tmp_path / name), brief=False)
+
+    two = audit("two", tp=2)
+    # Half of each kernel but of norms; 3/4 in place of 1/2 of the bytes, half as fast beyond the recorded host.
+    monkeypatch.setattr(device_program, "LAYER", widened(2.0))
+    four = audit("four", tp=4, forward_s=0.010, transfer_ratio=0.30)
+    known, (low, middle, high) = told(two, tensor=4, sizes="4")
+    assert low[0] < step_of(four) < high[0]
+    assert middle[0] == pytest.approx(step_of(four), rel=0.15)
+    assert "tensor_alike_ratio" in known.priors
+    assert known.runs[0]["on_curve"] is False
+
+
+def test_samples_that_replicas_cannot_share_are_named(audits):
+    known, _ = told(audits[4], data_parallel=True, goal="strong", sizes="4,8", samples=12)
+    assert known.curve.n.tolist() == [4]
+    [skipped] = known.skipped
+    assert "12 samples of a step cannot be shared by 8" in skipped.why
+    untold, _ = told(audits[4], data_parallel=True, goal="strong", sizes="8")
+    assert any("--samples" in said for said in untold.assumptions)
+
+
+def test_one_replica_tells_of_widths_but_not_of_replicas(audits):
+    known, _ = told(audits["tensor"], tensor=2, sizes="2,4")
+    assert known.curve.n.tolist() == [2]
+    assert "one replica was recorded" in known.skipped[0].why
+
+
+def test_flag_against_the_names_of_groups_is_refused(audits):
+    with pytest.raises(UsageError, match="tell 2 replicas among 4 ranks"):
+        known_of_audit("x", audits["grid"], ForecastSettings(data_parallel=True))
+
+
+def test_parts_of_a_step_sum_to_it_at_any_size(audits):
+    known, _ = told(audits["grid"], goal="strong", tensor=4, sizes="4,8,16")
+    assert known.curve.share.sum(axis=0) == pytest.approx(1)
+    assert (known.curve.share >= 0).all()
+    assert set(known.curve.limitation) >= {"intra_node", "waiting", "compute"}

@@ -8,18 +8,29 @@ from typing import Any, TypedDict, Unpack
 import polars as pl
 
 from loadpath.audit.design_inputs import read_design
-from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
-from loadpath.audit.forecast_known import audit_of, inputs_of, is_design, known_of_audit
+from loadpath.audit.folder import (
+    check_target,
+    document_bytes,
+    is_result,
+    write_folder,
+    write_table,
+)
+from loadpath.audit.forecast_known import (
+    audit_of,
+    inputs_of,
+    is_design,
+    kind_of,
+    known_of_audit,
+)
 from loadpath.audit.forecast_settings import ForecastSettings
 from loadpath.audit.provenance import digest_of, provenance_of
+from loadpath.audit.result import Audit
+from loadpath.audit.settings import Progress
 from loadpath.errors import UsageError
-from loadpath.forecast.candidates import Candidate, candidate_of_design, candidate_of_job
+from loadpath.forecast.candidates import candidate_of_design, candidate_of_job
 from loadpath.forecast.comparison import check_names, compare
-from loadpath.forecast.design import Design
 
 __all__ = ["run_comparison"]
-
-Inputs = list[dict[str, Any]]
 
 
 class Options(TypedDict, total=False):
@@ -38,6 +49,7 @@ def run_comparison(
     *sources: str | Path,
     out: str | Path | None = None,
     force: bool = False,
+    progress: Progress = lambda _: None,
     **options: Unpack[Options],
 ) -> dict[str, Any]:
     """Compare designs and audited jobs side by side, each at its own size.
@@ -50,6 +62,8 @@ def run_comparison(
         Folder to write; nothing is written if left out.
     force : bool
         Replace a comparison that is there.
+    progress : callable of str
+        Told what begins.
     **options
         ``seed``, ``worlds`` of the sampled worlds, which all share; ``pilot``, accelerators of a pilot run of
         each design (the fewest that it can have, if left out); ``rates`` of what was recorded, in
@@ -68,23 +82,31 @@ def run_comparison(
     UsageError
         If an option is wrong, or the sources cannot be compared.
     """  # numpydoc ignore=PR01,PR02
-    settings = _settings(options)
     rates, pilot = tuple(options.get("rates", ())), options.get("pilot")
+    settings = _settings(options, rates)
     if out is not None:
         check_target(Path(out), force=force, kind="compare")
     paths = [Path(source) for source in sources]
     check_names([_called(path, paths) for path in paths])
     # Designs first: that one is not sound shows in moments, an audit takes longer.
     designs = {path: read_design(path) for path in paths if is_design(path)}
-    charged = _charged(settings, [path for path in paths if path not in designs], rates)
+    recorded = [path for path in paths if path not in designs]
+    charged = _charged(settings, recorded, rates)
+    _refuse_idle(settings, pilot, recorded, n_design=len(designs))
+    audits = _audits(recorded, settings, progress)
     found, inputs = [], []
     for path in paths:
-        name = _called(path, paths)
-        one, read = _candidate(name, path, designs.get(path), (charged.get(path, settings), pilot))
-        found.append(one)
-        inputs += read
+        progress(f"replaying {path.name}")
+        name, worlds = _called(path, paths), (settings.seed, settings.worlds)
+        if path in designs:
+            found.append(candidate_of_design(name, designs[path], worlds, pilot))
+            inputs.append(digest_of(path))
+            continue
+        known = known_of_audit(name, audits[path], charged[path], own_size=True)
+        found.append(candidate_of_job(name, known))
+        inputs += inputs_of(path, audits[path])
     words = [*(path.name for path in paths), *settings.as_arguments()]
-    words += [word for rate in rates for word in ("--rate", f"{rate:g}")]
+    words += [word for rate in rates[1:] for word in ("--rate", f"{rate:g}")]
     words += [] if pilot is None else ["--pilot", str(pilot)]
     document = compare(found, (settings.seed, settings.worlds)) | provenance_of(
         "compare", words, inputs
@@ -94,7 +116,7 @@ def run_comparison(
     return document
 
 
-def _settings(options: Options) -> ForecastSettings:
+def _settings(options: Options, rates: Sequence[float]) -> ForecastSettings:
     pilot, layout = options.get("pilot"), options.get("layout")
     unknown = set(options) - set(Options.__annotations__)
     if unknown:
@@ -105,6 +127,7 @@ def _settings(options: Options) -> ForecastSettings:
     return ForecastSettings(
         seed=options.get("seed", 0),
         worlds=options.get("worlds", 512),
+        rate=rates[0] if rates else None,
         currency=options.get("currency", "USD"),
         layout=None if layout is None else Path(layout),
         data_parallel=options.get("data_parallel", False),
@@ -125,16 +148,29 @@ def _charged(
     return {path: replace(settings, rate=rate) for path, rate in zip(recorded, each, strict=True)}
 
 
-def _candidate(
-    name: str, path: Path, design: Design | None, how: tuple[ForecastSettings, int | None]
-) -> tuple[Candidate, Inputs]:
-    settings, pilot = how
-    worlds = (settings.seed, settings.worlds)
-    if design is not None:
-        return candidate_of_design(name, design, worlds, pilot), [digest_of(path)]
-    audit = audit_of(path, settings.layout)
-    known = known_of_audit(name, audit, settings, own_size=True)
-    return candidate_of_job(name, known), inputs_of(path, audit)
+def _refuse_idle(
+    settings: ForecastSettings, pilot: int | None, recorded: Sequence[Path], *, n_design: int
+) -> None:
+    """Refuse options that none of the candidates has an answer to."""
+    if pilot is not None and not n_design:
+        raise UsageError("--pilot: none of the candidates is a design. Leave it out.")
+    if settings.layout is not None and all(map(is_result, recorded)):
+        raise UsageError(
+            "--layout: none of the candidates is a recording, and audits know their own. Leave it out."
+        )
+
+
+def _audits(
+    recorded: Sequence[Path], settings: ForecastSettings, progress: Progress
+) -> dict[Path, Audit]:
+    """Open or make the audit of each record."""
+    audits = {}
+    for path in recorded:
+        progress(f"reading {path.name}")
+        audits[path] = audit_of(path, None if is_result(path) else settings.layout)
+    if settings.data_parallel and "traces" not in map(kind_of, audits, audits.values()):
+        raise UsageError("--data-parallel: none of the candidates is of traces. Leave it out.")
+    return audits
 
 
 def _called(path: Path, paths: Sequence[Path]) -> str:

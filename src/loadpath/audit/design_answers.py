@@ -29,7 +29,7 @@ from loadpath.forecast.transformer import model_of
 from loadpath.ingest.iteration_table import read_iterations
 from loadpath.ingest.request_trace import read_requests
 
-__all__ = ["Answer", "layouts_of", "parse_bounds", "serving_of"]
+__all__ = ["Answer", "check_answers", "layouts_of", "parse_bounds", "serving_of"]
 
 Answer = tuple[dict[str, Any], dict[str, pl.DataFrame]]
 N_LAYOUTS = 20
@@ -81,6 +81,29 @@ def parse_bounds(text: str) -> Budget:
         found[BOUNDS[name]] = amount * (S_PER_HOUR if name == "job_h" else 1.0)
     whole = {name: int(v) if name == "accelerators" else v for name, v in found.items()}
     return Budget(**whole)  # type: ignore[arg-type]
+
+
+def check_answers(design: Design, settings: ForecastSettings) -> None:
+    """Refuse to search, or to serve requests by, what is no such design, before anything is replayed.
+
+    Parameters
+    ----------
+    design : Design
+        As it was read.
+    settings : ForecastSettings
+        Options.
+
+    Raises
+    ------
+    UsageError
+        If it trains no transformer and is to be searched, or serves nothing and is to answer requests.
+    """
+    if settings.search and (design.model is None or design.serving is not None):
+        raise UsageError(
+            f"design {design.name!r} cannot be searched: it trains no transformer. Leave --search out."
+        )
+    if settings.requests is not None and (design.serving is None or design.model is None):
+        raise UsageError(f"design {design.name!r} serves nothing: --requests needs [serving].")
 
 
 def layouts_of(design: Design, settings: ForecastSettings) -> Answer | None:
@@ -141,12 +164,10 @@ def serving_of(design: Design, settings: ForecastSettings) -> Answer | None:
     InputError
         If the requests or measured iterations cannot be read.
     UsageError
-        If the design serves nothing, or fits at no width.
+        If the design fits at no width.
     """
     if settings.requests is None:
         return None
-    if design.serving is None or design.model is None:
-        raise UsageError(f"design {design.name!r} serves nothing: --requests needs [serving].")
     requests = read_requests(settings.requests)
     service = Service(ttft_s=settings.ttft, tpot_s=settings.tpot)
     widths = _widths(design)

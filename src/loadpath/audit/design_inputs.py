@@ -161,6 +161,11 @@ def is_runs(path: Path | None) -> bool:
 def _reshaped(design: Design, settings: ForecastSettings) -> Calibrated:
     asked = {"tensor": settings.tensor, "pipeline": settings.pipeline}
     told = {name: value for name, value in asked.items() if value is not None}
+    if told and design.model is None:
+        words = ", ".join(f"--{name}" for name in told)
+        raise UsageError(
+            f"{words}: design {design.name!r} has no model to share out. Leave it out."
+        )
     if told:
         design = replace(design, parallelism=replace(design.parallelism, **told))
         wrong = "; ".join(f"{'.'.join(map(str, p.path))} {p.what}" for p in check_design(design))

@@ -1,16 +1,20 @@
 """Forecasts without a design: of an audit or a recording, and of measured runs alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from loadpath.audit.folder import is_result
+from loadpath.audit.forecast_options import SourceKind, refuse_others
 from loadpath.audit.forecast_settings import ForecastSettings
+from loadpath.audit.forecast_traces import TRACES, known_of_traces
 from loadpath.audit.pipeline import run_audit
 from loadpath.audit.provenance import digest_of
 from loadpath.audit.result import Audit, open_audit
+from loadpath.audit.settings import Progress
 from loadpath.errors import InputError, UsageError
 from loadpath.forecast.advice import Advice
 from loadpath.forecast.audited_curve import audited_sizes, job_of_audit
@@ -24,8 +28,6 @@ from loadpath.forecast.known_job import KnownJob, tariff_at
 from loadpath.forecast.measured_job import goal_of_runs, job_of_runs, sizes_of_runs
 from loadpath.forecast.measured_pipeline import measure_pipeline
 from loadpath.forecast.sizes import parse_sizes
-from loadpath.forecast.traced_curve import job_of_traces, traced_sizes
-from loadpath.forecast.traced_job import measure_traces
 from loadpath.ingest.run_table import read_runs
 from loadpath.units import format_ratio
 
@@ -35,6 +37,7 @@ __all__ = [
     "forecast_runs",
     "inputs_of",
     "is_design",
+    "kind_of",
     "known_of_audit",
 ]
 
@@ -97,40 +100,6 @@ def audit_of(path: Path, layout: Path | None) -> Audit:
     return audit
 
 
-TRACES = ("kineto",)
-"""Records that name no microbatches."""
-OWN_PARTS = {
-    "device": "compute", "compute": "compute", "host": "host", "input": "host", "launch": "host",
-    "lag": "host", "boundary": "host",
-}  # fmt: skip
-"""What a replica spends its time on by itself, as parts of the paid time."""
-OF_DESIGNS = ("collectives", "search", "requests", "iterations")
-"""Options that only a design has an answer to."""
-
-
-def refuse_options(settings: ForecastSettings, what: str, names: Sequence[str]) -> None:
-    """Refuse options that a source has no answer to, so that none is passed over in silence.
-
-    Parameters
-    ----------
-    settings : ForecastSettings
-        Options.
-    what : str
-        The source.
-    names : sequence of str
-        Fields of the options.
-
-    Raises
-    ------
-    UsageError
-        If one of them is given.
-    """
-    given = [name for name in names if getattr(settings, name)]
-    if given:
-        told = ", ".join(f"--{name}" for name in given)
-        raise UsageError(f"{told}: {what} cannot answer that. Give a design (or an audit).")
-
-
 def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
     """Say which files an audit that a forecast rests on was read from.
 
@@ -152,7 +121,29 @@ def inputs_of(path: Path, audit: Audit) -> list[dict[str, Any]]:
     return found
 
 
-def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
+def kind_of(path: Path, audit: Audit) -> SourceKind:
+    """Say what kind of source an audit is to a forecast.
+
+    Parameters
+    ----------
+    path : Path
+        An audit folder or a recording.
+    audit : Audit
+        What it is.
+
+    Returns
+    -------
+    {"op table", "audit of an op table", "traces"}
+        All that is no trace is forecast as an op table is, or refused.
+    """
+    if audit.job.source in TRACES:
+        return "traces"
+    return "audit of an op table" if is_result(path) else "op table"
+
+
+def forecast_audit(
+    path: Path, settings: ForecastSettings, progress: Progress = lambda _: None
+) -> Told:
     """Forecast an audited job at other sizes.
 
     Parameters
@@ -161,6 +152,8 @@ def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
         An audit folder or a recording.
     settings : ForecastSettings
         Options.
+    progress : callable of str
+        Told what begins.
 
     Returns
     -------
@@ -176,10 +169,12 @@ def forecast_audit(path: Path, settings: ForecastSettings) -> Told:
     UsageError
         If its record has no passes of microbatches, or the job can be at none of the sizes.
     """
-    refuse_options(settings, "an audit", ("calibrate", *OF_DESIGNS))
+    refuse_others(settings, "record")
     audit = audit_of(path, settings.layout)
+    refuse_others(settings, kind_of(path, audit))
     runs = None if settings.points is None else read_runs(settings.points)
-    known = known_of_audit(path.stem, audit, settings, also=() if runs is None else runs["n"])
+    also = () if runs is None else runs["n"]
+    known = known_of_audit(path.stem, audit, settings, also=also, progress=progress)
     limits = _limits(settings)
     baselines = tuple(fit_baselines(known.sizes)) if known.sizes.height > 1 else ()
     document, tables = _told(known, advise_known(known, limits, baselines), settings)
@@ -194,6 +189,7 @@ def known_of_audit(
     *,
     own_size: bool = False,
     also: Iterable[int] = (),
+    progress: Progress = lambda _: None,
 ) -> KnownJob:
     """Replay an audited job at other sizes.
 
@@ -209,6 +205,8 @@ def known_of_audit(
         Whether nothing but the recorded size is asked.
     also : iterable of int
         Further sizes.
+    progress : callable of str
+        Told what begins.
 
     Returns
     -------
@@ -222,8 +220,9 @@ def known_of_audit(
     """
     job = audit.job
     if job.source in TRACES:
-        return _known_of_traces(name, audit, settings, own_size=own_size, also=also)
-    refuse_options(settings, "a record that is no trace", ("data_parallel",))
+        return known_of_traces(
+            name, audit, settings, own_size=own_size, also=also, progress=progress
+        )
     measured = measure_pipeline(job.op, job.work_ns, job.layout)
     steps = audit.tables["step_time"]["measured_s"].to_numpy()
     pipeline = audited_pipeline(measured, steps)
@@ -233,51 +232,11 @@ def known_of_audit(
         asked = (measured.accelerators,)
     elif settings.sizes:
         asked = parse_sizes(settings.sizes)
-    return job_of_audit(
-        name, pipeline, (*asked, *also),
-        scaling=(shape, settings.goal or "strong"), worlds=(settings.seed, settings.worlds),
-        tariff=tariff_at(settings.rate, settings.currency),
+    known = job_of_audit(
+        name, pipeline, (*asked, *also), scaling=(shape, settings.goal or "strong"),
+        worlds=(settings.seed, settings.worlds), progress=progress,
     )  # fmt: skip
-
-
-def _known_of_traces(
-    name: str, audit: Audit, settings: ForecastSettings, *, own_size: bool, also: Iterable[int]
-) -> KnownJob:
-    """Extrapolate traces in their data-parallel dimension."""
-    refuse_options(settings, "a job of traces", ("tensor", "pipeline"))
-    if settings.goal == "strong":
-        raise UsageError(
-            "Traces of one batch do not tell how long a smaller one takes, so that strong scaling is not "
-            "identifiable. Ask --goal weak, or give a design and calibrate its priors."
-        )
-    try:
-        traced = measure_traces(
-            audit.job, audit.tables["step_time"], data_parallel=settings.data_parallel
-        )
-    except UsageError as wrong:
-        raise UsageError(f"{name}: {wrong}") from wrong
-    asked = traced_sizes(traced)
-    if own_size:
-        asked = (traced.accelerators,)
-    elif settings.sizes:
-        asked = parse_sizes(settings.sizes)
-    return job_of_traces(
-        name, traced, (*asked, *also),
-        worlds=(settings.seed, settings.worlds),
-        shares=_shares(audit.tables["limitation"]),
-        tariff=tariff_at(settings.rate, settings.currency),
-    )  # fmt: skip
-
-
-def _shares(limitation: pl.DataFrame) -> dict[str, float]:
-    """Say what the step depends on besides transfers, by its elasticities."""
-    whole = limitation.filter((pl.col("phase") == "all") & (pl.col("limit") == "all"))
-    found = {"compute": 0.0, "host": 0.0}
-    for resource, value in whole.select("resource", "elasticity_ratio").iter_rows():
-        if resource in OWN_PARTS:
-            found[OWN_PARTS[resource]] += max(value or 0.0, 0.0)
-    total = sum(found.values())
-    return {part: value / total for part, value in found.items()} if total else {"compute": 1.0}
+    return replace(known, tariff=tariff_at(settings.rate, settings.currency))
 
 
 def forecast_runs(path: Path, settings: ForecastSettings) -> Told:
@@ -304,8 +263,12 @@ def forecast_runs(path: Path, settings: ForecastSettings) -> Told:
     UsageError
         If an option needs a design, or the job can be at none of the sizes.
     """
-    refuse_options(settings, "runs", ("calibrate", "tensor", "pipeline", "layout", *OF_DESIGNS))
+    refuse_others(settings, "runs")
     runs = read_runs(path)
+    if settings.goal == "weak" and runs["global_batch"].null_count():
+        raise UsageError(
+            f"--goal weak: the runs of {path.name} tell no batch that could grow. Add the column global_batch."
+        )
     sizes = parse_sizes(settings.sizes) if settings.sizes else sizes_of_runs(runs)
     known, baselines = job_of_runs(
         path.stem, runs, sizes,

@@ -19,6 +19,7 @@ NEEDS = {
     "ttft": ("requests", "is promised to requests"),
     "tpot": ("requests", "is promised to requests"),
     "currency": ("rate", "is that of a rate"),
+    "samples": ("goal strong", "are shared by strong scaling alone"),
 }
 """Options that say more of another one: which, and what they say."""
 
@@ -41,6 +42,7 @@ class Options(TypedDict, total=False):
     tensor: int | None
     pipeline: int | None
     data_parallel: bool
+    samples: int | None
     collectives: Sequence[str | Path]
     search: bool
     objective: Objective
@@ -77,6 +79,8 @@ class ForecastSettings:
         Width and stages, in place of those of the design or the record.
     data_parallel : bool
         Whether all ranks of traces are replicas of one model, where process groups do not tell.
+    samples : int or None
+        Of a recorded step of traces, all replicas together: what replicas can share.
     collectives : tuple of Path
         Measured collectives (nccl-tests) that set links.
     search : bool
@@ -103,6 +107,7 @@ class ForecastSettings:
     tensor: int | None = None
     pipeline: int | None = None
     data_parallel: bool = False
+    samples: int | None = None
     collectives: tuple[Path, ...] = ()
     search: bool = False
     objective: Objective = "cost_per_unit"
@@ -120,7 +125,7 @@ class ForecastSettings:
             problems.append(f"seed {self.seed} is negative")
         if not 16 <= self.worlds <= 100_000:
             problems.append(f"worlds {self.worlds} is not from 16 to 100,000")
-        for name in ("value", "budget", "rate", "tensor", "pipeline", "ttft", "tpot"):
+        for name in ("value", "budget", "rate", "tensor", "pipeline", "samples", "ttft", "tpot"):
             amount = getattr(self, name)
             if amount is not None and not 0 < amount < float("inf"):
                 problems.append(f"{name} {amount} is not a positive number")
@@ -135,11 +140,23 @@ class ForecastSettings:
     def _idle(self) -> list[str]:
         """Name options that would do nothing without another one that is not given."""
         asked = {"search": self.search, "requests": self.requests, "rate": self.rate}
+        asked["goal strong"] = self.goal == "strong"
         return [
             f"--{name} {what}: give --{needed}"
             for name, (needed, what) in NEEDS.items()
             if not asked[needed] and getattr(self, name) != self.__dataclass_fields__[name].default
         ]
+
+    def given(self) -> list[str]:
+        """Name the options that differ from the default.
+
+        Returns
+        -------
+        list of str
+            Fields, in their order.
+        """
+        known = self.__dataclass_fields__
+        return [name for name, field in known.items() if getattr(self, name) != field.default]
 
     def as_arguments(self) -> list[str]:
         """Write the options that differ from the default as command-line arguments.
@@ -150,10 +167,8 @@ class ForecastSettings:
             Files by name, without folders.
         """
         words = []
-        for name, field in self.__dataclass_fields__.items():
+        for name in self.given():
             value = getattr(self, name)
-            if value == field.default:
-                continue
             option = f"--{name.replace('_', '-')}"
             if isinstance(value, bool):
                 words.append(option)

@@ -7,10 +7,11 @@ from typing import Any, Unpack
 
 import polars as pl
 
-from loadpath.audit.design_answers import layouts_of, serving_of
+from loadpath.audit.design_answers import check_answers, layouts_of, serving_of
 from loadpath.audit.design_inputs import Calibrated, calibrated, held_runs, is_runs, read_design
 from loadpath.audit.folder import check_target, document_bytes, write_folder, write_table
 from loadpath.audit.forecast_known import forecast_audit, forecast_runs, is_design
+from loadpath.audit.forecast_options import refuse_others
 from loadpath.audit.forecast_settings import ForecastSettings, Options, settings_of
 from loadpath.audit.provenance import digest_of, provenance_of
 from loadpath.audit.settings import Progress
@@ -132,8 +133,7 @@ def run_forecast(
     progress : callable of str
         Told what begins.
     **options
-        Fields of `ForecastSettings`: ``sizes, calibrate, points, goal, seed, worlds, value, budget,
-        as_of, rate, currency, layout, tensor, pipeline``; sizes also as a list of numbers.
+        Fields of `ForecastSettings`; sizes also as a list of numbers.
 
     Returns
     -------
@@ -200,11 +200,10 @@ def foresee(
     design = found.design
     designs, skipped = _sized(design, settings, goal)
     held = held_runs(design, settings)
-    progress(f"replaying {len(designs)} sizes in {settings.worlds:,} worlds")
     outlook = look_ahead(
         tuple(designs.values()), found.priors, design,
         worlds=(settings.seed, settings.worlds), measured=measured_of(found.runs, found.calibration),
-        held=[run.design for run in held],
+        held=[run.design for run in held], progress=progress,
     )  # fmt: skip
     progress("weighing what follows")
     limits = Limits(value=settings.value, budget=settings.budget)
@@ -244,7 +243,7 @@ def _forecast(
     elif is_design(path):
         document, tables = _forecast_design(path, settings, progress)
     else:
-        document, tables = forecast_audit(path, settings)
+        document, tables = forecast_audit(path, settings, progress)
     named = [] if path is None else [path.name]
     document |= {"as_of": settings.as_of or None}
     inputs = [*document.get("inputs", ()), *_inputs(path, settings)]
@@ -268,11 +267,11 @@ def _inputs(path: Path | None, settings: ForecastSettings) -> list[dict[str, Any
 def _forecast_design(
     path: Path, settings: ForecastSettings, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
-    if settings.rate is not None or settings.layout is not None:
-        raise UsageError(
-            "--rate and --layout are for sources without a design: see [prices] of one."
-        )
-    asked, outlook, advice, found = foresee(read_design(path), settings, progress)
+    recorded = settings.calibrate is not None and not is_runs(settings.calibrate)
+    refuse_others(settings, "design", also=("layout",) if recorded else ())
+    design = read_design(path)
+    check_answers(design, settings)
+    asked, outlook, advice, found = foresee(design, settings, progress)
     document = describe(asked, outlook, advice, (found.runs, found.calibration)) | found.told()
     document["inputs"] = list(found.inputs)
     tables = dict(advice.tables)

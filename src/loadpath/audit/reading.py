@@ -13,7 +13,7 @@ from loadpath.audit.reconcile import reconciled, steps_reconciled, unrecorded_ca
 from loadpath.audit.settings import Progress, Settings
 from loadpath.compiled.store import cache_home
 from loadpath.decode.digest import file_digest
-from loadpath.errors import InputError
+from loadpath.errors import InputError, UsageError
 from loadpath.ingest.handshake import HANDSHAKE_FILE, read_handshakes
 from loadpath.ingest.power import POWER_FILES, read_power
 from loadpath.tables import COMMUNICATOR, LANE, OP, RANK, STEP, Recording, caveat_table
@@ -60,7 +60,15 @@ def read_records(
     ------
     InputError
         If they cannot be read.
+    UsageError
+        If the settings give a layout or ranks to records that have none, or name their own.
     """
+    for option, kinds, why in (
+        ("layout", ("op_table",), "is no op table, which alone has a layout"),
+        ("ranks", ("traces", "nsys", "dump"), "names its ranks itself"),
+    ):
+        if getattr(settings, option) and kind not in kinds:
+            raise UsageError(f"--{option}: {paths[0].name} {why}. Leave the option out.")
     return READERS[kind](paths, settings, progress)
 
 

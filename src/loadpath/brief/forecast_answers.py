@@ -172,12 +172,10 @@ def _network(document: Document) -> list[Cell]:
     if not document["substitution"]:
         return _untold("runs alone tell nothing of transfers")
     gain = next(r for r in document["substitution"] if r["improvement"].startswith("network"))
-    # The one lever of a record is all its transfers between replicas, in a node too.
+    # The one lever of a record is all its transfers, in a node too.
     recorded = document["design"]["kind"] == "recorded"
-    taken = [
-        p["limitation"]["inter_node"] + (p["limitation"]["intra_node"] if recorded else 0.0)
-        for p in (now, last)
-    ]
+    links = ("inter_node", "intra_node") if recorded else ("inter_node",)
+    taken = [sum(p["limitation"][link] or 0.0 for link in links) for p in (now, last)]
     return [
         Cell(f"Transfers{'' if recorded else ' between nodes'} that nothing hides take "),
         _ratio(taken[0]), Cell(" of the paid time at "),

@@ -24,7 +24,8 @@ MEASURES = {
     "idle_power": "power of an idle node",
     "busy_power": "power of a busy node",
     "pue": "power at the meter",
-    "tensor_serial_ratio": "a run at another tensor width",
+    "tensor_": "a run at another tensor width",
+    "kernel_serial_ratio": "a run with fewer samples on each rank",
 }
 """What would tell a prior, by how its name begins; all else a timed run tells."""
 

@@ -16,6 +16,7 @@ from loadpath.brief.amounts import (
 from loadpath.brief.forecast_cells import NONE, count, known, laid, number, ratio, seconds
 from loadpath.brief.forecast_words import LEVER_WORDS
 from loadpath.brief.grid import Cell, Grid
+from loadpath.units import format_number
 
 __all__ = [
     "baseline_grid",
@@ -260,8 +261,8 @@ def prior_grid(document: Document) -> Grid:
     rows = [
         (
             Cell(row["name"]), Cell(row["about"]), Cell(row["source"]), Cell(row["unit"]),
-            Cell(f"{row['value']:.3g}", row["value"]), Cell(f"{row['low']:.3g}", row["low"]),
-            Cell(f"{row['high']:.3g}", row["high"]), ratio(row["share_ratio"]),
+            *(Cell(format_number(row[edge]), row[edge]) for edge in ("value", "low", "high")),
+            ratio(row["share_ratio"]),
         )
         for row in document["priors"]
     ]  # fmt: skip

@@ -44,6 +44,7 @@ from loadpath.brief.grid import Cell
 from loadpath.brief.picture import Figure
 from loadpath.brief.share_chart import lever_chart, share_chart
 from loadpath.errors import UsageError
+from loadpath.units import format_number
 
 __all__ = ["FORECAST_FIGURES", "forecast_figure", "render_forecast"]
 
@@ -140,6 +141,7 @@ def render_forecast(document: Mapping[str, Any], tables: Mapping[str, pl.DataFra
     pages = environment()
     pages.filters["whole"] = whole
     pages.filters["within"] = within
+    pages.filters["plain"] = format_number
     return pages.get_template("forecast.html").render(page) + "\n"
 
 

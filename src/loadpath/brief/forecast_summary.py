@@ -28,6 +28,9 @@ from loadpath.units import format_ratio, format_seconds
 
 __all__ = ["render_forecast_summary"]
 
+LEAST_GAIN = 0.0005
+"""Of the step, below which a gain reads 0.0 %."""
+
 Document = Mapping[str, Any]
 
 
@@ -71,7 +74,7 @@ def _parts(document: Document) -> list[tuple[str, str, int]]:
         ("Baseline", _baseline(document), 2),
         ("Not known", _unknown(document), 2),
         ("Pilot", _pilot(document), 1),
-        ("Not possible", _skipped(document), 1),
+        ("Not possible", _skipped(document), 2),
     ]
 
 
@@ -128,7 +131,8 @@ def _limits(document: Document, now: Mapping[str, Any]) -> str:
     if document["design"]["kind"] == "measured":
         return "not assessed: step times do not tell parts; give a design or an audit"
     text = ", ".join(f"{LIMIT_WORDS[name]} {format_ratio(share)}" for share, name in shares)
-    for row in document["loss_crossing"][:1]:
+    ahead = [row for row in document["loss_crossing"] if row["n"] > now["n"]]
+    for row in ahead[:1]:
         after, before = LIMIT_WORDS[row["after"]], LIMIT_WORDS[row["before"]]
         text += f"; beyond {whole(row['n'])} more goes to {after} than to {before}"
     return text
@@ -154,7 +158,9 @@ def _delay(document: Document) -> str:
 
 def _helps(document: Document) -> str:
     parts = []
-    for row in document["substitution"][:2]:
+    # The best one is said whatever it gives, a second one where it shows.
+    rows = document["substitution"][:2]
+    for row in [row for row in rows if row is rows[0] or row["gain_ratio"] >= LEAST_GAIN]:
         text = f"{row['improvement']}: {faster(row['gain_ratio'])}"
         equal = "as by no size looked at"
         if row["n_added"] is not None:

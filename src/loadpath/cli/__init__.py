@@ -88,7 +88,7 @@ def main() -> None:
         app = command_line(*sys.argv[1:2])
         stop_in_order()
         app()
-    except BaseException as error:
+    except (LoadpathError, OSError, MemoryError, RuntimeError) as error:
         told = _told(error)
         if told is None:
             raise
@@ -98,7 +98,7 @@ def main() -> None:
         gc.freeze()
 
 
-def _told(error: BaseException) -> tuple[str, int] | None:
+def _told(error: Exception) -> tuple[str, int] | None:
     """Say in a line what a user can do about an error, and the exit code; None where it is ours."""
     if isinstance(error, MemoryError) or lacks_room(error):
         return "memory or threads ran out. Raise the limit of this process, or end others.", 1

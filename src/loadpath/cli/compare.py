@@ -44,9 +44,9 @@ def compare(
     from loadpath.audit.folder import document_bytes
 
     with talk() as progress:
-        progress("replaying the candidates")
         found = run_comparison(
             *sources,
+            progress=progress,
             seed=seed,
             worlds=worlds,
             pilot=pilot,

@@ -40,6 +40,9 @@ def forecast(
         bool,
         typer.Option("--data-parallel", help="Of traces: all ranks are replicas of one model."),
     ] = False,
+    samples: Annotated[
+        int | None, typer.Option(help="Of traces: samples of a recorded step, of all replicas.")
+    ] = None,
     layout: Annotated[Path | None, typer.Option(help="Layout of a recorded op table.")] = None,
     collectives: Annotated[
         list[Path] | None, typer.Option(help="nccl-tests log or table that sets links; repeatable.")
@@ -97,6 +100,7 @@ def forecast(
             tensor=tensor,
             pipeline=pipeline,
             data_parallel=data_parallel,
+            samples=samples,
             layout=layout,
             collectives=collectives or (),
             search=search,

@@ -14,7 +14,7 @@ from loadpath.diagnose.places import rank_index
 __all__ = ["MATRIX", "RESOURCES", "op_resources"]
 
 MATRIX = re.compile(
-    r"gemm|gemv|cutlass|cublas|xmma|Cijk_|convol|conv[123]d|[fd]prop|[dw]grad|flash|fmha|attention|attn"
+    r"gemm|gemv|cutlass|cublas|nvjet|xmma|Cijk_|convol|conv[123]d|[fd]prop|[dw]grad|flash|fmha|attention|attn"
     r"|\b(mm|bmm|addmm|baddbmm|matmul|linear|einsum|dot)\b",
     re.IGNORECASE,
 )

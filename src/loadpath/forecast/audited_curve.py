@@ -1,6 +1,6 @@
 """An audited job over sizes: replays of what was recorded with other replicas, stages and widths."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -23,7 +23,6 @@ from loadpath.forecast.scaling import StepPoint, curve_of_points, step_errors
 from loadpath.forecast.shifts import smooth_normals
 from loadpath.forecast.sizes import Goal, Skipped
 from loadpath.forecast.step_point import prior_key
-from loadpath.price.tariff import Tariff
 from loadpath.tables.measured import RUN_POINT
 
 __all__ = ["audited_sizes", "job_of_audit"]
@@ -78,7 +77,7 @@ def job_of_audit(
     *,
     scaling: tuple[JobSize, Goal],
     worlds: tuple[int, int],
-    tariff: Tariff | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> KnownJob:
     """Replay a recorded job at other sizes and draw the worlds that its record leaves open.
 
@@ -95,8 +94,8 @@ def job_of_audit(
         replica.
     worlds : (int, int)
         Seed of the draws, and how many.
-    tariff : Tariff, optional
-        Prices.
+    progress : callable of str
+        Told which size begins.
 
     Returns
     -------
@@ -110,7 +109,11 @@ def job_of_audit(
     """
     asked, skipped = _split(audited, sizes, *scaling)
     n = np.array(list(asked), dtype=np.int64)
-    points, gains = zip(*(audited_point(audited, size) for size in asked.values()), strict=True)
+    found = []
+    for place, (size, to) in enumerate(asked.items(), 1):
+        progress(f"replaying {size:,} accelerators ({place} of {len(asked)})")
+        found.append(audited_point(audited, to))
+    points, gains = zip(*found, strict=True)
     now = int(np.argmin(np.abs(n - audited.measured.accelerators)))
     here = asked[int(n[now])]
     priors, normals = draw_worlds(worlds, _priors(points, now))
@@ -123,7 +126,7 @@ def job_of_audit(
         name=name, kind="recorded", unit="microbatch", goal=scaling[1], now=now,
         curve=curve_of_points(n, points, errors - np.median(errors, axis=0)),
         sizes=_sizes(audited, asked, points), priors=priors, normals=normals,
-        runs=(_recorded(audited, here),), fitted_to="forecast", tariff=tariff, noise_gain=gains,
+        runs=(_recorded(audited, here),), fitted_to="forecast", noise_gain=gains,
         improved=improvements_at(audited, here), elastic=elasticities_at(audited, here),
         skipped=tuple(skipped), assumptions=ASSUMPTIONS,
     )  # fmt: skip

@@ -47,7 +47,12 @@ RUN_PRIORS = (
 )
 """Priors that no replay of a step depends on."""
 
-OF_RECORDS = ("tensor_serial_ratio", "leaving_host_ratio")
+OF_RECORDS = (
+    "tensor_serial_ratio",
+    "leaving_host_ratio",
+    "kernel_serial_ratio",
+    "tensor_alike_ratio",
+)
 """Priors that stand for what records do not tell, and designs do."""
 
 S_PER_DAY = 86_400

@@ -1,6 +1,6 @@
 """A design over sizes: replayed points, sampled worlds, and every quantity in each of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from zlib import crc32
 
@@ -149,7 +149,7 @@ def draw_normals(keys: Iterable[str], seed: int, n_world: int) -> dict[str, Arra
     }
 
 
-def look_ahead(
+def look_ahead(  # noqa: PLR0913 - who waits is told what is replayed, beside what is asked
     designs: Sequence[Design],
     priors: Mapping[str, Prior],
     own: Design,
@@ -157,6 +157,7 @@ def look_ahead(
     worlds: tuple[int, int] = (0, 512),
     measured: Sequence[Measured] = (),
     held: Sequence[Design] = (),
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Outlook:
     """Replay a design at each size and sample the worlds that it leaves open.
 
@@ -174,6 +175,8 @@ def look_ahead(
         Steps that were measured, which the worlds must agree with.
     held : sequence of Design
         Designs that ran too, which nothing is set by.
+    progress : callable of str
+        Told which size begins.
 
     Returns
     -------
@@ -189,7 +192,11 @@ def look_ahead(
     if not designs or seed < 0 or n_world < 2:
         raise UsageError("forecast: give one size or more, a seed from 0, and two worlds or more.")
     normals = draw_normals(world_keys(priors), seed, n_world)
-    replayed = [step_point(design, priors) for design in designs]
+    replayed = []
+    for place, design in enumerate(designs, 1):
+        size = design.cluster.accelerators
+        progress(f"replaying {size:,} accelerators ({place} of {len(designs)})")
+        replayed.append(step_point(design, priors))
     points, forecasts = zip(*replayed, strict=True)
     ran = tuple(step_point(design, priors)[0] for design in held)
     n = np.array([design.cluster.accelerators for design in (*designs, *held)], dtype=np.int64)

@@ -13,6 +13,7 @@ from loadpath.forecast.inversion import Limits
 from loadpath.forecast.outlook import drawn_values, key_name
 from loadpath.forecast.priors import Prior
 from loadpath.tables.schema import Column, TableSchema
+from loadpath.units import format_number
 
 __all__ = ["RISK", "Stake", "risk_register"]
 
@@ -164,7 +165,7 @@ def _trigger(
     if values is None or values.size != worst.size:
         return "a higher rate in the contract" if name == PRICE else "a slow accelerator in the job"
     edge = values[worst].min() if up else values[worst].max()
-    return f"{name} {'above' if up else 'below'} {edge:.3g} {stake.priors[name].unit}"
+    return f"{name} {'above' if up else 'below'} {format_number(edge)} {stake.priors[name].unit}"
 
 
 def _owner(name: str) -> str:

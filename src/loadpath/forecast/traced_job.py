@@ -1,7 +1,7 @@
-"""A job known by traces alone with more or fewer replicas: measured transfers, waits and ranks."""
+"""A job known by traces alone at another size: measured kernels, transfers, waits and ranks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -9,26 +9,30 @@ from numpy.typing import NDArray
 
 from loadpath.couple import CoupledJob
 from loadpath.errors import UsageError
+from loadpath.forecast.traced_work import (
+    SPREADS,
+    Resized,
+    TracedWork,
+    check_widths,
+    parts_of_instances,
+    resized_work_ns,
+    traced_work,
+)
 from loadpath.replay import replay, step_time_ns
 from loadpath.units import NS_PER_S
 
-__all__ = ["TracedJob", "calm_step_s", "drawn_lateness_s", "measure_traces"]
+__all__ = ["TracedJob", "calm_step_s", "drawn_lateness_s", "measure_traces", "replicas_of"]
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-TREES = ("all_reduce",)
-SPREADS = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "barrier")
-"""Collectives whose time at another size follows from theirs: each member moves its share of one whole."""
-
 NOT_TOLD = (
     "The traces do not say which ranks are replicas of one model: groups of replicas and of parts of a tensor "
     "look alike. Say --data-parallel if all ranks are replicas, name process groups (mesh_dp, "
     "DATA_PARALLEL_GROUP), or give a design and calibrate its priors."
 )
 OTHER_AXES = (
-    "The traces tell {axes} of the ranks but no replicas: how such a job changes with its size they do not "
-    "tell. Name groups of replicas (mesh_dp, DATA_PARALLEL_GROUP), or give a design and calibrate its priors."
+    "The traces tell {axes} of the ranks but no replicas: how such a job changes with its replicas they do not "
+    "tell. Ask for another width (--tensor) or other stages (--pipeline), name groups of replicas (mesh_dp, "
+    "DATA_PARALLEL_GROUP), or give a design and calibrate its priors."
 )
 
 
@@ -40,10 +44,8 @@ class TracedJob:
     ----------
     job : CoupledJob
         In one graph.
-    members : (n_op,) array of int64
-        Ranks of the group of replicas that an op communicates with; 0 for all other ops.
-    trees : (n_op,) array of bool
-        Whether that takes hops of a ring or of a tree, whichever are fewer; else those of a ring.
+    work : TracedWork
+        What the work of each op follows.
     lateness_s : (n_step, replicas, n_meeting) array
         By how much a replica came to a meeting later than the mean of all, in each recorded step.
     passed : float
@@ -52,17 +54,19 @@ class TracedJob:
         Mean step as recorded, and as replayed.
     accelerators, hosts : int
         Ranks, and hosts that they are on; 0 where the traces name none.
+    shares : mapping of str to float
+        Parts of the step besides transfers and waits between replicas, which sum to 1.
     """
 
     job: CoupledJob
-    members: IntArray
-    trees: NDArray[np.bool_]
+    work: TracedWork
     lateness_s: FloatArray
     passed: float
     step_s: float
     replayed_s: float
     accelerators: int
     hosts: int
+    shares: Mapping[str, float] = field(default_factory=lambda: {"compute": 1.0})
 
     @property
     def replicas(self) -> int:
@@ -76,9 +80,9 @@ class TracedJob:
 
 
 def measure_traces(
-    job: CoupledJob, steps: pl.DataFrame, *, data_parallel: bool = False
+    job: CoupledJob, steps: pl.DataFrame, *, data_parallel: bool = False, wider: bool = False
 ) -> TracedJob:
-    """Take from an audit of traces what replicas do alike, and where they meet.
+    """Take from an audit of traces what replicas do alike, where they meet, and what their work follows.
 
     Parameters
     ----------
@@ -88,6 +92,8 @@ def measure_traces(
         Table ``step_time`` of the audit.
     data_parallel : bool
         Whether all ranks are replicas, where the names of process groups do not tell.
+    wider : bool
+        Whether another tensor width is asked, which can be told of one replica too.
 
     Returns
     -------
@@ -100,20 +106,19 @@ def measure_traces(
         If nothing tells which ranks are replicas, there is one, not all were recorded, they do not meet,
         or exchange what another size would change in ways that the record does not tell.
     """
-    replica = _replicas(job, data_parallel=data_parallel)
-    met = _meetings(job, replica)
+    replica = replicas_of(job, data_parallel=data_parallel, lone=wider)
+    parts = parts_of_instances(job, replica)
+    work = traced_work(job, parts)
+    if wider:
+        check_widths(parts, work)
+    met = _meetings(parts, lone=len(set(replica.values())) == 1)
     lateness = _lateness_s(job, met, replica)
     excess = float(np.mean((steps["replayed_s"] - steps["ideal_s"]).to_numpy()))
     whole = float(lateness.max(axis=1).sum(axis=1).mean())
-    members = np.zeros(job.n_op, np.int64)
-    members[met["op"].to_numpy()] = met["n_members"].to_numpy()
-    trees = np.zeros(job.n_op, np.bool_)
-    trees[met["op"].to_numpy()] = met["collective"].cast(pl.String).is_in(TREES).to_numpy()
     hosts = job.rank["host"]
     return TracedJob(
         job=job,
-        members=members,
-        trees=trees,
+        work=work,
         lateness_s=lateness,
         passed=max(0.0, min(1.0, excess / whole)) if whole > 0 else 0.0,
         step_s=float(np.mean(steps["measured_s"].to_numpy())),
@@ -123,42 +128,62 @@ def measure_traces(
     )
 
 
-def _replicas(job: CoupledJob, *, data_parallel: bool) -> dict[int, int]:
-    """Give each rank its replica."""
+def replicas_of(job: CoupledJob, *, data_parallel: bool, lone: bool) -> dict[int, int]:
+    """Give each rank its replica.
+
+    Parameters
+    ----------
+    job : CoupledJob
+        Of traces.
+    data_parallel : bool
+        Whether all ranks are replicas, where the names of process groups do not tell.
+    lone : bool
+        Whether one replica will do.
+
+    Returns
+    -------
+    dict of int to int
+        Replica by rank.
+
+    Raises
+    ------
+    UsageError
+        If nothing tells them, or there is one and that will not do.
+    """
     rank = job.rank
     if (rank["n_represented"] != 1).any():
         raise UsageError(
             "Some recorded ranks stand for others, so that how replicas differ is not told."
         )
     axes = [axis for axis in ("dp", "tp", "pp", "cp") if (rank[axis] >= 0).all()]
+    of_axes = np.prod([rank[axis].n_unique() for axis in axes])
     if "dp" in axes:
         found = dict(rank.select("rank", "dp").iter_rows())
+        if data_parallel and len(set(found.values())) < rank.height:
+            raise UsageError(
+                f"--data-parallel: process groups tell {len(set(found.values()))} replicas among {rank.height} "
+                "ranks. Leave it out."
+            )
+    elif axes and lone and of_axes == rank.height:
+        found = dict.fromkeys(rank["rank"].to_list(), 0)
     elif axes:
         raise UsageError(OTHER_AXES.format(axes=", ".join(axes)))
     elif data_parallel:
         found = {each: place for place, each in enumerate(rank["rank"].sort().to_list())}
     else:
         raise UsageError(NOT_TOLD)
-    if len(set(found.values())) < 2:
+    if len(set(found.values())) < 2 and not lone:
         raise UsageError(
             "One replica was recorded, which tells nothing of what replicas do to each other."
         )
     return found
 
 
-def _meetings(job: CoupledJob, replica: Mapping[int, int]) -> pl.DataFrame:
+def _meetings(parts: pl.DataFrame, *, lone: bool) -> pl.DataFrame:
     """List the ops of communications that span replicas, in the order in which they happen."""
-    rank = job.op.select(pl.col("rank").replace_strict(replica).alias("replica"), "step")
-    parts = job.membership.join(
-        job.instance.select(
-            "instance", "collective", "communicator", "sequence", "n_members", "matched"
-        ),
-        on="instance",
-    ).with_columns(rank[job.membership["op"].to_numpy()])
-    spans = pl.col("replica").n_unique().over("instance") > 1
-    met = parts.filter(spans)
+    met = parts.filter(pl.col("n_replica") > 1)
     other = met.filter(~pl.col("collective").cast(pl.String).is_in(SPREADS))["collective"]
-    if met.is_empty():
+    if met.is_empty() and not lone:
         raise UsageError(
             "No communication between replicas was recorded, so that they do not meet."
         )
@@ -200,46 +225,23 @@ def _mean_s(job: CoupledJob, work_ns: NDArray[np.int64]) -> float:
     return float(step_time_ns(job.graph, replay(job.graph, work_ns)).mean()) / NS_PER_S
 
 
-def calm_step_s(traced: TracedJob, replicas: int, hop_s: float, slower: float = 1.0) -> float:
-    r"""Replay the recorded ranks with the transfers of another number of replicas.
-
-    Members of a group grow from :math:`k` to :math:`k' = k N / R`; what each moves from
-    :math:`(k - 1) / k` to :math:`(k' - 1) / k'` of the whole, and its hops as those of a ring, of a tree
-    where these are fewer.
+def calm_step_s(traced: TracedJob, to: Resized) -> float:
+    """Replay the recorded ranks with the work that they have at another size.
 
     Parameters
     ----------
     traced : TracedJob
         Result of `measure_traces`.
-    replicas : int
-        How many there are to be.
-    hop_s : float
-        Time of one hop.
-    slower : float
-        By how much bytes take longer than they took between the recorded ranks.
+    to : Resized
+        The size, in one world.
 
     Returns
     -------
     float
-        Mean step in s: as recorded, with what other transfers add to it.
+        Mean step in s: as recorded, with what other work adds to its replay.
     """
-    moves = traced.members > 0
-    before = traced.members[moves].astype(np.float64)
-    after = before * replicas / traced.replicas
-    ratio = (
-        slower * np.where(after > 1, (after - 1) / after, 0.0) * before / np.maximum(before - 1, 1)
-    )
-    hops = _hops(after, traced.trees[moves]) - _hops(before, traced.trees[moves])
-    work = traced.job.work_ns.astype(np.float64)
-    work[moves] = np.maximum(work[moves] * ratio + NS_PER_S * hop_s * hops, 0.0)
-    changed = _mean_s(traced.job, work.round().astype(np.int64))
-    return traced.step_s + changed - traced.replayed_s
-
-
-def _hops(members: FloatArray, trees: NDArray[np.bool_]) -> FloatArray:
-    ring = np.maximum(members - 1, 0.0)
-    tree = 2 * np.log2(np.maximum(members, 1.0))
-    return np.asarray(np.where(trees, np.minimum(ring, tree), ring))
+    work = resized_work_ns(traced.job.work_ns, traced.work, to)
+    return traced.step_s + _mean_s(traced.job, work) - traced.replayed_s
 
 
 def drawn_lateness_s(
