@@ -103,8 +103,11 @@ def test_time_that_lost_a_digit_is_contradicted_by_its_bandwidth(read):
 
 def test_ranks_that_are_missing_from_the_list_drop_the_run(read):
     holed = LOG.replace(DEVICE.format(3, "node0"), "")
-    with pytest.raises(InputError, match=r"neither the collective nor all ranks .* \(2\)"):
-        read(holed)
+    endless = LOG.replace("Rank  3", f"Rank  {'3' * 5000}")
+    assert endless != LOG
+    for text in (holed, endless):
+        with pytest.raises(InputError, match=r"neither the collective nor all ranks .* \(2\)"):
+            read(text)
 
 
 def test_collective_of_an_older_version_is_told_by_the_command_before_it(read):

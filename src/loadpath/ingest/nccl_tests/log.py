@@ -33,7 +33,7 @@ BUS_SHARE = {
 
 TAG = re.compile(r"^\s*(\[[^\]]*\]<std(?:out|err)>:|\d+:(?=\s))")
 TEST = re.compile(r"\b(" + "|".join(COLLECTIVE_BY_TEST) + r")_perf\b")
-RANK = re.compile(r"#\s+Rank\s+(\d+)\s+(?:Group\s+(\d+)\s+)?Pid\s+\d+\s+on\s+(\S+)\s+device")
+RANK = re.compile(r"#\s+Rank\s+(\d{1,9})\s+(?:Group\s+(\d+)\s+)?Pid\s+\d+\s+on\s+(\S+)\s+device")
 NUMBER = r"\d{1,18}(?:\.\d+)?(?:e[+-]?\d{1,2})?"
 TIMING = rf"({NUMBER}|N/A)\s+({NUMBER}|N/A|-?nan|inf)\s+({NUMBER}|N/A|-?nan|inf)\s+({NUMBER}|N/A)"
 TYPES = (
