@@ -56,9 +56,9 @@ def test_counterfactuals_of_a_folder_are_of_the_screened_steps(long_table, tmp_p
 
 
 def test_steps_that_hand_work_on_are_not_cut(tmp_path):
-    write_kineto(make_job(4, recorder="kineto", dp=2, steps=6), tmp_path)
+    traces = write_kineto(make_job(4, recorder="kineto", dp=2, steps=6), tmp_path)
     with pytest.raises(UsageError, match=r"--steps is for op tables"):
-        run_audit(tmp_path, steps=3)
+        run_audit(traces, steps=3)
 
 
 def test_a_single_step_is_refused(long_table):

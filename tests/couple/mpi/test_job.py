@@ -162,7 +162,8 @@ def test_a_copied_file_is_named_where_communications_meet_all_the_same(tmp_path)
 
 def test_a_trace_beside_other_records_is_refused(tmp_path):
     stencil().write(tmp_path)
-    (tmp_path / "other.otf2").write_bytes(b"")
+    (anchor,) = tmp_path.glob("*.otf2")
+    (tmp_path / "other.otf2").write_bytes(anchor.read_bytes())
     with pytest.raises(InputError, match="an OTF2 trace and other records"):
         run_audit(tmp_path)
 
