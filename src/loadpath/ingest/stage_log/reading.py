@@ -22,7 +22,8 @@ __all__ = ["is_stage_log", "read_stage_logs"]
 
 MOST_STAGES = 1000
 """Coarse stages of a step are a handful."""
-MOST_RANK, MOST_STEP, MOST_NS = 1 << 20, 1 << 62, 1 << 52
+MOST_RANK, MOST_STEP, MOST_NS = 1 << 19, 1 << 62, 1 << 52
+"""Beyond them numbers are damaged: no job has half a million ranks, no stage takes two months."""
 OF_OP_TABLE = {"optype", "seq_id", "start_ts"}
 NO_UNIT = "column names hold no unit: durations are taken to be seconds"
 UNREADABLE = "rows with empty, negative or unreadable values are left out"
