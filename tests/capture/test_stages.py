@@ -163,6 +163,24 @@ def test_calls_that_something_else_stands_in_for_keep_their_hooks(tmp_path):
     log.close()
 
 
+def test_what_is_compiled_while_it_is_recorded_stays_compiled(tmp_path):
+    model, log = Plain(Hooked()), StageLog(tmp_path, 0)
+    watched = watch_training(log, model, None)
+    for step in range(4):
+        model(step)
+        log.step(step)
+    assert model._compiled_call_impl is not None
+
+    def compiled(number):
+        return number + 1
+
+    model._compiled_call_impl = compiled
+    for handle in watched:
+        handle.remove()
+    log.close()
+    assert model._compiled_call_impl is compiled
+
+
 def test_steps_are_written_twice_a_second_and_those_kept_at_the_end(tmp_path):
     path = tmp_path / "stages_rank0.csv"
     log, begun = RowLog(path, "rank,step,a,b", "0", 2), 10**10

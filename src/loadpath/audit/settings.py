@@ -11,7 +11,7 @@ from loadpath.errors import UsageError
 
 __all__ = ["Progress", "Settings", "problems_of_time"]
 
-FEWEST_STEPS = 2
+FEWEST_SCREENED = 2
 """A single step has nothing to be compared with."""
 Progress = Callable[[str], None]
 """Told what is being done."""
@@ -84,8 +84,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 problems.append(f"{name} {value} is not a positive number")
-        if self.steps is not None and self.steps < FEWEST_STEPS:
-            problems.append(f"steps {self.steps} is less than {FEWEST_STEPS}")
+        if self.steps is not None and self.steps < FEWEST_SCREENED:
+            problems.append(f"steps {self.steps} is less than {FEWEST_SCREENED}")
         if self.currency != "USD" and self.rate is None:
             problems.append(f"currency {self.currency} is given without a rate")
         if self.seed < 0:

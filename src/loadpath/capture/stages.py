@@ -157,6 +157,7 @@ class _Calls:
     def __init__(self, log: StageLog, model: Any) -> None:
         self._model, self._begins, self._ends = model, log.marker("copy"), log.marker("forward")
         self._n_call = 0
+        self._instead: Callable[..., Any] | None = None
         self._hooks = [
             model.register_forward_pre_hook(self._begins),
             model.register_forward_hook(self._returned),
@@ -172,7 +173,8 @@ class _Calls:
         if _is_plain(self._model):
             begins.remove()
             self._hooks = []
-            setattr(self._model, INSTEAD, self._marked(self._model._call_impl))  # noqa: SLF001 - what PyTorch calls
+            self._instead = self._marked(self._model._call_impl)  # noqa: SLF001 - what PyTorch calls
+            setattr(self._model, INSTEAD, self._instead)
         else:
             self._hooks = [begins, self._model.register_forward_hook(self._ends)]
 
@@ -188,8 +190,8 @@ class _Calls:
         return marked
 
     def remove(self) -> None:
-        """Mark no calls any more."""
-        if not self._hooks:
+        """Mark no calls any more; what was compiled since stays so."""
+        if self._instead is not None and getattr(self._model, INSTEAD, None) is self._instead:
             setattr(self._model, INSTEAD, None)
         for handle in self._hooks:
             handle.remove()

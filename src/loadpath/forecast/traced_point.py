@@ -203,6 +203,13 @@ def _faster(world: _World, times: float) -> _World:
     return world._replace(to=faster)
 
 
+def _usual(traced: TracedJob, size: TracedSize) -> tuple[_World, float, float]:
+    """Take the median lateness: its world, its step, and what of that is waiting, in s."""
+    late, own = _lateness(traced, size)
+    world = _world(traced, size, float(np.median(late)))
+    return world, _step_s(traced, world), max(own * traced.waited_s + world.late_s, 0.0)
+
+
 def improvements_of(traced: TracedJob, size: TracedSize) -> dict[str, float]:
     """Replay improvements at one size.
 
@@ -218,10 +225,7 @@ def improvements_of(traced: TracedJob, size: TracedSize) -> dict[str, float]:
     dict of str to float
         The step over that without the improvement.
     """
-    late, own = _lateness(traced, size)
-    world = _world(traced, size, float(np.median(late)))
-    before = _step_s(traced, world)
-    waited = max(own * traced.waited_s + world.late_s, 0.0)
+    world, before, waited = _usual(traced, size)
     return {
         "network twice as fast": _step_s(traced, _faster(world, 2)) / before,
         "no noise, equal ranks": max(before - waited, 0.0) / before,
@@ -243,10 +247,7 @@ def elasticities_of(traced: TracedJob, size: TracedSize) -> dict[str, float]:
     dict of str to float
         By lever.
     """
-    late, own = _lateness(traced, size)
-    world = _world(traced, size, float(np.median(late)))
-    before = _step_s(traced, world)
-    waited = max(own * traced.waited_s + world.late_s, 0.0)
+    world, before, waited = _usual(traced, size)
     more = {
         "network_bandwidth": _step_s(traced, _faster(world, PERCENT)),
         "noise": before + (PERCENT - 1) * waited,
